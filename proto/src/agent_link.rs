@@ -1,0 +1,157 @@
+//! The conversation of an agent with the master, and the agent's own door.
+
+use std::time::Duration;
+
+use crate::agent::AgentInfo;
+use crate::id::{Epoch, FrameworkId, RunId, TaskId};
+use crate::refusal::Refusal;
+use crate::scheduler::Redirect;
+use crate::task::{TaskInfo, TaskStatus};
+
+/// What an agent tells the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToMaster {
+    /// It presents itself.
+    Register(Register),
+    /// A status, sent until it is acknowledged.
+    Update(Update),
+    /// It is still there.
+    Heartbeat,
+}
+
+/// An agent presents itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// What it says of itself.
+    pub agent: AgentInfo,
+    /// The highest epoch it has obeyed.
+    pub epoch: Epoch,
+    /// Every run it has not forgotten.
+    pub runs: Vec<RunReport>,
+}
+
+/// One run as the agent knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunReport {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which.
+    pub run: RunId,
+    /// Its latest status.
+    pub status: TaskStatus,
+    /// What it is.
+    pub task: TaskInfo,
+}
+
+/// A status of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// The status; its run and sequence are set.
+    pub status: TaskStatus,
+}
+
+/// What the master tells an agent, fenced by its epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToAgent {
+    /// The sender's; an agent drops what is older than it has obeyed.
+    pub epoch: Epoch,
+    /// What.
+    pub kind: ToAgentKind,
+}
+
+/// What the master can tell an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToAgentKind {
+    /// Admitted.
+    Registered(Registered),
+    /// Start these.
+    Launch(Launch),
+    /// End this run.
+    Kill(Kill),
+    /// The framework has this update.
+    Acknowledge(Acknowledge),
+    /// Leave the pool.
+    Shutdown(Shutdown),
+    /// Another master leads.
+    Redirect(Redirect),
+    /// Is still there.
+    Heartbeat,
+}
+
+/// The agent is admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The leader.
+    pub epoch: Epoch,
+    /// How often the agent says something at least.
+    pub heartbeat_interval: Duration,
+    /// Silence of the master for so long means: look for another.
+    pub silence_limit: Duration,
+}
+
+/// One task to run, once and never again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRun {
+    /// The incarnation.
+    pub run: RunId,
+    /// Whose.
+    pub framework: FrameworkId,
+    /// What.
+    pub task: TaskInfo,
+}
+
+/// Start these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// They.
+    pub runs: Vec<TaskRun>,
+}
+
+/// End this run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Which.
+    pub run: RunId,
+    /// Time between TERM and KILL.
+    pub grace: Duration,
+}
+
+/// The framework has this update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledge {
+    /// Of which run.
+    pub run: RunId,
+    /// Which.
+    pub sequence: u64,
+}
+
+/// Leave the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Which output of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogsRequest {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Of which task.
+    pub task: TaskId,
+    /// Standard error instead of standard output.
+    pub stderr: bool,
+    /// Stay until the task has ended and all is read.
+    pub follow: bool,
+    /// Start at the last so many lines.
+    pub tail_lines: Option<u64>,
+}
+
+/// Some of the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogsChunk {
+    /// Raw bytes.
+    pub data: Vec<u8>,
+}

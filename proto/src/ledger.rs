@@ -1,0 +1,68 @@
+//! What an agent writes down before it acts.
+
+use std::time::Duration;
+
+use crate::id::{Epoch, FrameworkId, RunId};
+use crate::task::{TaskInfo, TaskStatus};
+
+/// One line of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A run was taken on; written before anything of it starts.
+    RunTaken(RunTaken),
+    /// A status was reached; written before it is sent.
+    Reached(Reached),
+    /// The framework has every update up to this one.
+    Acknowledged(Acknowledged),
+    /// Somebody wants the run to end.
+    KillTaken(KillTaken),
+    /// The run is over and acknowledged.
+    Forgotten(Forgotten),
+    /// A newer leader was obeyed.
+    EpochSeen(Epoch),
+}
+
+/// A run was taken on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunTaken {
+    /// Which.
+    pub run: RunId,
+    /// Whose.
+    pub framework: FrameworkId,
+    /// What.
+    pub task: TaskInfo,
+}
+
+/// A status was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// The status; its run and sequence are set.
+    pub status: TaskStatus,
+}
+
+/// The framework has every update up to this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Of which run.
+    pub run: RunId,
+    /// Up to which.
+    pub sequence: u64,
+}
+
+/// Somebody wants the run to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillTaken {
+    /// Which.
+    pub run: RunId,
+    /// Time between TERM and KILL.
+    pub grace: Duration,
+}
+
+/// The run is over and acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Which.
+    pub run: RunId,
+}

@@ -1,0 +1,455 @@
+//! The conversation of people, the CLI and the web UI with the masters.
+
+use std::time::Duration;
+
+use crate::agent::{AgentInfo, AgentState};
+use crate::explain::Explanation;
+use crate::framework::FrameworkInfo;
+use crate::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OfferId, TaskId};
+use crate::quantities::Quantities;
+use crate::quota::Quota;
+use crate::refusal::Refusal;
+use crate::resources::Resources;
+use crate::role::{Role, Weight};
+use crate::task::{TaskInfo, TaskStatus};
+
+/// An agent as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentView {
+    /// What it says of itself.
+    pub info: AgentInfo,
+    /// How it stands.
+    pub state: AgentState,
+    /// All it has with reservations and volumes, as they stand.
+    pub total: Resources,
+    /// In use by tasks.
+    pub used: Quantities,
+    /// In open offers.
+    pub offered: Quantities,
+    /// Tasks on it that have not ended.
+    pub tasks: u64,
+    /// In this state since.
+    pub since_ms: u64,
+}
+
+/// A framework as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkView {
+    /// Its id.
+    pub id: FrameworkId,
+    /// What it says of itself.
+    pub info: FrameworkInfo,
+    /// Who it is.
+    pub principal: String,
+    /// Whether its session stands.
+    pub connected: bool,
+    /// In use by its tasks.
+    pub used: Quantities,
+    /// In its open offers.
+    pub offered: Quantities,
+    /// Its tasks that have not ended.
+    pub tasks: u64,
+    /// In this state since.
+    pub since_ms: u64,
+    /// Roles that want no offers.
+    pub suppressed_roles: Vec<Role>,
+}
+
+/// A task as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskView {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Whose, by name.
+    pub framework_name: String,
+    /// What.
+    pub info: TaskInfo,
+    /// Where.
+    pub agent: AgentId,
+    /// Where, by name.
+    pub hostname: String,
+    /// How it stands.
+    pub status: TaskStatus,
+    /// In which role.
+    pub role: Role,
+    /// When it was accepted.
+    pub accepted_ms: u64,
+}
+
+/// An open offer as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferView {
+    /// Its id.
+    pub id: OfferId,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// To whom, by name.
+    pub framework_name: String,
+    /// Of whom.
+    pub agent: AgentId,
+    /// Of whom, by name.
+    pub hostname: String,
+    /// In which role.
+    pub role: Role,
+    /// What.
+    pub resources: Resources,
+    /// Since when.
+    pub made_ms: u64,
+}
+
+/// A role as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleView {
+    /// Which.
+    pub role: Role,
+    /// Its weight.
+    pub weight: Weight,
+    /// Its quota.
+    pub quota: Quota,
+    /// In use, roles below included.
+    pub used: Quantities,
+    /// In open offers, roles below included.
+    pub offered: Quantities,
+    /// Reserved for it.
+    pub reserved: Quantities,
+    /// Frameworks that take offers in it.
+    pub frameworks: u64,
+}
+
+/// One master of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// Which.
+    pub id: MasterId,
+    /// Its door.
+    pub address: String,
+    /// Its process; 0 unknown.
+    pub pid: u32,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Whether the answering master hears from it.
+    pub alive: bool,
+    /// The index it has stored, as far as the leader knows; 0 unknown.
+    pub matched: u64,
+}
+
+/// Which things to list; empty fields select all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// Of this framework (id or name).
+    pub framework: String,
+    /// Of this agent (id or hostname).
+    pub agent: String,
+    /// Ended tasks too.
+    pub ended: bool,
+}
+
+/// Why does it wait?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Explain {
+    /// A framework, by id or name.
+    Framework(String),
+    /// A task.
+    Task(TaskRef),
+    /// A demand.
+    Demand(DemandRef),
+}
+
+/// A task by framework and id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRef {
+    /// Id or name; empty: any.
+    pub framework: String,
+    /// The task.
+    pub task: TaskId,
+}
+
+/// A demand by framework and id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemandRef {
+    /// Id or name.
+    pub framework: String,
+    /// The demand.
+    pub demand: DemandId,
+}
+
+/// Ends a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillTask {
+    /// Whose; id or name; empty: any, if there is only one of that id.
+    pub framework: String,
+    /// Which.
+    pub task: TaskId,
+    /// Instead of the task's own grace.
+    pub grace: Option<Duration>,
+}
+
+/// Sets the quota of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetQuota {
+    /// Which.
+    pub role: Role,
+    /// What.
+    pub quota: Quota,
+}
+
+/// Sets the weight of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetWeight {
+    /// Which.
+    pub role: Role,
+    /// What.
+    pub weight: Weight,
+}
+
+/// Ends a framework and its tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeardownFramework {
+    /// Which.
+    pub framework: FrameworkId,
+}
+
+/// Says that an agent will never be back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkAgentGone {
+    /// Which.
+    pub agent: AgentId,
+}
+
+/// What a join token lets somebody become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenKind {
+    /// An agent.
+    Agent,
+    /// A framework.
+    Framework,
+}
+
+/// Makes a join token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateToken {
+    /// For what.
+    pub kind: TokenKind,
+    /// For how long it can be used.
+    pub ttl: Duration,
+    /// How often it can be used.
+    pub uses: u32,
+    /// The framework principal it is for; empty for agents.
+    pub name: String,
+}
+
+/// What an operator can ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// How is the cluster?
+    Status,
+    /// Who are the masters?
+    Raft,
+    /// List agents.
+    Agents(List),
+    /// List frameworks.
+    Frameworks(List),
+    /// List tasks.
+    Tasks(List),
+    /// List open offers.
+    Offers(List),
+    /// List roles.
+    Roles(List),
+    /// Why does it wait?
+    Explain(Explain),
+    /// End a task.
+    KillTask(KillTask),
+    /// Set a quota.
+    SetQuota(SetQuota),
+    /// Set a weight.
+    SetWeight(SetWeight),
+    /// End a framework.
+    TeardownFramework(TeardownFramework),
+    /// Give an agent up.
+    MarkAgentGone(MarkAgentGone),
+    /// Make a join token.
+    CreateToken(CreateToken),
+}
+
+/// How the cluster is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Members of the group.
+    pub masters: u64,
+    /// Those that are heard.
+    pub masters_alive: u64,
+    /// Agents that are offered.
+    pub agents_active: u64,
+    /// Agents out of sight, not counting gone ones.
+    pub agents_lost: u64,
+    /// Frameworks with a session.
+    pub frameworks_connected: u64,
+    /// Frameworks without.
+    pub frameworks_disconnected: u64,
+    /// Tasks that run.
+    pub tasks_running: u64,
+    /// All that active agents have.
+    pub total: Quantities,
+    /// All that tasks use.
+    pub used: Quantities,
+}
+
+/// The group of masters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raft {
+    /// They.
+    pub members: Vec<MemberView>,
+    /// The term.
+    pub term: u64,
+    /// The index that is applied here.
+    pub applied: u64,
+}
+
+/// A fresh token; shown once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// `SJ1.<CA hash>.<id>.<secret>`.
+    pub token: String,
+    /// Useless after this.
+    pub expires_ms: u64,
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The index of the log as of which it holds.
+    pub as_of: u64,
+    /// Whether a leader gave it.
+    pub from_leader: bool,
+    /// What.
+    pub kind: ReplyKind,
+}
+
+/// What can be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// How the cluster is.
+    Status(Status),
+    /// The masters.
+    Raft(Raft),
+    /// Agents.
+    Agents(Vec<AgentView>),
+    /// Frameworks.
+    Frameworks(Vec<FrameworkView>),
+    /// Tasks.
+    Tasks(Vec<TaskView>),
+    /// Offers.
+    Offers(Vec<OfferView>),
+    /// Roles.
+    Roles(Vec<RoleView>),
+    /// Why it waits.
+    Explain(Vec<Explanation>),
+    /// Carried out and committed at this index.
+    Done(u64),
+    /// A token.
+    Token(Token),
+    /// Not done.
+    Refused(Refusal),
+    /// Another master leads; `host:port`, empty when nobody is known.
+    Redirect(String),
+}
+
+/// Where to start watching; the default is from a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Of that leader.
+    pub epoch: Epoch,
+    /// After that event.
+    pub sequence: u64,
+}
+
+/// Everything at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Agents.
+    pub agents: Vec<AgentView>,
+    /// Frameworks.
+    pub frameworks: Vec<FrameworkView>,
+    /// Tasks.
+    pub tasks: Vec<TaskView>,
+    /// Offers.
+    pub offers: Vec<OfferView>,
+    /// Roles.
+    pub roles: Vec<RoleView>,
+}
+
+/// How an offer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OfferEnd {
+    /// Used.
+    Accepted,
+    /// Given back.
+    Declined,
+    /// Taken back.
+    Rescinded,
+    /// Unanswered for too long.
+    Expired,
+}
+
+/// An offer is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferEnded {
+    /// Which.
+    pub offer: OfferId,
+    /// How.
+    pub how: OfferEnd,
+}
+
+/// One change, in its place in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The leader that tells it (its term, on a follower the term it follows).
+    pub epoch: Epoch,
+    /// Its place, from 1.
+    pub sequence: u64,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Everything: the start of a stream, or of a new leader's.
+    Snapshot(Snapshot),
+    /// An agent is new or changed.
+    AgentChanged(AgentView),
+    /// A framework is new or changed.
+    FrameworkChanged(FrameworkView),
+    /// A framework ended.
+    FrameworkRemoved(FrameworkId),
+    /// A task is new or changed.
+    TaskChanged(TaskView),
+    /// An offer was made.
+    OfferMade(OfferView),
+    /// An offer is over.
+    OfferEnded(OfferEnded),
+    /// A role is new or changed.
+    RoleChanged(RoleView),
+}
+
+/// A token and a certificate request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// As `stoa token create` printed it.
+    pub token: String,
+    /// PKCS#10, PEM.
+    pub csr_pem: String,
+    /// The name to be certified.
+    pub name: String,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The leaf, PEM.
+    pub certificate_pem: String,
+    /// The cluster's CA, PEM.
+    pub ca_pem: String,
+    /// `host:port` of every master.
+    pub masters: Vec<String>,
+}

@@ -1,0 +1,84 @@
+//! The agents' conversation on the wire.
+
+use proto_wire::agent as w;
+
+use crate::agent_link::{
+    Acknowledge, Kill, Launch, LogsChunk, LogsRequest, Register, Registered, RunReport, Shutdown, TaskRun,
+    ToAgent, ToAgentKind, ToMaster, Update,
+};
+use crate::scheduler::Redirect;
+use crate::wire::{Malformed, OneOf, Wire};
+
+message!(RunReport = w::RunReport {
+    plain framework: framework_id,
+    plain run: run_id,
+    req status: status,
+    req task: task,
+});
+message!(Register = w::Register { req agent: agent, plain epoch: epoch, rep runs: runs });
+message!(Update = w::Update { plain framework: framework_id, req status: status });
+
+oneof!(ToMaster = w::to_master::Kind {
+    msg Register: Register,
+    msg Update: Update,
+    unit Heartbeat: Heartbeat,
+});
+only_oneof! { ToMaster = w::ToMaster; }
+
+message!(Registered = w::Registered {
+    plain epoch: epoch,
+    plain heartbeat_interval: heartbeat_interval_ms,
+    plain silence_limit: silence_limit_ms,
+});
+message!(TaskRun = w::TaskRun { plain run: run_id, plain framework: framework_id, req task: task });
+message!(Launch = w::Launch { rep runs: runs });
+message!(Kill = w::Kill { plain run: run_id, plain grace: grace_ms });
+message!(Acknowledge = w::Acknowledge { plain run: run_id, plain sequence: sequence });
+message!(Shutdown = w::Shutdown { req refusal: refusal });
+
+impl OneOf<w::to_agent::Kind> for ToAgentKind {
+    fn to_oneof(&self) -> w::to_agent::Kind {
+        use w::to_agent::Kind as K;
+        match self {
+            ToAgentKind::Registered(inner) => K::Registered(inner.to_wire()),
+            ToAgentKind::Launch(inner) => K::Launch(inner.to_wire()),
+            ToAgentKind::Kill(inner) => K::Kill(inner.to_wire()),
+            ToAgentKind::Acknowledge(inner) => K::Acknowledge(inner.to_wire()),
+            ToAgentKind::Shutdown(inner) => K::Shutdown(inner.to_wire()),
+            ToAgentKind::Redirect(inner) => {
+                K::Redirect(w::Redirect { leader_address: inner.leader_address.clone() })
+            }
+            ToAgentKind::Heartbeat => K::Heartbeat(Default::default()),
+        }
+    }
+    fn from_oneof(kind: w::to_agent::Kind) -> Result<Self, Malformed> {
+        use w::to_agent::Kind as K;
+        Ok(match kind {
+            K::Registered(m) => ToAgentKind::Registered(
+                Wire::from_wire(m).map_err(|bad: Malformed| bad.within("registered"))?,
+            ),
+            K::Launch(m) => {
+                ToAgentKind::Launch(Wire::from_wire(m).map_err(|bad: Malformed| bad.within("launch"))?)
+            }
+            K::Kill(m) => ToAgentKind::Kill(Wire::from_wire(m).map_err(|bad: Malformed| bad.within("kill"))?),
+            K::Acknowledge(m) => ToAgentKind::Acknowledge(
+                Wire::from_wire(m).map_err(|bad: Malformed| bad.within("acknowledge"))?,
+            ),
+            K::Shutdown(m) => {
+                ToAgentKind::Shutdown(Wire::from_wire(m).map_err(|bad: Malformed| bad.within("shutdown"))?)
+            }
+            K::Redirect(m) => ToAgentKind::Redirect(Redirect { leader_address: m.leader_address }),
+            K::Heartbeat(_) => ToAgentKind::Heartbeat,
+        })
+    }
+}
+message!(ToAgent = w::ToAgent { plain epoch: epoch, one kind: kind });
+
+message!(LogsRequest = w::LogsRequest {
+    plain framework: framework_id,
+    plain task: task_id,
+    plain stderr: stderr,
+    plain follow: follow,
+    optp tail_lines: tail_lines,
+});
+message!(LogsChunk = w::LogsChunk { plain data: data });

@@ -1,0 +1,138 @@
+//! The masters' log and its snapshot on disk.
+
+use proto_wire::log as w;
+
+use crate::log::{
+    Accepted, AcceptedPart, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
+    FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RoleRecord, TaskAdopted,
+    TaskEnded, TaskRecord, TokenCreated, WeightSet,
+};
+use crate::wire::{Malformed, OneOf, Plain, Wire};
+
+message!(FrameworkRegistered = w::FrameworkRegistered {
+    plain id: framework_id,
+    req info: framework,
+    plain principal: principal,
+});
+message!(FrameworkDisconnected = w::FrameworkDisconnected {
+    plain framework: framework_id,
+    plain deadline_ms: deadline_ms,
+});
+message!(AcceptedPart = w::AcceptedPart { plain agent: agent_id, plain role: role, rep operations: operations });
+message!(Accepted = w::Accepted {
+    plain framework: framework_id,
+    plain operation: operation_id,
+    rep parts: parts,
+});
+message!(TaskEnded = w::TaskEnded { plain framework: framework_id, req status: status });
+message!(KillWanted = w::KillWanted { plain framework: framework_id, plain task: task_id, plain grace: grace_ms });
+message!(TaskAdopted = w::TaskAdopted {
+    plain framework: framework_id,
+    plain agent: agent_id,
+    req task: task,
+    req status: status,
+});
+message!(QuotaSet = w::QuotaSet { plain role: role, req quota: quota });
+message!(WeightSet = w::WeightSet { plain role: role, plain weight: weight_milli });
+message!(TokenCreated = w::TokenCreated {
+    plain id: token_id,
+    plain secret_sha256: secret_sha256,
+    plain kind: kind,
+    plain expires_ms: expires_ms,
+    plain uses: uses,
+    plain name: name,
+});
+
+impl OneOf<w::entry::Kind> for Entry {
+    fn to_oneof(&self) -> w::entry::Kind {
+        use w::entry::Kind as K;
+        match self {
+            Entry::AgentAdmitted(info) => K::AgentAdmitted(w::AgentAdmitted { agent: Some(info.to_wire()) }),
+            Entry::AgentUnreachable(id) => {
+                K::AgentUnreachable(w::AgentUnreachable { agent_id: id.to_plain() })
+            }
+            Entry::AgentGone(id) => K::AgentGone(w::AgentGone { agent_id: id.to_plain() }),
+            Entry::FrameworkRegistered(inner) => K::FrameworkRegistered(inner.to_wire()),
+            Entry::FrameworkDisconnected(inner) => K::FrameworkDisconnected(inner.to_wire()),
+            Entry::FrameworkReconnected(id) => {
+                K::FrameworkReconnected(w::FrameworkReconnected { framework_id: id.to_plain() })
+            }
+            Entry::FrameworkRemoved(id) => {
+                K::FrameworkRemoved(w::FrameworkRemoved { framework_id: id.to_plain() })
+            }
+            Entry::Accepted(inner) => K::Accepted(inner.to_wire()),
+            Entry::TaskEnded(inner) => K::TaskEnded(inner.to_wire()),
+            Entry::KillWanted(inner) => K::KillWanted(inner.to_wire()),
+            Entry::TaskAdopted(inner) => K::TaskAdopted(inner.to_wire()),
+            Entry::QuotaSet(inner) => K::QuotaSet(inner.to_wire()),
+            Entry::WeightSet(inner) => K::WeightSet(inner.to_wire()),
+            Entry::TokenCreated(inner) => K::TokenCreated(inner.to_wire()),
+            Entry::TokenUsed(id) => K::TokenUsed(w::TokenUsed { token_id: id.clone() }),
+        }
+    }
+    fn from_oneof(kind: w::entry::Kind) -> Result<Self, Malformed> {
+        use w::entry::Kind as K;
+        Ok(match kind {
+            K::AgentAdmitted(m) => Entry::AgentAdmitted(field_from!(req m.agent, "agent_admitted.agent")),
+            K::AgentUnreachable(m) => {
+                Entry::AgentUnreachable(field_from!(plain m.agent_id, "agent_unreachable.agent_id"))
+            }
+            K::AgentGone(m) => Entry::AgentGone(field_from!(plain m.agent_id, "agent_gone.agent_id")),
+            K::FrameworkRegistered(m) => Entry::FrameworkRegistered(Wire::from_wire(m)?),
+            K::FrameworkDisconnected(m) => Entry::FrameworkDisconnected(Wire::from_wire(m)?),
+            K::FrameworkReconnected(m) => Entry::FrameworkReconnected(
+                field_from!(plain m.framework_id, "framework_reconnected.framework_id"),
+            ),
+            K::FrameworkRemoved(m) => {
+                Entry::FrameworkRemoved(field_from!(plain m.framework_id, "framework_removed.framework_id"))
+            }
+            K::Accepted(m) => Entry::Accepted(Wire::from_wire(m)?),
+            K::TaskEnded(m) => Entry::TaskEnded(Wire::from_wire(m)?),
+            K::KillWanted(m) => Entry::KillWanted(Wire::from_wire(m)?),
+            K::TaskAdopted(m) => Entry::TaskAdopted(Wire::from_wire(m)?),
+            K::QuotaSet(m) => Entry::QuotaSet(Wire::from_wire(m)?),
+            K::WeightSet(m) => Entry::WeightSet(Wire::from_wire(m)?),
+            K::TokenCreated(m) => Entry::TokenCreated(Wire::from_wire(m)?),
+            K::TokenUsed(m) => Entry::TokenUsed(m.token_id),
+        })
+    }
+}
+only_oneof! { Entry = w::Entry; }
+
+message!(Batch = w::Batch { plain at_ms: at_ms, rep entries: entries });
+
+message!(AgentRecord = w::AgentRecord {
+    req info: info,
+    plain state: state,
+    req total: total,
+    plain since_ms: since_ms,
+});
+message!(OperationRecord = w::OperationRecord { plain operation: operation_id, plain index: index });
+message!(FrameworkRecord = w::FrameworkRecord {
+    plain id: id,
+    req info: info,
+    plain principal: principal,
+    plain deadline_ms: deadline_ms,
+    plain since_ms: since_ms,
+    rep operations: operations,
+});
+message!(TaskRecord = w::TaskRecord {
+    plain framework: framework_id,
+    plain agent: agent_id,
+    plain role: role,
+    req info: info,
+    req status: status,
+    plain accepted_ms: accepted_ms,
+    optp kill_grace: kill_grace_ms,
+});
+message!(RoleRecord = w::RoleRecord { plain role: role, plain weight: weight_milli, req quota: quota });
+message!(RegistryImage = w::Registry {
+    plain format: format,
+    rep agents: agents,
+    rep frameworks: frameworks,
+    rep tasks: tasks,
+    rep ended: ended,
+    rep roles: roles,
+    rep tokens: tokens,
+    rep removed_frameworks: removed_frameworks,
+});

@@ -1,0 +1,234 @@
+//! The operators' conversation on the wire.
+
+use proto_wire::operator as w;
+use proto_wire::v1::Empty;
+
+use crate::explain::{Explanation, FunnelStep, NearMiss};
+use crate::operator::{
+    AgentView, Call, CreateToken, DemandRef, Event, EventKind, Explain, FrameworkView, Join, Joined,
+    KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, Raft, Reply, ReplyKind,
+    RoleView, SetQuota, SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
+    Watch,
+};
+use crate::wire::{Malformed, OneOf, Wire};
+
+message!(AgentView = w::AgentView {
+    req info: info,
+    plain state: state,
+    req total: total,
+    req used: used,
+    req offered: offered,
+    plain tasks: tasks,
+    plain since_ms: since_ms,
+});
+message!(FrameworkView = w::FrameworkView {
+    plain id: id,
+    req info: info,
+    plain principal: principal,
+    plain connected: connected,
+    req used: used,
+    req offered: offered,
+    plain tasks: tasks,
+    plain since_ms: since_ms,
+    repp suppressed_roles: suppressed_roles,
+});
+message!(TaskView = w::TaskView {
+    plain framework: framework_id,
+    plain framework_name: framework_name,
+    req info: info,
+    plain agent: agent_id,
+    plain hostname: hostname,
+    req status: status,
+    plain role: role,
+    plain accepted_ms: accepted_ms,
+});
+message!(OfferView = w::OfferView {
+    plain id: id,
+    plain framework: framework_id,
+    plain framework_name: framework_name,
+    plain agent: agent_id,
+    plain hostname: hostname,
+    plain role: role,
+    req resources: resources,
+    plain made_ms: made_ms,
+});
+message!(RoleView = w::RoleView {
+    plain role: role,
+    plain weight: weight_milli,
+    req quota: quota,
+    req used: used,
+    req offered: offered,
+    req reserved: reserved,
+    plain frameworks: frameworks,
+});
+message!(MemberView = w::MemberView {
+    plain id: id,
+    plain address: address,
+    plain pid: pid,
+    plain leader: leader,
+    plain alive: alive,
+    plain matched: matched,
+});
+
+message!(List = w::List { plain framework: framework_id, plain agent: agent_id, plain ended: ended });
+message!(TaskRef = w::TaskRef { plain framework: framework, plain task: task_id });
+message!(DemandRef = w::DemandRef { plain framework: framework, plain demand: demand_id });
+message!(KillTask = w::KillTask { plain framework: framework_id, plain task: task_id, optp grace: grace_ms });
+message!(SetQuota = w::SetQuota { plain role: role, req quota: quota });
+message!(SetWeight = w::SetWeight { plain role: role, plain weight: weight_milli });
+message!(TeardownFramework = w::TeardownFramework { plain framework: framework_id });
+message!(MarkAgentGone = w::MarkAgentGone { plain agent: agent_id });
+numbered!(TokenKind = w::TokenKind { Agent: TokenAgent, Framework: TokenFramework });
+message!(CreateToken = w::CreateToken { plain kind: kind, plain ttl: ttl_ms, plain uses: uses, plain name: name });
+
+impl Wire for Explain {
+    type Message = w::Explain;
+    fn to_wire(&self) -> w::Explain {
+        let what = match self {
+            Explain::Framework(name) => w::explain::What::Framework(name.clone()),
+            Explain::Task(task) => w::explain::What::Task(task.to_wire()),
+            Explain::Demand(demand) => w::explain::What::Demand(demand.to_wire()),
+        };
+        w::Explain { what: Some(what) }
+    }
+    fn from_wire(m: w::Explain) -> Result<Self, Malformed> {
+        match m.what {
+            Some(w::explain::What::Framework(name)) => Ok(Explain::Framework(name)),
+            Some(w::explain::What::Task(task)) => Ok(Explain::Task(Wire::from_wire(task)?)),
+            Some(w::explain::What::Demand(demand)) => Ok(Explain::Demand(Wire::from_wire(demand)?)),
+            None => Err(Malformed::at("what", "is not set; name a framework, a task or a demand")),
+        }
+    }
+}
+
+oneof!(Call = w::call::Kind {
+    unit Status: Status,
+    unit Raft: Raft,
+    msg Agents: Agents,
+    msg Frameworks: Frameworks,
+    msg Tasks: Tasks,
+    msg Offers: Offers,
+    msg Roles: Roles,
+    msg Explain: Explain,
+    msg KillTask: KillTask,
+    msg SetQuota: SetQuota,
+    msg SetWeight: SetWeight,
+    msg TeardownFramework: TeardownFramework,
+    msg MarkAgentGone: MarkAgentGone,
+    msg CreateToken: CreateToken,
+});
+only_oneof! { Call = w::Call; }
+
+message!(Status = w::StatusReply {
+    plain masters: masters,
+    plain masters_alive: masters_alive,
+    plain agents_active: agents_active,
+    plain agents_lost: agents_lost,
+    plain frameworks_connected: frameworks_connected,
+    plain frameworks_disconnected: frameworks_disconnected,
+    plain tasks_running: tasks_running,
+    req total: total,
+    req used: used,
+});
+message!(Raft = w::RaftReply { rep members: members, plain term: term, plain applied: applied });
+message!(FunnelStep = w::FunnelStep { plain name: name, plain left: left, plain fell_out: fell_out });
+message!(NearMiss = w::NearMiss {
+    plain agent: agent_id,
+    plain hostname: hostname,
+    req lacking: lacking,
+    plain rule: rule,
+});
+message!(Explanation = w::Explanation {
+    plain subject: subject,
+    plain code: code,
+    plain verdict: verdict,
+    rep funnel: funnel,
+    rep nearest: nearest,
+    plain help: help,
+});
+message!(Token = w::TokenReply { plain token: token, plain expires_ms: expires_ms });
+
+fn all<T: Wire>(items: &[T]) -> Vec<T::Message> {
+    items.iter().map(Wire::to_wire).collect()
+}
+
+impl OneOf<w::reply::Kind> for ReplyKind {
+    fn to_oneof(&self) -> w::reply::Kind {
+        use w::reply::Kind as K;
+        match self {
+            ReplyKind::Status(inner) => K::Status(inner.to_wire()),
+            ReplyKind::Raft(inner) => K::Raft(inner.to_wire()),
+            ReplyKind::Agents(items) => K::Agents(w::AgentList { agents: all(items) }),
+            ReplyKind::Frameworks(items) => K::Frameworks(w::FrameworkList { frameworks: all(items) }),
+            ReplyKind::Tasks(items) => K::Tasks(w::TaskList { tasks: all(items) }),
+            ReplyKind::Offers(items) => K::Offers(w::OfferList { offers: all(items) }),
+            ReplyKind::Roles(items) => K::Roles(w::RoleList { roles: all(items) }),
+            ReplyKind::Explain(items) => K::Explain(w::ExplainReply { explanations: all(items) }),
+            ReplyKind::Done(index) => K::Done(w::Done { index: *index }),
+            ReplyKind::Token(inner) => K::Token(inner.to_wire()),
+            ReplyKind::Refused(refusal) => K::Refused(refusal.to_wire()),
+            ReplyKind::Redirect(address) => K::Redirect(address.clone()),
+        }
+    }
+    fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
+        use w::reply::Kind as K;
+        Ok(match kind {
+            K::Status(m) => ReplyKind::Status(Wire::from_wire(m)?),
+            K::Raft(m) => ReplyKind::Raft(Wire::from_wire(m)?),
+            K::Agents(m) => ReplyKind::Agents(field_from!(rep m.agents, "agents")),
+            K::Frameworks(m) => ReplyKind::Frameworks(field_from!(rep m.frameworks, "frameworks")),
+            K::Tasks(m) => ReplyKind::Tasks(field_from!(rep m.tasks, "tasks")),
+            K::Offers(m) => ReplyKind::Offers(field_from!(rep m.offers, "offers")),
+            K::Roles(m) => ReplyKind::Roles(field_from!(rep m.roles, "roles")),
+            K::Explain(m) => ReplyKind::Explain(field_from!(rep m.explanations, "explanations")),
+            K::Done(m) => ReplyKind::Done(m.index),
+            K::Token(m) => ReplyKind::Token(Wire::from_wire(m)?),
+            K::Refused(m) => ReplyKind::Refused(Wire::from_wire(m)?),
+            K::Redirect(address) => ReplyKind::Redirect(address),
+        })
+    }
+}
+message!(Reply = w::Reply { plain as_of: as_of, plain from_leader: from_leader, one kind: kind });
+
+message!(Watch = w::Watch { plain epoch: epoch, plain sequence: sequence });
+message!(Snapshot = w::Snapshot {
+    rep agents: agents,
+    rep frameworks: frameworks,
+    rep tasks: tasks,
+    rep offers: offers,
+    rep roles: roles,
+});
+numbered!(
+    OfferEnd = w::OfferEnd {
+        Accepted: OfferAccepted,
+        Declined: OfferDeclined,
+        Rescinded: OfferRescinded,
+        Expired: OfferExpired,
+    }
+);
+message!(OfferEnded = w::OfferEnded { plain offer: offer_id, plain how: how });
+oneof!(EventKind = w::event::Kind {
+    msg Snapshot: Snapshot,
+    msg AgentChanged: AgentChanged,
+    msg FrameworkChanged: FrameworkChanged,
+    text FrameworkRemoved: FrameworkRemoved,
+    msg TaskChanged: TaskChanged,
+    msg OfferMade: OfferMade,
+    msg OfferEnded: OfferEnded,
+    msg RoleChanged: RoleChanged,
+});
+message!(Event = w::Event { plain epoch: epoch, plain sequence: sequence, one kind: kind });
+
+message!(Join = w::Join { plain token: token, plain csr_pem: csr_pem, plain name: name });
+message!(Joined = w::Joined { plain certificate_pem: certificate_pem, plain ca_pem: ca_pem, plain masters: masters });
+
+/// Nothing to say, where a conversation needs a type for it.
+impl Wire for () {
+    type Message = Empty;
+    fn to_wire(&self) -> Empty {
+        Empty {}
+    }
+    fn from_wire(_: Empty) -> Result<Self, Malformed> {
+        Ok(())
+    }
+}

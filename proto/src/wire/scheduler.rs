@@ -1,0 +1,97 @@
+//! The frameworks' conversation on the wire.
+
+use proto_wire::scheduler as w;
+
+use crate::scheduler::{
+    Accept, AcceptPart, Acknowledge, Answer, Call, CallKind, Decline, Event, EventKind, Failure, Fault, Kill,
+    Offers, Outcome, Reconcile, Redirect, Rescind, RescindReason, Resume, Revive, Subscribe, Subscribed,
+    Suppress, UpdateDemands, UpdateFramework,
+};
+
+message!(Subscribe = w::Subscribe {
+    req framework: framework,
+    optp id: framework_id,
+    opt resume: resume,
+    repp suppressed_roles: suppressed_roles,
+});
+message!(Resume = w::Resume { plain epoch: epoch, plain sequence: sequence });
+message!(AcceptPart = w::AcceptPart { repp offers: offer_ids, rep operations: operations });
+message!(Accept = w::Accept { rep parts: parts, plain all_or_nothing: all_or_nothing, req filter: filter });
+message!(Decline = w::Decline { repp offers: offer_ids, plain reason: reason, req filter: filter });
+message!(Suppress = w::Suppress { repp roles: roles });
+message!(Revive = w::Revive { repp roles: roles });
+message!(UpdateDemands = w::UpdateDemands { rep demands: demands, plain demand_driven: demand_driven });
+message!(Kill = w::Kill { plain task: task_id, optp grace: grace_ms });
+message!(Acknowledge = w::Acknowledge { plain task: task_id, plain run: run_id, plain sequence: sequence });
+message!(Reconcile = w::Reconcile { repp tasks: task_ids });
+message!(UpdateFramework = w::UpdateFramework { req framework: framework });
+
+oneof!(CallKind = w::call::Kind {
+    msg Subscribe: Subscribe,
+    msg Accept: Accept,
+    msg Decline: Decline,
+    msg Suppress: Suppress,
+    msg Revive: Revive,
+    msg UpdateDemands: UpdateDemands,
+    msg Kill: Kill,
+    msg Acknowledge: Acknowledge,
+    msg Reconcile: Reconcile,
+    msg UpdateFramework: UpdateFramework,
+    unit Teardown: Teardown,
+    unit Heartbeat: Heartbeat,
+});
+message!(Call = w::Call { plain operation: operation_id, one kind: kind });
+
+message!(Subscribed = w::Subscribed {
+    plain framework: framework_id,
+    plain epoch: epoch,
+    plain heartbeat_interval: heartbeat_interval_ms,
+    plain resumed: resumed,
+    rep tasks: tasks,
+});
+message!(Offers = w::Offers { rep offers: offers });
+message!(Rescind = w::Rescind { plain offer: offer_id, plain reason: reason });
+message!(Failure = w::Failure { plain agent: agent_id, plain state: state });
+message!(Fault = w::Fault { req refusal: refusal });
+message!(Redirect = w::Redirect { plain leader_address: leader_address });
+
+numbered!(
+    RescindReason = w::RescindReason {
+        Expired: Expired,
+        AgentLost: AgentLost,
+        ResourcesChanged: ResourcesChanged,
+        DemandChanged: DemandChanged,
+        Operator: Operator,
+    }
+);
+
+impl crate::wire::OneOf<w::answer::Outcome> for Outcome {
+    fn to_oneof(&self) -> w::answer::Outcome {
+        match self {
+            Outcome::Committed(index) => w::answer::Outcome::Committed(w::Committed { index: *index }),
+            Outcome::Refused(refusal) => w::answer::Outcome::Refused(crate::wire::Wire::to_wire(refusal)),
+        }
+    }
+    fn from_oneof(kind: w::answer::Outcome) -> Result<Self, crate::wire::Malformed> {
+        match kind {
+            w::answer::Outcome::Committed(committed) => Ok(Outcome::Committed(committed.index)),
+            w::answer::Outcome::Refused(refusal) => crate::wire::Wire::from_wire(refusal)
+                .map(Outcome::Refused)
+                .map_err(|bad: crate::wire::Malformed| bad.within("refused")),
+        }
+    }
+}
+message!(Answer = w::Answer { plain operation: operation_id, one outcome: outcome });
+
+oneof!(EventKind = w::event::Kind {
+    msg Subscribed: Subscribed,
+    msg Offers: Offers,
+    msg Rescind: Rescind,
+    msg Update: Update,
+    msg Answer: Answer,
+    msg Failure: Failure,
+    msg Fault: Fault,
+    msg Redirect: Redirect,
+    unit Heartbeat: Heartbeat,
+});
+message!(Event = w::Event { plain sequence: sequence, one kind: kind });

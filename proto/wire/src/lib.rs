@@ -1,0 +1,27 @@
+//! The wire messages, as prost makes them from `proto/v1`. Named only by `proto`, by the codecs and by `master-raft`.
+#![allow(missing_docs, clippy::all)]
+
+/// The package `stoa.v1`: the shared nouns, and a module for each conversation and disk format.
+pub mod v1 {
+    include!("gen/stoa.v1.rs");
+    pub mod scheduler {
+        include!("gen/stoa.v1.scheduler.rs");
+    }
+    pub mod agent {
+        include!("gen/stoa.v1.agent.rs");
+    }
+    pub mod operator {
+        include!("gen/stoa.v1.operator.rs");
+    }
+    pub mod raft {
+        include!("gen/stoa.v1.raft.rs");
+    }
+    pub mod log {
+        include!("gen/stoa.v1.log.rs");
+    }
+    pub mod ledger {
+        include!("gen/stoa.v1.ledger.rs");
+    }
+}
+
+pub use v1::{agent, ledger, log, operator, raft, scheduler};

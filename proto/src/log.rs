@@ -1,5 +1,6 @@
 //! What the masters' log remembers: the durable changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentInfo, AgentState};
@@ -215,7 +216,7 @@ pub struct TaskRecord {
     /// In which role.
     pub role: Role,
     /// What.
-    pub info: TaskInfo,
+    pub info: Arc<TaskInfo>,
     /// The last status that was logged; its run is set.
     pub status: TaskStatus,
     /// When it was accepted.

@@ -1,5 +1,6 @@
 //! The conversation of people, the CLI and the web UI with the masters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentInfo, AgentState};
@@ -63,7 +64,7 @@ pub struct TaskView {
     /// Whose, by name.
     pub framework_name: String,
     /// What.
-    pub info: TaskInfo,
+    pub info: Arc<TaskInfo>,
     /// Where.
     pub agent: AgentId,
     /// Where, by name.

@@ -189,15 +189,20 @@ impl Quantities {
     #[must_use]
     pub fn saturating_sub(&self, other: &Quantities) -> Quantities {
         let mut result = self.clone();
+        result.sub(other);
+        result
+    }
+
+    /// Subtracts in place; amounts stop at zero.
+    pub fn sub(&mut self, other: &Quantities) {
         for i in 0..FIXED {
-            result.fixed[i] = self.fixed[i].saturating_sub(other.fixed[i]);
+            self.fixed[i] = self.fixed[i].saturating_sub(other.fixed[i]);
         }
         for (name, amount) in &other.custom {
             let scalar = Scalar::Custom(name.clone());
             let rest = self.get(&scalar).saturating_sub(*amount);
-            result.set(&scalar, rest);
+            self.set(&scalar, rest);
         }
-        result
     }
 
     /// The smaller amount of each scalar.
@@ -212,6 +217,32 @@ impl Quantities {
             result.set(&scalar, (*amount).min(other.get(&scalar)));
         }
         result
+    }
+
+    /// So many times each amount; saturates.
+    #[must_use]
+    pub fn times(&self, n: u64) -> Quantities {
+        if n == 0 {
+            return Quantities::ZERO;
+        }
+        let mut result = self.clone();
+        result.fixed = result.fixed.map(|amount| amount.saturating_mul(n));
+        result.custom.iter_mut().for_each(|(_, amount)| *amount = amount.saturating_mul(n));
+        result
+    }
+
+    /// How many times `unit` fits; `u64::MAX` when `unit` is nothing.
+    pub fn how_many(&self, unit: &Quantities) -> u64 {
+        let mut most = u64::MAX;
+        for i in 0..FIXED {
+            if unit.fixed[i] > 0 {
+                most = most.min(self.fixed[i] / unit.fixed[i]);
+            }
+        }
+        for (name, amount) in &unit.custom {
+            most = most.min(self.get(&Scalar::Custom(name.clone())) / amount);
+        }
+        most
     }
 
     /// What `self` lacks of `wanted`: for each scalar `wanted - self`, where that is above zero.
@@ -349,5 +380,36 @@ mod tests {
         assert_eq!(a.checked_sub(&b), Some(Quantities::of(1000, 0)));
         assert_eq!(b.checked_sub(&a), None);
         assert_eq!(b.lacking(&a), Quantities::of(1000, 0));
+    }
+
+    #[test]
+    fn subtracting_undoes_adding() {
+        let names = ["cpus", "mem", "disk", "gpus", "fpga", "slots"].map(Scalar::named);
+        let mut seed = 7u64;
+        let mut some = || {
+            let mut q = Quantities::ZERO;
+            for name in &names {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                q.set(name, (seed >> 33) % 4);
+            }
+            q
+        };
+        for _ in 0..2000 {
+            let (a, b) = (some(), some());
+            let mut sum = a.clone();
+            sum.add(&b);
+            assert_eq!(sum.checked_sub(&b), Some(a.clone()));
+            let (low, mut rest) = (a.min(&b), a.clone());
+            rest.sub(&b);
+            rest.add(&low);
+            assert_eq!(rest, a, "a = (a - b) + min(a, b)");
+            assert_eq!(a.contains(&b), b.saturating_sub(&a).is_zero());
+            let n = a.how_many(&b);
+            if n < u64::MAX {
+                assert!(a.contains(&b.times(n)) && !a.contains(&b.times(n + 1)));
+            } else {
+                assert!(b.is_zero());
+            }
+        }
     }
 }

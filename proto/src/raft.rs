@@ -15,6 +15,12 @@ pub struct Envelope {
     pub part: Vec<u8>,
     /// More parts of the same message follow.
     pub more: bool,
+    /// The message announces a snapshot: its image follows on the same stream, before anything else.
+    pub announces: bool,
+    /// A part of such an image.
+    pub image: bool,
+    /// The sender's process id, for operators.
+    pub pid: u32,
 }
 
 /// The stream was read to its end.

@@ -62,6 +62,34 @@ impl Ranges {
         Some(Ranges(pairs))
     }
 
+    /// `n` integers of it, the smallest that are at least `from`, then from the smallest on; `None` when there are fewer.
+    /// Moving `from` past what was last picked lets an integer that was just given back rest for a while.
+    pub fn pick(&self, n: u64, from: u64) -> Option<Ranges> {
+        if from == 0 {
+            return self.smallest(n);
+        }
+        let at = self.0.partition_point(|(_, last)| *last < from);
+        let mut high: Vec<(u64, u64)> = self.0[at..].to_vec();
+        if let Some(first) = high.first_mut() {
+            first.0 = first.0.max(from);
+        }
+        let high = Ranges(high);
+        match n.checked_sub(high.count()) {
+            None | Some(0) => high.smallest(n),
+            Some(missing) => {
+                Ranges::difference(self, &high).smallest(missing).map(|low| low.union(&high))
+            }
+        }
+    }
+
+    /// Whether the two have an integer in common.
+    pub fn overlaps(&self, other: &Ranges) -> bool {
+        other.0.iter().any(|(first, last)| {
+            let at = self.0.partition_point(|(_, end)| end < first);
+            self.0.get(at).is_some_and(|(start, _)| start <= last)
+        })
+    }
+
     /// Whether one integer is in it.
     pub fn has(&self, value: u64) -> bool {
         let at = self.0.partition_point(|(_, last)| *last < value);
@@ -156,5 +184,61 @@ impl FromStr for Ranges {
             pairs.push((first, last));
         }
         Ok(Ranges::from_pairs(pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn some(seed: &mut u64) -> (Ranges, BTreeSet<u64>) {
+        let mut below = |bound: u64| {
+            *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (*seed >> 33) % bound
+        };
+        let pairs: Vec<(u64, u64)> = (0..below(6))
+            .map(|_| {
+                let first = below(40);
+                (first, first + below(5))
+            })
+            .collect();
+        let model = pairs.iter().flat_map(|(first, last)| *first..=*last).collect();
+        (Ranges::from_pairs(pairs), model)
+    }
+
+    #[test]
+    fn ranges_are_sets_of_integers() {
+        let mut seed = 3;
+        for _ in 0..5000 {
+            let ((a, ma), (b, mb)) = (some(&mut seed), some(&mut seed));
+            let as_set = |r: &Ranges| r.iter().collect::<BTreeSet<u64>>();
+            assert_eq!(as_set(&a), ma);
+            assert!(a.pairs().windows(2).all(|w| w[0].1 + 1 < w[1].0), "{a} is in its normal form");
+            assert_eq!(a.count(), ma.len() as u64);
+            assert_eq!(as_set(&a.union(&b)), &ma | &mb);
+            assert_eq!(as_set(&a.difference(&b)), &ma - &mb);
+            assert_eq!(a.contains(&b), mb.is_subset(&ma));
+            assert_eq!(a.overlaps(&b), !ma.is_disjoint(&mb));
+            let (n, from) = (b.count().min(7), mb.first().copied().unwrap_or(0));
+            let rotated = ma.iter().filter(|i| **i >= from).chain(ma.iter().filter(|i| **i < from));
+            let wanted: BTreeSet<u64> = rotated.copied().take(n as usize).collect();
+            match a.pick(n, from) {
+                Some(picked) => {
+                    assert_eq!(as_set(&picked), wanted);
+                    assert_eq!(picked, Ranges::from_pairs(picked.pairs().iter().copied()), "normal form");
+                }
+                None => assert!((ma.len() as u64) < n),
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_integers_do_not_overflow() {
+        let all = Ranges::single(0, u64::MAX);
+        assert_eq!(all.count(), u64::MAX, "saturates");
+        assert!(all.difference(&Ranges::single(1, u64::MAX - 1)).has(u64::MAX));
+        assert_eq!(Ranges::single(u64::MAX, u64::MAX).pick(1, u64::MAX).map(|r| r.count()), Some(1));
     }
 }

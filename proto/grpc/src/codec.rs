@@ -58,7 +58,8 @@ impl<U: Wire> Decoder for DomainDecoder<U> {
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let message = U::Message::decode(src)
             .map_err(|error| Status::new(Code::InvalidArgument, format!("not such a message: {error}")))?;
-        let item = U::from_wire(message).map_err(|bad| Status::new(Code::InvalidArgument, bad.to_string()))?;
+        let item =
+            U::from_wire(message).map_err(|bad| Status::new(Code::InvalidArgument, bad.to_string()))?;
         Ok(Some(item))
     }
 }

@@ -1,9 +1,25 @@
 //! The doors: tonic services over domain types, and the TLS that stands before each of them.
+//!
+//! [`connect`] opens a channel to a process of a certain role; [`serve`](mod@serve) answers behind mutual TLS and
+//! says with [`caller`] who asks. There is no plaintext variant of either.
 
 pub mod codec;
 pub mod connect;
-pub mod services;
+mod metrics_page;
+mod peer;
 pub mod serve;
+pub mod services;
+mod verify;
 
-pub use connect::{ConnectError, channel};
-pub use serve::{ServeError, caller, serve};
+pub use connect::{ConnectError, channel, channel_lazy, joining_channel};
+pub use metrics_page::with_metrics;
+pub use peer::{Peer, caller};
+pub use proto_pki::{Credentials, Identity, PeerRole};
+pub use serve::{ServeError, serve};
+
+/// The largest message a server takes, in bytes (tonic's default, named here because clients split by it).
+pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The largest message a client of the cluster takes, in bytes: a list of every task of a large pool is one message.
+/// Set it with `max_decoding_message_size` on clients that list or watch.
+pub const REPLY_BYTES_MAX: usize = 256 * 1024 * 1024;

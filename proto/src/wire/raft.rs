@@ -10,5 +10,8 @@ message!(Envelope = w::Envelope {
     plain cluster: cluster,
     plain part: part,
     plain more: more,
+    plain announces: announces,
+    plain image: image,
+    plain pid: pid,
 });
 empty_message! { Delivered = w::Delivered; }

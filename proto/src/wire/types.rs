@@ -203,6 +203,16 @@ impl Wire for Arc<AgentInfo> {
     }
 }
 
+impl Wire for Arc<TaskInfo> {
+    type Message = w::TaskInfo;
+    fn to_wire(&self) -> w::TaskInfo {
+        (**self).to_wire()
+    }
+    fn from_wire(m: w::TaskInfo) -> Result<Self, Malformed> {
+        TaskInfo::from_wire(m).map(Arc::new)
+    }
+}
+
 // === frameworks ===
 
 message!(FrameworkInfo = w::FrameworkInfo {

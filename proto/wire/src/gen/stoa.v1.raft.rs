@@ -19,6 +19,15 @@ pub struct Envelope {
     /// More parts of the same message follow.
     #[prost(bool, tag = "5")]
     pub more: bool,
+    /// The message announces a snapshot: its image follows on the same stream, before anything else.
+    #[prost(bool, tag = "6")]
+    pub announces: bool,
+    /// A part of such an image.
+    #[prost(bool, tag = "7")]
+    pub image: bool,
+    /// The sender's process id, for operators.
+    #[prost(uint32, tag = "8")]
+    pub pid: u32,
 }
 /// The stream was read to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

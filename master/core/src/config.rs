@@ -1,0 +1,69 @@
+//! The master's few knobs, and its constants with their reasons.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proto::id::MasterId;
+
+/// The knobs. Each says which two operators want different values.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This member.
+    pub id: MasterId,
+    /// Every member's door, `host:port`.
+    pub members: BTreeMap<MasterId, String>,
+    /// Makes the machine's own dice fall differently on each member.
+    pub seed: u64,
+    /// How long an unanswered offer stands. Sixty seconds. A pool of short tasks wants less, frameworks that ask
+    /// people want more.
+    pub offer_timeout: Duration,
+    /// How long an agent may be silent before its tasks are called unreachable. 75 s, as Mesos (15 s x 5). A rack with
+    /// flapping links wants more, a pool that restarts work quickly wants less.
+    pub agent_unreachable_after: Duration,
+}
+
+/// How often agents and frameworks say something, and are told something, at least.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A link that was silent for so long is taken to be broken: three heartbeats.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a new leader waits for the frameworks of the old one before their failover timers start.
+pub const FRAMEWORK_RETURN: Duration = Duration::from_secs(30);
+
+/// Ended tasks are logged at the latest so long after they were reported: a few at once instead of one by one.
+pub const LAZY_DELAY: Duration = Duration::from_millis(4);
+
+/// So many ended tasks are logged at once without waiting.
+pub const LAZY_MAX: usize = 512;
+
+/// An offer that ran out is not made again to the same framework for so long, so that others get their turn.
+pub const REFUSE_AFTER_EXPIRY: Duration = Duration::from_secs(5);
+
+/// Batches on their way through consensus; further changes gather meanwhile into larger ones.
+pub const BATCHES_IN_FLIGHT: usize = 4;
+
+/// About how many bytes of changes go into one batch. Well below the largest proposal that consensus takes.
+pub const BATCH_BYTES: usize = 4 << 20;
+
+/// Events kept for each framework's resume.
+pub const RESUME_EVENTS: usize = 1024;
+
+/// Tasks in one accept.
+pub const ACCEPT_TASKS_MAX: usize = 1000;
+
+/// Demands of one framework.
+pub const DEMANDS_MAX: usize = 1000;
+
+impl Config {
+    /// The ordinary values for a member of a group.
+    pub fn new(id: MasterId, members: BTreeMap<MasterId, String>, seed: u64) -> Self {
+        Config {
+            id,
+            members,
+            seed,
+            offer_timeout: Duration::from_secs(60),
+            agent_unreachable_after: Duration::from_secs(75),
+        }
+    }
+}

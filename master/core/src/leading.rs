@@ -1,0 +1,58 @@
+//! `Leading`: everything a master knows only while it leads; a follower cannot touch it, by type.
+
+use master_allocator::Allocator;
+use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
+use proto_machine::Deadlines;
+
+use crate::input::{LinkId, SessionId};
+use crate::tables::{agents, frameworks, offers, tasks};
+
+/// What a leader waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deadline {
+    /// An offer expires.
+    Offer(OfferId),
+    /// An agent without a link is called unreachable.
+    Agent(AgentId),
+    /// A link was silent for too long.
+    Link(LinkId),
+    /// A session was silent for too long.
+    Session(SessionId),
+    /// A framework did not come back in time: its failover timer, or the wait of a new leader before it starts.
+    Framework(FrameworkId),
+    /// Ended tasks are to be logged.
+    Lazy,
+    /// Everybody is told that the leader is there.
+    Heartbeat,
+}
+
+/// The tables together.
+pub(crate) struct Leading {
+    pub epoch: Epoch,
+    pub allocator: Allocator,
+    pub agents: agents::Table,
+    pub frameworks: frameworks::Table,
+    pub offers: offers::Table,
+    pub tasks: tasks::Table,
+    pub deadlines: Deadlines<Deadline>,
+    /// Frameworks named so far in this epoch.
+    pub named: u64,
+    /// Lists of tasks to kill and agents to mend are worked off turn by turn; offers are made when nothing is left.
+    pub allocate: bool,
+}
+
+impl Leading {
+    pub fn new(epoch: Epoch) -> Self {
+        Leading {
+            epoch,
+            allocator: Allocator::new(master_allocator::Config::default()),
+            agents: agents::Table::default(),
+            frameworks: frameworks::Table::default(),
+            offers: offers::Table::new(epoch),
+            tasks: tasks::Table::default(),
+            deadlines: Deadlines::new(),
+            named: 0,
+            allocate: true,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The master as a machine: who may do what with which offer, what is durable, and who is told.
+//!
+//! `master` is the switchboard. `leading` is what exists only while this master leads. `tables` own the leader's soft
+//! facts and know no sibling; `verbs` are what can be asked, one file each. What is durable stands in
+//! `master-registry` and changes only by entries that consensus has committed.
+
+mod authorize;
+mod batch;
+mod config;
+mod desk;
+mod input;
+mod leading;
+mod master;
+mod output;
+mod tables;
+mod validate;
+mod verbs;
+mod views;
+
+pub use authorize::{Action, authorize};
+pub use config::Config;
+pub use input::{Input, LinkId, OperatorCall, SessionId, Ticket};
+pub use master::{Master, Unfit};
+pub use output::{Note, Output};

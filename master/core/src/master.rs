@@ -1,0 +1,586 @@
+//! The switchboard: each input to its verb. No decision is taken here.
+
+use bytes::Bytes;
+use master_raft::{Image, Raft, Recovered, Role};
+use master_registry::{Effect, Registry};
+use proto::agent_link::{ToAgent, ToAgentKind, ToMaster};
+use proto::caller::Caller;
+use proto::id::{AgentId, Epoch, MasterId};
+use proto::log::{Batch as LogBatch, Entry};
+use proto::operator::ReplyKind;
+use proto::refusal::{Code, Refusal};
+use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
+use proto::wire::Wire;
+use proto_machine::{Instant, Machine, Now, Outbox};
+
+use crate::authorize::{Action, authorize};
+use crate::batch::{Batch, Pending};
+use crate::config::{BATCHES_IN_FLIGHT, Config, SILENCE_LIMIT};
+use crate::desk::Desk;
+use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
+use crate::leading::{Deadline, Leading};
+use crate::output::{Note, Output};
+use crate::verbs::{
+    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, reconcile, register, subscribe,
+    take_lead, teardown, update,
+};
+use crate::views;
+
+pub use master_raft::Unfit;
+
+/// A master: consensus, the registry it keeps, and, while it leads, everything else.
+pub struct Master {
+    config: Config,
+    raft: Raft,
+    registry: Registry,
+    applied: u64,
+    leading: Option<Leading>,
+    leader: Option<MasterId>,
+    term: u64,
+    batch: Batch,
+    /// A committed entry could not be read: nothing may be applied behind it.
+    broken: bool,
+}
+
+impl Master {
+    /// A master as it was when its disk was last written. The first `settle` brings its registry back.
+    pub fn recover(config: Config, recovered: Recovered) -> Result<Master, Unfit> {
+        let voters: Vec<_> = config.members.keys().map(|id| master_raft::NodeId(id.0)).collect();
+        let raft = Raft::recover(
+            master_raft::Config::new(master_raft::NodeId(config.id.0), &voters, config.seed),
+            recovered,
+        )?;
+        Ok(Master {
+            config,
+            raft,
+            registry: Registry::default(),
+            applied: 0,
+            leading: None,
+            leader: None,
+            term: 0,
+            batch: Batch::default(),
+            broken: false,
+        })
+    }
+
+    /// Whether it leads.
+    pub fn leads(&self) -> bool {
+        self.leading.is_some()
+    }
+
+    /// How consensus stands, for operators and metrics.
+    pub fn raft_status(&self) -> master_raft::Status {
+        self.raft.status()
+    }
+
+    /// What the log remembers, as far as it is applied.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Up to where the log is applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    fn leader_address(&self) -> String {
+        self.leader.and_then(|id| self.config.members.get(&id)).cloned().unwrap_or_default()
+    }
+
+    /// Runs a verb, if this master leads.
+    fn at_desk<T>(
+        &mut self,
+        now: Now,
+        out: &mut Outbox<Output>,
+        verb: impl FnOnce(&mut Desk<'_>) -> T,
+    ) -> Option<T> {
+        let l = self.leading.as_mut()?;
+        let mut desk =
+            Desk { config: &self.config, registry: &self.registry, l, batch: &mut self.batch, now, out };
+        Some(verb(&mut desk))
+    }
+
+    // === frameworks ===
+
+    fn framework(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        caller: &Caller,
+        call: Call,
+        out: &mut Outbox<Output>,
+    ) {
+        if self.leading.is_none() {
+            let kind = EventKind::Redirect(Redirect { leader_address: self.leader_address() });
+            out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
+            return out.push(Output::CloseFramework { session });
+        }
+        self.at_desk(now, out, |d| {
+            let Call { operation, kind } = call;
+            if let CallKind::Subscribe(inner) = kind {
+                return subscribe::subscribe(d, session, caller, inner);
+            }
+            let Some(id) = d.l.frameworks.on(session).cloned() else {
+                if d.l.frameworks.subscribing.contains(&session) {
+                    let refusal = Refusal::new(Code::Conflict, "the session is not subscribed yet")
+                        .with_help("wait for Subscribed before the next call");
+                    return subscribe::fault(d, session, caller, refusal);
+                }
+                let refusal = Refusal::new(Code::Conflict, "the first call of a session must be Subscribe");
+                return subscribe::fault(d, session, caller, refusal);
+            };
+            d.after(Deadline::Session(session), SILENCE_LIMIT);
+            match kind {
+                CallKind::Subscribe(_) | CallKind::Heartbeat => {}
+                CallKind::Accept(inner) => accept::accept(d, &id, operation, inner),
+                CallKind::Decline(inner) => accept::decline(d, &id, operation, inner),
+                CallKind::Suppress(inner) => interest::suppress(d, &id, operation, inner),
+                CallKind::Revive(inner) => interest::revive(d, &id, operation, inner),
+                CallKind::UpdateDemands(inner) => interest::demand(d, &id, operation, inner),
+                CallKind::Kill(inner) => kill::kill(d, &id, operation, inner),
+                CallKind::Acknowledge(inner) => acknowledge::acknowledge(d, &id, inner),
+                CallKind::Reconcile(inner) => reconcile::reconcile(d, &id, operation, inner),
+                CallKind::UpdateFramework(inner) => subscribe::update(d, &id, operation, inner),
+                CallKind::Teardown => teardown::teardown(d, &id, operation),
+            }
+        });
+    }
+
+    // === agents ===
+
+    fn agent(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        agent: &AgentId,
+        message: ToMaster,
+        out: &mut Outbox<Output>,
+    ) {
+        if self.leading.is_none() {
+            let redirect = proto::scheduler::Redirect { leader_address: self.leader_address() };
+            let message = ToAgent { epoch: Epoch(0), kind: ToAgentKind::Redirect(redirect) };
+            out.push(Output::ToAgent { link, message });
+            return out.push(Output::CloseAgent { link });
+        }
+        self.at_desk(now, out, |d| match message {
+            ToMaster::Register(inner) => register::register(d, link, agent, inner),
+            ToMaster::Update(inner) => {
+                // What comes on a link that was replaced comes again on the new one.
+                if d.l.agents.on(link) == Some(agent) {
+                    d.after(Deadline::Link(link), SILENCE_LIMIT);
+                    update::update(d, agent, inner);
+                }
+            }
+            ToMaster::Heartbeat => {
+                if d.l.agents.on(link) == Some(agent) {
+                    d.after(Deadline::Link(link), SILENCE_LIMIT);
+                }
+            }
+        });
+    }
+
+    // === operators ===
+
+    fn operator(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        caller: &Caller,
+        call: OperatorCall,
+        out: &mut Outbox<Output>,
+    ) {
+        let action = match &call {
+            OperatorCall::Raft | OperatorCall::Explain(_) => Some(Action::Read),
+            OperatorCall::KillTask(_) => Some(Action::KillTask),
+            OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
+            OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
+            OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
+            OperatorCall::CreateToken(_) => Some(Action::CreateToken),
+            // The token is the right.
+            OperatorCall::RedeemToken { .. } => None,
+        };
+        if let Some(Err(refusal)) = action.map(|action| authorize(caller, &action)) {
+            out.push(Output::Note(Note::Refused {
+                caller: caller.to_string(),
+                code: refusal.code,
+                message: refusal.message.clone(),
+            }));
+            return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
+        }
+        if matches!(call, OperatorCall::Raft) {
+            return out.push(Output::Reply { ticket, kind: ReplyKind::Raft(self.members()) });
+        }
+        if self.leading.is_none() {
+            let kind = ReplyKind::Redirect(self.leader_address());
+            return out.push(Output::Reply { ticket, kind });
+        }
+        self.at_desk(now, out, |d| operate::operate(d, ticket, caller, call));
+    }
+
+    /// The masters, as far as consensus knows.
+    fn members(&self) -> proto::operator::Raft {
+        let status = self.raft.status();
+        let members = self.config.members.iter().map(|(id, address)| {
+            let progress = status.progress.iter().find(|progress| progress.id.0 == id.0);
+            proto::operator::MemberView {
+                id: *id,
+                address: address.clone(),
+                pid: 0,
+                leader: self.leader == Some(*id),
+                alive: progress.is_some_and(|progress| progress.active),
+                matched: progress.map_or(0, |progress| progress.matched),
+            }
+        });
+        proto::operator::Raft { members: members.collect(), term: self.term, applied: self.applied }
+    }
+
+    // === consensus ===
+
+    fn consensus(&mut self, now: Now, out: &mut Outbox<Output>) {
+        let mut said = Outbox::new();
+        self.raft.settle(now, &mut said);
+        for output in said.take() {
+            match output {
+                master_raft::Output::Send { to, bytes } => out.push(Output::ToPeer { to, bytes }),
+                master_raft::Output::SendSnapshot { to, bytes, index } => {
+                    out.push(Output::SnapshotToPeer { to, bytes, index });
+                }
+                master_raft::Output::Persist(persist) => out.push(Output::Persist(persist)),
+                master_raft::Output::Commit { index, tag, data, .. } => {
+                    self.commit(now, index, tag, &data, out)
+                }
+                master_raft::Output::InstallSnapshot { index, image, .. } => self.install(index, &image, out),
+                master_raft::Output::Role(role) => self.part(now, role, out),
+                master_raft::Output::Dropped { tag, .. } => {
+                    // Only with the lead itself: proposals are bounded in number and size. Frameworks send the same
+                    // operation ids to the next leader; people are told.
+                    for (_, pending) in self.batch.land(tag).into_iter().flatten() {
+                        tell_lost(pending, out);
+                    }
+                }
+                master_raft::Output::SnapshotWanted { index } => {
+                    if index <= self.applied && !self.broken {
+                        let image = Image::Bytes(Bytes::from(self.registry.to_image()));
+                        let taken =
+                            master_raft::Input::SnapshotTaken { index: self.applied.max(index), image };
+                        self.raft.step(now, taken, &mut Outbox::new());
+                    }
+                }
+                master_raft::Output::Members { .. }
+                | master_raft::Output::ReadReady { .. }
+                | master_raft::Output::ReadDropped { .. } => {}
+                master_raft::Output::Refused { from, why } => {
+                    out.push(Output::Note(Note::Peer { from: from.0, why: format!("{why:?}") }));
+                }
+            }
+        }
+    }
+
+    /// An entry is committed: it is applied, and what waited for it goes on.
+    fn commit(&mut self, now: Now, index: u64, tag: Option<u64>, data: &[u8], out: &mut Outbox<Output>) {
+        let own = tag.and_then(|tag| self.batch.land(tag));
+        if data.is_empty() || self.broken {
+            return;
+        }
+        let batch = match LogBatch::decode(data) {
+            Ok(batch) => batch,
+            Err(bad) => {
+                self.broken = true;
+                return out.push(Output::Note(Note::Unreadable { index, why: bad.to_string() }));
+            }
+        };
+        let mut pendings = own.into_iter().flatten().map(|(_, pending)| pending);
+        let mut ordinal = 0;
+        for entry in batch.entries {
+            let pending = pendings.next().unwrap_or(Pending::Nothing);
+            if self.leading.is_some() {
+                // The second half reads the entry and what came of it.
+                let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry.clone());
+                self.at_desk(now, out, |d| second_half(d, index, &entry, pending, effect));
+            } else {
+                let touched = Touched::of(&entry);
+                let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry);
+                self.show(&touched, effect, out);
+            }
+        }
+        self.applied = index;
+        out.push(Output::Applied(index));
+    }
+
+    fn install(&mut self, index: u64, image: &Image, out: &mut Outbox<Output>) {
+        let Image::Bytes(bytes) = image else { return };
+        match Registry::from_image(bytes) {
+            Ok(registry) => {
+                self.registry = registry;
+                self.applied = index;
+                out.push(Output::Applied(index));
+                self.show_everything(out);
+            }
+            Err(bad) => {
+                self.broken = true;
+                out.push(Output::Note(Note::Unreadable { index, why: bad.to_string() }));
+            }
+        }
+    }
+
+    fn part(&mut self, now: Now, role: Role, out: &mut Outbox<Output>) {
+        match role {
+            Role::Leader { term } => {
+                self.term = term;
+                self.leader = Some(self.config.id);
+                self.leading = Some(Leading::new(Epoch(term)));
+                self.at_desk(now, out, take_lead::take_lead);
+            }
+            Role::Follower { leader, term } => {
+                self.term = term;
+                self.leader = leader.map(|id| MasterId(id.0));
+                self.step_down(out);
+            }
+            Role::Candidate { term } => {
+                self.term = term;
+                self.leader = None;
+                self.step_down(out);
+            }
+        }
+        out.push(Output::Part { term: self.term, leads: self.leading.is_some(), leader: self.leader });
+    }
+
+    /// Everything that only a leader knows is gone; whoever is connected looks for the next one.
+    fn step_down(&mut self, out: &mut Outbox<Output>) {
+        let Some(l) = self.leading.take() else { return };
+        let redirect = Redirect { leader_address: self.leader_address() };
+        for (session, _) in l.frameworks.sessions() {
+            let kind = EventKind::Redirect(redirect.clone());
+            out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
+            out.push(Output::CloseFramework { session });
+        }
+        for link in l.agents.links() {
+            let kind = ToAgentKind::Redirect(redirect.clone());
+            out.push(Output::ToAgent { link, message: ToAgent { epoch: l.epoch, kind } });
+            out.push(Output::CloseAgent { link });
+        }
+        for pending in self.batch.abandon() {
+            tell_lost(pending, out);
+        }
+        self.show_everything(out);
+    }
+
+    /// A follower shows what the log changed.
+    fn show(&self, touched: &Touched, effect: Effect, out: &mut Outbox<Output>) {
+        use proto::operator::EventKind as Changed;
+        let task = |key: &master_registry::TaskKey| {
+            self.registry
+                .task(key)
+                .map(|record| Changed::TaskChanged(views::task(&self.registry, record, None)))
+        };
+        match effect {
+            Effect::Launched(launched) => {
+                out.extend(launched.iter().filter_map(|(key, _)| task(key)).map(Output::Changed));
+            }
+            Effect::OutOfSight(keys) | Effect::ToKill(keys) => {
+                out.extend(keys.iter().filter_map(task).map(Output::Changed));
+            }
+            Effect::Ended(records) => {
+                let views = records.iter().map(|record| views::task(&self.registry, record, None));
+                out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
+            }
+            Effect::Done | Effect::Nothing | Effect::Repeated(_) => {}
+        }
+        let changed = match touched {
+            Touched::Agent(id) => {
+                self.registry.agent(id).map(|record| Changed::AgentChanged(views::agent(record, true)))
+            }
+            Touched::Framework(id) => match self.registry.framework(id) {
+                Some(framework) => {
+                    let mut view = views::framework(framework, None);
+                    view.connected = framework.record.deadline_ms == 0;
+                    Some(Changed::FrameworkChanged(view))
+                }
+                None => Some(Changed::FrameworkRemoved(id.clone())),
+            },
+            Touched::Role(role) => Some(Changed::RoleChanged(views::role(&self.registry, role))),
+            Touched::Nothing => None,
+        };
+        out.extend(changed.map(Output::Changed));
+    }
+
+    fn show_everything(&self, out: &mut Outbox<Output>) {
+        let snapshot = views::snapshot(&self.registry, None, 0);
+        out.push(Output::Changed(proto::operator::EventKind::Snapshot(snapshot)));
+    }
+}
+
+/// Whoever waited for a commit that will not be told any more.
+fn tell_lost(pending: Pending, out: &mut Outbox<Output>) {
+    if let Pending::Reply { ticket } = pending {
+        let refusal = Refusal::new(Code::LeaderLost, "the leader changed before this was committed");
+        out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
+    }
+}
+
+/// What an entry is about, apart from tasks.
+enum Touched {
+    Nothing,
+    Agent(AgentId),
+    Framework(proto::id::FrameworkId),
+    Role(proto::role::Role),
+}
+
+impl Touched {
+    fn of(entry: &Entry) -> Touched {
+        match entry {
+            Entry::AgentAdmitted(info) => Touched::Agent(info.id.clone()),
+            Entry::AgentUnreachable(id) | Entry::AgentGone(id) => Touched::Agent(id.clone()),
+            Entry::FrameworkRegistered(inner) => Touched::Framework(inner.id.clone()),
+            Entry::FrameworkDisconnected(inner) => Touched::Framework(inner.framework.clone()),
+            Entry::FrameworkReconnected(id) | Entry::FrameworkRemoved(id) => Touched::Framework(id.clone()),
+            Entry::QuotaSet(inner) => Touched::Role(inner.role.clone()),
+            Entry::WeightSet(inner) => Touched::Role(inner.role.clone()),
+            Entry::Accepted(_)
+            | Entry::TaskEnded(_)
+            | Entry::KillWanted(_)
+            | Entry::TaskAdopted(_)
+            | Entry::TokenCreated(_)
+            | Entry::TokenUsed(_) => Touched::Nothing,
+        }
+    }
+}
+
+/// The second half of whatever proposed the entry.
+fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, effect: Effect) {
+    match entry {
+        Entry::AgentUnreachable(id) => lose_agent::lost(d, id, effect),
+        Entry::AgentGone(id) => lose_agent::given_up(d, id, effect),
+        Entry::FrameworkRemoved(id) => {
+            teardown::removed(d, id, index, &pending, effect);
+            if let Pending::Reply { ticket } = pending {
+                d.reply(ticket, ReplyKind::Done(index));
+            }
+            return;
+        }
+        Entry::TaskEnded(_) => {
+            if let Effect::Ended(records) = effect {
+                records.into_iter().for_each(|record| update::ended(d, record));
+            }
+        }
+        Entry::KillWanted(inner) => kill::ask(d, &(inner.framework.clone(), inner.task.clone())),
+        Entry::TaskAdopted(inner) => {
+            register::offer_anew(d, &inner.agent);
+            d.show_task(&(inner.framework.clone(), inner.task.id.clone()));
+        }
+        Entry::QuotaSet(inner) => operate::role_set(d, &inner.role),
+        Entry::WeightSet(inner) => operate::role_set(d, &inner.role),
+        Entry::Accepted(_) => {
+            if let Pending::Accept { framework, operation } = pending {
+                accept::accepted(d, &framework, operation, index, entry, effect);
+            }
+            return;
+        }
+        Entry::FrameworkRegistered(inner) => {
+            if matches!(pending, Pending::Answer { .. }) {
+                subscribe::updated(d, &inner.id);
+            }
+        }
+        Entry::AgentAdmitted(_)
+        | Entry::FrameworkDisconnected(_)
+        | Entry::FrameworkReconnected(_)
+        | Entry::TokenCreated(_)
+        | Entry::TokenUsed(_) => {}
+    }
+    match pending {
+        Pending::Nothing | Pending::Accept { .. } => {}
+        Pending::Admit { link, register } => register::admitted(d, link, *register),
+        Pending::Reply { ticket } => d.reply(ticket, ReplyKind::Done(index)),
+        Pending::Subscribe { session, framework, resume } => {
+            subscribe::subscribed(d, session, &framework, resume);
+        }
+        Pending::Answer { framework, operation } => {
+            d.answer(&framework, operation, proto::scheduler::Outcome::Committed(index));
+        }
+    }
+}
+
+impl Machine for Master {
+    type Input = Input;
+    type Output = Output;
+
+    fn step(&mut self, now: Now, input: Input, out: &mut Outbox<Output>) {
+        match input {
+            Input::Raft(input) => {
+                let mut said = Outbox::new();
+                self.raft.step(now, input, &mut said);
+                for output in said.take() {
+                    if let master_raft::Output::Refused { from, why } = output {
+                        out.push(Output::Note(Note::Peer { from: from.0, why: format!("{why:?}") }));
+                    }
+                }
+            }
+            Input::Framework { session, caller, call } => self.framework(now, session, &caller, call, out),
+            Input::FrameworkClosed { session } => {
+                self.at_desk(now, out, |d| subscribe::close(d, session));
+            }
+            Input::Agent { link, agent, message } => self.agent(now, link, &agent, message, out),
+            Input::AgentClosed { link } => {
+                self.at_desk(now, out, |d| lose_agent::unlink(d, link));
+            }
+            Input::Operator { ticket, caller, call } => self.operator(now, ticket, &caller, call, out),
+        }
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Outbox<Output>) {
+        if self.raft.wake_at().is_some_and(|at| at <= now.monotonic) {
+            self.raft.wake(now, &mut Outbox::new());
+        }
+        while let Some(deadline) = self.leading.as_mut().and_then(|l| l.deadlines.pop_due(now.monotonic)) {
+            self.at_desk(now, out, |d| expire::expire(d, deadline));
+        }
+    }
+
+    fn settle(&mut self, now: Now, out: &mut Outbox<Output>) {
+        // Committing may gather new changes (an agent comes in, a framework is cut off): they go out in this turn too.
+        for _ in 0..4 {
+            self.propose(now);
+            self.consensus(now, out);
+            if !self.batch.is_urgent() || self.batch.in_flight() >= BATCHES_IN_FLIGHT {
+                break;
+            }
+        }
+        let wanted = self
+            .leading
+            .as_ref()
+            .is_some_and(|l| l.allocate || l.allocator.wake_at().is_some_and(|at| at <= now.monotonic));
+        if wanted {
+            self.at_desk(now, out, |d| {
+                d.l.allocate = false;
+                offer::offer(d);
+            });
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let leading = self.leading.as_ref();
+        let deadline = leading.and_then(|l| l.deadlines.next());
+        let filter = leading.and_then(|l| l.allocator.wake_at());
+        [self.raft.wake_at(), deadline, filter].into_iter().flatten().min()
+    }
+}
+
+impl Master {
+    /// What was gathered goes to consensus, in few and large pieces.
+    fn propose(&mut self, now: Now) {
+        let Some(l) = self.leading.as_ref() else { return };
+        let lazy_due = self.batch.lazy_len() > 0
+            && l.deadlines.get(&Deadline::Lazy).is_none_or(|at| at <= now.monotonic);
+        if !(self.batch.is_urgent() || lazy_due) || self.batch.in_flight() >= BATCHES_IN_FLIGHT {
+            return;
+        }
+        if let Some(l) = self.leading.as_mut() {
+            l.deadlines.cancel(&Deadline::Lazy);
+        }
+        for (tag, data) in self.batch.take(now.wall.as_millis()) {
+            let mut said = Outbox::new();
+            self.raft.step(now, master_raft::Input::Propose { tag, data }, &mut said);
+            debug_assert!(said.is_empty(), "proposing says nothing before settling");
+        }
+    }
+}

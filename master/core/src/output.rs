@@ -1,0 +1,119 @@
+//! `Output`: everything a master wants done, in order; nothing behind a `Persist` leaves before it is on disk.
+
+use bytes::Bytes;
+use proto::agent_link::ToAgent;
+use proto::operator;
+use proto::scheduler;
+
+use crate::input::{LinkId, SessionId, Ticket};
+
+/// What the shell has to do.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Make durable; nothing behind it is done before.
+    Persist(master_raft::Persist),
+    /// Send to another master.
+    ToPeer {
+        /// The peer.
+        to: master_raft::NodeId,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// Send the newest snapshot to another master, and report how it ended.
+    SnapshotToPeer {
+        /// The peer.
+        to: master_raft::NodeId,
+        /// The message that announces it.
+        bytes: Bytes,
+        /// Under which the store has it.
+        index: u64,
+    },
+    /// Tell a framework.
+    ToFramework {
+        /// On this session.
+        session: SessionId,
+        /// What.
+        event: scheduler::Event,
+    },
+    /// End a session, after what was told.
+    CloseFramework {
+        /// Which.
+        session: SessionId,
+    },
+    /// Tell an agent.
+    ToAgent {
+        /// On this link.
+        link: LinkId,
+        /// What.
+        message: ToAgent,
+    },
+    /// End a link, after what was told.
+    CloseAgent {
+        /// Which.
+        link: LinkId,
+    },
+    /// Answer an operator.
+    Reply {
+        /// Their ticket.
+        ticket: Ticket,
+        /// The answer.
+        kind: operator::ReplyKind,
+    },
+    /// Something changed that people can see: the read model folds it.
+    Changed(operator::EventKind),
+    /// The part this master plays, and up to where its registry stands.
+    Part {
+        /// In this term.
+        term: u64,
+        /// Whether it leads, and has told the read model everything.
+        leads: bool,
+        /// Who leads, as far as it knows.
+        leader: Option<proto::id::MasterId>,
+    },
+    /// The registry stands at this index now.
+    Applied(u64),
+    /// A note for the log: something an operator would act on.
+    Note(Note),
+}
+
+/// Something an operator would act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A call was refused.
+    Refused {
+        /// Who called.
+        caller: String,
+        /// The stable code.
+        code: proto::refusal::Code,
+        /// What was wrong.
+        message: String,
+    },
+    /// An agent's standing changed.
+    Agent {
+        /// Which.
+        agent: proto::id::AgentId,
+        /// How it stands now.
+        state: proto::agent::AgentState,
+    },
+    /// A framework's standing changed.
+    Framework {
+        /// Which.
+        framework: proto::id::FrameworkId,
+        /// What happened to it.
+        what: &'static str,
+    },
+    /// A peer's message was refused.
+    Peer {
+        /// Who sent it.
+        from: u64,
+        /// Why.
+        why: String,
+    },
+    /// A committed entry could not be read: this master must not go on.
+    Unreadable {
+        /// Where in the log.
+        index: u64,
+        /// Why.
+        why: String,
+    },
+}

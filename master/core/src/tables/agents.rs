@@ -1,0 +1,48 @@
+//! Which agent speaks on which link.
+
+use std::collections::BTreeMap;
+
+use proto::id::AgentId;
+
+use crate::input::LinkId;
+
+/// The links of connected agents. An agent has one link at most: the newest.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    by_agent: BTreeMap<AgentId, LinkId>,
+    by_link: BTreeMap<LinkId, AgentId>,
+}
+
+impl Table {
+    /// Binds an agent to a link; returns the link it replaces.
+    pub fn link(&mut self, agent: AgentId, link: LinkId) -> Option<LinkId> {
+        let old = self.by_agent.insert(agent.clone(), link).filter(|old| *old != link);
+        if let Some(old) = old {
+            self.by_link.remove(&old);
+        }
+        self.by_link.insert(link, agent);
+        old
+    }
+
+    /// Forgets a link; returns the agent that spoke on it.
+    pub fn unlink(&mut self, link: LinkId) -> Option<AgentId> {
+        let agent = self.by_link.remove(&link)?;
+        self.by_agent.remove(&agent);
+        Some(agent)
+    }
+
+    /// The link of a connected agent.
+    pub fn link_of(&self, agent: &AgentId) -> Option<LinkId> {
+        self.by_agent.get(agent).copied()
+    }
+
+    /// The agent on a link.
+    pub fn on(&self, link: LinkId) -> Option<&AgentId> {
+        self.by_link.get(&link)
+    }
+
+    /// All links.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.by_link.keys().copied()
+    }
+}

@@ -1,0 +1,116 @@
+//! Which framework speaks on which session, and what it was told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proto::demand::Demand;
+use proto::id::{FrameworkId, OperationId};
+use proto::role::Role;
+use proto::scheduler::{Event, EventKind, Resume};
+
+use crate::config::RESUME_EVENTS;
+use crate::input::SessionId;
+
+/// The leader's picture of one framework.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub session: Option<SessionId>,
+    /// The last sequence told.
+    sequence: u64,
+    /// What was told lately, for a resume.
+    told: VecDeque<Event>,
+    pub suppressed: BTreeSet<Role>,
+    pub demands: Vec<Demand>,
+    pub demand_driven: bool,
+    /// Operations proposed and not yet committed: a repetition waits for the same answer.
+    pub in_flight: BTreeSet<OperationId>,
+    /// It was torn down; it stays here until its last task has ended.
+    pub removed: bool,
+}
+
+/// Frameworks by id, and the other way round by session.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    by_id: BTreeMap<FrameworkId, Standing>,
+    by_session: BTreeMap<SessionId, FrameworkId>,
+    /// Sessions whose Subscribe waits for the log.
+    pub subscribing: BTreeSet<SessionId>,
+}
+
+impl Standing {
+    /// Puts an event into the stream and hands it out numbered.
+    pub fn tell(&mut self, kind: EventKind) -> Event {
+        self.sequence += 1;
+        let event = Event { sequence: self.sequence, kind };
+        self.told.push_back(event.clone());
+        while self.told.len() > RESUME_EVENTS {
+            self.told.pop_front();
+        }
+        event
+    }
+
+    /// What follows the resume point, if all of it is still here.
+    pub fn since(&self, resume: Resume) -> Option<Vec<Event>> {
+        if resume.sequence > self.sequence {
+            return None;
+        }
+        let missing = usize::try_from(self.sequence - resume.sequence).ok()?;
+        let start = self.told.len().checked_sub(missing)?;
+        Some(self.told.iter().skip(start).cloned().collect())
+    }
+}
+
+impl Table {
+    /// One framework's standing, made if it is new.
+    pub fn standing(&mut self, id: &FrameworkId) -> &mut Standing {
+        self.by_id.entry(id.clone()).or_default()
+    }
+
+    /// One framework's standing.
+    pub fn get(&self, id: &FrameworkId) -> Option<&Standing> {
+        self.by_id.get(id)
+    }
+
+    /// One framework's standing.
+    pub fn get_mut(&mut self, id: &FrameworkId) -> Option<&mut Standing> {
+        self.by_id.get_mut(id)
+    }
+
+    /// Binds a framework to a session; returns the session it replaces.
+    pub fn connect(&mut self, id: &FrameworkId, session: SessionId) -> Option<SessionId> {
+        let old = self.standing(id).session.replace(session).filter(|old| *old != session);
+        if let Some(old) = old {
+            self.by_session.remove(&old);
+        }
+        self.by_session.insert(session, id.clone());
+        old
+    }
+
+    /// Forgets a session; returns the framework that spoke on it.
+    pub fn disconnect(&mut self, session: SessionId) -> Option<FrameworkId> {
+        self.subscribing.remove(&session);
+        let id = self.by_session.remove(&session)?;
+        if let Some(standing) = self.by_id.get_mut(&id) {
+            standing.session = None;
+        }
+        Some(id)
+    }
+
+    /// Forgets a framework.
+    pub fn remove(&mut self, id: &FrameworkId) -> Option<Standing> {
+        let standing = self.by_id.remove(id)?;
+        if let Some(session) = standing.session {
+            self.by_session.remove(&session);
+        }
+        Some(standing)
+    }
+
+    /// The framework on a session.
+    pub fn on(&self, session: SessionId) -> Option<&FrameworkId> {
+        self.by_session.get(&session)
+    }
+
+    /// All sessions with their frameworks.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &FrameworkId)> {
+        self.by_session.iter().map(|(session, id)| (*session, id))
+    }
+}

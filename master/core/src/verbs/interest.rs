@@ -1,0 +1,87 @@
+//! A framework says what it wants: suppress, revive, demands.
+
+use std::collections::BTreeSet;
+
+use master_allocator::Change;
+use proto::id::{FrameworkId, OperationId};
+use proto::refusal::{Code, Refusal};
+use proto::role::Role;
+use proto::scheduler::{RescindReason, Revive, Suppress, UpdateDemands};
+
+use crate::desk::Desk;
+use crate::validate;
+
+pub(crate) fn suppress(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<OperationId>, call: Suppress) {
+    let Some(roles) = named_roles(d, id, &operation, call.roles) else { return };
+    d.l.frameworks.standing(id).suppressed.extend(roles.iter().cloned());
+    d.change(Change::Suppress { framework: id.clone(), roles });
+    d.show_framework(id);
+    d.done(id, operation);
+}
+
+pub(crate) fn revive(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<OperationId>, call: Revive) {
+    let Some(roles) = named_roles(d, id, &operation, call.roles) else { return };
+    let standing = d.l.frameworks.standing(id);
+    roles.iter().for_each(|role| {
+        standing.suppressed.remove(role);
+    });
+    d.change(Change::Revive { framework: id.clone(), roles });
+    d.show_framework(id);
+    d.done(id, operation);
+}
+
+/// The roles that are meant; refuses those that the framework does not have.
+fn named_roles(
+    d: &mut Desk<'_>,
+    id: &FrameworkId,
+    operation: &Option<OperationId>,
+    roles: Vec<Role>,
+) -> Option<Vec<Role>> {
+    let own = d.registry.framework(id)?.record.info.roles.clone();
+    if roles.is_empty() {
+        return Some(own);
+    }
+    if let Some(strange) = roles.iter().find(|role| !own.contains(role)) {
+        let message = format!("roles names {strange}, which the framework did not subscribe");
+        let refusal = Refusal::new(Code::Invalid, message).with_help("add it with UpdateFramework first");
+        d.refuse(id, operation.clone(), refusal);
+        return None;
+    }
+    Some(roles)
+}
+
+pub(crate) fn demand(
+    d: &mut Desk<'_>,
+    id: &FrameworkId,
+    operation: Option<OperationId>,
+    call: UpdateDemands,
+) {
+    let Some(framework) = d.registry.framework(id) else { return };
+    if let Err(refusal) = validate::demands(&call.demands, &framework.record.info) {
+        return d.refuse(id, operation, refusal);
+    }
+    let wanted: BTreeSet<_> =
+        call.demands.iter().filter(|demand| demand.count > 0).map(|demand| &demand.id).collect();
+    // An offer for what is not wanted any more would only be declined.
+    let unwanted: Vec<_> =
+        d.l.offers
+            .of_framework(id)
+            .into_iter()
+            .filter(|offer| {
+                let demand = d.l.offers.get(*offer).and_then(|open| open.demand.as_ref());
+                call.demand_driven && demand.is_none_or(|demand| !wanted.contains(demand))
+            })
+            .collect();
+    let standing = d.l.frameworks.standing(id);
+    standing.demands.clone_from(&call.demands);
+    standing.demand_driven = call.demand_driven;
+    d.change(Change::Demands {
+        framework: id.clone(),
+        demands: call.demands,
+        demand_driven: call.demand_driven,
+    });
+    for offer in unwanted {
+        d.rescind(offer, RescindReason::DemandChanged);
+    }
+    d.done(id, operation);
+}

@@ -1,0 +1,106 @@
+//! An agent is lost: first out of touch, then out of sight, or given up by an operator.
+
+use master_allocator::Change;
+use master_registry::{Effect, TaskKey};
+use proto::agent::AgentState;
+use proto::agent_link::{Shutdown, ToAgentKind};
+use proto::id::AgentId;
+use proto::log::Entry;
+use proto::refusal::{Code, Refusal};
+use proto::scheduler::{EventKind, Failure, RescindReason};
+use proto::task::{StatusReason, TaskState};
+
+use crate::batch::Pending;
+use crate::desk::Desk;
+use crate::input::LinkId;
+use crate::leading::Deadline;
+use crate::output::Output;
+
+/// Its link is over: no new offers, tasks are presumed to run.
+pub(crate) fn unlink(d: &mut Desk<'_>, link: LinkId) {
+    d.l.deadlines.cancel(&Deadline::Link(link));
+    let Some(id) = d.l.agents.unlink(link) else { return };
+    for offer in d.l.offers.of_agent(&id) {
+        d.rescind(offer, RescindReason::AgentLost);
+    }
+    d.change(Change::AgentActive { agent: id.clone(), active: false });
+    d.after(Deadline::Agent(id.clone()), d.config.agent_unreachable_after);
+    d.show_agent(&id);
+}
+
+/// It did not come back in time.
+pub(crate) fn lose(d: &mut Desk<'_>, id: AgentId) {
+    if d.l.agents.link_of(&id).is_none() {
+        d.batch.propose(Entry::AgentUnreachable(id.clone()), Pending::Nothing);
+    }
+}
+
+/// It is in the log that it is out of sight.
+pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
+    let keys: Vec<TaskKey> = match effect {
+        Effect::OutOfSight(keys) => keys,
+        Effect::Done
+        | Effect::Nothing
+        | Effect::Launched(_)
+        | Effect::Repeated(_)
+        | Effect::Ended(_)
+        | Effect::ToKill(_) => return,
+    };
+    d.change(Change::AgentRemoved { agent: id.clone() });
+    tell_failure(d, id, AgentState::Unreachable, keys.iter().map(|(framework, _)| framework.clone()));
+    for key in keys {
+        let Some(record) = d.registry.task(&key) else { continue };
+        let mut status = record.status.clone();
+        status.state = TaskState::Unreachable;
+        status.reason = StatusReason::AgentUnreachable;
+        status.message = format!("agent {id} was silent for too long");
+        status.sequence = 0;
+        status.at_ms = d.at_ms();
+        d.update(&key.0, status);
+        d.show_task(&key);
+    }
+    d.show_agent(id);
+}
+
+/// It is in the log that an operator gave it up.
+pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
+    let records = match effect {
+        Effect::Ended(records) => records,
+        Effect::Done
+        | Effect::Nothing
+        | Effect::Launched(_)
+        | Effect::Repeated(_)
+        | Effect::OutOfSight(_)
+        | Effect::ToKill(_) => return,
+    };
+    d.l.deadlines.cancel(&Deadline::Agent(id.clone()));
+    for offer in d.l.offers.of_agent(id) {
+        d.rescind(offer, RescindReason::AgentLost);
+    }
+    if let Some(link) = d.l.agents.link_of(id) {
+        let refusal = Refusal::new(Code::AgentGone, format!("agent {id} was declared gone"));
+        d.tell_link(link, ToAgentKind::Shutdown(Shutdown { refusal }));
+        d.out.push(Output::CloseAgent { link });
+        d.l.deadlines.cancel(&Deadline::Link(link));
+        d.l.agents.unlink(link);
+    }
+    tell_failure(d, id, AgentState::Gone, records.iter().map(|record| record.framework.clone()));
+    for record in records {
+        d.update(&record.framework.clone(), record.status.clone());
+        super::update::ended(d, record);
+    }
+    d.change(Change::AgentRemoved { agent: id.clone() });
+    d.show_agent(id);
+}
+
+fn tell_failure(
+    d: &mut Desk<'_>,
+    id: &AgentId,
+    state: AgentState,
+    frameworks: impl Iterator<Item = proto::id::FrameworkId>,
+) {
+    let told: std::collections::BTreeSet<_> = frameworks.collect();
+    for framework in told {
+        d.tell(&framework, EventKind::Failure(Failure { agent: id.clone(), state }));
+    }
+}

@@ -1,0 +1,160 @@
+//! An agent presents itself: it is admitted by the log, and its runs and the log's tasks are brought together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use master_allocator::Change;
+use proto::agent::AgentState;
+use proto::agent_link::{
+    Kill as KillRun, Launch, Register, Registered, RunReport, Shutdown, TaskRun, ToAgentKind, Update,
+};
+use proto::id::{AgentId, RunId};
+use proto::log::{Entry, TaskAdopted};
+use proto::refusal::{Code, Refusal};
+use proto::task::{StatusReason, TaskState};
+
+use crate::authorize::{Action, authorize};
+use crate::batch::Pending;
+use crate::config::{HEARTBEAT_INTERVAL, SILENCE_LIMIT};
+use crate::desk::Desk;
+use crate::input::LinkId;
+use crate::leading::Deadline;
+use crate::output::Output;
+
+/// The first half.
+pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call: Register) {
+    let caller = proto::caller::Caller::Agent(certified.clone());
+    if let Err(refusal) = authorize(&caller, &Action::BeAgent(call.agent.id.clone())) {
+        return turn_away(d, link, refusal);
+    }
+    if call.epoch > d.l.epoch {
+        // It has obeyed a newer leader: this one does not know yet that it is over.
+        d.out.push(Output::CloseAgent { link });
+        return;
+    }
+    match d.registry.agent(&call.agent.id) {
+        Some(record) if record.state == AgentState::Gone => {
+            let refusal = Refusal::new(Code::AgentGone, format!("agent {} was declared gone", call.agent.id));
+            turn_away(d, link, refusal);
+        }
+        Some(record) if record.state == AgentState::Active && record.info == call.agent => {
+            attach(d, link, call)
+        }
+        Some(_) | None => {
+            let entry = Entry::AgentAdmitted(call.agent.clone());
+            d.batch.propose(entry, Pending::Admit { link, register: Box::new(call) });
+        }
+    }
+}
+
+fn turn_away(d: &mut Desk<'_>, link: LinkId, refusal: Refusal) {
+    d.tell_link(link, ToAgentKind::Shutdown(Shutdown { refusal }));
+    d.out.push(Output::CloseAgent { link });
+}
+
+/// The second half: the agent is in the log.
+pub(crate) fn admitted(d: &mut Desk<'_>, link: LinkId, call: Register) {
+    match d.registry.agent(&call.agent.id).map(|record| record.state) {
+        Some(AgentState::Active) => attach(d, link, call),
+        Some(AgentState::Gone | AgentState::Unreachable | AgentState::Disconnected) | None => {
+            let refusal = Refusal::new(Code::AgentGone, format!("agent {} was declared gone", call.agent.id));
+            turn_away(d, link, refusal);
+        }
+    }
+}
+
+fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
+    let id = call.agent.id.clone();
+    if let Some(old) = d.l.agents.link(id.clone(), link) {
+        d.l.deadlines.cancel(&Deadline::Link(old));
+        d.out.push(Output::CloseAgent { link: old });
+    }
+    d.l.deadlines.cancel(&Deadline::Agent(id.clone()));
+    d.after(Deadline::Link(link), SILENCE_LIMIT);
+    let registered =
+        Registered { epoch: d.l.epoch, heartbeat_interval: HEARTBEAT_INTERVAL, silence_limit: SILENCE_LIMIT };
+    d.tell_link(link, ToAgentKind::Registered(registered));
+    bring_together(d, &id, call.runs);
+    offer_anew(d, &id);
+    d.show_agent(&id);
+}
+
+/// Tells the allocator what the agent has now and what of it is used.
+pub(crate) fn offer_anew(d: &mut Desk<'_>, id: &AgentId) {
+    let Some(record) = d.registry.agent(id) else { return };
+    let active = d.l.agents.link_of(id).is_some();
+    let (info, total) = (Arc::new(record.info.clone()), record.total.clone());
+    if d.l.allocator.agent(id).is_some() {
+        d.change(Change::AgentChanged { info, total });
+        return d.change(Change::AgentActive { agent: id.clone(), active });
+    }
+    d.change(Change::AgentAdded { info, total, active });
+    let registry = d.registry;
+    for task in registry.tasks_on(id) {
+        d.change(Change::Charged {
+            framework: task.framework.clone(),
+            role: task.role.clone(),
+            agent: id.clone(),
+            resources: task.info.resources.clone(),
+        });
+    }
+}
+
+/// What the agent has and what the log knows become one.
+fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
+    let reported: BTreeSet<RunId> = reports.iter().map(|report| report.run).collect();
+    for report in reports {
+        let RunReport { framework, run, status, task } = report;
+        if d.registry.task_of_run(run).is_some() {
+            let update = Update { framework, status };
+            super::update::update(d, id, update);
+            continue;
+        }
+        if status.state.is_terminal() {
+            // The log has its end; the update comes, and is passed on until it is acknowledged.
+            continue;
+        }
+        let adoptable =
+            d.registry.framework(&framework).is_some() && !d.registry.knows_task(&framework, &task.id);
+        if adoptable {
+            // Only a restored backup knows less than an agent. Nothing that runs is killed silently.
+            let adopted = TaskAdopted { framework, agent: id.clone(), task, status };
+            d.batch.propose(Entry::TaskAdopted(adopted), Pending::Nothing);
+        } else {
+            d.tell_agent(id, ToAgentKind::Kill(KillRun { run, grace: task.kill_grace }));
+        }
+    }
+    // What the log has and the agent does not was never delivered: the agent forgets a run only after its end is in
+    // the log. So it is delivered now; the run's id keeps it from starting twice.
+    let registry = d.registry;
+    let mut undelivered = Vec::new();
+    let mut kills: BTreeMap<RunId, std::time::Duration> = BTreeMap::new();
+    for task in registry.tasks_on(id) {
+        let Some(run) = task.status.run else { continue };
+        if !reported.contains(&run) {
+            let task_info = (*task.info).clone();
+            undelivered.push(TaskRun { run, framework: task.framework.clone(), task: task_info });
+        }
+        if let Some(grace) = task.kill_grace {
+            kills.insert(run, grace);
+        }
+    }
+    if !undelivered.is_empty() {
+        d.tell_agent(id, ToAgentKind::Launch(Launch { runs: undelivered }));
+    }
+    for (run, grace) in kills {
+        d.tell_agent(id, ToAgentKind::Kill(KillRun { run, grace }));
+    }
+    // Frameworks that were told "unreachable" hear that it is not so any more.
+    for task in registry.tasks_on(id) {
+        let Some(run) = task.status.run else { continue };
+        let was_lost = d.l.tasks.latest(run).is_none_or(|latest| latest.state == TaskState::Unreachable);
+        if was_lost && task.status.state == TaskState::Unreachable {
+            let mut status = task.status.clone();
+            status.state = TaskState::Running;
+            status.reason = StatusReason::AgentReregistered;
+            status.sequence = 0;
+            d.update(&task.framework.clone(), status);
+        }
+    }
+}

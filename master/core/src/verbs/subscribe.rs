@@ -1,0 +1,201 @@
+//! A framework starts or takes up its session, changes what it says of itself, or is cut off.
+
+use master_allocator::Change;
+use proto::caller::Caller;
+use proto::id::{FrameworkId, OperationId};
+use proto::log::{Entry, FrameworkDisconnected, FrameworkRegistered};
+use proto::refusal::{Code, Refusal};
+use proto::scheduler::{EventKind, Fault, RescindReason, Resume, Subscribe, Subscribed, UpdateFramework};
+
+use crate::authorize::{Action, authorize};
+use crate::batch::Pending;
+use crate::config::{HEARTBEAT_INTERVAL, SILENCE_LIMIT};
+use crate::desk::Desk;
+use crate::input::SessionId;
+use crate::leading::Deadline;
+use crate::output::{Note, Output};
+use crate::validate;
+
+/// The first half: who may, and what has to be logged for it.
+pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
+    if d.l.frameworks.on(session).is_some() || d.l.frameworks.subscribing.contains(&session) {
+        let refusal = Refusal::new(Code::Conflict, "this session is subscribed already")
+            .with_help("send Subscribe once, as the first call of a session");
+        return fault(d, session, caller, refusal);
+    }
+    let checked = authorize(caller, &Action::BeFramework).and_then(|()| validate::framework(&call.framework));
+    if let Err(refusal) = checked {
+        return fault(d, session, caller, refusal);
+    }
+    let id = match call.id {
+        None => {
+            d.l.named += 1;
+            let text = format!("F{}-{}", d.l.epoch, d.l.named);
+            let Ok(id) = FrameworkId::new(&text) else { return };
+            id
+        }
+        Some(id) => {
+            let Some(framework) = d.registry.framework(&id) else {
+                let refusal = if d.registry.was_removed(&id) {
+                    Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down"))
+                } else {
+                    Refusal::new(Code::NotFound, format!("framework_id {id} is unknown"))
+                        .with_help("subscribe without a framework id to start anew")
+                };
+                return fault(d, session, caller, refusal);
+            };
+            let owner = framework.record.principal.clone();
+            if let Err(refusal) = authorize(caller, &Action::ResumeFramework { owner }) {
+                return fault(d, session, caller, refusal);
+            }
+            id
+        }
+    };
+    let known = d.registry.framework(&id);
+    let standing = d.l.frameworks.standing(&id);
+    standing.suppressed = call.suppressed_roles.iter().cloned().collect();
+    let same = known.is_some_and(|f| f.record.info == call.framework && f.record.deadline_ms == 0);
+    if same {
+        return attach(d, session, &id, call.resume);
+    }
+    d.l.frameworks.subscribing.insert(session);
+    let entry = Entry::FrameworkRegistered(FrameworkRegistered {
+        id: id.clone(),
+        info: call.framework,
+        principal: caller.to_string(),
+    });
+    d.batch.propose(entry, Pending::Subscribe { session, framework: id, resume: call.resume });
+}
+
+/// The second half: the framework is in the log.
+pub(crate) fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
+    // The session may have ended while the log was asked.
+    if d.l.frameworks.subscribing.remove(&session) {
+        attach(d, session, id, resume);
+    } else {
+        cut_off(d, id);
+    }
+}
+
+fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
+    let Some(framework) = d.registry.framework(id) else { return };
+    let roles = framework.record.info.roles.clone();
+    if let Some(old) = d.l.frameworks.connect(id, session) {
+        let refusal =
+            Refusal::new(Code::SessionReplaced, format!("another session of framework {id} took over"));
+        d.l.deadlines.cancel(&Deadline::Session(old));
+        d.tell_session(old, EventKind::Fault(Fault { refusal }));
+        d.out.push(Output::CloseFramework { session: old });
+        // What the old session was offered is the old session's: the new one gets its own.
+        for offer in d.l.offers.of_framework(id) {
+            d.rescind(offer, RescindReason::Operator);
+        }
+    }
+    d.l.deadlines.cancel(&Deadline::Framework(id.clone()));
+    d.after(Deadline::Session(session), SILENCE_LIMIT);
+
+    let epoch = d.l.epoch;
+    let missed = resume
+        .filter(|resume| resume.epoch == epoch)
+        .and_then(|resume| d.l.frameworks.get(id).and_then(|standing| standing.since(resume)));
+    let resumed = missed.is_some();
+    let tasks = if resumed { Vec::new() } else { super::reconcile::statuses(d, id) };
+    let subscribed =
+        Subscribed { framework: id.clone(), epoch, heartbeat_interval: HEARTBEAT_INTERVAL, resumed, tasks };
+    match missed {
+        Some(events) => {
+            d.tell_session(session, EventKind::Subscribed(subscribed));
+            for event in events {
+                d.out.push(Output::ToFramework { session, event });
+            }
+        }
+        None => {
+            d.tell(id, EventKind::Subscribed(subscribed));
+            for status in d.l.tasks.unacknowledged(id) {
+                d.tell(id, EventKind::Update(status));
+            }
+        }
+    }
+    let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
+    d.change(Change::FrameworkAdded { id: id.clone(), roles: roles.clone(), suppressed });
+    let standing = d.l.frameworks.standing(id);
+    if standing.demand_driven && resumed {
+        let (demands, demand_driven) = (standing.demands.clone(), standing.demand_driven);
+        d.change(Change::Demands { framework: id.clone(), demands, demand_driven });
+    }
+    d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "subscribed" }));
+    d.show_framework(id);
+    for role in roles {
+        let view = crate::views::role(d.registry, &role);
+        d.changed(proto::operator::EventKind::RoleChanged(view));
+    }
+}
+
+/// The framework changes what it says of itself.
+pub(crate) fn update(
+    d: &mut Desk<'_>,
+    id: &FrameworkId,
+    operation: Option<OperationId>,
+    call: UpdateFramework,
+) {
+    let Some(framework) = d.registry.framework(id) else { return };
+    if let Err(refusal) = validate::framework(&call.framework) {
+        return d.refuse(id, operation, refusal);
+    }
+    let entry = Entry::FrameworkRegistered(FrameworkRegistered {
+        id: id.clone(),
+        info: call.framework,
+        principal: framework.record.principal.clone(),
+    });
+    let pending = match operation {
+        Some(operation) => Pending::Answer { framework: id.clone(), operation },
+        None => Pending::Nothing,
+    };
+    d.batch.propose(entry, pending);
+}
+
+/// The framework's new word is in the log.
+pub(crate) fn updated(d: &mut Desk<'_>, id: &FrameworkId) {
+    let Some(framework) = d.registry.framework(id) else { return };
+    let roles = framework.record.info.roles.clone();
+    for offer in d.l.offers.of_framework(id) {
+        if d.l.offers.get(offer).is_some_and(|open| !roles.contains(&open.role)) {
+            d.rescind(offer, RescindReason::DemandChanged);
+        }
+    }
+    let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
+    d.change(Change::FrameworkRoles { id: id.clone(), roles, suppressed });
+    d.show_framework(id);
+}
+
+/// A session is over: offers come back, tasks run on, the failover timer starts.
+pub(crate) fn close(d: &mut Desk<'_>, session: SessionId) {
+    d.l.deadlines.cancel(&Deadline::Session(session));
+    let Some(id) = d.l.frameworks.disconnect(session) else { return };
+    cut_off(d, &id);
+}
+
+fn cut_off(d: &mut Desk<'_>, id: &FrameworkId) {
+    for offer in d.l.offers.of_framework(id) {
+        d.rescind(offer, RescindReason::Operator);
+    }
+    d.change(Change::FrameworkActive { id: id.clone(), active: false });
+    let Some(framework) = d.registry.framework(id) else { return };
+    let timeout = framework.record.info.failover_timeout;
+    let deadline_ms = d.at_ms().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).max(1);
+    let entry = Entry::FrameworkDisconnected(FrameworkDisconnected { framework: id.clone(), deadline_ms });
+    d.batch.propose(entry, Pending::Nothing);
+    d.after(Deadline::Framework(id.clone()), timeout);
+    d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "disconnected" }));
+    d.show_framework(id);
+}
+
+/// Ends a session with a fault.
+pub(crate) fn fault(d: &mut Desk<'_>, session: SessionId, caller: &Caller, refusal: Refusal) {
+    let note =
+        Note::Refused { caller: caller.to_string(), code: refusal.code, message: refusal.message.clone() };
+    d.out.push(Output::Note(note));
+    d.tell_session(session, EventKind::Fault(Fault { refusal }));
+    d.out.push(Output::CloseFramework { session });
+    close(d, session);
+}

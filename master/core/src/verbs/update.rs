@@ -1,0 +1,93 @@
+//! An agent says how a run stands: passed on at once, and when it has ended, logged soon.
+
+use master_allocator::{Account, Change};
+use proto::agent_link::Update;
+use proto::id::{AgentId, FrameworkId, RunId};
+use proto::log::{Entry, TaskEnded, TaskRecord};
+use proto::operator::EventKind as Changed;
+
+use crate::config::{LAZY_DELAY, LAZY_MAX};
+use crate::desk::Desk;
+use crate::leading::Deadline;
+use crate::views;
+
+pub(crate) fn update(d: &mut Desk<'_>, from: &AgentId, update: Update) {
+    let Update { framework, mut status } = update;
+    let Some(run) = status.run else { return };
+    status.agent = Some(from.clone());
+    let Some(record) = d.registry.task_of_run(run) else {
+        return repeated(d, from, &framework, run, status);
+    };
+    // An agent speaks for its own runs only.
+    if record.agent != *from || record.framework != framework || record.info.id != status.task {
+        return;
+    }
+    let key = (framework.clone(), status.task.clone());
+    let newer = d.l.tasks.learn(run, &status);
+    if newer && status.state.is_terminal() && d.l.tasks.end(run) {
+        log_end(d, &framework, status.clone());
+    }
+    if status.sequence > 0 {
+        d.update(&framework, status);
+    }
+    if newer {
+        d.show_task(&key);
+    }
+}
+
+/// Has the end of a task logged, together with others.
+fn log_end(d: &mut Desk<'_>, framework: &FrameworkId, status: proto::task::TaskStatus) {
+    let ended = TaskEnded { framework: framework.clone(), status };
+    d.batch.propose_lazily(Entry::TaskEnded(ended));
+    if d.batch.lazy_len() >= LAZY_MAX {
+        d.l.deadlines.set(Deadline::Lazy, d.now.monotonic);
+    } else if d.l.deadlines.get(&Deadline::Lazy).is_none() {
+        d.after(Deadline::Lazy, LAZY_DELAY);
+    }
+}
+
+/// The log knows the end of this run already, or never knew the run: pass it on if somebody may still want it.
+fn repeated(
+    d: &mut Desk<'_>,
+    from: &AgentId,
+    framework: &FrameworkId,
+    run: RunId,
+    status: proto::task::TaskStatus,
+) {
+    if d.registry.framework(framework).is_some() {
+        if status.sequence > 0 {
+            d.update(framework, status);
+        }
+    } else if status.state.is_terminal() {
+        super::acknowledge::pass_on(d, from, run, status.sequence);
+    }
+}
+
+/// The end of a task is in the log: what it used is free, and the agent may forget it.
+pub(crate) fn ended(d: &mut Desk<'_>, record: TaskRecord) {
+    let TaskRecord { framework, agent, role, info, .. } = &record;
+    if d.l.allocator.agent(agent).is_some() {
+        d.change(Change::Recovered {
+            framework: framework.clone(),
+            role: role.clone(),
+            agent: agent.clone(),
+            resources: info.resources.clone(),
+            from: Account::Used,
+            demand: None,
+        });
+    }
+    if let Some(run) = record.status.run
+        && let Some((agent, sequence)) = d.l.tasks.ended(run)
+    {
+        super::acknowledge::pass_on(d, &agent, run, sequence);
+    }
+    if d.registry.framework(framework).is_none() {
+        // Nobody is left to acknowledge it.
+        if let Some(run) = record.status.run {
+            super::acknowledge::pass_on(d, agent, run, record.status.sequence);
+        }
+        super::teardown::forget_if_empty(d, framework);
+    }
+    let view = views::task(d.registry, &record, None);
+    d.changed(Changed::TaskChanged(view));
+}

@@ -1,0 +1,387 @@
+//! One function for each durable change; deterministic, and total: an entry that does not fit any more changes nothing.
+
+use std::sync::Arc;
+
+use proto::agent::{AgentInfo, AgentState};
+use proto::id::{AgentId, FrameworkId, RunId};
+use proto::log::{
+    Accepted, AgentRecord, Entry, FrameworkDisconnected, FrameworkRecord, FrameworkRegistered, KillWanted,
+    QuotaSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
+};
+use proto::operation::Operation;
+use proto::quota::Quota;
+use proto::resources::{Portion, Resources};
+use proto::role::{Role, Weight};
+use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
+
+use crate::effect::{Effect, TaskKey};
+use crate::registry::{Framework, REMOVED_MAX, Registry};
+
+/// Where and when an entry stands in the log.
+struct Place<'a> {
+    index: u64,
+    at_ms: u64,
+    /// Launches so far of this index: makes the ids of runs.
+    ordinal: &'a mut u64,
+}
+
+impl Registry {
+    /// Applies one entry of the batch at `index`. `ordinal` counts the launches of that index and is zero at its start.
+    pub fn apply(&mut self, index: u64, at_ms: u64, ordinal: &mut u64, entry: Entry) -> Effect {
+        let place = Place { index, at_ms, ordinal };
+        match entry {
+            Entry::AgentAdmitted(info) => self.admit_agent(info, at_ms),
+            Entry::AgentUnreachable(id) => self.lose_agent(&id, at_ms),
+            Entry::AgentGone(id) => self.give_agent_up(&id, at_ms),
+            Entry::FrameworkRegistered(inner) => self.register_framework(inner, at_ms),
+            Entry::FrameworkDisconnected(inner) => self.disconnect_framework(inner, at_ms),
+            Entry::FrameworkReconnected(id) => self.reconnect_framework(&id, at_ms),
+            Entry::FrameworkRemoved(id) => self.remove_framework(&id, at_ms),
+            Entry::Accepted(inner) => self.accept(inner, place),
+            Entry::TaskEnded(inner) => self.end_task(inner),
+            Entry::KillWanted(inner) => self.want_kill(inner),
+            Entry::TaskAdopted(inner) => self.adopt_task(inner, at_ms),
+            Entry::QuotaSet(inner) => self.set_quota(inner),
+            Entry::WeightSet(inner) => self.set_weight(inner),
+            Entry::TokenCreated(inner) => self.create_token(inner, at_ms),
+            Entry::TokenUsed(id) => self.use_token(&id),
+        }
+    }
+
+    // === agents ===
+
+    fn admit_agent(&mut self, info: AgentInfo, at_ms: u64) -> Effect {
+        match self.agents.get_mut(&info.id) {
+            Some(record) if record.state == AgentState::Gone => Effect::Nothing,
+            Some(record) => {
+                if record.state != AgentState::Active {
+                    record.since_ms = at_ms;
+                }
+                record.total = rebased(&record.total, &record.info.resources, &info.resources);
+                record.state = AgentState::Active;
+                record.info = info;
+                Effect::Done
+            }
+            None => {
+                let total = info.resources.clone();
+                let id = info.id.clone();
+                let record = AgentRecord { info, state: AgentState::Active, total, since_ms: at_ms };
+                self.agents.insert(id, record);
+                Effect::Done
+            }
+        }
+    }
+
+    fn lose_agent(&mut self, id: &AgentId, at_ms: u64) -> Effect {
+        let Some(record) = self.agents.get_mut(id).filter(|record| record.state == AgentState::Active) else {
+            return Effect::Nothing;
+        };
+        record.state = AgentState::Unreachable;
+        record.since_ms = at_ms;
+        let keys: Vec<TaskKey> = self.tasks_by_agent.get(id).into_iter().flatten().cloned().collect();
+        Effect::OutOfSight(keys)
+    }
+
+    fn give_agent_up(&mut self, id: &AgentId, at_ms: u64) -> Effect {
+        let Some(record) = self.agents.get_mut(id).filter(|record| record.state != AgentState::Gone) else {
+            return Effect::Nothing;
+        };
+        record.state = AgentState::Gone;
+        record.since_ms = at_ms;
+        let keys: Vec<TaskKey> = self.tasks_by_agent.get(id).into_iter().flatten().cloned().collect();
+        let mut ended = Vec::with_capacity(keys.len());
+        for (framework, task) in keys {
+            let mut status = TaskStatus::by_master(
+                task,
+                TaskState::GoneByOperator,
+                StatusReason::AgentGone,
+                "an operator said that the agent is gone",
+                at_ms,
+            );
+            status.agent = Some(id.clone());
+            if let Effect::Ended(records) = self.end_task(TaskEnded { framework, status }) {
+                ended.extend(records);
+            }
+        }
+        Effect::Ended(ended)
+    }
+
+    // === frameworks ===
+
+    fn register_framework(&mut self, inner: FrameworkRegistered, at_ms: u64) -> Effect {
+        let FrameworkRegistered { id, info, principal } = inner;
+        match self.frameworks.get_mut(&id) {
+            Some(framework) => {
+                framework.record.info = info;
+                framework.record.deadline_ms = 0;
+            }
+            None => {
+                let record = FrameworkRecord {
+                    id: id.clone(),
+                    info,
+                    principal,
+                    deadline_ms: 0,
+                    since_ms: at_ms,
+                    operations: Vec::new(),
+                };
+                self.frameworks.insert(id, Framework::new(record));
+            }
+        }
+        Effect::Done
+    }
+
+    fn disconnect_framework(&mut self, inner: FrameworkDisconnected, at_ms: u64) -> Effect {
+        let Some(framework) = self.frameworks.get_mut(&inner.framework) else { return Effect::Nothing };
+        framework.record.deadline_ms = inner.deadline_ms;
+        framework.record.since_ms = at_ms;
+        Effect::Done
+    }
+
+    fn reconnect_framework(&mut self, id: &FrameworkId, at_ms: u64) -> Effect {
+        let Some(framework) = self.frameworks.get_mut(id) else { return Effect::Nothing };
+        framework.record.deadline_ms = 0;
+        framework.record.since_ms = at_ms;
+        Effect::Done
+    }
+
+    fn remove_framework(&mut self, id: &FrameworkId, at_ms: u64) -> Effect {
+        let Some(framework) = self.frameworks.remove(id) else { return Effect::Nothing };
+        let mut record = framework.record;
+        record.since_ms = at_ms;
+        self.removed.push_back(record);
+        while self.removed.len() > REMOVED_MAX {
+            self.removed.pop_front();
+        }
+        let keys: Vec<TaskKey> = self.tasks_of(id).map(|task| (id.clone(), task.info.id.clone())).collect();
+        for key in &keys {
+            if let Some(task) = self.tasks.get_mut(key) {
+                task.kill_grace = Some(task.info.kill_grace);
+            }
+        }
+        Effect::ToKill(keys)
+    }
+
+    // === tasks ===
+
+    fn accept(&mut self, inner: Accepted, place: Place<'_>) -> Effect {
+        let Some(framework) = self.frameworks.get_mut(&inner.framework) else { return Effect::Nothing };
+        if let Some(index) = framework.operation(&inner.operation) {
+            return Effect::Repeated(index);
+        }
+        framework.remember_operation(inner.operation, place.index);
+        let mut launched = Vec::new();
+        for part in inner.parts {
+            for operation in part.operations {
+                match operation {
+                    Operation::Launch(launch) => {
+                        for task in launch.tasks {
+                            let owner = (&inner.framework, &part.agent, &part.role);
+                            launched.extend(self.launch(
+                                owner,
+                                task,
+                                place.index,
+                                place.ordinal,
+                                place.at_ms,
+                            ));
+                        }
+                    }
+                    Operation::LaunchGroup(launch) => {
+                        for mut task in launch.tasks {
+                            task.group = Some(launch.group.clone());
+                            let owner = (&inner.framework, &part.agent, &part.role);
+                            launched.extend(self.launch(
+                                owner,
+                                task,
+                                place.index,
+                                place.ordinal,
+                                place.at_ms,
+                            ));
+                        }
+                    }
+                    Operation::Reserve(_)
+                    | Operation::Unreserve(_)
+                    | Operation::CreateVolume(_)
+                    | Operation::DestroyVolume(_) => {
+                        if let Some(agent) = self.agents.get_mut(&part.agent)
+                            && let Some((from, to)) = transformation(&operation, &agent.total)
+                            && agent.total.try_sub(&from)
+                        {
+                            agent.total.add(&to);
+                        }
+                    }
+                }
+            }
+        }
+        Effect::Launched(launched)
+    }
+
+    fn launch(
+        &mut self,
+        (framework, agent, role): (&FrameworkId, &AgentId, &Role),
+        info: TaskInfo,
+        index: u64,
+        ordinal: &mut u64,
+        at_ms: u64,
+    ) -> Option<(TaskKey, RunId)> {
+        let run = RunId::at(index, *ordinal);
+        *ordinal += 1;
+        if self.knows_task(framework, &info.id) {
+            return None;
+        }
+        let key = (framework.clone(), info.id.clone());
+        let mut status =
+            TaskStatus::by_master(info.id.clone(), TaskState::Staging, StatusReason::None, "", at_ms);
+        status.agent = Some(agent.clone());
+        status.run = Some(run);
+        self.insert_task(TaskRecord {
+            framework: framework.clone(),
+            agent: agent.clone(),
+            role: role.clone(),
+            info: Arc::new(info),
+            status,
+            accepted_ms: at_ms,
+            kill_grace: None,
+        });
+        Some((key, run))
+    }
+
+    fn end_task(&mut self, inner: TaskEnded) -> Effect {
+        let key = (inner.framework, inner.status.task.clone());
+        // An update of an earlier run of the same id must not end the present one.
+        let same_run = self
+            .tasks
+            .get(&key)
+            .is_some_and(|task| inner.status.run.is_none() || task.status.run == inner.status.run);
+        if !same_run || !inner.status.state.is_terminal() {
+            return Effect::Nothing;
+        }
+        let Some(mut record) = self.take_task(&key) else { return Effect::Nothing };
+        let run = record.status.run;
+        record.status = inner.status;
+        record.status.run = run;
+        if let Some(framework) = self.frameworks.get_mut(&key.0) {
+            framework.remember_ended(record.clone());
+        }
+        Effect::Ended(vec![record])
+    }
+
+    fn want_kill(&mut self, inner: KillWanted) -> Effect {
+        let key = (inner.framework, inner.task);
+        let Some(task) = self.tasks.get_mut(&key) else { return Effect::Nothing };
+        task.kill_grace = Some(inner.grace);
+        Effect::ToKill(vec![key])
+    }
+
+    fn adopt_task(&mut self, inner: TaskAdopted, at_ms: u64) -> Effect {
+        let known = inner.status.run.is_none_or(|run| self.by_run.contains_key(&run));
+        if known || self.knows_task(&inner.framework, &inner.task.id) || inner.status.state.is_terminal() {
+            return Effect::Nothing;
+        }
+        let role = self
+            .frameworks
+            .get(&inner.framework)
+            .and_then(|framework| framework.record.info.roles.first().cloned())
+            .unwrap_or_else(Role::default_role);
+        let key = (inner.framework.clone(), inner.task.id.clone());
+        self.insert_task(TaskRecord {
+            framework: inner.framework,
+            agent: inner.agent,
+            role,
+            info: Arc::new(inner.task),
+            status: inner.status,
+            accepted_ms: at_ms,
+            kill_grace: None,
+        });
+        Effect::Launched(
+            self.tasks.get(&key).and_then(|t| t.status.run).map(|run| (key, run)).into_iter().collect(),
+        )
+    }
+
+    // === roles and tokens ===
+
+    fn role_mut(&mut self, role: &Role) -> &mut RoleRecord {
+        self.roles.entry(role.clone()).or_insert_with(|| RoleRecord {
+            role: role.clone(),
+            weight: Weight::default(),
+            quota: Quota::default(),
+        })
+    }
+
+    fn set_quota(&mut self, inner: QuotaSet) -> Effect {
+        self.role_mut(&inner.role).quota = inner.quota;
+        Effect::Done
+    }
+
+    fn set_weight(&mut self, inner: WeightSet) -> Effect {
+        self.role_mut(&inner.role).weight = inner.weight;
+        Effect::Done
+    }
+
+    fn create_token(&mut self, inner: TokenCreated, at_ms: u64) -> Effect {
+        self.tokens.retain(|_, token| token.expires_ms > at_ms && token.uses > 0);
+        self.tokens.insert(inner.id.clone(), inner);
+        Effect::Done
+    }
+
+    fn use_token(&mut self, id: &str) -> Effect {
+        let Some(token) = self.tokens.get_mut(id) else { return Effect::Nothing };
+        token.uses = token.uses.saturating_sub(1);
+        if token.uses == 0 {
+            self.tokens.remove(id);
+        }
+        Effect::Done
+    }
+}
+
+/// What an operation takes out of an agent's total and what it puts there instead: `None` for launches.
+pub fn transformation(operation: &Operation, total: &Resources) -> Option<(Resources, Resources)> {
+    let disk = |role: &Role, volume: Option<&proto::id::VolumeId>, bytes: u64| {
+        let mut one = Resources::EMPTY;
+        one.add_portion(&Portion {
+            reservation: Some(role.clone()),
+            volume: volume.cloned(),
+            amount: proto::resources::Amount::scalars(proto::quantities::Quantities::ZERO.with_disk(bytes)),
+        });
+        one
+    };
+    match operation {
+        Operation::Launch(_) | Operation::LaunchGroup(_) => None,
+        Operation::Reserve(r) => Some((
+            Resources::unreserved(r.amount.clone()),
+            Resources::reserved(r.role.clone(), r.amount.clone()),
+        )),
+        Operation::Unreserve(r) => Some((
+            Resources::reserved(r.role.clone(), r.amount.clone()),
+            Resources::unreserved(r.amount.clone()),
+        )),
+        Operation::CreateVolume(v) => {
+            Some((disk(&v.role, None, v.disk_bytes), disk(&v.role, Some(&v.volume), v.disk_bytes)))
+        }
+        Operation::DestroyVolume(v) => {
+            let bytes = total
+                .portions()
+                .iter()
+                .find(|p| p.reservation.as_ref() == Some(&v.role) && p.volume.as_ref() == Some(&v.volume))
+                .map(|p| p.amount.scalars.disk_bytes())?;
+            Some((disk(&v.role, Some(&v.volume), bytes), disk(&v.role, None, bytes)))
+        }
+    }
+}
+
+/// The total of an agent that comes back with other resources: what was reserved stays reserved as far as it is still
+/// there, the rest is unreserved.
+fn rebased(total: &Resources, before: &Resources, now: &Resources) -> Resources {
+    if before == now {
+        return total.clone();
+    }
+    let mut rest = now.clone();
+    let mut rebased = Resources::EMPTY;
+    for portion in total.portions().iter().filter(|p| p.reservation.is_some()) {
+        let unreserved = Resources::unreserved(portion.amount.clone());
+        if rest.try_sub(&unreserved) {
+            rebased.add_portion(portion);
+        }
+    }
+    rebased.add(&rest);
+    rebased
+}

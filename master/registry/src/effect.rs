@@ -1,0 +1,26 @@
+//! What applying an entry did, as far as the one who proposed it needs to know.
+
+use proto::id::{FrameworkId, RunId, TaskId};
+use proto::log::TaskRecord;
+
+/// A task by framework and id.
+pub type TaskKey = (FrameworkId, TaskId);
+
+/// What an entry did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Facts changed; look them up.
+    Done,
+    /// Nothing changed: it was done before, or what it speaks of is not there any more.
+    Nothing,
+    /// The accept was carried out: these tasks are new, in the order of the accept.
+    Launched(Vec<(TaskKey, RunId)>),
+    /// This operation was carried out before, at this index.
+    Repeated(u64),
+    /// These tasks are out of sight.
+    OutOfSight(Vec<TaskKey>),
+    /// These tasks ended; they stand among the ended ones.
+    Ended(Vec<TaskRecord>),
+    /// These tasks are to be killed.
+    ToKill(Vec<TaskKey>),
+}

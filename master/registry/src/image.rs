@@ -1,0 +1,97 @@
+//! The registry as a snapshot, and back.
+
+use std::fmt;
+
+use proto::log::{OperationRecord, RegistryImage, TaskRecord};
+use proto::wire::{Malformed, Wire};
+
+use crate::registry::{Framework, Registry};
+
+/// The layout that this version writes.
+const FORMAT: u64 = 1;
+
+/// Why bytes are not a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadImage {
+    /// They do not decode.
+    Malformed(Malformed),
+    /// They were written by a newer version.
+    Newer(u64),
+}
+
+impl fmt::Display for BadImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadImage::Malformed(bad) => write!(f, "the snapshot is malformed: {bad}"),
+            BadImage::Newer(format) => {
+                write!(
+                    f,
+                    "the snapshot has format {format}, this version reads up to {FORMAT}; upgrade this master"
+                )
+            }
+        }
+    }
+}
+
+impl Registry {
+    /// Everything, as bytes.
+    pub fn to_image(&self) -> Vec<u8> {
+        let frameworks = self.frameworks.values().map(|framework| {
+            let mut record = framework.record.clone();
+            record.operations = framework
+                .operation_order
+                .iter()
+                .filter_map(|id| {
+                    let index = framework.operation(id)?;
+                    Some(OperationRecord { operation: id.clone(), index })
+                })
+                .collect();
+            record
+        });
+        let ended: Vec<TaskRecord> =
+            self.frameworks.values().flat_map(|framework| framework.ended.iter().cloned()).collect();
+        RegistryImage {
+            format: FORMAT,
+            agents: self.agents.values().cloned().collect(),
+            frameworks: frameworks.collect(),
+            tasks: self.tasks.values().cloned().collect(),
+            ended,
+            roles: self.roles.values().cloned().collect(),
+            tokens: self.tokens.values().cloned().collect(),
+            removed_frameworks: self.removed.iter().cloned().collect(),
+        }
+        .encode()
+    }
+
+    /// From bytes that [`to_image`](Registry::to_image) wrote; no bytes are an empty registry.
+    pub fn from_image(bytes: &[u8]) -> Result<Registry, BadImage> {
+        if bytes.is_empty() {
+            return Ok(Registry::default());
+        }
+        let image = RegistryImage::decode(bytes).map_err(BadImage::Malformed)?;
+        if image.format > FORMAT {
+            return Err(BadImage::Newer(image.format));
+        }
+        let mut registry = Registry {
+            agents: image.agents.into_iter().map(|a| (a.info.id.clone(), a)).collect(),
+            roles: image.roles.into_iter().map(|r| (r.role.clone(), r)).collect(),
+            tokens: image.tokens.into_iter().map(|t| (t.id.clone(), t)).collect(),
+            removed: image.removed_frameworks.into(),
+            ..Registry::default()
+        };
+        for mut record in image.frameworks {
+            let operations = std::mem::take(&mut record.operations);
+            let id = record.id.clone();
+            let mut framework = Framework::new(record);
+            operations.into_iter().for_each(|o| framework.remember_operation(o.operation, o.index));
+            registry.frameworks.insert(id, framework);
+        }
+        for task in image.ended {
+            if let Some(framework) = registry.frameworks.get_mut(&task.framework) {
+                framework.remember_ended(task);
+            }
+        }
+        image.tasks.into_iter().for_each(|task| registry.insert_task(task));
+        Ok(registry)
+    }
+}

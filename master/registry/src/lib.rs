@@ -1,0 +1,13 @@
+//! What the masters' log remembers, as a plain state machine: the same entries give the same registry on every master.
+//!
+//! Applying draws no random numbers and reads no clock: times come with the batch, ids of runs from the place in the log.
+
+mod apply;
+mod effect;
+mod image;
+mod registry;
+
+pub use apply::transformation;
+pub use effect::{Effect, TaskKey};
+pub use image::BadImage;
+pub use registry::{ENDED_MAX, Framework, OPERATIONS_MAX, REMOVED_MAX, Registry};

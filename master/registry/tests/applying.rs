@@ -1,0 +1,152 @@
+//! The registry holds what the log said, once, and reads back from its image as it was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use master_registry::{Effect, Registry};
+use proto::agent::{AgentInfo, AgentState};
+use proto::attributes::Attributes;
+use proto::framework::FrameworkInfo;
+use proto::id::{AgentId, FrameworkId, OperationId, TaskId, VolumeId};
+use proto::log::{Accepted, AcceptedPart, Entry, FrameworkRegistered, TaskEnded};
+use proto::operation::{CreateVolume, DestroyVolume, Launch, Operation, Reserve};
+use proto::quantities::Quantities;
+use proto::resources::{Amount, Resources};
+use proto::role::Role;
+use proto::task::{CommandInfo, StatusReason, TaskInfo, TaskState, TaskStatus};
+
+const GIB: u64 = 1 << 30;
+
+fn agent(id: &str) -> AgentInfo {
+    AgentInfo {
+        id: AgentId::new(id).unwrap(),
+        hostname: id.to_owned(),
+        address: String::new(),
+        resources: Resources::unreserved(Amount::scalars(Quantities::of(4000, 8 * GIB).with_disk(100 * GIB))),
+        attributes: Attributes::default(),
+        version: String::new(),
+    }
+}
+
+fn task(id: &str) -> TaskInfo {
+    TaskInfo {
+        id: TaskId::new(id).unwrap(),
+        name: id.to_owned(),
+        command: CommandInfo::default(),
+        resources: Resources::unreserved(Amount::scalars(Quantities::of(500, GIB))),
+        kill_grace: Duration::from_secs(3),
+        labels: BTreeMap::new(),
+        group: None,
+    }
+}
+
+fn accept(operation: &str, operations: Vec<Operation>) -> Entry {
+    Entry::Accepted(Accepted {
+        framework: FrameworkId::new("F1").unwrap(),
+        operation: OperationId::new(operation).unwrap(),
+        parts: vec![AcceptedPart {
+            agent: AgentId::new("a1").unwrap(),
+            role: Role::new("eng").unwrap(),
+            operations,
+        }],
+    })
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::default();
+    let info = FrameworkInfo {
+        name: "jobs".into(),
+        roles: vec![Role::new("eng").unwrap()],
+        failover_timeout: Duration::from_secs(60),
+        address: String::new(),
+        labels: BTreeMap::new(),
+    };
+    let id = FrameworkId::new("F1").unwrap();
+    let framework = FrameworkRegistered { id, info, principal: "framework/jobs".into() };
+    registry.apply(1, 10, &mut 0, Entry::AgentAdmitted(agent("a1")));
+    registry.apply(2, 20, &mut 0, Entry::FrameworkRegistered(framework));
+    registry
+}
+
+fn ended(task: &str, state: TaskState) -> Entry {
+    let id = TaskId::new(task).unwrap();
+    let status = TaskStatus::by_master(id, state, StatusReason::CommandExited, "", 99);
+    Entry::TaskEnded(TaskEnded { framework: FrameworkId::new("F1").unwrap(), status })
+}
+
+#[test]
+fn an_accept_is_carried_out_once_however_often_it_is_logged() {
+    let mut registry = registry();
+    let entry = accept("op-1", vec![Operation::Launch(Launch { tasks: vec![task("t1"), task("t2")] })]);
+    let Effect::Launched(first) = registry.apply(3, 30, &mut 0, entry.clone()) else { panic!() };
+    assert_eq!(first.len(), 2);
+    assert_ne!(first[0].1, first[1].1, "each run has an id of its own");
+    assert_eq!(registry.apply(4, 40, &mut 0, entry), Effect::Repeated(3));
+    assert_eq!(registry.task_count(), 2);
+}
+
+#[test]
+fn a_task_id_is_not_used_again_while_it_is_remembered() {
+    let mut registry = registry();
+    let launch = |op: &str| accept(op, vec![Operation::Launch(Launch { tasks: vec![task("t1")] })]);
+    registry.apply(3, 30, &mut 0, launch("op-1"));
+    assert!(matches!(registry.apply(4, 40, &mut 0, ended("t1", TaskState::Finished)), Effect::Ended(_)));
+    assert_eq!(registry.apply(5, 50, &mut 0, launch("op-2")), Effect::Launched(vec![]));
+    assert_eq!(registry.apply(6, 60, &mut 0, ended("t1", TaskState::Failed)), Effect::Nothing);
+}
+
+#[test]
+fn reservations_and_volumes_change_the_agents_total_and_nothing_is_lost() {
+    let mut registry = registry();
+    let role = Role::new("eng").unwrap();
+    let volume = VolumeId::new("v1").unwrap();
+    let amount = Amount::scalars(Quantities::of(1000, GIB).with_disk(10 * GIB));
+    let operations = vec![
+        Operation::Reserve(Reserve { role: role.clone(), amount }),
+        Operation::CreateVolume(CreateVolume {
+            role: role.clone(),
+            volume: volume.clone(),
+            disk_bytes: 4 * GIB,
+        }),
+    ];
+    registry.apply(3, 30, &mut 0, accept("op-1", operations));
+    let id = AgentId::new("a1").unwrap();
+    let whole = agent("a1").resources.quantities();
+    let total = &registry.agent(&id).unwrap().total;
+    assert_eq!(total.portions().len(), 3, "unreserved, reserved, volume: {total}");
+    assert_eq!(total.quantities(), whole);
+    let destroy = vec![Operation::DestroyVolume(DestroyVolume { role, volume })];
+    registry.apply(4, 40, &mut 0, accept("op-2", destroy));
+    let total = &registry.agent(&id).unwrap().total;
+    assert_eq!((total.portions().len(), total.quantities()), (2, whole));
+}
+
+#[test]
+fn an_agent_that_is_gone_takes_its_tasks_with_it_and_never_comes_back() {
+    let mut registry = registry();
+    registry.apply(
+        3,
+        30,
+        &mut 0,
+        accept("op-1", vec![Operation::Launch(Launch { tasks: vec![task("t1")] })]),
+    );
+    let id = AgentId::new("a1").unwrap();
+    let Effect::Ended(records) = registry.apply(4, 40, &mut 0, Entry::AgentGone(id.clone())) else {
+        panic!()
+    };
+    assert_eq!(records[0].status.state, TaskState::GoneByOperator);
+    assert_eq!(registry.apply(5, 50, &mut 0, Entry::AgentAdmitted(agent("a1"))), Effect::Nothing);
+    assert_eq!(registry.agent(&id).unwrap().state, AgentState::Gone);
+}
+
+#[test]
+fn the_image_reads_back() {
+    let mut registry = registry();
+    let launch = Operation::Launch(Launch { tasks: vec![task("t1"), task("t2")] });
+    registry.apply(3, 30, &mut 0, accept("op-1", vec![launch]));
+    registry.apply(4, 40, &mut 0, ended("t1", TaskState::Finished));
+    let back = Registry::from_image(&registry.to_image()).unwrap();
+    assert_eq!(back, registry);
+    assert_eq!(Registry::from_image(&[]).unwrap(), Registry::default());
+    assert!(Registry::from_image(b"\xff\xff\xff").is_err());
+}

@@ -1,0 +1,63 @@
+//! The agents' door.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use master_core::Input;
+use proto::agent_link::{ToAgent, ToMaster};
+use proto::caller::Caller;
+use proto_drive::Handle;
+use proto_grpc::services::agent_link::agent_link_server::AgentLink;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::caller::caller;
+use crate::doors::Doors;
+
+/// The agents' door.
+pub(crate) struct AgentDoor {
+    pub doors: Arc<Doors>,
+    pub handle: Handle<Input>,
+}
+
+#[tonic::async_trait]
+impl AgentLink for AgentDoor {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<ToAgent, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<ToMaster>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        // Whether it may speak as the agent that it names is decided where it registers.
+        let who = caller(&request)?;
+        let Caller::Agent(agent) = who else {
+            return Err(Status::permission_denied(format!(
+                "{who} is not an agent; use an agent's certificate"
+            )));
+        };
+        let mut messages = request.into_inner();
+        let (link, words) = self.doors.open_link();
+        let (doors, handle) = (self.doors.clone(), self.handle.clone());
+        tokio::spawn(async move {
+            loop {
+                match messages.message().await {
+                    Ok(Some(message)) => {
+                        let input = Input::Agent { link, agent: agent.clone(), message };
+                        if handle.send_async(input).await.is_err() {
+                            break;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(broken) => {
+                        doors.fail_link(link, broken);
+                        break;
+                    }
+                }
+            }
+            let _ = handle.send_async(Input::AgentClosed { link }).await;
+            doors.close_link(link);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(words))))
+    }
+}

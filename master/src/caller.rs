@@ -1,0 +1,35 @@
+//! Who is at a door: from the certificate to the subject of authorization.
+
+use proto::caller::Caller;
+use proto_pki::Identity;
+use tonic::{Request, Status};
+
+/// Who sent a request; refused without a certificate of this cluster.
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    proto_grpc::caller(request).map(subject)
+}
+
+fn subject(identity: Identity) -> Caller {
+    match identity {
+        Identity::Master(id) => Caller::Master(id),
+        Identity::Agent(id) => Caller::Agent(id),
+        Identity::Framework(name) => Caller::Framework(name),
+        Identity::User(name) => Caller::User(name),
+    }
+}
+
+/// A refusal where only a gRPC status can be given.
+pub(crate) fn status(refusal: &proto::refusal::Refusal) -> Status {
+    use proto::refusal::Code;
+    let text = refusal.to_string();
+    match refusal.code {
+        Code::Denied | Code::BadToken | Code::AgentGone => Status::permission_denied(text),
+        Code::NotFound => Status::not_found(text),
+        Code::Invalid => Status::invalid_argument(text),
+        Code::Conflict | Code::StaleOffer | Code::FrameworkRemoved | Code::SessionReplaced => {
+            Status::failed_precondition(text)
+        }
+        Code::TooMuch => Status::resource_exhausted(text),
+        Code::LeaderLost | Code::Unavailable => Status::unavailable(text),
+    }
+}

@@ -1,0 +1,29 @@
+//! What a master process is told at its start.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proto::id::MasterId;
+
+/// What a master process is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This member.
+    pub id: MasterId,
+    /// Where its one door listens.
+    pub listen: SocketAddr,
+    /// Every member's door, itself included, as others reach it.
+    pub members: BTreeMap<MasterId, String>,
+    /// Where its log and snapshots are.
+    pub data_dir: PathBuf,
+    /// Where its certificate is: `ca.pem`, `cert.pem`, `key.pem`.
+    pub credentials_dir: PathBuf,
+    /// Where the cluster's authority is, if this master may let agents and frameworks join.
+    pub authority_dir: Option<PathBuf>,
+    /// How long an unanswered offer stands; `None`: a minute.
+    pub offer_timeout: Option<Duration>,
+    /// How long an agent may be silent before its tasks are called unreachable; `None`: 75 s.
+    pub agent_unreachable_after: Option<Duration>,
+}

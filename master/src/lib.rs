@@ -1,0 +1,166 @@
+//! A master as a process: its doors, its disk, and the machine between them.
+
+mod agent_api;
+mod caller;
+mod config;
+mod doors;
+mod operator_api;
+mod peers;
+mod perform;
+mod raft_api;
+mod read_model;
+mod scheduler_api;
+
+use std::sync::Arc;
+
+use master_core::{Master, Unfit};
+use master_storage::{Disk, LogStore};
+use proto_drive::Ended;
+use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
+use proto_grpc::services::operator::operator_server::OperatorServer;
+use proto_grpc::services::raft::raft_server::RaftServer;
+use proto_grpc::services::scheduler::scheduler_server::SchedulerServer;
+use proto_pki::{Authority, Credentials, PkiError};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::service::Routes;
+use tracing::info;
+
+pub use config::Config;
+pub use perform::Fault;
+
+use crate::perform::{Hands, REGISTRY};
+
+/// The largest message a peer may send: the parts of larger ones are below a MiB, entries of a batch a few.
+const PEER_MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Why a master cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its certificate or authority cannot be read.
+    #[error("the credentials of this master cannot be read")]
+    Credentials(#[from] PkiError),
+    /// Its door cannot be opened.
+    #[error("cannot listen on {address}; is another process using it?")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its disk cannot be read.
+    #[error("the data directory of this master cannot be used")]
+    Store(#[from] master_storage::Error),
+    /// What its disk holds does not fit together.
+    #[error(
+        "what the disk of this master holds does not fit together ({0:?}); remove the member and let it join anew"
+    )]
+    Unfit(Unfit),
+    /// The system gave no thread.
+    #[error("the system gave no thread")]
+    Thread(#[from] std::io::Error),
+    /// Its doors failed.
+    #[error("the doors of this master failed")]
+    Serve(#[from] proto_grpc::ServeError),
+    /// Its machine stopped.
+    #[error("the machine of this master stopped: {0}")]
+    Stopped(String),
+}
+
+/// Runs a master until `shutdown` resolves or something fails that it cannot live with.
+pub async fn run(
+    config: Config,
+    render_metrics: impl Fn() -> String + Send + Sync + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let credentials = Arc::new(Credentials::load(&config.credentials_dir)?);
+    let (cluster, _) = credentials.identity()?;
+    let authority = config.authority_dir.as_deref().map(Authority::load).transpose()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| RunError::Listen { address: config.listen, source })?;
+
+    let mut store = Disk::open(&config.data_dir)?;
+    let recovered = store.recover(REGISTRY)?;
+    let mut core = master_core::Config::new(config.id, config.members.clone(), seed(&config));
+    core.offer_timeout = config.offer_timeout.unwrap_or(core.offer_timeout);
+    core.agent_unreachable_after = config.agent_unreachable_after.unwrap_or(core.agent_unreachable_after);
+    let machine = Master::recover(core, recovered).map_err(RunError::Unfit)?;
+
+    let doors = Arc::new(doors::Doors::default());
+    let model = Arc::new(read_model::ReadModel::default());
+    let heard = Arc::new(peers::Heard::default());
+    let own = peers::Own { id: config.id, cluster: cluster.clone(), credentials: credentials.clone() };
+    let reporting = peers::Reporting::default();
+    let peers = peers::Peers::start(own, &config.members, reporting.clone());
+    let hands = Hands { store, doors: doors.clone(), peers, model: model.clone() };
+    let (ended, mut end) = oneshot::channel();
+    let handle = proto_drive::spawn("master", machine, hands, move |how| {
+        let _ = ended.send(match how {
+            Ended::Closed => "it was closed".to_owned(),
+            Ended::Failed(fault) => chain(&fault),
+            Ended::Panicked => "it panicked; see the lines above".to_owned(),
+        });
+    })?;
+    let _ = reporting.set(handle.clone());
+
+    let scheduler = scheduler_api::SchedulerDoor { doors: doors.clone(), handle: handle.clone() };
+    let agents = agent_api::AgentDoor { doors: doors.clone(), handle: handle.clone() };
+    let raft = raft_api::RaftDoor {
+        id: config.id,
+        cluster,
+        members: config.members.clone(),
+        handle: handle.clone(),
+        heard: heard.clone(),
+    };
+    let operator = operator_api::OperatorDoor {
+        id: config.id,
+        members: config.members.clone(),
+        ca_sha256: credentials.ca_sha256()?,
+        authority,
+        doors,
+        handle: handle.clone(),
+        model,
+        heard,
+    };
+    let routes = Routes::new(SchedulerServer::new(scheduler))
+        .add_service(AgentLinkServer::new(agents))
+        .add_service(OperatorServer::new(operator))
+        .add_service(RaftServer::new(raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
+    let routes = proto_grpc::with_metrics(routes, render_metrics);
+    info!(id = config.id.0, listen = %config.listen, "master");
+
+    let stopped = async {
+        tokio::select! {
+            () = shutdown => None,
+            why = &mut end => Some(why.unwrap_or_else(|_| "its thread is gone".to_owned())),
+        }
+    };
+    let (why, told) = oneshot::channel();
+    let closing = async {
+        let _ = why.send(stopped.await);
+    };
+    proto_grpc::serve(listener, &credentials, routes, closing).await?;
+    handle.close();
+    match told.await {
+        Ok(Some(why)) => Err(RunError::Stopped(why)),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// Differs between members and between starts of one member, as consensus asks.
+fn seed(config: &Config) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (now.as_nanos() as u64) ^ (config.id.0 << 56) ^ u64::from(std::process::id()).rotate_left(32)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,262 @@
+//! The operators' door: reads from the read model, orders to the machine, tokens for certificates.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use master_core::{Action, Input, OperatorCall, authorize};
+use proto::caller::Caller;
+use proto::id::{AgentId, MasterId};
+use proto::log::TokenCreated;
+use proto::operator::{
+    Call, CreateToken, Event, Join, Joined, Raft, Reply, ReplyKind, Token, TokenKind, Watch,
+};
+use proto::refusal::{Code, Refusal};
+use proto_drive::Handle;
+use proto_grpc::services::operator::operator_server::Operator;
+use proto_pki::{Authority, Identity, JoinToken, LEAF_VALIDITY};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::caller::{caller, status};
+use crate::doors::Doors;
+use crate::peers::Heard;
+use crate::read_model::ReadModel;
+
+/// How long an order may take before the operator is told that nobody knows yet.
+const ORDER_LIMIT: Duration = Duration::from_secs(10);
+/// Events that may wait for a slow watcher.
+const NEWS_WAITING_MAX: usize = 256;
+/// The longest a join token lives: thirty days.
+const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The operators' door.
+pub(crate) struct OperatorDoor {
+    pub id: MasterId,
+    pub members: BTreeMap<MasterId, String>,
+    pub ca_sha256: [u8; 32],
+    pub authority: Option<Authority>,
+    pub doors: Arc<Doors>,
+    pub handle: Handle<Input>,
+    pub model: Arc<ReadModel>,
+    pub heard: Arc<Heard>,
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === impl OperatorDoor ===
+
+impl OperatorDoor {
+    /// Has the machine carry out an order.
+    async fn order(&self, caller: Caller, call: OperatorCall) -> Result<ReplyKind, Status> {
+        let (ticket, answer) = self.doors.open_ticket();
+        let input = Input::Operator { ticket, caller, call };
+        self.handle.send_async(input).await.map_err(|_| Status::unavailable("this master is stopping"))?;
+        match tokio::time::timeout(ORDER_LIMIT, answer).await {
+            Ok(Ok(kind)) => Ok(kind),
+            Ok(Err(_)) => Err(Status::unavailable("this master is stopping")),
+            Err(_) => {
+                self.doors.drop_ticket(ticket);
+                let refusal = Refusal::new(
+                    Code::Unavailable,
+                    "no majority of the masters has confirmed it in ten seconds; it may still be carried out",
+                );
+                Ok(ReplyKind::Refused(refusal))
+            }
+        }
+    }
+
+    /// The masters: progress from consensus, processes and life from what is heard.
+    async fn raft(&self, caller: Caller) -> Result<ReplyKind, Status> {
+        let kind = self.order(caller, OperatorCall::Raft).await?;
+        let ReplyKind::Raft(Raft { mut members, term, applied }) = kind else { return Ok(kind) };
+        for member in &mut members {
+            if member.id == self.id {
+                (member.pid, member.alive) = (std::process::id(), true);
+            } else {
+                let (pid, alive) = self.heard.of(member.id);
+                (member.pid, member.alive) = (pid, alive);
+            }
+        }
+        Ok(ReplyKind::Raft(Raft { members, term, applied }))
+    }
+
+    async fn status(&self, caller: Caller) -> Result<ReplyKind, Status> {
+        let kind = self.raft(caller).await?;
+        let ReplyKind::Raft(raft) = kind else { return Ok(kind) };
+        let mut status = self.model.status();
+        status.masters = raft.members.len() as u64;
+        status.masters_alive = raft.members.iter().filter(|member| member.alive).count() as u64;
+        Ok(ReplyKind::Status(status))
+    }
+
+    /// Only the leader hears from everybody.
+    fn elsewhere(&self) -> Option<ReplyKind> {
+        let (_, leads, leader) = self.model.as_of();
+        if leads {
+            return None;
+        }
+        let address = leader.and_then(|id| self.members.get(&id)).cloned()?;
+        Some(ReplyKind::Redirect(address))
+    }
+
+    async fn create_token(&self, caller: Caller, call: CreateToken) -> Result<ReplyKind, Status> {
+        let refused = |message: &str| Ok(ReplyKind::Refused(Refusal::new(Code::Invalid, message)));
+        if call.ttl.is_zero() || call.ttl > TOKEN_TTL_MAX {
+            return refused("ttl is zero or more than thirty days; give it something like 1h");
+        }
+        if call.uses == 0 || call.uses > 10_000 {
+            return refused("uses is not within 1 to 10000");
+        }
+        let named = match call.kind {
+            TokenKind::Agent => call.name.is_empty(),
+            TokenKind::Framework => format!("framework/{}", call.name).parse::<Caller>().is_ok(),
+        };
+        if !named {
+            return refused("name is for framework tokens: the principal, of letters, digits and - _ . @");
+        }
+        let token =
+            JoinToken::generate(self.ca_sha256).map_err(|error| Status::internal(error.to_string()))?;
+        let expires_ms = now_ms().saturating_add(u64::try_from(call.ttl.as_millis()).unwrap_or(u64::MAX));
+        let created = TokenCreated {
+            id: token.id.clone(),
+            secret_sha256: token.secret_sha256().to_vec(),
+            kind: call.kind,
+            expires_ms,
+            uses: call.uses,
+            name: call.name,
+        };
+        Ok(match self.order(caller, OperatorCall::CreateToken(created)).await? {
+            ReplyKind::Done(_) => ReplyKind::Token(Token { token: token.to_string(), expires_ms }),
+            other => other,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Operator for OperatorDoor {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    async fn ask(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
+        let caller = caller(&request)?;
+        let call = request.into_inner();
+        let reads = matches!(
+            call,
+            Call::Status
+                | Call::Raft
+                | Call::Agents(_)
+                | Call::Frameworks(_)
+                | Call::Tasks(_)
+                | Call::Offers(_)
+                | Call::Roles(_)
+        );
+        if reads && let Err(refusal) = authorize(&caller, &Action::Read) {
+            return Err(status(&refusal));
+        }
+        let kind = match call {
+            Call::Status => match self.elsewhere() {
+                Some(redirect) => redirect,
+                None => self.status(caller).await?,
+            },
+            Call::Raft => match self.elsewhere() {
+                Some(redirect) => redirect,
+                None => self.raft(caller).await?,
+            },
+            Call::Agents(list) => ReplyKind::Agents(self.model.agents(&list)),
+            Call::Frameworks(list) => ReplyKind::Frameworks(self.model.frameworks(&list)),
+            Call::Tasks(list) => ReplyKind::Tasks(self.model.tasks(&list)),
+            Call::Offers(list) => match self.elsewhere() {
+                // Offers are the leader's memory.
+                Some(redirect) => redirect,
+                None => ReplyKind::Offers(self.model.offers(&list)),
+            },
+            Call::Roles(_) => ReplyKind::Roles(self.model.roles()),
+            Call::Explain(what) => self.order(caller, OperatorCall::Explain(what)).await?,
+            Call::KillTask(call) => self.order(caller, OperatorCall::KillTask(call)).await?,
+            Call::SetQuota(call) => self.order(caller, OperatorCall::SetQuota(call)).await?,
+            Call::SetWeight(call) => self.order(caller, OperatorCall::SetWeight(call)).await?,
+            Call::TeardownFramework(call) => {
+                self.order(caller, OperatorCall::TeardownFramework(call)).await?
+            }
+            Call::MarkAgentGone(call) => self.order(caller, OperatorCall::MarkAgentGone(call)).await?,
+            Call::CreateToken(call) => self.create_token(caller, call).await?,
+        };
+        let (as_of, from_leader, _) = self.model.as_of();
+        Ok(Response::new(Reply { as_of, from_leader, kind }))
+    }
+
+    async fn watch(&self, request: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = caller(&request)?;
+        authorize(&caller, &Action::Read).map_err(|refusal| status(&refusal))?;
+        let from = request.into_inner();
+        let model = self.model.clone();
+        let (sender, stream) = mpsc::channel(NEWS_WAITING_MAX);
+        tokio::spawn(async move {
+            let mut watching = model.watch(from);
+            loop {
+                for event in std::mem::take(&mut watching.first) {
+                    if sender.send(Ok((*event).clone())).await.is_err() {
+                        return;
+                    }
+                }
+                match watching.news.recv().await {
+                    Ok(event) => watching.first.push(event),
+                    // Too slow for the changes: everything anew.
+                    Err(broadcast::error::RecvError::Lagged(_)) => watching = model.watch(Watch::default()),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn join(&self, request: Request<Join>) -> Result<Response<Joined>, Status> {
+        let call = request.into_inner();
+        let Some(authority) = &self.authority else {
+            return Err(Status::failed_precondition("this master holds no authority; ask one that does"));
+        };
+        let token: JoinToken = call.token.parse().map_err(|bad| {
+            Status::invalid_argument(format!("token: {bad}; copy it whole from `stoa token create`"))
+        })?;
+        if token.ca_sha256 != self.ca_sha256 {
+            return Err(Status::permission_denied("the token is of another cluster"));
+        }
+        // The name says what it becomes: a framework is asked for by its principal.
+        let becomes = match call.name.strip_prefix("framework/") {
+            Some(name) => Identity::Framework(name.to_owned()),
+            None => Identity::Agent(
+                AgentId::new(&call.name).map_err(|bad| Status::invalid_argument(format!("name {bad}")))?,
+            ),
+        };
+        let caller: Caller = becomes.to_string().parse().map_err(Status::invalid_argument)?;
+        let redeem = OperatorCall::RedeemToken {
+            id: token.id.clone(),
+            secret_sha256: token.secret_sha256().to_vec(),
+            becomes: caller.clone(),
+        };
+        match self.order(caller, redeem).await? {
+            ReplyKind::Done(_) => {}
+            ReplyKind::Refused(refusal) => return Err(status(&refusal)),
+            ReplyKind::Redirect(address) => {
+                return Err(Status::unavailable(format!(
+                    "this master does not lead; the leader is at {address}"
+                )));
+            }
+            other => return Err(Status::internal(format!("an unfitting answer: {other:?}"))),
+        }
+        let certificate_pem = authority
+            .sign(&call.csr_pem, &becomes, LEAF_VALIDITY)
+            .map_err(|error| Status::invalid_argument(format!("csr_pem {error}")))?;
+        Ok(Response::new(Joined {
+            certificate_pem,
+            ca_pem: authority.ca_pem().to_owned(),
+            masters: self.members.values().cloned().collect(),
+        }))
+    }
+}

@@ -1,0 +1,197 @@
+//! The streams to the other masters: messages may be lost, snapshots have a stream of their own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use master_core::Input;
+use master_raft::NodeId;
+use proto::id::MasterId;
+use proto::raft::Envelope;
+use proto_drive::Handle;
+use proto_grpc::services::raft::raft_client::RaftClient;
+use proto_pki::{Credentials, PeerRole};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::debug;
+
+/// A message larger than this travels in parts; well below what a door takes at once.
+const PART_BYTES: usize = 1 << 20;
+/// Messages that may wait for a peer; more are lost, which consensus bears.
+const WAITING_MAX: usize = 4096;
+/// How long to wait before a broken stream is tried again: a peer that restarts is back within a second.
+const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+/// A peer that was not heard for so long is shown as not alive: a dozen heartbeats.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What is known of the other masters' processes.
+#[derive(Default)]
+pub(crate) struct Heard(Mutex<BTreeMap<MasterId, (u32, Instant)>>);
+
+/// Sends to the other masters.
+pub(crate) struct Peers {
+    own: Own,
+    members: BTreeMap<MasterId, String>,
+    queues: BTreeMap<NodeId, mpsc::Sender<Bytes>>,
+    handle: Reporting,
+    runtime: tokio::runtime::Handle,
+}
+
+/// Where the ends of snapshot transfers are told: the machine's handle, which exists only after its hands do.
+pub(crate) type Reporting = Arc<OnceLock<Handle<Input>>>;
+
+/// What every envelope of this master says.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub id: MasterId,
+    pub cluster: String,
+    pub credentials: Arc<Credentials>,
+}
+
+// === impl Heard ===
+
+impl Heard {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<MasterId, (u32, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An envelope came.
+    pub fn heard(&self, from: MasterId, pid: u32) {
+        self.lock().insert(from, (pid, Instant::now()));
+    }
+
+    /// A peer's process, and whether it was heard lately.
+    pub fn of(&self, id: MasterId) -> (u32, bool) {
+        self.lock().get(&id).map_or((0, false), |(pid, at)| (*pid, at.elapsed() < SILENT))
+    }
+}
+
+// === impl Own ===
+
+impl Own {
+    fn envelope(&self, to: MasterId, part: Vec<u8>, more: bool) -> Envelope {
+        Envelope {
+            from: self.id,
+            to,
+            cluster: self.cluster.clone(),
+            part,
+            more,
+            announces: false,
+            image: false,
+            pid: std::process::id(),
+        }
+    }
+
+    /// One message as one envelope or several.
+    fn envelopes(&self, to: MasterId, bytes: &[u8]) -> Vec<Envelope> {
+        let count = bytes.len().div_ceil(PART_BYTES).max(1);
+        let part = |at: usize| {
+            let end = (at + 1) * PART_BYTES;
+            let part = bytes.get(at * PART_BYTES..end.min(bytes.len())).unwrap_or_default();
+            self.envelope(to, part.to_vec(), at + 1 < count)
+        };
+        (0..count).map(part).collect()
+    }
+}
+
+// === impl Peers ===
+
+impl Peers {
+    /// Starts a stream to each other member; they connect as they can.
+    pub fn start(own: Own, members: &BTreeMap<MasterId, String>, handle: Reporting) -> Peers {
+        let mut queues = BTreeMap::new();
+        for (id, address) in members.iter().filter(|(id, _)| **id != own.id) {
+            let (queue, waiting) = mpsc::channel(WAITING_MAX);
+            queues.insert(NodeId(id.0), queue);
+            tokio::spawn(keep_sending(own.clone(), *id, address.clone(), waiting));
+        }
+        Peers { own, members: members.clone(), queues, handle, runtime: tokio::runtime::Handle::current() }
+    }
+
+    /// Sends a message, or loses it.
+    pub fn send(&self, to: NodeId, bytes: Bytes) {
+        let lost = self.queues.get(&to).is_none_or(|queue| queue.try_send(bytes).is_err());
+        if lost {
+            metrics::counter!("raft_messages_dropped_total").increment(1);
+        }
+    }
+
+    /// Sends a snapshot on a stream of its own, and tells how it ended.
+    pub fn send_snapshot(&self, to: NodeId, message: Bytes, image: Bytes) {
+        let (Some(address), Some(handle)) =
+            (self.members.get(&MasterId(to.0)).cloned(), self.handle.get().cloned())
+        else {
+            return;
+        };
+        let own = self.own.clone();
+        self.runtime.spawn(async move {
+            let delivered = deliver_snapshot(&own, MasterId(to.0), &address, &message, &image).await;
+            if let Err(why) = &delivered {
+                debug!(peer = to.0, why, "a snapshot was not delivered");
+            }
+            let report = master_raft::Input::SnapshotReport { peer: to, delivered: delivered.is_ok() };
+            let _ = handle.send(Input::Raft(report));
+        });
+    }
+}
+
+async fn keep_sending(own: Own, to: MasterId, address: String, mut waiting: mpsc::Receiver<Bytes>) {
+    let mut retry = RETRY;
+    loop {
+        let connected = proto_grpc::channel(&address, PeerRole::Master, &own.credentials).await;
+        if let Ok(channel) = connected {
+            retry = RETRY;
+            // What waited while there was no stream is old: consensus sends what is needed anew.
+            while waiting.try_recv().is_ok() {}
+            let (sender, receiver) = mpsc::channel(64);
+            let mut client = RaftClient::new(channel);
+            let mut streaming =
+                tokio::spawn(async move { client.deliver(ReceiverStream::new(receiver)).await });
+            loop {
+                tokio::select! {
+                    ended = &mut streaming => {
+                        debug!(peer = to.0, ?ended, "the stream to a peer ended");
+                        break;
+                    }
+                    message = waiting.recv() => {
+                        let Some(bytes) = message else { return };
+                        for envelope in own.envelopes(to, &bytes) {
+                            if sender.send(envelope).await.is_err() {
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(retry).await;
+        retry = (retry * 2).min(RETRY_MAX);
+        if waiting.is_closed() && waiting.is_empty() {
+            return;
+        }
+    }
+}
+
+async fn deliver_snapshot(
+    own: &Own,
+    to: MasterId,
+    address: &str,
+    message: &[u8],
+    image: &[u8],
+) -> Result<(), String> {
+    let channel = proto_grpc::channel(address, PeerRole::Master, &own.credentials)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut envelopes = own.envelopes(to, message);
+    if let Some(last) = envelopes.last_mut() {
+        last.announces = true;
+    }
+    envelopes.extend(own.envelopes(to, image).into_iter().map(|mut part| {
+        part.image = true;
+        part
+    }));
+    let mut client = RaftClient::new(channel);
+    client.deliver(tokio_stream::iter(envelopes)).await.map(|_| ()).map_err(|status| status.to_string())
+}

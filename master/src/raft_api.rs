@@ -1,0 +1,88 @@
+//! The masters' door for each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use master_core::{Action, Input, authorize};
+use master_raft::{Image, NodeId};
+use proto::caller::Caller;
+use proto::id::MasterId;
+use proto::raft::{Delivered, Envelope};
+use proto_drive::Handle;
+use proto_grpc::services::raft::raft_server::Raft;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::caller::{caller, status};
+use crate::peers::Heard;
+
+/// The largest message or image that is put together from parts.
+const WHOLE_BYTES_MAX: usize = 1 << 30;
+
+/// The masters' door.
+pub(crate) struct RaftDoor {
+    pub id: MasterId,
+    pub cluster: String,
+    pub members: BTreeMap<MasterId, String>,
+    pub handle: Handle<Input>,
+    pub heard: Arc<Heard>,
+}
+
+#[tonic::async_trait]
+impl Raft for RaftDoor {
+    async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Delivered>, Status> {
+        let who = caller(&request)?;
+        authorize(&who, &Action::BeMaster).map_err(|refusal| status(&refusal))?;
+        let Caller::Master(from) = who else {
+            return Err(Status::permission_denied("only masters speak here"));
+        };
+        if !self.members.contains_key(&from) {
+            return Err(Status::permission_denied(format!("master {from} is not a member of this group")));
+        }
+        let mut stream = request.into_inner();
+        let mut whole = Vec::new();
+        let mut announced: Option<Bytes> = None;
+        while let Some(envelope) = stream.message().await? {
+            if envelope.from != from || envelope.to != self.id || envelope.cluster != self.cluster {
+                return Err(Status::invalid_argument(format!(
+                    "a stray envelope: from {} to {} of cluster {:?}",
+                    envelope.from, envelope.to, envelope.cluster
+                )));
+            }
+            self.heard.heard(from, envelope.pid);
+            if whole.len() + envelope.part.len() > WHOLE_BYTES_MAX {
+                return Err(Status::resource_exhausted("a message of more than a GiB"));
+            }
+            if whole.is_empty() {
+                whole = envelope.part;
+            } else {
+                whole.extend_from_slice(&envelope.part);
+            }
+            if envelope.more {
+                continue;
+            }
+            let bytes = Bytes::from(std::mem::take(&mut whole));
+            let from = NodeId(from.0);
+            let input = match (envelope.announces, envelope.image, announced.take()) {
+                (true, _, _) => {
+                    announced = Some(bytes);
+                    continue;
+                }
+                (false, true, Some(message)) => {
+                    master_raft::Input::PeerSnapshot { from, bytes: message, image: Image::Bytes(bytes) }
+                }
+                (false, false, None) => master_raft::Input::Peer { from, bytes },
+                (false, true, None) | (false, false, Some(_)) => {
+                    return Err(Status::invalid_argument(
+                        "a snapshot's message and image do not belong together",
+                    ));
+                }
+            };
+            // Consensus is never made to wait: it is what everything else waits for.
+            self.handle
+                .send(Input::Raft(input))
+                .map_err(|_| Status::unavailable("this master is stopping"))?;
+        }
+        Ok(Response::new(Delivered))
+    }
+}

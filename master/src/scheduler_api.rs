@@ -1,0 +1,58 @@
+//! The frameworks' door.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use master_core::{Action, Input, authorize};
+use proto::scheduler::{Call, Event};
+use proto_drive::Handle;
+use proto_grpc::services::scheduler::scheduler_server::Scheduler;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::caller::{caller, status};
+use crate::doors::Doors;
+
+/// The frameworks' door.
+pub(crate) struct SchedulerDoor {
+    pub doors: Arc<Doors>,
+    pub handle: Handle<Input>,
+}
+
+#[tonic::async_trait]
+impl Scheduler for SchedulerDoor {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<Call>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let caller = caller(&request)?;
+        authorize(&caller, &Action::BeFramework).map_err(|refusal| status(&refusal))?;
+        let mut calls = request.into_inner();
+        let (session, events) = self.doors.open_session();
+        let (doors, handle) = (self.doors.clone(), self.handle.clone());
+        tokio::spawn(async move {
+            loop {
+                match calls.message().await {
+                    Ok(Some(call)) => {
+                        let input = Input::Framework { session, caller: caller.clone(), call };
+                        if handle.send_async(input).await.is_err() {
+                            break;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(broken) => {
+                        // A malformed call ends the session with the field's name; a broken connection just ends it.
+                        doors.fail_session(session, broken);
+                        break;
+                    }
+                }
+            }
+            let _ = handle.send_async(Input::FrameworkClosed { session }).await;
+            doors.close_session(session);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(events))))
+    }
+}

@@ -1,0 +1,115 @@
+//! Channels to masters, agents and frameworks, with both sides proven.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_pki::{Credentials, PeerRole, PkiError};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
+
+use crate::verify::Verifier;
+
+/// How long a TCP connect may take: a machine that is down answers nothing at all, and there is another to try.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long TLS may take after that: a stopped process accepts connections (its kernel does) and then says nothing.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a silent connection is probed, and how long the answer may take.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Windows bound what one stream, and one connection, can make the other side hold for it.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Why there is no channel.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is not `host:port`.
+    #[error("{address:?} is not an address; write host:port")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// The credentials cannot be used.
+    #[error("the credentials cannot be used")]
+    Credentials(#[from] PkiError),
+    /// TLS cannot be set up with the credentials.
+    #[error("TLS cannot be set up with these credentials")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody there, or not whom we want.
+    #[error("cannot reach a {role} at {address}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// Who was looked for.
+        role: PeerRole,
+        /// Why not.
+        source: tonic::transport::Error,
+    },
+}
+
+/// Connects to a process of this role. Resolves when TLS is done; later breaks are mended by the channel itself.
+pub async fn channel(
+    address: &str,
+    role: PeerRole,
+    credentials: &Credentials,
+) -> Result<Channel, ConnectError> {
+    connected(endpoint(address, role, credentials)?, address, role).await
+}
+
+/// The same without connecting: the first call does, and says so if it cannot.
+pub fn channel_lazy(
+    address: &str,
+    role: PeerRole,
+    credentials: &Credentials,
+) -> Result<Channel, ConnectError> {
+    Ok(endpoint(address, role, credentials)?.connect_lazy())
+}
+
+/// Connects to a master without a certificate, for `Join` only. The master proves that it belongs to the authority
+/// whose hash the join token carries.
+pub async fn joining_channel(address: &str, ca_sha256: [u8; 32]) -> Result<Channel, ConnectError> {
+    let tls = ClientTlsConfig::new();
+    let endpoint = secured(address, PeerRole::Master, tls, Verifier::of_hash(ca_sha256))?;
+    connected(endpoint, address, PeerRole::Master).await
+}
+
+async fn connected(endpoint: Endpoint, address: &str, role: PeerRole) -> Result<Channel, ConnectError> {
+    endpoint.connect().await.map_err(|source| ConnectError::Unreachable {
+        address: address.to_owned(),
+        role,
+        source,
+    })
+}
+
+fn endpoint(address: &str, role: PeerRole, credentials: &Credentials) -> Result<Endpoint, ConnectError> {
+    let verifier =
+        Verifier::of_authority(credentials.ca()?).map_err(|error| ConnectError::Tls(error.into()))?;
+    let identity = TlsIdentity::from_pem(&credentials.certificate_pem, &credentials.key_pem);
+    secured(address, role, ClientTlsConfig::new().identity(identity), verifier)
+}
+
+fn secured(
+    address: &str,
+    role: PeerRole,
+    tls: ClientTlsConfig,
+    verifier: Verifier,
+) -> Result<Endpoint, ConnectError> {
+    let bad_address = || ConnectError::Address { address: address.to_owned() };
+    // A scheme, a path or a user in it would change what is connected to.
+    let (host, port) = address.rsplit_once(':').ok_or_else(bad_address)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '[' | ']' | ':');
+    if host.is_empty() || !host.chars().all(plain) || port.parse::<u16>().is_err() {
+        return Err(bad_address());
+    }
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(|_| bad_address())?;
+    let tls = tls.domain_name(role.server_name()).timeout(HANDSHAKE_TIMEOUT);
+    let endpoint = endpoint
+        .tls_config_with_verifier(tls, Arc::new(verifier))
+        .map_err(|error| ConnectError::Tls(error.into()))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
+}

@@ -1,0 +1,43 @@
+//! Files of secrets: private, whole, and on disk before anybody counts on them.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, read_to_string, rename};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::error::PkiError;
+
+/// Makes a directory only its owner can enter, with its parents; one that is there is narrowed.
+pub(crate) fn private_dir(dir: &Path) -> Result<(), PkiError> {
+    let make = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+    };
+    make().map_err(|source| PkiError::File { operation: "create", path: dir.to_owned(), source })
+}
+
+/// Writes a file only its owner can read: after a crash there is the old one or the new one, never half of one.
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> Result<(), PkiError> {
+    let path = dir.join(name);
+    // The process id keeps two writers of one directory from tearing each other's half-written file.
+    let fresh = dir.join(format!(".{name}.{}", std::process::id()));
+    let put = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        rename(&fresh, &path)?;
+        File::open(dir)?.sync_all()
+    };
+    put().map_err(|source| {
+        // The half-written file holds a secret; that it cannot be removed either changes nothing for the caller.
+        let _ = std::fs::remove_file(&fresh);
+        PkiError::File { operation: "write", path, source }
+    })
+}
+
+/// Reads a file.
+pub(crate) fn read(dir: &Path, name: &str) -> Result<String, PkiError> {
+    let path = dir.join(name);
+    read_to_string(&path).map_err(|source| PkiError::File { operation: "read", path, source })
+}

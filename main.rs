@@ -1,2 +1,225 @@
-//! The one binary.
-fn main() {}
+//! The one binary: it picks a role, wires it, and runs it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use framework_sdk_cli::up::{CHILD, UpArgs};
+use proto::id::MasterId;
+use proto_drive::telemetry;
+
+/// Stoa pools machines: agents offer what they have, a replicated master hands it out, frameworks run work on it.
+#[derive(Debug, Parser)]
+#[command(name = "stoa", version, propagate_version = true, arg_required_else_help = true)]
+struct Args {
+    #[command(flatten)]
+    context: framework_sdk_cli::Context,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start a whole secure cluster on this machine.
+    Up(UpArgs),
+    /// Run one master.
+    Master(MasterArgs),
+    /// Run one agent.
+    Agent(AgentArgs),
+    /// Run a framework.
+    #[command(subcommand)]
+    Framework(FrameworkVerb),
+    /// Run a command on the pool and wait for it.
+    Run(frameworks_jobs::cli::RunArgs),
+    /// Services and batch jobs from files.
+    #[command(subcommand)]
+    Job(frameworks_jobs::cli::JobVerb),
+    /// Print the completion script of a shell.
+    Completion(framework_sdk_cli::completion::CompletionArgs),
+    #[command(flatten)]
+    Operator(framework_sdk_cli::Verb),
+}
+
+#[derive(Debug, clap::Args)]
+struct MasterArgs {
+    /// The number of this member, from 1; never used again after its disk was lost.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    id: u64,
+    /// Where its door listens.
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// Every member of the group, this one included: NUMBER=HOST:PORT.
+    #[arg(long = "member", required = true, value_parser = member)]
+    members: Vec<(MasterId, String)>,
+    /// Where its log and snapshots are kept.
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// The directory of its certificate: ca.pem, cert.pem, key.pem.
+    #[arg(long)]
+    credentials: PathBuf,
+    /// The directory of the cluster's authority, if this master may let agents and frameworks join.
+    #[arg(long)]
+    authority: Option<PathBuf>,
+    /// How long an unanswered offer stands, in seconds.
+    #[arg(long)]
+    offer_timeout_s: Option<u64>,
+    /// How long an agent may be silent before its tasks are called unreachable, in seconds.
+    #[arg(long)]
+    agent_unreachable_after_s: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+struct AgentArgs {
+    #[command(flatten)]
+    config: agent::config::AgentArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum FrameworkVerb {
+    /// The jobs framework: services and batch jobs.
+    Jobs(frameworks_jobs::config::JobsArgs),
+}
+
+fn member(text: &str) -> Result<(MasterId, String), String> {
+    let bad = || format!("{text:?} is not NUMBER=HOST:PORT, such as 1=10.0.0.1:7070");
+    let (number, address) = text.split_once('=').ok_or_else(bad)?;
+    let id = number.parse().ok().filter(|id| *id > 0).ok_or_else(bad)?;
+    if !address.contains(':') {
+        return Err(bad());
+    }
+    Ok((MasterId(id), address.to_owned()))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.verb {
+        Verb::Up(up) => serve(1, async move {
+            framework_sdk_cli::up::run(&up, interrupted()).await.map_err(chained)
+        }),
+        Verb::Master(master) => server(2, "master", |render| async move { run_master(master, render).await }),
+        Verb::Agent(agent) => server(1, "agent", |render| async move {
+            agent::run(agent.config.into(), render, ended()).await.map_err(chained)
+        }),
+        Verb::Framework(FrameworkVerb::Jobs(jobs)) => server(1, "jobs", |render| async move {
+            frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
+        }),
+        Verb::Run(run) => client(frameworks_jobs::cli::run(args.context.into(), run)),
+        Verb::Job(job) => client(frameworks_jobs::cli::job(args.context.into(), job)),
+        Verb::Completion(completion) => {
+            framework_sdk_cli::completion::print(&completion, &mut Args::command());
+            ExitCode::SUCCESS
+        }
+        Verb::Operator(verb) => client(framework_sdk_cli::run(args.context, verb)),
+    }
+}
+
+async fn run_master(args: MasterArgs, render: impl Fn() -> String + Send + Sync + 'static) -> Result<(), String> {
+    let members: BTreeMap<MasterId, String> = args.members.into_iter().collect();
+    let id = MasterId(args.id);
+    if !members.contains_key(&id) {
+        return Err(format!("--id {id} is not among the members; add --member {id}=HOST:PORT"));
+    }
+    let config = master::Config {
+        id,
+        listen: args.listen,
+        members,
+        data_dir: args.data_dir,
+        credentials_dir: args.credentials,
+        authority_dir: args.authority,
+        offer_timeout: args.offer_timeout_s.map(Duration::from_secs),
+        agent_unreachable_after: args.agent_unreachable_after_s.map(Duration::from_secs),
+    };
+    master::run(config, render, ended()).await.map_err(chained)
+}
+
+/// Runs a long-lived process with logs and metrics.
+fn server<F, R>(threads: usize, role: &'static str, run: F) -> ExitCode
+where
+    F: FnOnce(Box<dyn Fn() -> String + Send + Sync>) -> R,
+    R: Future<Output = Result<(), String>>,
+{
+    let started = telemetry::init_logs(None, "info")
+        .and_then(|()| telemetry::Metrics::install(role, &std::process::id().to_string()));
+    let metrics = match started {
+        Ok(metrics) => metrics,
+        Err(error) => return failed(&chained(error)),
+    };
+    serve(threads, run(Box::new(move || metrics.render())))
+}
+
+fn serve(threads: usize, run: impl Future<Output = Result<(), String>>) -> ExitCode {
+    match runtime(threads).block_on(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn client(run: impl Future<Output = u8>) -> ExitCode {
+    ExitCode::from(runtime(1).block_on(run))
+}
+
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the system gives no event loop: {error}");
+            std::process::exit(5);
+        }
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+fn chained(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Resolves at Ctrl-C or when somebody asks this process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The same; a child of `stoa up` also ends when its standard input closes, that is when `stoa up` is no more.
+async fn ended() {
+    if std::env::var_os(CHILD).is_none() {
+        return interrupted().await;
+    }
+    let (closed, parent) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut rest = [0; 64];
+        while matches!(std::io::stdin().read(&mut rest), Ok(1..)) {}
+        let _ = closed.send(());
+    });
+    tokio::select! {
+        () = interrupted() => {}
+        _ = parent => {}
+    }
+}

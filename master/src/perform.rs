@@ -101,6 +101,10 @@ fn write(note: Note) -> Result<(), Fault> {
         Note::Agent { agent, state } => info!(agent = agent.as_str(), state = state.as_str(), "agent"),
         Note::Framework { framework, what } => info!(framework = framework.as_str(), what, "framework"),
         Note::Peer { from, why } => warn!(peer = from, why, "a peer's message was refused"),
+        Note::Books { what } => {
+            metrics::counter!("allocator_refusals_total").increment(1);
+            error!(what, "the allocator refused a fact");
+        }
         Note::Unreadable { index, why } => {
             error!(index, why, "a committed entry cannot be read");
             return Err(Fault::Unreadable { index, why });

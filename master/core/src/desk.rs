@@ -39,8 +39,12 @@ impl Desk<'_> {
 
     /// Tells the allocator a fact; offers are made at the end of the turn.
     pub fn change(&mut self, change: Change) {
-        self.l.allocator.apply(self.now.monotonic, change);
         self.l.allocate = true;
+        // Facts are many and refusals a fault of ours: the fact itself is kept for the note in debug builds only.
+        let said = cfg!(debug_assertions).then(|| change.clone());
+        if !self.l.allocator.apply(self.now.monotonic, change) {
+            self.out.push(Output::Note(Note::Books { what: format!("{said:?}") }));
+        }
     }
 
     /// Tells a framework, now or when it resumes.

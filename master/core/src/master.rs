@@ -259,14 +259,15 @@ impl Master {
                     }
                 }
                 master_raft::Output::SnapshotWanted { index } => {
-                    if index <= self.applied && !self.broken {
+                    // The index may be one of consensus itself; the registry is what all outputs before this made it.
+                    if !self.broken {
                         let image = Image::Bytes(Bytes::from(self.registry.to_image()));
-                        let taken =
-                            master_raft::Input::SnapshotTaken { index: self.applied.max(index), image };
+                        let taken = master_raft::Input::SnapshotTaken { index, image };
                         self.raft.step(now, taken, &mut Outbox::new());
                     }
                 }
                 master_raft::Output::Members { .. }
+                | master_raft::Output::MembersChanged { .. }
                 | master_raft::Output::ReadReady { .. }
                 | master_raft::Output::ReadDropped { .. } => {}
                 master_raft::Output::Refused { from, why } => {

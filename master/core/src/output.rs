@@ -109,6 +109,11 @@ pub enum Note {
         /// Why.
         why: String,
     },
+    /// The allocator refused a fact: its books and the leader's differ, which is a fault of ours.
+    Books {
+        /// The fact.
+        what: String,
+    },
     /// A committed entry could not be read: this master must not go on.
     Unreadable {
         /// Where in the log.

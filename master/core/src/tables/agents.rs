@@ -1,7 +1,9 @@
-//! Which agent speaks on which link.
+//! Which agent speaks on which link, and what of the pool the allocator has been told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use proto::agent::AgentInfo;
 use proto::id::AgentId;
 
 use crate::input::LinkId;
@@ -11,6 +13,8 @@ use crate::input::LinkId;
 pub(crate) struct Table {
     by_agent: BTreeMap<AgentId, LinkId>,
     by_link: BTreeMap<LinkId, AgentId>,
+    /// Agents that the allocator knows, with what they say of themselves as offers show it.
+    pooled: BTreeMap<AgentId, Arc<AgentInfo>>,
 }
 
 impl Table {
@@ -39,6 +43,21 @@ impl Table {
     /// The agent on a link.
     pub fn on(&self, link: LinkId) -> Option<&AgentId> {
         self.by_link.get(&link)
+    }
+
+    /// The agent is in the pool; true when it was before.
+    pub fn pool(&mut self, info: Arc<AgentInfo>) -> bool {
+        self.pooled.insert(info.id.clone(), info).is_some()
+    }
+
+    /// The agent is not in the pool any more.
+    pub fn unpool(&mut self, agent: &AgentId) {
+        self.pooled.remove(agent);
+    }
+
+    /// An agent of the pool.
+    pub fn pooled(&self, agent: &AgentId) -> Option<&Arc<AgentInfo>> {
+        self.pooled.get(agent)
     }
 
     /// All links.

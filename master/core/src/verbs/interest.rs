@@ -1,7 +1,5 @@
 //! A framework says what it wants: suppress, revive, demands.
 
-use std::collections::BTreeSet;
-
 use master_allocator::Change;
 use proto::id::{FrameworkId, OperationId};
 use proto::refusal::{Code, Refusal};
@@ -60,18 +58,6 @@ pub(crate) fn demand(
     if let Err(refusal) = validate::demands(&call.demands, &framework.record.info) {
         return d.refuse(id, operation, refusal);
     }
-    let wanted: BTreeSet<_> =
-        call.demands.iter().filter(|demand| demand.count > 0).map(|demand| &demand.id).collect();
-    // An offer for what is not wanted any more would only be declined.
-    let unwanted: Vec<_> =
-        d.l.offers
-            .of_framework(id)
-            .into_iter()
-            .filter(|offer| {
-                let demand = d.l.offers.get(*offer).and_then(|open| open.demand.as_ref());
-                call.demand_driven && demand.is_none_or(|demand| !wanted.contains(demand))
-            })
-            .collect();
     let standing = d.l.frameworks.standing(id);
     standing.demands.clone_from(&call.demands);
     standing.demand_driven = call.demand_driven;
@@ -80,8 +66,19 @@ pub(crate) fn demand(
         demands: call.demands,
         demand_driven: call.demand_driven,
     });
-    for offer in unwanted {
-        d.rescind(offer, RescindReason::DemandChanged);
+    // An offer for what is not wanted any more would only be declined.
+    for surplus in d.l.allocator.surplus(id) {
+        for offer in d.l.offers.of_framework(id) {
+            let matches = d.l.offers.get(offer).is_some_and(|open| {
+                open.agent == surplus.agent
+                    && open.role == surplus.role
+                    && open.demand == surplus.demand
+                    && (surplus.demand.is_none() || open.resources == surplus.resources)
+            });
+            if matches {
+                d.rescind(offer, RescindReason::DemandChanged);
+            }
+        }
     }
     d.done(id, operation);
 }

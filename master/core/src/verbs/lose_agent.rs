@@ -46,6 +46,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::Ended(_)
         | Effect::ToKill(_) => return,
     };
+    d.l.agents.unpool(id);
     d.change(Change::AgentRemoved { agent: id.clone() });
     tell_failure(d, id, AgentState::Unreachable, keys.iter().map(|(framework, _)| framework.clone()));
     for key in keys {
@@ -89,6 +90,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         d.update(&record.framework.clone(), record.status.clone());
         super::update::ended(d, record);
     }
+    d.l.agents.unpool(id);
     d.change(Change::AgentRemoved { agent: id.clone() });
     d.show_agent(id);
 }

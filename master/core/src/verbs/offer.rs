@@ -1,7 +1,6 @@
 //! Offers are made: what the allocator grants becomes a lease with an id and an end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proto::id::FrameworkId;
 use proto::offer::Offer;
@@ -17,7 +16,7 @@ pub(crate) fn offer(d: &mut Desk<'_>) {
     let grants = d.l.allocator.allocate(d.now.monotonic);
     let mut by_framework: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
     for grant in grants {
-        let Some(info) = d.l.allocator.agent_info(&grant.agent) else { continue };
+        let Some(info) = d.l.agents.pooled(&grant.agent).cloned() else { continue };
         let id = d.l.offers.next_id();
         let open = OpenOffer {
             id,
@@ -29,7 +28,7 @@ pub(crate) fn offer(d: &mut Desk<'_>) {
         };
         let offer = Offer {
             id,
-            agent: Arc::clone(&info),
+            agent: info,
             role: open.role.clone(),
             resources: open.resources.clone(),
             expires_in: d.config.offer_timeout,

@@ -84,7 +84,7 @@ pub(crate) fn offer_anew(d: &mut Desk<'_>, id: &AgentId) {
     let Some(record) = d.registry.agent(id) else { return };
     let active = d.l.agents.link_of(id).is_some();
     let (info, total) = (Arc::new(record.info.clone()), record.total.clone());
-    if d.l.allocator.agent(id).is_some() {
+    if d.l.agents.pool(info.clone()) {
         d.change(Change::AgentChanged { info, total });
         return d.change(Change::AgentActive { agent: id.clone(), active });
     }

@@ -66,7 +66,7 @@ fn repeated(
 /// The end of a task is in the log: what it used is free, and the agent may forget it.
 pub(crate) fn ended(d: &mut Desk<'_>, record: TaskRecord) {
     let TaskRecord { framework, agent, role, info, .. } = &record;
-    if d.l.allocator.agent(agent).is_some() {
+    if d.l.agents.pooled(agent).is_some() {
         d.change(Change::Recovered {
             framework: framework.clone(),
             role: role.clone(),

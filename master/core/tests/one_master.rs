@@ -1,0 +1,464 @@
+//! One master alone, with an agent and a framework as values: the walk of an offer, and what happens off its path.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, SessionId, Ticket};
+use proto::agent::AgentInfo;
+use proto::agent_link::{Register, ToAgentKind, ToMaster, Update};
+use proto::attributes::Attributes;
+use proto::caller::Caller;
+use proto::demand::{DeclineReason, Demand, Filter};
+use proto::framework::FrameworkInfo;
+use proto::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OperationId, RunId, TaskId};
+use proto::offer::Offer;
+use proto::operation::{Launch, Operation};
+use proto::operator::ReplyKind;
+use proto::quantities::Quantities;
+use proto::refusal::Code;
+use proto::resources::{Amount, Resources};
+use proto::role::Role;
+use proto::scheduler::{
+    Accept, AcceptPart, Acknowledge, Call, CallKind, Decline, EventKind, Kill, Outcome, Subscribe, UpdateDemands,
+};
+use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
+use proto_machine::{Instant, Machine, Now, Outbox, WallTime};
+
+const GIB: u64 = 1 << 30;
+
+struct World {
+    master: Master,
+    now: u64,
+    sequence: u64,
+    to_framework: Vec<(SessionId, EventKind)>,
+    to_agent: Vec<(LinkId, ToAgentKind)>,
+    closed: Vec<SessionId>,
+    replies: Vec<(Ticket, ReplyKind)>,
+}
+
+impl World {
+    fn new() -> World {
+        let members = BTreeMap::from([(MasterId(1), "127.0.0.1:1".to_owned())]);
+        let config = Config::new(MasterId(1), members, 7);
+        let master = Master::recover(config, master_raft::Recovered::default()).expect("a blank disk is fit");
+        let mut world = World {
+            master,
+            now: 0,
+            sequence: 0,
+            to_framework: vec![],
+            to_agent: vec![],
+            closed: vec![],
+            replies: vec![],
+        };
+        world.run(Duration::from_secs(2));
+        assert!(world.master.leads(), "a master alone leads");
+        world
+    }
+
+    fn time(&self) -> Now {
+        Now {
+            monotonic: Instant::from_nanos(self.now),
+            wall: WallTime::from_millis(1_000_000 + self.now / 1_000_000),
+        }
+    }
+
+    fn perform(&mut self, mut out: Outbox<Output>) {
+        for _ in 0..100 {
+            let outputs = out.take();
+            if outputs.is_empty() {
+                return;
+            }
+            let mut stored = None;
+            for output in outputs {
+                match output {
+                    Output::Persist(persist) => stored = Some(persist.sequence),
+                    Output::ToFramework { session, event } => self.to_framework.push((session, event.kind)),
+                    Output::ToAgent { link, message } => self.to_agent.push((link, message.kind)),
+                    Output::CloseFramework { session } => self.closed.push(session),
+                    Output::Reply { ticket, kind } => self.replies.push((ticket, kind)),
+                    Output::Note(Note::Books { what }) => panic!("the allocator refused {what}"),
+                    Output::Note(Note::Unreadable { why, .. }) => panic!("unreadable: {why}"),
+                    Output::Note(_)
+                    | Output::Changed(_)
+                    | Output::Part { .. }
+                    | Output::Applied(_)
+                    | Output::CloseAgent { .. }
+                    | Output::ToPeer { .. }
+                    | Output::SnapshotToPeer { .. } => {}
+                }
+            }
+            let Some(sequence) = stored else { return };
+            self.sequence = sequence;
+            let now = self.time();
+            self.master.step(now, Input::Raft(master_raft::Input::Stored { sequence }), &mut out);
+            self.master.settle(now, &mut out);
+        }
+        panic!("the master never settles");
+    }
+
+    fn say(&mut self, input: Input) {
+        let mut out = Outbox::new();
+        let now = self.time();
+        self.master.step(now, input, &mut out);
+        self.master.settle(now, &mut out);
+        self.perform(out);
+        self.run(Duration::from_millis(10));
+    }
+
+    fn run(&mut self, wait: Duration) {
+        let end = self.now + wait.as_nanos() as u64;
+        let mut out = Outbox::new();
+        let now = self.time();
+        self.master.settle(now, &mut out);
+        self.perform(out);
+        while let Some(at) = self.master.wake_at() {
+            if at.as_nanos() > end {
+                break;
+            }
+            self.now = self.now.max(at.as_nanos());
+            let mut out = Outbox::new();
+            let now = self.time();
+            self.master.wake(now, &mut out);
+            self.master.settle(now, &mut out);
+            self.perform(out);
+        }
+        self.now = end;
+    }
+
+    fn call(&mut self, session: u64, operation: Option<&str>, kind: CallKind) {
+        let operation = operation.map(|text| OperationId::new(text).unwrap());
+        let caller = Caller::Framework("jobs".into());
+        self.say(Input::Framework { session: SessionId(session), caller, call: Call { operation, kind } });
+    }
+
+    fn subscribe(&mut self, session: u64, id: Option<FrameworkId>) -> FrameworkId {
+        let framework = FrameworkInfo {
+            name: "jobs".into(),
+            roles: vec![role()],
+            failover_timeout: Duration::from_secs(60),
+            address: String::new(),
+            labels: BTreeMap::new(),
+        };
+        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![] };
+        self.call(session, None, CallKind::Subscribe(subscribe));
+        self.events(session)
+            .into_iter()
+            .find_map(|event| match event {
+                EventKind::Subscribed(subscribed) => Some(subscribed.framework),
+                _ => None,
+            })
+            .expect("it is subscribed")
+    }
+
+    fn register(&mut self, link: u64) {
+        let register = Register { agent: agent(), epoch: Epoch(0), runs: vec![] };
+        let agent = AgentId::new("a1").unwrap();
+        self.say(Input::Agent { link: LinkId(link), agent, message: ToMaster::Register(register) });
+    }
+
+    /// The events of one session; they are taken away.
+    fn events(&mut self, session: u64) -> Vec<EventKind> {
+        let all = std::mem::take(&mut self.to_framework);
+        let (own, rest) = all.into_iter().partition(|(to, _)| to.0 == session);
+        self.to_framework = rest;
+        let own: Vec<(SessionId, EventKind)> = own;
+        for (_, kind) in &own {
+            // Kept for `offers`, which may be asked for later.
+            if let EventKind::Offers(_) = kind {
+                self.to_framework.push((SessionId(session + 1000), kind.clone()));
+            }
+        }
+        own.into_iter().map(|(_, kind)| kind).collect()
+    }
+
+    fn offers(&mut self, session: u64) -> Vec<Offer> {
+        let _ = self.events(session);
+        let all = std::mem::take(&mut self.to_framework);
+        let mut offers = Vec::new();
+        for (to, kind) in all {
+            match kind {
+                EventKind::Offers(made) if to.0 == session + 1000 => offers.extend(made.offers),
+                kind => self.to_framework.push((to, kind)),
+            }
+        }
+        offers
+    }
+
+    fn launched(&mut self) -> Vec<proto::agent_link::TaskRun> {
+        std::mem::take(&mut self.to_agent)
+            .into_iter()
+            .flat_map(|(_, kind)| match kind {
+                ToAgentKind::Launch(launch) => launch.runs,
+                _ => vec![],
+            })
+            .collect()
+    }
+}
+
+fn role() -> Role {
+    Role::new("eng").unwrap()
+}
+
+fn agent() -> AgentInfo {
+    AgentInfo {
+        id: AgentId::new("a1").unwrap(),
+        hostname: "a1".into(),
+        address: String::new(),
+        resources: Resources::unreserved(Amount::scalars(Quantities::of(4000, 8 * GIB))),
+        attributes: Attributes::default(),
+        version: String::new(),
+    }
+}
+
+fn task(id: &str, cpus_milli: u64) -> TaskInfo {
+    TaskInfo {
+        id: TaskId::new(id).unwrap(),
+        name: id.into(),
+        command: CommandInfo { argv: vec!["true".into()], ..CommandInfo::default() },
+        resources: Resources::unreserved(Amount::scalars(Quantities::of(cpus_milli, GIB))),
+        kill_grace: Duration::from_secs(3),
+        labels: BTreeMap::new(),
+        group: None,
+    }
+}
+
+fn accept(offers: &[Offer], tasks: Vec<TaskInfo>) -> CallKind {
+    CallKind::Accept(Accept {
+        parts: vec![AcceptPart {
+            offers: offers.iter().map(|offer| offer.id).collect(),
+            operations: vec![Operation::Launch(Launch { tasks })],
+        }],
+        all_or_nothing: false,
+        filter: Filter { refuse: Duration::ZERO },
+    })
+}
+
+fn update(framework: &FrameworkId, run: RunId, task: &str, sequence: u64, state: TaskState) -> Input {
+    let status = TaskStatus {
+        task: TaskId::new(task).unwrap(),
+        state,
+        reason: StatusReason::None,
+        source: StatusSource::Agent,
+        message: String::new(),
+        at_ms: 1,
+        agent: None,
+        run: Some(run),
+        sequence,
+        exit: state.is_terminal().then_some(Exit::Code(0)),
+        pid: 42,
+    };
+    let update = Update { framework: framework.clone(), status };
+    Input::Agent { link: LinkId(1), agent: AgentId::new("a1").unwrap(), message: ToMaster::Update(update) }
+}
+
+fn outcome(events: &[EventKind], operation: &str) -> Outcome {
+    let answers: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::Answer(answer) if answer.operation.as_str() == operation => Some(answer.outcome.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers.len(), 1, "one answer to {operation}: {events:?}");
+    answers[0].clone()
+}
+
+#[test]
+fn an_offer_walks_from_the_agent_to_a_finished_task_and_back() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    assert_eq!(offers.len(), 1, "the whole agent is offered");
+    assert_eq!(offers[0].resources.quantities(), agent().resources.quantities());
+
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000), task("t2", 500)]));
+    let events = world.events(10);
+    assert!(matches!(outcome(&events, "op-1"), Outcome::Committed(index) if index > 0));
+    let runs = world.launched();
+    assert_eq!(runs.len(), 2, "both go to the agent, after the commit");
+
+    world.say(update(&framework, runs[0].run, "t1", 1, TaskState::Running));
+    let told = world.events(10);
+    assert!(told.iter().any(|e| matches!(e, EventKind::Update(s) if s.state == TaskState::Running && s.pid == 42)));
+
+    world.say(update(&framework, runs[0].run, "t1", 2, TaskState::Finished));
+    let rest = world.offers(10);
+    let sum = rest.iter().fold(Quantities::ZERO, |mut sum, offer| {
+        sum.add(&offer.resources.quantities());
+        sum
+    });
+    assert!(sum.cpus_milli() >= 1000, "what the task used is offered again: {sum}");
+    let ack = Acknowledge { task: TaskId::new("t1").unwrap(), run: runs[0].run, sequence: 2 };
+    world.call(10, None, CallKind::Acknowledge(ack));
+    let acks = world.to_agent.iter().filter(|(_, kind)| matches!(kind, ToAgentKind::Acknowledge(_))).count();
+    assert_eq!(acks, 1, "the agent may forget it");
+}
+
+#[test]
+fn the_same_operation_is_carried_out_once() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    let first = outcome(&world.events(10), "op-1");
+    assert_eq!(world.launched().len(), 1);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    assert_eq!(outcome(&world.events(10), "op-1"), first);
+    assert!(world.launched().is_empty());
+}
+
+#[test]
+fn stale_offers_and_greedy_tasks_are_answered_not_launched() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("big", 9000), task("small", 100)]));
+    let events = world.events(10);
+    let errors: Vec<_> = events.iter().filter_map(|e| match e {
+        EventKind::Update(s) if s.state == TaskState::Error => Some(s.message.clone()),
+        _ => None,
+    }).collect();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("cpus:5"), "it says what lacks: {}", errors[0]);
+    assert_eq!(world.launched().len(), 1, "the small one runs");
+    world.call(10, Some("op-2"), accept(&offers, vec![task("late", 100)]));
+    let events = world.events(10);
+    assert!(events.iter().any(|e| matches!(e, EventKind::Update(s) if s.state == TaskState::Dropped)));
+    assert!(world.launched().is_empty());
+}
+
+#[test]
+fn a_declined_offer_comes_back_after_its_filter() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    let decline = Decline {
+        offers: offers.iter().map(|offer| offer.id).collect(),
+        reason: DeclineReason::Unused,
+        filter: Filter { refuse: Duration::from_secs(5) },
+    };
+    world.call(10, Some("op-1"), CallKind::Decline(decline));
+    world.run(Duration::from_secs(4));
+    assert!(world.offers(10).is_empty());
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.offers(10).len(), 1);
+}
+
+#[test]
+fn an_unanswered_offer_expires_and_is_told() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    assert_eq!(world.offers(10).len(), 1);
+    for _ in 0..14 {
+        world.run(Duration::from_secs(5));
+        world.call(10, None, CallKind::Heartbeat);
+        let agent = AgentId::new("a1").unwrap();
+        world.say(Input::Agent { link: LinkId(1), agent, message: ToMaster::Heartbeat });
+    }
+    let events = world.events(10);
+    assert!(events.iter().any(|e| matches!(e, EventKind::Rescind(_))), "{events:?}");
+}
+
+#[test]
+fn demands_get_what_they_ask_for_and_no_more() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let demand = |count| {
+        CallKind::UpdateDemands(UpdateDemands {
+            demands: vec![Demand {
+                id: DemandId::new("web").unwrap(),
+                role: role(),
+                shape: Amount::scalars(Quantities::of(500, GIB)),
+                count,
+                constraints: Default::default(),
+                priority: 0,
+            }],
+            demand_driven: true,
+        })
+    };
+    world.call(10, Some("op-0"), demand(0));
+    let _ = world.offers(10);
+    world.call(10, Some("op-1"), demand(3));
+    let offers = world.offers(10);
+    let cpus: u64 = offers.iter().map(|offer| offer.resources.quantities().cpus_milli()).sum();
+    assert_eq!(cpus, 1500, "three units: {offers:?}");
+    world.call(10, Some("op-2"), accept(&offers, vec![task("t1", 500), task("t2", 500), task("t3", 500)]));
+    assert_eq!(world.launched().len(), 3);
+    world.call(10, Some("op-3"), demand(0));
+    assert!(world.offers(10).is_empty());
+}
+
+#[test]
+fn a_kill_is_asked_again_when_the_agent_is_back() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    let _ = world.launched();
+    world.say(Input::AgentClosed { link: LinkId(1) });
+    world.call(10, Some("op-2"), CallKind::Kill(Kill { task: TaskId::new("t1").unwrap(), grace: None }));
+    assert!(world.to_agent.is_empty());
+    world.register(2);
+    let kinds: Vec<_> = world.to_agent.iter().map(|(_, kind)| kind).collect();
+    let launch = kinds.iter().position(|kind| matches!(kind, ToAgentKind::Launch(_)));
+    let kill = kinds.iter().position(|kind| matches!(kind, ToAgentKind::Kill(_)));
+    assert!(launch < kill && launch.is_some(), "delivered, then killed: {kinds:?}");
+}
+
+#[test]
+fn a_forged_framework_id_is_refused_and_harms_nobody() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let info = FrameworkInfo {
+        name: "evil".into(),
+        roles: vec![role()],
+        failover_timeout: Duration::ZERO,
+        address: String::new(),
+        labels: BTreeMap::new(),
+    };
+    let subscribe = Subscribe { framework: info, id: Some(framework), resume: None, suppressed_roles: vec![] };
+    let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
+    let caller = Caller::Framework("evil".into());
+    world.say(Input::Framework { session: SessionId(66), caller, call });
+    let events = world.events(66);
+    assert!(matches!(&events[0], EventKind::Fault(fault) if fault.refusal.code == Code::Denied), "{events:?}");
+    assert!(world.closed.contains(&SessionId(66)) && !world.closed.contains(&SessionId(10)));
+}
+
+#[test]
+fn a_second_session_replaces_the_first_and_keeps_the_tasks() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    assert_eq!(world.subscribe(11, Some(framework.clone())), framework);
+    let old = world.events(10);
+    assert!(old.iter().any(|e| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::SessionReplaced)));
+    world.call(10, Some("op-2"), CallKind::Teardown);
+    assert!(world.master.registry().framework(&framework).is_some(), "the old session can do nothing");
+}
+
+#[test]
+fn an_operator_is_answered_and_others_are_not_operators() {
+    let mut world = World::new();
+    let set = |weight| {
+        OperatorCall::SetWeight(proto::operator::SetWeight {
+            role: role(),
+            weight: proto::role::Weight::from_milli(weight).unwrap(),
+        })
+    };
+    world.say(Input::Operator { ticket: Ticket(1), caller: Caller::User("ada".into()), call: set(2000) });
+    world.say(Input::Operator { ticket: Ticket(2), caller: Caller::Framework("jobs".into()), call: set(9000) });
+    assert!(matches!(&world.replies[0], (Ticket(1), ReplyKind::Done(_))));
+    assert!(matches!(&world.replies[1], (Ticket(2), ReplyKind::Refused(r)) if r.code == Code::Denied));
+    assert_eq!(world.master.registry().weight(&role()).milli(), 2000);
+}

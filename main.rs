@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use framework_sdk_cli::up::{CHILD, UpArgs};
+use framework_sdk_cli::{CompletionArgs, ContextArgs, ExplainVerb};
 use proto::id::MasterId;
 use proto_drive::telemetry;
 
@@ -17,7 +18,7 @@ use proto_drive::telemetry;
 #[command(name = "stoa", version, propagate_version = true, arg_required_else_help = true)]
 struct Args {
     #[command(flatten)]
-    context: framework_sdk_cli::Context,
+    context: ContextArgs,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -29,17 +30,12 @@ enum Verb {
     /// Run one master.
     Master(MasterArgs),
     /// Run one agent.
-    Agent(AgentArgs),
-    /// Run a framework.
+    Agent(agent::AgentArgs),
+    /// Say why something waits, or how it ended.
     #[command(subcommand)]
-    Framework(FrameworkVerb),
-    /// Run a command on the pool and wait for it.
-    Run(frameworks_jobs::cli::RunArgs),
-    /// Services and batch jobs from files.
-    #[command(subcommand)]
-    Job(frameworks_jobs::cli::JobVerb),
+    Explain(ExplainWhat),
     /// Print the completion script of a shell.
-    Completion(framework_sdk_cli::completion::CompletionArgs),
+    Completion(CompletionArgs),
     #[command(flatten)]
     Operator(framework_sdk_cli::Verb),
 }
@@ -72,17 +68,12 @@ struct MasterArgs {
     agent_unreachable_after_s: Option<u64>,
 }
 
-#[derive(Debug, clap::Args)]
-struct AgentArgs {
+#[derive(Debug, Subcommand)]
+enum ExplainWhat {
     #[command(flatten)]
-    config: agent::config::AgentArgs,
+    Cluster(ExplainVerb),
 }
 
-#[derive(Debug, Subcommand)]
-enum FrameworkVerb {
-    /// The jobs framework: services and batch jobs.
-    Jobs(frameworks_jobs::config::JobsArgs),
-}
 
 fn member(text: &str) -> Result<(MasterId, String), String> {
     let bad = || format!("{text:?} is not NUMBER=HOST:PORT, such as 1=10.0.0.1:7070");
@@ -102,17 +93,13 @@ fn main() -> ExitCode {
         }),
         Verb::Master(master) => server(2, "master", |render| async move { run_master(master, render).await }),
         Verb::Agent(agent) => server(1, "agent", |render| async move {
-            agent::run(agent.config.into(), render, ended()).await.map_err(chained)
+            agent::run(agent.into(), render, ended()).await.map_err(chained)
         }),
-        Verb::Framework(FrameworkVerb::Jobs(jobs)) => server(1, "jobs", |render| async move {
-            frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
-        }),
-        Verb::Run(run) => client(frameworks_jobs::cli::run(args.context.into(), run)),
-        Verb::Job(job) => client(frameworks_jobs::cli::job(args.context.into(), job)),
         Verb::Completion(completion) => {
             framework_sdk_cli::completion::print(&completion, &mut Args::command());
             ExitCode::SUCCESS
         }
+        Verb::Explain(ExplainWhat::Cluster(verb)) => client(framework_sdk_cli::run(args.context, verb)),
         Verb::Operator(verb) => client(framework_sdk_cli::run(args.context, verb)),
     }
 }

@@ -6,7 +6,6 @@ use crate::Allocator;
 use crate::agents::{MadeFor, OpenGrant};
 use crate::change::Account;
 use crate::clients::Want;
-use crate::quota::depth_of;
 use crate::roles::ROOT;
 
 impl Allocator {
@@ -22,8 +21,7 @@ impl Allocator {
             let row = &mut self.roles.nodes[at];
             row.held.add(&quantities);
             for portion in resources.portions() {
-                // What is reserved for the role or one below counts there already, held or not.
-                if row.depth > depth_of(portion.reservation.as_ref()) {
+                if row.counts(portion) {
                     row.consumed.add(&portion.amount.scalars);
                 }
             }
@@ -45,7 +43,7 @@ impl Allocator {
             let row = &mut self.roles.nodes[at];
             row.held.sub(&quantities);
             for portion in resources.portions() {
-                if row.depth > depth_of(portion.reservation.as_ref()) {
+                if row.counts(portion) {
                     row.consumed.sub(&portion.amount.scalars);
                 }
             }

@@ -68,12 +68,13 @@ impl Allocator {
         self.prepare();
         let mut grants = Vec::new();
         loop {
-            self.work.rival_left = false;
+            (self.work.rival_left, self.work.slack_grew) = (false, false);
             if !self.all_passes(&mut grants) {
                 break;
             }
-            // Somebody who competed for what others hold wants nothing any more: those may go on, in their order.
+            // A grant has made room for those who were held back: they go on, each in its place.
             self.wake_held();
+            self.wake_headroom();
         }
         self.settle();
         grants
@@ -99,7 +100,9 @@ impl Allocator {
         self.work.number = self.work.number.wrapping_add(1).max(1);
         if std::mem::take(&mut self.work.touched) {
             self.wake_held();
-            self.wake_headroom();
+            if self.has_more_slack() {
+                self.wake_headroom();
+            }
         }
         for node in std::mem::take(&mut self.work.nodes) {
             for below in self.roles.below(node) {
@@ -125,23 +128,24 @@ impl Allocator {
         }
     }
 
-    /// Wakes those whom the headroom held back, if there is more of it or they themselves are owed more.
     fn wake_headroom(&mut self) {
+        for client in std::mem::take(&mut self.work.headroom) {
+            self.clients.clients[client].headroom_hit = false;
+            self.wake(client);
+        }
+    }
+
+    /// Whether there is more headroom than at the last allocation, or somebody is owed more himself.
+    fn has_more_slack(&self) -> bool {
         if self.work.headroom.is_empty() {
-            return;
+            return false;
         }
         let (required, seen) = (self.roles.required(), &self.work.required_seen);
         let mut slack = self.room.clone();
         slack.add(seen);
         let mut slack_seen = self.work.room_seen.clone();
         slack_seen.add(required);
-        if slack_seen.contains(&slack) && seen.contains(required) {
-            return;
-        }
-        for client in std::mem::take(&mut self.work.headroom) {
-            self.clients.clients[client].headroom_hit = false;
-            self.wake(client);
-        }
+        !slack_seen.contains(&slack) || !seen.contains(required)
     }
 
     /// Drops changed agents that nobody wants: too little for every demand, and no plain frameworks.
@@ -163,7 +167,8 @@ impl Allocator {
         }
     }
 
-    /// All stages over what there is to do; true when it must begin again because a rival left.
+    /// All stages over what there is to do; true when it must begin again, because a grant made room for somebody who
+    /// was held back.
     fn all_passes(&mut self, grants: &mut Vec<Grant>) -> bool {
         let guarantees = !self.roles.required().is_zero();
         for stage in [Stage::Guarantees, Stage::Fair] {
@@ -199,7 +204,8 @@ impl Allocator {
                 Some(choice) => {
                     grants.extend(self.grant(client, choice));
                     woken -= usize::from(dirty && !self.clients.clients[client].eligible);
-                    if self.work.rival_left && !self.work.held.is_empty() {
+                    let freed = self.work.rival_left && !self.work.held.is_empty();
+                    if freed || (self.work.slack_grew && !self.work.headroom.is_empty()) {
                         return true;
                     }
                 }
@@ -255,7 +261,11 @@ impl Allocator {
         let (node, id) = (who.node, who.id.clone()?);
         let agent_id = row.id()?.clone();
         let empty = row.free.is_empty();
+        let required = self.roles.required().clone();
         self.charge(client, &resources);
+        // A guarantee may be fulfilled by what was reserved above: then more of what is kept for nobody is spare.
+        let reserved = resources.portions().iter().any(|portion| portion.reservation.is_some());
+        self.work.slack_grew |= reserved && required != *self.roles.required();
         self.touch_free(agent);
         if empty {
             self.work.agents.remove(agent);

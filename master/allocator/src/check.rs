@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 
 use proto::quantities::Quantities;
-use proto::resources::Resources;
+use proto::resources::{Portion, Resources};
+use proto::role::Role;
 
 use crate::Allocator;
 use crate::roles::{ROOT, Tree};
-use crate::quota::depth_of;
 
 impl Allocator {
     /// What does not hold together; empty when all is well. Walks over everything: for tests and simulations.
@@ -149,31 +149,30 @@ impl Allocator {
             fresh.nodes[at].guarantee = row.guarantee.clone();
             fresh.guarantees += u32::from(!row.guarantee.is_zero());
         }
-        let mut add = |role: &proto::role::Role, from: u16, held: &Quantities, consumed: &Quantities| {
+        let mut add = |role: &Role, portion: &Portion, held: bool| {
             let node = fresh.intern(role);
             let path: Vec<u32> = fresh.path(node).collect();
             for at in path {
                 let row = &mut fresh.nodes[at];
-                row.held.add(held);
-                if row.depth > from {
-                    row.consumed.add(consumed);
+                if held {
+                    row.held.add(&portion.amount.scalars);
+                }
+                if !held || row.counts(portion) {
+                    row.consumed.add(&portion.amount.scalars);
                 }
             }
         };
         for (_, row) in self.agents.rows.iter() {
             for portion in row.total.portions() {
                 if let Some(role) = &portion.reservation {
-                    add(role, 0, &Quantities::ZERO, &portion.amount.scalars);
+                    add(role, portion, false);
                 }
             }
             for holding in &row.holdings {
                 let node = self.clients.clients[holding.client].node;
                 let Some(role) = &self.roles.nodes[node].role else { continue };
                 let parts = [&holding.offered, &holding.taken, &holding.used];
-                for portion in parts.into_iter().flat_map(|part| part.portions()) {
-                    let scalars = &portion.amount.scalars;
-                    add(role, depth_of(portion.reservation.as_ref()), scalars, scalars);
-                }
+                parts.into_iter().flat_map(|part| part.portions()).for_each(|portion| add(role, portion, true));
             }
         }
         let leaves: Vec<u32> = fresh.nodes.indices().filter(|n| fresh.nodes[*n].children.is_empty()).collect();

@@ -12,8 +12,9 @@ pub struct Config {
     pub min_cpus_milli: u64,
     /// See [`min_cpus_milli`](Config::min_cpus_milli). 32 MiB, as in Mesos.
     pub min_mem_bytes: u64,
-    /// The part of the pool, in thousandths, that the unanswered offers of one framework may hold while another wants
-    /// something. 500 by default; 1000 and more means no bound. Mesos had none, and one slow framework could hold all.
+    /// Once the unanswered offers of a framework hold such a part of the pool, in thousandths, it gets no more while
+    /// another wants something. 500 by default; 1000 and more means no bound. Mesos had none, and one slow framework
+    /// could hold all.
     pub hold_share_milli: u32,
     /// A declined agent is not offered again before so much time has passed, whatever the framework asked for. Mesos'
     /// floor was its allocation interval, 1 s; offers here are made at once, so that 100 ms keep a framework that

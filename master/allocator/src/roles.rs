@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::quantities::Quantities;
 use proto::quota::Limits;
+use proto::resources::Portion;
 use proto::role::Role;
 
 use crate::share::Share;
@@ -189,6 +190,15 @@ impl Tree {
 // === impl Node ===
 
 impl Node {
+    /// Whether something that a client below holds counts against the quota here: what is reserved for the role or one
+    /// below counts already, held or not.
+    pub fn counts(&self, portion: &Portion) -> bool {
+        match (&portion.reservation, &self.role) {
+            (Some(kept), Some(role)) => !kept.is_within(role),
+            (Some(_), None) | (None, _) => true,
+        }
+    }
+
     /// The weight in thousandths.
     pub fn weight(&self) -> u32 {
         if self.weight_milli == 0 { 1000 } else { self.weight_milli }

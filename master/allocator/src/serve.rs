@@ -81,6 +81,10 @@ impl Allocator {
     /// A whole agent, the first in the order of indices that has enough and was not declined.
     pub(crate) fn choose_plain(&mut self, client: u32, pass: Pass) -> Option<Choice> {
         let (stamp, node) = (self.work.stamp, self.clients.clients[client].node);
+        if !self.may_hold(self.clients.clients[client].framework) {
+            self.note_hold(client);
+            return None;
+        }
         let mut purse = self.fill_purse(node, pass.stage);
         let enough = |purse: &Purse| {
             purse.open
@@ -102,18 +106,12 @@ impl Allocator {
                 self.clients.clients[client].turn(stamp).agent = u32::MAX;
                 return None;
             };
-            match self.try_plain(client, agent, pass) {
-                Tried::Given(choice) => {
-                    // What is left of the agent after a chop may be given once more: stay here.
-                    self.clients.clients[client].turn(stamp).agent = agent;
-                    return Some(choice);
-                }
-                Tried::Not => from = agent + 1,
-                Tried::Holds => {
-                    self.note_hold(client);
-                    return None;
-                }
+            if let Some(choice) = self.try_plain(client, agent, pass) {
+                // What is left of the agent after a chop may be given once more: stay here.
+                self.clients.clients[client].turn(stamp).agent = agent;
+                return Some(choice);
             }
+            from = agent + 1;
         }
     }
 
@@ -124,13 +122,8 @@ impl Allocator {
             if asked || !self.range(client).has(agent) || self.filters.blocked(client).has(agent) {
                 continue;
             }
-            match self.try_plain(client, agent, pass) {
-                Tried::Given(choice) => return Some(choice),
-                Tried::Not => {}
-                Tried::Holds => {
-                    self.note_hold(client);
-                    return None;
-                }
+            if let Some(choice) = self.try_plain(client, agent, pass) {
+                return Some(choice);
             }
         }
         None
@@ -145,9 +138,10 @@ impl Allocator {
         agents
     }
 
-    fn try_plain(&mut self, client: u32, agent: u32, pass: Pass) -> Tried {
+    /// The offer of one agent; `None` when it is too little, declined, or not what the stage is for.
+    fn try_plain(&mut self, client: u32, agent: u32, pass: Pass) -> Option<Choice> {
         let (row, who) = (&self.agents.rows[agent], &self.clients.clients[client]);
-        let Some(role) = &self.roles.nodes[who.node].role else { return Tried::Not };
+        let role = self.roles.nodes[who.node].role.as_ref()?;
         let mut purse = self.fill_purse(who.node, pass.stage);
         let offer = if purse.open && row.simple {
             row.free.clone()
@@ -161,54 +155,49 @@ impl Allocator {
             && self.config.is_enough(&scalars)
             && self.fulfils(who.node, pass.stage, &unreserved(&offer))
             && declined.is_none_or(|(declined, _)| !declined.contains(&offer));
-        let holds = good && !self.may_hold(who.framework, &scalars);
         if purse.limit_hit || purse.headroom_hit {
             self.note_hits(client, &purse);
         }
-        match (good, holds) {
-            (false, _) => Tried::Not,
-            (true, true) => Tried::Holds,
-            (true, false) => Tried::Given(Choice { agent, resources: offer, want: None }),
-        }
+        good.then_some(Choice { agent, resources: offer, want: None })
     }
 
     // --- the hold bound ---
 
-    /// Whether a framework may hold so much more unanswered. It always may hold one offer.
-    pub(crate) fn may_hold(&self, framework: u32, more: &Quantities) -> bool {
-        let held = &self.clients.frameworks[framework].offered;
+    /// Whether a framework may be offered more while it has not answered what it holds. Its offers are below the bound
+    /// before the last one, so that the bound needs no look at agents, and a pool of one agent can be offered at all.
+    pub(crate) fn may_hold(&self, framework: u32) -> bool {
         self.config.hold_share_milli >= 1000
-            || held.is_zero()
-            || self.within_hold(held, more)
+            || self.is_below_hold(&self.clients.frameworks[framework].offered)
             || !self.has_rival(framework)
     }
 
-    fn within_hold(&self, held: &Quantities, more: &Quantities) -> bool {
-        let mut sum = held.clone();
-        sum.add(more);
-        sum.iter().all(|(scalar, amount)| {
-            let total = self.totals.get(&scalar);
-            u128::from(amount) * 1000 <= u128::from(total) * u128::from(self.config.hold_share_milli)
+    fn is_below_hold(&self, held: &Quantities) -> bool {
+        let share = u128::from(self.config.hold_share_milli);
+        held.iter().all(|(scalar, amount)| {
+            u128::from(amount) * 1000 < u128::from(self.totals.get(&scalar)) * share
         })
     }
 
-    /// How many units a framework may hold unanswered besides what it does: one always when it holds nothing.
+    /// How many units a framework may hold unanswered besides what it does: it passes the bound by less than one.
     fn units_to_hold(&self, framework: u32, unit: &Quantities, wanted: u64) -> u64 {
+        if !self.may_hold(framework) {
+            return 0;
+        }
         let held = &self.clients.frameworks[framework].offered;
-        let bounded = self.config.hold_share_milli < 1000
-            && !self.within_hold(held, &unit.times(wanted))
-            && self.has_rival(framework);
-        if !bounded {
+        let below = |units: u64| {
+            let mut sum = held.clone();
+            sum.add(&unit.times(units));
+            self.is_below_hold(&sum)
+        };
+        let free = self.config.hold_share_milli >= 1000 || below(wanted.saturating_sub(1));
+        if free || !self.has_rival(framework) {
             return wanted;
         }
-        let (mut low, mut high) = (u64::from(held.is_zero()), wanted);
+        // The most whose last unit still began below the bound.
+        let (mut low, mut high) = (1, wanted);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
-            if self.within_hold(held, &unit.times(middle)) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
+            if below(middle - 1) { low = middle } else { high = middle - 1 }
         }
         low
     }
@@ -425,15 +414,6 @@ impl Allocator {
         }
         units
     }
-}
-
-/// What came of looking at an agent for a plain offer.
-enum Tried {
-    Given(Choice),
-    /// Too little, declined, or not what the stage is for.
-    Not,
-    /// The framework holds too much already.
-    Holds,
 }
 
 fn unreserved(offer: &Resources) -> Quantities {

@@ -29,6 +29,8 @@ pub(crate) struct Work {
     pub rescale: bool,
     /// Somebody who competed for held agents wants nothing any more.
     pub rival_left: bool,
+    /// A grant fulfilled a guarantee with something that was reserved: there is more headroom.
+    pub slack_grew: bool,
     /// Counts allocations.
     pub number: u32,
     /// Counts passes.

@@ -1,5 +1,7 @@
 //! Channels to masters, agents and frameworks, with both sides proven.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ pub enum ConnectError {
     Credentials(#[from] PkiError),
     /// TLS cannot be set up with the credentials.
     #[error("TLS cannot be set up with these credentials")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Tls(#[source] Box<dyn Error + Send + Sync>),
     /// Nobody there, or not whom we want.
     #[error("cannot reach a {role} at {address}")]
     Unreachable {
@@ -43,6 +45,29 @@ pub enum ConnectError {
         /// Why not.
         source: tonic::transport::Error,
     },
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// The deepest cause, in words: `connection refused` rather than `transport error`.
+    pub fn reason(&self) -> String {
+        let mut deepest: &(dyn Error + 'static) = self;
+        loop {
+            // An IO error that wraps another one shows it but does not count it among its sources.
+            let wrapped = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            match wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| deepest.source()) {
+                Some(cause) => deepest = cause,
+                None => break,
+            }
+        }
+        match deepest.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(why)) => format!(
+                "its certificate is not of this cluster, or of another role ({why}); are the credentials of another cluster?"
+            ),
+            Some(_) | None => deepest.to_string(),
+        }
+    }
 }
 
 /// Connects to a process of this role. Resolves when TLS is done; later breaks are mended by the channel itself.

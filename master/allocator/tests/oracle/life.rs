@@ -209,8 +209,9 @@ impl Life {
         Some(Transform { from: one(&from), to: one(&to) })
     }
 
-    fn same_offer(&self, piece: &Piece) -> usize {
-        let same = |p: &&Piece| p.client == piece.client && p.agent == piece.agent && p.account == Account::Offered;
+    /// Offers to the same client of the same agent that are open or taken.
+    fn on_the_way(&self, piece: &Piece) -> usize {
+        let same = |p: &&Piece| p.client == piece.client && p.agent == piece.agent && p.account != Account::Used;
         self.model.pieces.iter().filter(same).count()
     }
 
@@ -324,7 +325,7 @@ impl Life {
             28..32 => {
                 let Some(p) = self.piece(&[Account::Taken, Account::Offered]) else { return ("accepted", None) };
                 // Without having been taken only where it is clear which offer it is.
-                if p.account == Account::Offered && self.same_offer(&p) > 1 {
+                if p.account == Account::Offered && self.on_the_way(&p) > 1 {
                     return ("accepted", None);
                 }
                 let mut left = p.resources.clone();

@@ -72,7 +72,7 @@ fn judge(model: &Model, grant: &Grant) -> Result<Piece, String> {
     if units == 0 || units > missing || !model.fits(&client, &demand, &grant.agent, &roles, units) {
         return Err(format!("{units} units, but {missing} are wanted or fewer fit"));
     }
-    if units > 1 && !model.may_hold(&client, &demand.shape.scalars.times(units)) {
+    if !model.may_hold(&client, &demand.shape.scalars.times(units - 1)) {
         return Err("more than the framework may hold".into());
     }
     let bare = grant.resources.portions().iter().filter(|p| p.volume.is_none());
@@ -99,6 +99,7 @@ fn judge(model: &Model, grant: &Grant) -> Result<Piece, String> {
 fn allocate(allocator: &mut Allocator, model: &mut Model) -> Vec<Grant> {
     model.begin();
     let grants = allocator.allocate(model.now);
+    grants.iter().for_each(|grant| println!("    {grant:?}"));
     for grant in &grants {
         match judge(model, grant) {
             Ok(piece) => model.grant(piece),
@@ -131,6 +132,7 @@ fn live(seed: u64, steps: usize) -> BTreeMap<&'static str, usize> {
             let (mark, change) = life.change();
             let Some(change) = change else { continue };
             *marks.entry(mark).or_default() += 1;
+            println!("  {:?} {change:?}", life.model.now);
             assert!(allocator.apply(life.model.now, change.clone()), "{change:?} was refused\n{:#?}", life.model);
             life.model.apply(&change);
         }

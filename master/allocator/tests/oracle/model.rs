@@ -145,20 +145,15 @@ impl Model {
             }
             Change::Accepted { framework, role, agent, offered, transforms, used, until } => {
                 let client = (framework, role);
-                let mut rest = offered.clone();
-                while !rest.is_empty() {
-                    let part = self.pieces.iter().position(|p| {
-                        p.client == client
-                            && p.agent == agent
-                            && p.account != Account::Used
-                            && rest.contains(&p.resources)
-                    });
-                    let at = part.unwrap();
-                    if self.pieces[at].account == Account::Offered {
-                        self.take(at);
-                    }
-                    assert!(rest.try_sub(&self.pieces.remove(at).resources));
+                // Taken pieces of the same client and agent stand on one account; an untaken one is clear.
+                let mine = |p: &Piece, account| p.client == client && p.agent == agent && p.account == account;
+                let mut taken = Resources::EMPTY;
+                self.pieces.iter().filter(|p| mine(p, Account::Taken)).for_each(|p| taken.add(&p.resources));
+                if !taken.contains(&offered) {
+                    let at = self.pieces.iter().position(|p| mine(p, Account::Offered)).unwrap();
+                    self.take(at);
                 }
+                self.give_up(&client, &agent, &offered, Account::Taken);
                 let row = self.agents.get_mut(&agent).unwrap();
                 let mut left = offered;
                 for transform in transforms {

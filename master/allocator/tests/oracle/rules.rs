@@ -94,6 +94,9 @@ impl Model {
     /// The plain offer that is due to a client in a round.
     pub fn due_plain(&self, client: &Client, roles: &BTreeSet<Role>, round: Round) -> Option<(AgentId, Resources)> {
         let (guarantees, second) = round;
+        if !self.may_hold(client, &Quantities::ZERO) {
+            return None;
+        }
         for agent in self.slots.iter().flatten() {
             let key = (client.clone(), agent.clone());
             if !self.agents[agent].active || (!second && self.asked.contains(&key)) {
@@ -109,22 +112,19 @@ impl Model {
             if !self.is_enough(&scalars) || declined || (guarantees && !self.helps(&client.1, roles, &open)) {
                 continue;
             }
-            // The first that would do decides whether the framework holds too much.
-            return self.may_hold(client, &scalars).then(|| (agent.clone(), offer));
+            return Some((agent.clone(), offer));
         }
         None
     }
 
+    /// Whether a framework may be offered more when it holds so much more than it does.
     pub fn may_hold(&self, client: &Client, more: &Quantities) -> bool {
         let mut sum = self.offered(&client.0);
-        let first = sum.is_zero();
         sum.add(more);
         let totals = self.totals();
         let share = u128::from(self.config.hold_share_milli);
-        let within = sum.iter().all(|(s, amount)| {
-            u128::from(amount) * 1000 <= u128::from(totals.get(&s)) * share
-        });
-        first || within || share >= 1000 || !self.has_rival(client)
+        let below = sum.iter().all(|(s, amount)| u128::from(amount) * 1000 < u128::from(totals.get(&s)) * share);
+        below || share >= 1000 || !self.has_rival(client)
     }
 
     pub fn has_rival(&self, client: &Client) -> bool {
@@ -177,7 +177,7 @@ impl Model {
         for (want, missing) in self.wants(client) {
             let demand = &want.demand;
             let stage = !round.0 || self.helps(&client.1, roles, &demand.shape.scalars);
-            if missing == 0 || !stage || !self.may_hold(client, &demand.shape.scalars) {
+            if missing == 0 || !stage || !self.may_hold(client, &Quantities::ZERO) {
                 continue;
             }
             let good = |agent: &&AgentId| {

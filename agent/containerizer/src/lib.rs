@@ -1,0 +1,48 @@
+//! Runs an agent's tasks as isolated processes: sandbox, artifacts, cgroups, and the keeper that is their parent.
+//!
+//! # The way of a launch
+//!
+//! [`Containerizer::launch`] puts it into the mailbox of the *engine* (`engine.rs`, one tokio task that never blocks).
+//! The *workshop* (`workshop.rs`, one thread that may) makes sandbox and cgroups, the *fetcher* (`fetch.rs`, blocking
+//! threads) brings artifacts, and the *link* (`link.rs`) hands the finished request to the keeper, all that is ready in
+//! one write. What the keeper answers becomes an [`Event`]; the end of a run passes the workshop once more, to learn
+//! whether the kernel killed for memory.
+//!
+//! # Who remembers what
+//!
+//! The keeper remembers each run until [`Containerizer::destroy`], on disk, and outlives this process. So after a
+//! restart the first event is [`Event::Recovered`] with everything that ran or ended meanwhile. Nothing else is kept
+//! here: cgroups and sandboxes are found by their names.
+//!
+//! # Invariants
+//!
+//! - A run gets exactly one final event, [`Event::StartFailed`] or [`Event::Exited`] (or its place in `Recovered`).
+//! - A run id is started at most once, however often it is launched.
+//! - A launch that *requires* isolation this node lacks is refused with the reason; [`Report`] says what is in force.
+//! - No path made of a user's words leaves the work directory; no tokio worker waits for a disk.
+
+mod binary;
+mod cgroups;
+mod config;
+mod containerizer;
+mod engine;
+mod event;
+mod fetch;
+mod isolate;
+mod launch;
+mod link;
+mod probe;
+mod reconcile;
+mod report;
+mod request;
+mod sandbox;
+mod users;
+mod workshop;
+
+pub use agent_keeper::protocol::{Loss, Rlimit, RunId, Rusage};
+pub use config::Config;
+pub use containerizer::{Containerizer, Error};
+pub use event::{Event, Exit, How, Recovered, RecoveredState, StartFailure, Usage};
+pub use launch::{Artifact, Launch, LogLimits, Need};
+pub use report::{Isolation, Report};
+pub use sandbox::{SandboxDir, escape};

@@ -1,0 +1,206 @@
+//! The thread that may wait: sandboxes, users, cgroups, in the order they were asked for.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use agent_keeper::protocol::{self, RunId};
+use tokio::sync::{mpsc as tokio_mpsc, oneshot};
+
+use crate::cgroups::{Cgroups, Removed};
+use crate::event::{Exit, StartFailure, Usage};
+use crate::isolate::Limits;
+use crate::launch::Launch;
+use crate::sandbox;
+use crate::users::{User, Users};
+
+/// Something to do.
+pub(crate) enum Job {
+    /// Make what a launch needs. Answered by [`Done::Prepared`].
+    Prepare(Box<Launch>),
+    /// A run is over: what do its cgroups say? Answered by [`Done::Ended`].
+    Ended(RunId, protocol::Exit),
+    /// Kill all of a run's processes that its cgroups know.
+    Kill(RunId),
+    /// Remove a run's cgroups, killing what is left in them.
+    Remove(RunId),
+    /// Tell what a run uses.
+    Measure(RunId, oneshot::Sender<Usage>),
+    /// Remove the cgroups of all runs but these.
+    Sweep(HashSet<RunId>),
+}
+
+/// What came of it. Sent in batches.
+pub(crate) enum Done {
+    /// The launch is ready for its artifacts and then the keeper, or failed.
+    Prepared(Box<Launch>, Result<Prepared, StartFailure>),
+    /// The end of a run, complete.
+    Ended(RunId, Exit),
+}
+
+/// What was made for a launch.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) sandbox: PathBuf,
+    /// `None` keeps the agent's identity.
+    pub(crate) user: Option<User>,
+    pub(crate) cgroup_procs: Vec<PathBuf>,
+    /// Whether the run gets a pid namespace.
+    pub(crate) pid_namespace: bool,
+}
+
+/// Most answers in one batch: enough to share a wake-up, few enough not to keep the first waiting.
+const BATCH: usize = 16;
+
+/// Cgroups with a dying process in them are tried again after this long.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// And given up after this; the next start of the agent sweeps them.
+const RETRY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The thread's own tools.
+pub(crate) struct Workshop {
+    pub(crate) work_dir: PathBuf,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) cpu_quota: bool,
+    /// Whether a process may become another user, and if not why.
+    pub(crate) users: Result<(), String>,
+    pub(crate) pid_namespaces: bool,
+}
+
+impl Workshop {
+    /// Starts the thread. It ends when nobody can send it jobs any more.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(
+        self,
+        inbox: mpsc::Receiver<Job>,
+        answers: tokio_mpsc::UnboundedSender<Vec<Done>>,
+    ) -> std::io::Result<()> {
+        let bench = Bench { workshop: self, known: Users::default(), busy: Vec::new() };
+        thread::Builder::new().name("containerizer".to_owned()).spawn(move || bench.run(&inbox, &answers))?;
+        Ok(())
+    }
+}
+
+struct Bench {
+    workshop: Workshop,
+    known: Users,
+    /// Runs whose cgroups could not be removed yet, and since when.
+    busy: Vec<(RunId, Instant)>,
+}
+
+impl Bench {
+    fn run(mut self, inbox: &mpsc::Receiver<Job>, answers: &tokio_mpsc::UnboundedSender<Vec<Done>>) {
+        loop {
+            let first = if self.busy.is_empty() {
+                inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(RETRY)
+            };
+            let mut done = Vec::new();
+            match first {
+                Ok(job) => done.extend(self.work(job)),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.retry(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            while done.len() < BATCH
+                && let Ok(job) = inbox.try_recv()
+            {
+                done.extend(self.work(job));
+            }
+            if !done.is_empty() && answers.send(done).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job) -> Option<Done> {
+        match job {
+            Job::Prepare(launch) => {
+                let result = self.prepare(&launch);
+                return Some(Done::Prepared(launch, result));
+            }
+            Job::Ended(run_id, exit) => {
+                let oom = self.workshop.cgroups.has_oom(run_id);
+                if !self.workshop.pid_namespaces {
+                    // What left the process group has outlived the task so far.
+                    self.workshop.cgroups.kill(run_id);
+                }
+                return Some(Done::Ended(run_id, Exit::new(&exit, oom)));
+            }
+            Job::Kill(run_id) => self.workshop.cgroups.kill(run_id),
+            Job::Remove(run_id) => self.remove(run_id, Instant::now()),
+            Job::Measure(run_id, answer) => {
+                let _asker_gone = answer.send(self.workshop.cgroups.usage(run_id));
+            }
+            Job::Sweep(known) => {
+                for run_id in self.workshop.cgroups.strays(&known) {
+                    tracing::info!(%run_id, "removing the cgroups of a run nobody knows");
+                    self.remove(run_id, Instant::now());
+                }
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, run_id: RunId, since: Instant) {
+        if self.workshop.cgroups.remove(run_id) == Removed::Done {
+            return;
+        }
+        if since.elapsed() > RETRY_PATIENCE {
+            tracing::warn!(%run_id, "its cgroups cannot be removed: a process in them does not die");
+            return;
+        }
+        self.workshop.cgroups.kill(run_id);
+        self.busy.push((run_id, since));
+    }
+
+    fn retry(&mut self) {
+        for (run_id, since) in std::mem::take(&mut self.busy) {
+            self.remove(run_id, since);
+        }
+    }
+
+    fn prepare(&mut self, launch: &Launch) -> Result<Prepared, StartFailure> {
+        let workshop = &self.workshop;
+        let user = match &launch.user {
+            None => None,
+            Some(name) => {
+                let unknown = || StartFailure::UnknownUser(name.clone());
+                Some(self.known.find(name).ok_or_else(unknown)?)
+            }
+        };
+        // An agent that is no root can run tasks as itself, whatever the name it is asked for by.
+        let own = rustix::process::geteuid().as_raw();
+        let user = match (&workshop.users, user) {
+            (Err(_), Some(user)) if user.uid == own => None,
+            (Err(why), Some(_)) => {
+                return Err(StartFailure::NotIsolated { isolation: "a user of its own", why: why.clone() });
+            }
+            (_, user) => user,
+        };
+        let sandbox = sandbox::create(&workshop.work_dir, &launch.sandbox, user.as_ref()).map_err(|e| {
+            StartFailure::Sandbox(format!("{}: {e}", launch.sandbox.path(&workshop.work_dir).display()))
+        })?;
+        let pid_namespace = workshop.pid_namespaces && launch.pid_namespace != crate::Need::Unwanted;
+        let limits = Limits {
+            cpus_milli: launch.cpus_milli,
+            cpu_quota: workshop.cpu_quota,
+            mem_bytes: launch.mem_bytes,
+            // The namespace's init is one of them, and none of the task's business.
+            pids_max: match launch.pids_max {
+                0 => 0,
+                max => max.saturating_add(u64::from(pid_namespace)),
+            },
+        };
+        let cgroup_procs = workshop
+            .cgroups
+            .create(launch.run_id, &limits, !pid_namespace)
+            .map_err(|e| StartFailure::Cgroup(e.to_string()))?;
+        Ok(Prepared { sandbox, user, cgroup_procs, pid_namespace })
+    }
+}

@@ -1,0 +1,44 @@
+//! The whole ledger in as few records as will do.
+
+use proto::ledger::{Acknowledged, Forgotten, KillTaken, Reached, Record, RunTaken};
+
+use crate::state::State;
+use crate::tables::runs::Cause;
+
+/// Records that restore to the same tables. Why a run is to end is not in its record but follows from the order: a
+/// wish that stands behind the bad end of another of the group came from that.
+pub(crate) fn image(s: &State) -> Vec<Record> {
+    let mut records = vec![Record::EpochSeen(s.membership.epoch)];
+    for (run, update) in s.forgotten.iter() {
+        let (framework, status) = (update.framework.clone(), update.status.clone());
+        records.push(Record::Reached(Reached { framework, status }));
+        records.push(Record::Forgotten(Forgotten { run }));
+    }
+    for (id, run) in s.runs.iter() {
+        let given = &run.given;
+        records.push(Record::RunTaken(RunTaken {
+            run: id,
+            framework: given.framework.clone(),
+            task: given.task.clone(),
+        }));
+    }
+    let kills = |grouped: bool| {
+        s.runs.iter().filter_map(move |(id, run)| {
+            let kill = run.kill.filter(|kill| (kill.cause == Cause::GroupEnded) == grouped)?;
+            Some(Record::KillTaken(KillTaken { run: id, grace: kill.grace }))
+        })
+    };
+    records.extend(kills(false));
+    for (id, run) in s.runs.iter() {
+        for status in s.updates.kept(id) {
+            let framework = run.given.framework.clone();
+            records.push(Record::Reached(Reached { framework, status: status.clone() }));
+        }
+        match s.updates.acknowledged(id) {
+            0 => {}
+            sequence => records.push(Record::Acknowledged(Acknowledged { run: id, sequence })),
+        }
+    }
+    records.extend(kills(true));
+    records
+}

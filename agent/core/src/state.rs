@@ -1,0 +1,43 @@
+//! `State`: the tables together, which is what a verb works on.
+
+use proto::agent::AgentInfo;
+use proto::refusal::Refusal;
+
+use crate::config::Config;
+use crate::tables::{forgotten, membership, runs, updates};
+
+/// The tables together.
+pub(crate) struct State {
+    /// What the agent says of itself.
+    pub info: AgentInfo,
+    /// The runs it has not forgotten.
+    pub runs: runs::Table,
+    /// Their statuses, until acknowledged.
+    pub updates: updates::Table,
+    /// How the last ones that were forgotten ended.
+    pub forgotten: forgotten::Table,
+    /// Which master, which epoch.
+    pub membership: membership::Table,
+    /// Whether the machine was restarted since the ledger was written; false again once the keeper has been heard.
+    pub rebooted: bool,
+    /// Set when the pool has sent it away; it leaves when the last run is over.
+    pub leaving: Option<Refusal>,
+    /// Set when the operator wants it to end.
+    pub ending: bool,
+}
+
+impl State {
+    /// Nothing known yet.
+    pub fn new(config: Config) -> Self {
+        State {
+            info: config.info.clone(),
+            runs: runs::Table::default(),
+            updates: updates::Table::new(config.resend_first, config.resend_cap),
+            forgotten: forgotten::Table::default(),
+            membership: membership::Table::new(config),
+            rebooted: false,
+            leaving: None,
+            ending: false,
+        }
+    }
+}

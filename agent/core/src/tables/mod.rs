@@ -1,0 +1,6 @@
+//! The tables: they own their data and know no sibling.
+
+pub(crate) mod forgotten;
+pub(crate) mod membership;
+pub(crate) mod runs;
+pub(crate) mod updates;

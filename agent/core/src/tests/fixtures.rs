@@ -1,0 +1,83 @@
+//! What the tests speak of: one framework, its tasks and runs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proto::agent::AgentInfo;
+use proto::agent_link::TaskRun;
+use proto::attributes::Attributes;
+use proto::id::{AgentId, FrameworkId, GroupId, RunId, TaskId};
+use proto::quantities::Quantities;
+use proto::resources::{Amount, Resources};
+use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
+
+use crate::input::{End, How};
+
+pub(crate) fn framework() -> FrameworkId {
+    FrameworkId::new("fw-1").unwrap()
+}
+
+pub(crate) fn info() -> AgentInfo {
+    AgentInfo {
+        id: AgentId::new("a-1").unwrap(),
+        hostname: "one".into(),
+        address: "one:5051".into(),
+        resources: Resources::unreserved(Amount::scalars(Quantities::of(4000, 8 << 30))),
+        attributes: Attributes::default(),
+        version: "0".into(),
+    }
+}
+
+pub(crate) fn run_id(n: u64) -> RunId {
+    RunId::at(n, 0)
+}
+
+/// Run `n`, of task `t<n>`.
+pub(crate) fn task_run(n: u64) -> TaskRun {
+    task_of(run_id(n), None)
+}
+
+/// A member of a group that was launched by entry `n`.
+pub(crate) fn member(n: u64, ordinal: u64, group: &str) -> TaskRun {
+    task_of(RunId::at(n, ordinal), Some(group))
+}
+
+fn task_of(run: RunId, group: Option<&str>) -> TaskRun {
+    TaskRun {
+        run,
+        framework: framework(),
+        task: TaskInfo {
+            id: TaskId::new(&format!("t{run}")).unwrap(),
+            name: "t".into(),
+            command: CommandInfo { argv: vec!["true".into()], ..CommandInfo::default() },
+            resources: Resources::unreserved(Amount::scalars(Quantities::of(100, 64 << 20))),
+            kill_grace: Duration::from_secs(3),
+            labels: BTreeMap::new(),
+            group: group.map(|group| GroupId::new(group).unwrap()),
+        },
+    }
+}
+
+pub(crate) fn status(run: RunId) -> TaskStatus {
+    TaskStatus {
+        task: TaskId::new("t").unwrap(),
+        state: TaskState::Finished,
+        reason: StatusReason::CommandExited,
+        source: StatusSource::Agent,
+        message: String::new(),
+        at_ms: 0,
+        agent: None,
+        run: Some(run),
+        sequence: 1,
+        exit: None,
+        pid: 0,
+    }
+}
+
+pub(crate) fn code(code: i32, at_ms: u64) -> End {
+    End { how: How::Exit(Exit::Code(code)), oom: false, at_ms }
+}
+
+pub(crate) fn signal(signal: i32, at_ms: u64) -> End {
+    End { how: How::Exit(Exit::Signal(signal)), oom: false, at_ms }
+}

@@ -1,0 +1,10 @@
+//! Stories of one agent, rule by rule, and a world that crashes it everywhere.
+
+mod chaos;
+pub(crate) mod fixtures;
+mod join;
+mod kill;
+mod launch;
+mod restore;
+mod rig;
+mod status;

@@ -1,0 +1,49 @@
+//! Ends a run: the wish is written down, then carried out, and outlives a restart of the agent.
+
+use std::time::Duration;
+
+use proto::agent_link;
+use proto::id::RunId;
+use proto::ledger::{KillTaken, Record};
+use proto_machine::{Now, Outbox};
+
+use crate::output::{Contain, Note, Output};
+use crate::state::State;
+use crate::tables::runs::{Cause, Kill, Phase};
+
+/// The master wants a run to end.
+pub(crate) fn requested(s: &mut State, now: Now, order: &agent_link::Kill, out: &mut Outbox<Output>) {
+    if s.runs.get(order.run).is_none() && s.forgotten.get(order.run).is_none() {
+        out.push(Output::Note(Note::UnknownKill { run: order.run }));
+        return;
+    }
+    kill(s, now, order.run, order.grace, Cause::Requested, out);
+}
+
+/// Somebody wants a run to end. Asking again changes nothing unless it shortens the grace.
+pub(crate) fn kill(
+    s: &mut State,
+    now: Now,
+    id: RunId,
+    grace: Duration,
+    cause: Cause,
+    out: &mut Outbox<Output>,
+) {
+    let Some(run) = s.runs.get(id).filter(|run| run.phase != Phase::Over) else { return };
+    let kill = match run.kill {
+        Some(earlier) if earlier.grace <= grace => return,
+        Some(earlier) => Kill { grace, ..earlier },
+        None => Kill { grace, cause, asked: Some(now.wall) },
+    };
+    s.runs.set_kill(id, kill);
+    out.push(Output::Store { record: Record::KillTaken(KillTaken { run: id, grace }), sync: true });
+    out.push(Output::Contain(Contain::Kill { run: id, grace }));
+}
+
+/// One of a group has ended badly: the others on this agent must end too.
+pub(crate) fn end_group_of(s: &mut State, now: Now, id: RunId, out: &mut Outbox<Output>) {
+    for other in s.runs.doomed_with(id) {
+        let grace = s.runs.get(other).map_or(Duration::ZERO, |run| run.given.task.kill_grace);
+        kill(s, now, other, grace, Cause::GroupEnded, out);
+    }
+}

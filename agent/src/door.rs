@@ -1,0 +1,304 @@
+//! The agent's own door: the output of its tasks, for people, masters and frameworks.
+
+use std::io;
+use std::time::Duration;
+
+use proto::agent_link::{LogsChunk, LogsRequest};
+use proto::refusal::{Code, Refusal};
+use proto_grpc::services::agent_door::agent_door_server::AgentDoor;
+use proto_grpc::{Identity, caller};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use crate::runs::{Runs, Seen};
+use crate::sandbox_files::Output;
+
+/// How often a followed file is looked at: soon enough for somebody who watches, and a hundred followers cost nothing.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(50);
+/// Chunks that wait for a slow reader; with their size this bounds what a stream holds (256 KiB).
+const CHUNKS_AHEAD: usize = 4;
+
+/// The agent's own door.
+#[derive(Clone, Debug)]
+pub struct Door {
+    runs: Runs,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// A door to the output of these runs.
+    pub fn new(runs: Runs) -> Door {
+        Door { runs }
+    }
+}
+
+#[tonic::async_trait]
+impl AgentDoor for Door {
+    type LogsStream = ReceiverStream<Result<LogsChunk, Status>>;
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let who = caller(&request)?;
+        let asked = request.into_inner();
+        authorize(&who)?;
+        let seen = self.runs.find(&asked.framework, &asked.task).ok_or_else(|| not_here(&asked))?;
+        info!(caller = %who, framework = %asked.framework, task = %asked.task, run = %seen.run, "output is read");
+        let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = send_all(&asked, seen, &chunks) => ended,
+                // Nobody reads any more.
+                () = chunks.closed() => return,
+            };
+            if let Err(error) = ended {
+                // The reader may have gone meanwhile, and then nobody wants to know.
+                let _ = chunks.send(Err(unreadable(&asked, &error))).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Who may read output: people, masters, frameworks.
+///
+/// The agent does not know which principal a framework belongs to, so a framework's principal may read the output of
+/// other frameworks' tasks too. That ends when the master says with each launch whose it is.
+fn authorize(who: &Identity) -> Result<(), Status> {
+    match who {
+        Identity::User(_) | Identity::Master(_) | Identity::Framework(_) => Ok(()),
+        Identity::Agent(_) => {
+            let refusal = Refusal::new(Code::Denied, format!("{who} may not read the output of tasks"))
+                .with_help("use the credentials of a user or of a framework");
+            Err(Status::permission_denied(refusal.to_string()))
+        }
+    }
+}
+
+fn not_here(asked: &LogsRequest) -> Status {
+    let message = format!("task {} of framework {} has no output on this agent", asked.task, asked.framework);
+    let refusal = Refusal::new(Code::NotFound, message).with_help(
+        "see with `stoa get tasks` where it runs; the output of old tasks is removed after a while",
+    );
+    Status::not_found(refusal.to_string())
+}
+
+fn unreadable(asked: &LogsRequest, error: &io::Error) -> Status {
+    let message = format!("the output of task {} cannot be read: {error}", asked.task);
+    if error.kind() == io::ErrorKind::InvalidInput {
+        Status::failed_precondition(message)
+    } else {
+        Status::internal(message)
+    }
+}
+
+/// Sends what there is, and when following what comes, until the run is over and all is read, or nobody reads.
+async fn send_all(
+    asked: &LogsRequest,
+    mut seen: Seen,
+    chunks: &mpsc::Sender<Result<LogsChunk, Status>>,
+) -> io::Result<()> {
+    let name = if asked.stderr { "stderr" } else { "stdout" };
+    let mut tail_lines = asked.tail_lines;
+    let mut output = None;
+    let mut ticks = interval(FOLLOW_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Asked first: what was written before the end is then there to be read.
+        let over = seen.is_over();
+        if output.is_none() {
+            output = open(&seen, name, tail_lines).await?;
+            // Where there is nothing yet there is nothing to leave out later.
+            tail_lines = None;
+        }
+        while let Some(reader) = output.take() {
+            let (reader, chunk) = next(reader).await?;
+            output = Some(reader);
+            let Some(data) = chunk else { break };
+            if chunks.send(Ok(LogsChunk { data })).await.is_err() {
+                return Ok(());
+            }
+        }
+        if over || !asked.follow {
+            return Ok(());
+        }
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // An error means that it is forgotten, which `is_over` says too.
+            _ = seen.over.changed() => {}
+        }
+    }
+}
+
+/// The output, if the sandbox is there yet.
+async fn open(seen: &Seen, name: &'static str, tail_lines: Option<u64>) -> io::Result<Option<Output>> {
+    let sandbox = seen.sandbox.clone();
+    match blocking(move || Output::open(&sandbox, name, tail_lines)).await {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn next(mut output: Output) -> io::Result<(Output, Option<Vec<u8>>)> {
+    blocking(move || {
+        let chunk = output.next()?.map(<[u8]>::to_vec);
+        Ok((output, chunk))
+    })
+    .await
+}
+
+/// Off the threads that answer everybody else: a disk may be slow.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    // It is cancelled only when the whole process stops.
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::Path;
+
+    use proto::id::{AgentId, FrameworkId, MasterId, RunId, TaskId};
+    use proto_grpc::services::agent_door::agent_door_client::AgentDoorClient;
+    use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
+    use proto_grpc::{PeerRole, channel, serve};
+    use proto_pki::{Authority, LEAF_VALIDITY};
+    use tokio::net::TcpListener;
+    use tonic::service::Routes;
+    use tonic::{Code as Grpc, Streaming};
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    struct House {
+        ca: Authority,
+        address: String,
+        runs: Runs,
+    }
+
+    fn run(number: u64) -> RunId {
+        RunId::at(number, 0)
+    }
+
+    fn framework() -> FrameworkId {
+        FrameworkId::new("f").unwrap()
+    }
+
+    fn task() -> TaskId {
+        TaskId::new("t").unwrap()
+    }
+
+    fn request() -> LogsRequest {
+        LogsRequest { framework: framework(), task: task(), stderr: false, follow: false, tail_lines: None }
+    }
+
+    impl House {
+        async fn open() -> House {
+            let ca = Authority::create("pool").unwrap();
+            let agent = Identity::Agent(AgentId::new("a1").unwrap());
+            let credentials = ca.issue(&agent, LEAF_VALIDITY).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let runs = Runs::new();
+            let routes = Routes::new(AgentDoorServer::new(Door::new(runs.clone())));
+            tokio::spawn(async move {
+                serve(listener, &credentials, routes, std::future::pending()).await.unwrap();
+            });
+            House { ca, address, runs }
+        }
+
+        fn begin(&self, sandbox: &Path) {
+            self.runs.begin(&framework(), &task(), run(1), sandbox.to_owned());
+        }
+
+        fn end(&self) {
+            self.runs.end(&framework(), &task(), run(1));
+        }
+
+        async fn ask_as(&self, who: Identity, asked: LogsRequest) -> Result<Streaming<LogsChunk>, Status> {
+            let credentials = self.ca.issue(&who, LEAF_VALIDITY).unwrap();
+            let channel = channel(&self.address, PeerRole::Agent, &credentials).await.unwrap();
+            Ok(AgentDoorClient::new(channel).logs(asked).await?.into_inner())
+        }
+
+        async fn ask(&self, asked: LogsRequest) -> Result<Streaming<LogsChunk>, Status> {
+            self.ask_as(Identity::User("ada".into()), asked).await
+        }
+    }
+
+    async fn all(mut stream: Streaming<LogsChunk>) -> Result<String, Status> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.message().await? {
+            bytes.extend(chunk.data);
+        }
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn output_is_read_and_the_stream_ends() {
+        let (house, scratch) = (House::open().await, Scratch::new("door-read"));
+        house.begin(scratch.path());
+        fs::write(scratch.path().join("stdout.1"), "one\n").unwrap();
+        fs::write(scratch.path().join("stdout"), "two\nthree\n").unwrap();
+        fs::write(scratch.path().join("stderr"), "bad\n").unwrap();
+        assert_eq!(all(house.ask(request()).await.unwrap()).await.unwrap(), "one\ntwo\nthree\n");
+        let tail = LogsRequest { tail_lines: Some(2), ..request() };
+        assert_eq!(all(house.ask(tail).await.unwrap()).await.unwrap(), "two\nthree\n");
+        let stderr = LogsRequest { stderr: true, ..request() };
+        assert_eq!(all(house.ask(stderr).await.unwrap()).await.unwrap(), "bad\n");
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_all_until_the_run_is_over() {
+        let (house, scratch) = (House::open().await, Scratch::new("door-follow"));
+        let sandbox = scratch.path().join("later");
+        house.begin(&sandbox);
+        let follow = LogsRequest { follow: true, tail_lines: Some(1), ..request() };
+        let mut stream = house.ask(follow).await.unwrap();
+        fs::create_dir(&sandbox).unwrap();
+        let path = sandbox.join("stdout");
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().data, b"one\n");
+        fs::rename(&path, sandbox.join("stdout.1")).unwrap();
+        fs::write(&path, "two\n").unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().data, b"two\n");
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"last\n").unwrap();
+        house.end();
+        assert_eq!(all(stream).await.unwrap(), "last\n");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_not_here_is_not_found_and_help_is_given() {
+        let house = House::open().await;
+        let status = house.ask(request()).await.unwrap_err();
+        assert_eq!(status.code(), Grpc::NotFound);
+        assert!(status.message().contains("task t of framework f"), "{status}");
+        assert!(status.message().contains("stoa get tasks"), "{status}");
+    }
+
+    #[tokio::test]
+    async fn another_agent_may_not_read() {
+        let (house, scratch) = (House::open().await, Scratch::new("door-denied"));
+        house.begin(scratch.path());
+        let agent = Identity::Agent(AgentId::new("a2").unwrap());
+        let status = house.ask_as(agent, request()).await.unwrap_err();
+        assert_eq!(status.code(), Grpc::PermissionDenied);
+        for who in [Identity::Master(MasterId(1)), Identity::Framework("jobs".into())] {
+            assert_eq!(all(house.ask_as(who, request()).await.unwrap()).await.unwrap(), "");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_in_place_of_the_output_is_an_error_and_not_read() {
+        let (house, scratch) = (House::open().await, Scratch::new("door-link"));
+        house.begin(scratch.path());
+        std::os::unix::fs::symlink("/etc/passwd", scratch.path().join("stdout")).unwrap();
+        let status = all(house.ask(request()).await.unwrap()).await.unwrap_err();
+        assert_eq!(status.code(), Grpc::FailedPrecondition);
+        assert!(status.message().contains("something else"), "{status}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Does what the machine wants done: first the ledger, then everything else in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use agent_core::{Contain, Input, Note, Output};
+use proto::agent_link::ToMaster;
+use proto::ledger::{Reached, Record, RunTaken};
+use proto::refusal::Refusal;
+use proto_drive::Perform;
+use proto_machine::Now;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+
+use crate::containers::Orders;
+use crate::ledger::{Fatal, Ledger};
+use crate::master_link::MasterLink;
+use crate::runs::Runs;
+use crate::sandbox::{Owner, Sandboxes};
+
+/// Does what the machine wants done.
+pub(crate) struct Performer {
+    pub ledger: Ledger,
+    pub link: MasterLink,
+    pub orders: Orders,
+    pub sandboxes: Sandboxes,
+    /// For the door.
+    pub runs: Runs,
+    /// Runs whose sandbox nobody writes to any more, for the sweeper.
+    pub over: mpsc::UnboundedSender<Owner>,
+    /// How many runs are not over, for the metrics.
+    pub alive: Arc<AtomicUsize>,
+    /// Told once, when there is nothing more to do here.
+    pub leave: Option<oneshot::Sender<Leave>>,
+    /// A rewrite was asked for and has not come yet.
+    pub rewriting: bool,
+}
+
+/// Why there is nothing more to do here.
+#[derive(Debug)]
+pub(crate) enum Leave {
+    /// The pool sends the agent away.
+    Refused(Refusal),
+    /// All runs are ended, as the operator wanted it. The session with the master, if there is one, ends when it has got
+    /// the last words.
+    Ended(Option<JoinHandle<()>>),
+}
+
+impl Perform<Output, Input> for Performer {
+    type Error = Fatal;
+
+    fn perform(&mut self, _now: Now, outputs: Vec<Output>, feed: &mut Vec<Input>) -> Result<(), Fatal> {
+        // All records of a batch in one write and at most one sync, then the rest in order. A rewrite is a border that
+        // no record crosses; most batches have none.
+        let (mut records, mut sync) = (Vec::new(), false);
+        let mut rest = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            match output {
+                Output::Store { record, sync: wanted } => {
+                    records.push(record);
+                    sync |= wanted;
+                }
+                Output::Rewrite(image) => {
+                    self.segment(&mut records, &mut sync, &mut rest)?;
+                    self.rewrite(&image)?;
+                }
+                other => rest.push(other),
+            }
+        }
+        self.segment(&mut records, &mut sync, &mut rest)?;
+        if self.ledger.should_compact() && !self.rewriting {
+            self.rewriting = true;
+            feed.push(Input::Rewrite);
+        }
+        metrics::gauge!("agent_ledger_bytes").set(self.ledger.bytes() as f64);
+        metrics::gauge!("agent_runs_alive").set(self.alive.load(Ordering::Relaxed) as f64);
+        Ok(())
+    }
+}
+
+impl Performer {
+    fn segment(
+        &mut self,
+        records: &mut Vec<Record>,
+        sync: &mut bool,
+        rest: &mut Vec<Output>,
+    ) -> Result<(), Fatal> {
+        if !records.is_empty() {
+            let start = Instant::now();
+            self.ledger.append(records, *sync)?;
+            if *sync {
+                metrics::histogram!("agent_ledger_sync_seconds").record(start.elapsed().as_secs_f64());
+            }
+            records.drain(..).for_each(|record| self.note(record));
+            *sync = false;
+        }
+        rest.drain(..).for_each(|output| self.act(output));
+        Ok(())
+    }
+
+    fn rewrite(&mut self, image: &[Record]) -> Result<(), Fatal> {
+        self.ledger.rewrite(image)?;
+        // After a restart of the machine the first rewrite stands behind all that followed from it.
+        self.ledger.settle_boot()?;
+        self.rewriting = false;
+        debug!(records = image.len(), bytes = self.ledger.bytes(), "ledger rewritten");
+        Ok(())
+    }
+
+    /// What is in the ledger now is news for the door, the sweeper and the metrics.
+    fn note(&self, record: Record) {
+        match record {
+            Record::RunTaken(RunTaken { run, framework, task }) => {
+                let owner = Owner { framework, task: task.id, run };
+                let sandbox = self.sandboxes.path(&owner);
+                self.runs.begin(&owner.framework, &owner.task, run, sandbox);
+                self.alive.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!("agent_runs_taken_total").increment(1);
+            }
+            Record::Reached(Reached { framework, status }) if status.state.is_terminal() => {
+                let Some(run) = status.run else { return };
+                self.runs.end(&framework, &status.task, run);
+                self.alive.fetch_sub(1, Ordering::Relaxed);
+                metrics::counter!("agent_runs_ended_total", "state" => status.state.as_str()).increment(1);
+                // The sweeper is gone: then the process is ending already.
+                let _ = self.over.send(Owner { framework, task: status.task, run });
+            }
+            Record::Reached(_)
+            | Record::Acknowledged(_)
+            | Record::KillTaken(_)
+            | Record::Forgotten(_)
+            | Record::EpochSeen(_) => {}
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            // Done above.
+            Output::Store { .. } | Output::Rewrite(_) => {}
+            Output::ToMaster(word) => {
+                if matches!(word, ToMaster::Update(_)) {
+                    metrics::counter!("agent_updates_sent_total").increment(1);
+                }
+                self.link.say(word);
+            }
+            Output::Contain(order) => {
+                if let Contain::Launch(given) = &order {
+                    debug!(run = %given.run, framework = %given.framework, task = %given.task.id, "launch");
+                }
+                self.orders.give(order);
+            }
+            Output::Connect { link, address } => self.link.connect(link, address),
+            Output::Disconnect(link) => self.link.disconnect(link),
+            Output::Leave(refusal) => self.leave(Leave::Refused(refusal)),
+            Output::Ended => {
+                let session = self.link.finish();
+                self.leave(Leave::Ended(session));
+            }
+            Output::Note(note) => log(&note),
+        }
+    }
+
+    fn leave(&mut self, why: Leave) {
+        if let Some(leave) = self.leave.take() {
+            // Nobody listens: then the process is ending already.
+            let _ = leave.send(why);
+        }
+    }
+}
+
+/// One line for each fact that an operator would act on.
+fn log(note: &Note) {
+    match note {
+        Note::Joined { address, epoch } => info!(master = address, epoch = epoch.0, "joined"),
+        Note::Lost { address } => info!(master = address, "link to the master lost"),
+        Note::Silent { address } => warn!(master = address, "the master says nothing"),
+        Note::OldEpoch { epoch, obeyed } => {
+            warn!(epoch = epoch.0, obeyed = obeyed.0, "a master that no longer leads was not obeyed");
+        }
+        Note::UnknownKill { run } => info!(%run, "asked to end a run that is not known here"),
+        Note::ForgottenLaunch { run } => warn!(%run, "asked to start a run that is over and forgotten"),
+        Note::Orphan { run } => warn!(%run, "ending a run that the ledger does not know"),
+    }
+}

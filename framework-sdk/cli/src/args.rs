@@ -1,0 +1,342 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use proto::role::{Role, Weight};
+
+use crate::duration::parse_duration;
+use crate::verbs::quota::Amounts;
+
+/// Which cluster is meant; for every verb.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ContextArgs {
+    /// Directory with ca.pem, cert.pem, key.pem and masters [default: the cluster of the last `stoa up`]
+    #[arg(long, global = true, env = "STOA_CONTEXT", hide_env_values = true, value_name = "DIR")]
+    pub context: Option<PathBuf>,
+}
+
+/// The operator's verbs. `explain` stands apart ([`ExplainVerb`]), so that frameworks can add what they explain.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// List agents, tasks, frameworks, offers or roles
+    #[command(visible_alias = "ls", after_help = GET_EXAMPLES)]
+    Get(GetArgs),
+    /// Show everything about one agent, task, framework, offer or role
+    Describe(DescribeArgs),
+    /// Print the output of a task
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(LogsArgs),
+    /// End a task
+    Kill(KillArgs),
+    /// Say whether the cluster is well: exit code 0 healthy, 1 degraded, 2 down
+    Status(StatusArgs),
+    /// Look at the group of masters
+    #[command(subcommand)]
+    Raft(RaftVerb),
+    /// Make join tokens
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Guarantees and limits of a role
+    #[command(subcommand)]
+    Quota(QuotaVerb),
+    /// The weight of a role
+    #[command(subcommand)]
+    Weight(WeightVerb),
+    /// End a framework and all its tasks
+    Teardown(TeardownArgs),
+    /// Say that an agent will never be back: its tasks are given up
+    Gone(GoneArgs),
+}
+
+/// What the masters can explain.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ExplainVerb {
+    /// Why a task waits, or how it ended
+    Task(ExplainArgs),
+    /// Why a framework gets no offers
+    #[command(visible_alias = "fw")]
+    Framework(ExplainArgs),
+    /// Why a declared demand is not met: FRAMEWORK/DEMAND
+    Demand(ExplainArgs),
+}
+
+const GET_EXAMPLES: &str = "Examples:
+  stoa get agents
+  stoa get tasks --framework jobs --watch
+  stoa get tasks --all -o json
+  stoa get tasks -o name | xargs -n1 stoa kill";
+
+const LOGS_EXAMPLES: &str = "Examples:
+  stoa logs web.1
+  stoa logs -f --stderr jobs/web.1
+  stoa logs --tail 100 web.1";
+
+/// A kind of thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Noun {
+    /// Machines that offer.
+    #[value(alias = "agent")]
+    Agents,
+    /// What runs.
+    #[value(alias = "task")]
+    Tasks,
+    /// Who decides what runs.
+    #[value(aliases = ["framework", "fw"])]
+    Frameworks,
+    /// Open offers.
+    #[value(alias = "offer")]
+    Offers,
+    /// Who shares.
+    #[value(alias = "role")]
+    Roles,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// One object; with --watch one object a line.
+    Json,
+    /// The same as JSON.
+    Yaml,
+    /// What other verbs take, one a line.
+    Name,
+}
+
+/// How one thing is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// One object.
+    Json,
+    /// The same as JSON.
+    Yaml,
+}
+
+/// Lists.
+#[derive(Clone, Debug, Args)]
+pub struct GetArgs {
+    /// What
+    #[arg(value_enum)]
+    pub noun: Noun,
+    /// Only these, by id or a unique beginning of it
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+    /// Stay, and print every change
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Only of this framework (id or name)
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub framework: Option<String>,
+    /// Only on this agent (id or hostname)
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
+    /// Ended tasks too
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// Describes.
+#[derive(Clone, Debug, Args)]
+pub struct DescribeArgs {
+    /// What
+    #[arg(value_enum)]
+    pub noun: Noun,
+    /// Which, by id, name or a unique beginning; a task may be FRAMEWORK/TASK
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Prints output of a task.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Which, by id or a unique beginning, or FRAMEWORK/TASK
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Stay until the task has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long)]
+    pub stderr: bool,
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u64>,
+}
+
+/// Ends a task.
+#[derive(Clone, Debug, Args)]
+pub struct KillArgs {
+    /// Which, by id or a unique beginning, or FRAMEWORK/TASK
+    #[arg(value_name = "TASK", required = true)]
+    pub tasks: Vec<String>,
+    /// Time between TERM and KILL, instead of the task's own
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub grace: Option<Duration>,
+}
+
+/// Says how the cluster is.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Explains.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// Which
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// How it is written
+    #[command(flatten)]
+    pub view: ExplainView,
+}
+
+/// How an explanation is written; for whoever adds subjects too.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct ExplainView {
+    /// Every name at every step, instead of a few
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "summary")]
+    pub verbose: u8,
+    /// The verdict only
+    #[arg(long)]
+    pub summary: bool,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// What can be done with the group of masters.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RaftVerb {
+    /// Who the masters are, and who leads
+    Status(StatusArgs),
+}
+
+/// What can be done with tokens.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token with which an agent or a framework joins; it is shown once
+    Create(TokenArgs),
+}
+
+/// Makes a join token.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("kind").required(true).args(["agent", "framework"])))]
+pub struct TokenArgs {
+    /// For an agent
+    #[arg(long)]
+    pub agent: bool,
+    /// For the framework of this name
+    #[arg(long, value_name = "NAME")]
+    pub framework: Option<String>,
+    /// For how long it can be used
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1h")]
+    pub ttl: Duration,
+    /// How often it can be used
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub uses: u32,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// What can be done with quota.
+#[derive(Clone, Debug, Subcommand)]
+pub enum QuotaVerb {
+    /// Replace a role's guarantees and limits
+    Set(QuotaArgs),
+    /// Take a role's guarantees and limits away
+    Clear(QuotaClearArgs),
+}
+
+/// Sets quota.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["guarantee", "limit"])))]
+pub struct QuotaArgs {
+    /// Of which role
+    #[arg(value_name = "ROLE", value_parser = parse_role)]
+    pub role: Role,
+    /// Kept available for it: cpus=4,mem=8GiB
+    #[arg(long, value_name = "AMOUNTS")]
+    pub guarantee: Option<Amounts>,
+    /// Never passed by it and the roles below it: cpus=8,mem=16GiB
+    #[arg(long, value_name = "AMOUNTS")]
+    pub limit: Option<Amounts>,
+}
+
+/// Clears quota.
+#[derive(Clone, Debug, Args)]
+pub struct QuotaClearArgs {
+    /// Of which role
+    #[arg(value_name = "ROLE", value_parser = parse_role)]
+    pub role: Role,
+}
+
+/// What can be done with weights.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WeightVerb {
+    /// Replace a role's weight
+    Set(WeightArgs),
+}
+
+/// Sets a weight.
+#[derive(Clone, Debug, Args)]
+pub struct WeightArgs {
+    /// Of which role
+    #[arg(value_name = "ROLE", value_parser = parse_role)]
+    pub role: Role,
+    /// 1 is the ordinary share, 2 twice as much; up to three decimals
+    #[arg(value_name = "WEIGHT", value_parser = parse_weight)]
+    pub weight: Weight,
+}
+
+/// Ends a framework.
+#[derive(Clone, Debug, Args)]
+pub struct TeardownArgs {
+    /// Which, by id, name or a unique beginning
+    #[arg(value_name = "FRAMEWORK")]
+    pub framework: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Gives an agent up.
+#[derive(Clone, Debug, Args)]
+pub struct GoneArgs {
+    /// Which, by id, hostname or a unique beginning
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    Role::new(text).map_err(|bad| bad.to_string())
+}
+
+fn parse_weight(text: &str) -> Result<Weight, String> {
+    let milli = proto::quantities::parse_milli(text).map_err(|bad| bad.to_string())?;
+    u32::try_from(milli)
+        .ok()
+        .and_then(Weight::from_milli)
+        .ok_or_else(|| format!("{text:?} is not a weight; write a number above 0, such as 0.5 or 2"))
+}

@@ -1,0 +1,264 @@
+//! Tasks.
+
+use std::collections::BTreeMap;
+
+use proto::operator::{Call, EventKind, List, ReplyKind, TaskView};
+use proto::task::{Exit, StatusReason, StatusSource, TaskState};
+use serde::Serialize;
+
+use super::{Change, View, matches};
+use crate::duration::{show_age, show_duration};
+use crate::shapes::{Portion, portions};
+use crate::sheet::Sheet;
+use crate::table::{Cell, Tone};
+
+/// A task in JSON.
+#[derive(Debug, Serialize)]
+pub struct Shape {
+    id: String,
+    name: String,
+    framework_id: String,
+    framework_name: String,
+    agent_id: String,
+    hostname: String,
+    role: String,
+    state: &'static str,
+    reason: &'static str,
+    source: &'static str,
+    message: String,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    pid: Option<u32>,
+    run: Option<String>,
+    accepted_ms: u64,
+    updated_ms: u64,
+    command: Command,
+    resources: Vec<Portion>,
+    kill_grace_ms: u64,
+    group: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+/// What it runs. Of the environment the names only: values may be secrets.
+#[derive(Debug, Serialize)]
+struct Command {
+    argv: Vec<String>,
+    shell: bool,
+    user: Option<String>,
+    env_names: Vec<String>,
+    artifacts: Vec<String>,
+}
+
+pub(crate) fn tone(state: TaskState) -> Tone {
+    match state {
+        TaskState::Running | TaskState::Finished => Tone::Good,
+        TaskState::Staging | TaskState::Starting | TaskState::Killing => Tone::Warn,
+        TaskState::Unreachable | TaskState::Unknown => Tone::Warn,
+        TaskState::Failed
+        | TaskState::Error
+        | TaskState::Lost
+        | TaskState::Gone
+        | TaskState::GoneByOperator => Tone::Bad,
+        TaskState::Killed | TaskState::Dropped => Tone::Dim,
+    }
+}
+
+/// The reason's word; empty when there is none beyond the state.
+pub(crate) fn reason(reason: StatusReason) -> &'static str {
+    match reason {
+        StatusReason::None => "",
+        StatusReason::CommandExited => "command-exited",
+        StatusReason::LaunchFailed => "launch-failed",
+        StatusReason::FetchFailed => "fetch-failed",
+        StatusReason::LimitMemory => "limit-memory",
+        StatusReason::KillRequested => "kill-requested",
+        StatusReason::KilledDuringLaunch => "killed-during-launch",
+        StatusReason::GroupEnded => "group-ended",
+        StatusReason::FrameworkRemoved => "framework-removed",
+        StatusReason::InvalidOffers => "invalid-offers",
+        StatusReason::TaskInvalid => "task-invalid",
+        StatusReason::TaskUnauthorized => "task-unauthorized",
+        StatusReason::AgentDisconnected => "agent-disconnected",
+        StatusReason::AgentUnreachable => "agent-unreachable",
+        StatusReason::AgentReregistered => "agent-reregistered",
+        StatusReason::AgentGone => "agent-gone",
+        StatusReason::AgentRebooted => "agent-rebooted",
+        StatusReason::KeeperLost => "keeper-lost",
+        StatusReason::Reconciliation => "reconciliation",
+        StatusReason::TaskUnknown => "task-unknown",
+        StatusReason::AgentDraining => "agent-draining",
+        StatusReason::QuotaExceeded => "quota-exceeded",
+    }
+}
+
+fn source(source: StatusSource) -> &'static str {
+    match source {
+        StatusSource::Master => "master",
+        StatusSource::Agent => "agent",
+    }
+}
+
+fn exit(exit: Option<Exit>) -> String {
+    match exit {
+        None => String::new(),
+        Some(Exit::Code(code)) => code.to_string(),
+        Some(Exit::Signal(signal)) => format!("signal {signal}"),
+    }
+}
+
+fn code_and_signal(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        None => (None, None),
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+    }
+}
+
+fn pid(view: &TaskView) -> Option<u32> {
+    (view.status.pid > 0).then_some(view.status.pid)
+}
+
+impl View for TaskView {
+    const KIND: &'static str = "Task";
+    const LIST: &'static str = "TaskList";
+    const CHANGE: &'static str = "TaskChange";
+    const ONE: &'static str = "task";
+    const MANY: &'static str = "tasks";
+    const COLUMNS: &'static [&'static str] = &["ID", "FRAMEWORK", "STATE", "AGENT", "ROLE", "AGE"];
+    const WIDE: &'static [&'static str] =
+        &["NAME", "REASON", "EXIT", "PID", "RESOURCES", "UPDATED", "RUN", "MESSAGE"];
+    type Shape = Shape;
+
+    fn call(list: List) -> Call {
+        Call::Tasks(list)
+    }
+
+    fn of_reply(reply: ReplyKind) -> Option<Vec<Self>> {
+        if let ReplyKind::Tasks(tasks) = reply { Some(tasks) } else { None }
+    }
+
+    fn of_event(event: EventKind) -> Change<Self> {
+        match event {
+            EventKind::Snapshot(all) => Change::All(all.tasks),
+            EventKind::TaskChanged(task) => Change::Put(task),
+            EventKind::AgentChanged(_)
+            | EventKind::FrameworkChanged(_)
+            | EventKind::FrameworkRemoved(_)
+            | EventKind::OfferMade(_)
+            | EventKind::OfferEnded(_)
+            | EventKind::RoleChanged(_) => Change::Other,
+        }
+    }
+
+    fn id(&self) -> String {
+        self.info.id.to_string()
+    }
+
+    /// Two frameworks may have tasks of the same id.
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.framework, self.info.id)
+    }
+
+    fn aliases(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn selected(&self, list: &List) -> bool {
+        matches(&list.framework, &[self.framework.as_str(), &self.framework_name])
+            && matches(&list.agent, &[self.agent.as_str(), &self.hostname])
+            && (list.ended || !self.status.state.is_terminal())
+    }
+
+    fn cells(&self, now_ms: u64) -> Vec<Cell> {
+        vec![
+            Cell::new(self.info.id.as_str()),
+            Cell::new(&self.framework_name),
+            Cell::toned(self.status.state.as_str(), tone(self.status.state)),
+            Cell::new(&self.hostname),
+            Cell::new(self.role.as_str()),
+            Cell::new(show_age(self.accepted_ms, now_ms)),
+        ]
+    }
+
+    fn wide_cells(&self, now_ms: u64) -> Vec<Cell> {
+        vec![
+            Cell::new(&self.info.name),
+            Cell::new(reason(self.status.reason)),
+            Cell::new(exit(self.status.exit)),
+            Cell::new(pid(self).map(|pid| pid.to_string()).unwrap_or_default()),
+            Cell::new(self.info.resources.to_string()),
+            Cell::new(show_age(self.status.at_ms, now_ms)),
+            Cell::new(self.status.run.map(|run| run.to_string()).unwrap_or_default()),
+            Cell::new(&self.status.message),
+        ]
+    }
+
+    fn shape(&self) -> Shape {
+        let command = &self.info.command;
+        let (exit_code, signal) = code_and_signal(self.status.exit);
+        Shape {
+            id: self.id(),
+            name: self.info.name.clone(),
+            framework_id: self.framework.to_string(),
+            framework_name: self.framework_name.clone(),
+            agent_id: self.agent.to_string(),
+            hostname: self.hostname.clone(),
+            role: self.role.to_string(),
+            state: self.status.state.as_str(),
+            reason: reason(self.status.reason),
+            source: source(self.status.source),
+            message: self.status.message.clone(),
+            exit_code,
+            signal,
+            pid: pid(self),
+            run: self.status.run.map(|run| run.to_string()),
+            accepted_ms: self.accepted_ms,
+            updated_ms: self.status.at_ms,
+            command: Command {
+                argv: command.argv.clone(),
+                shell: command.shell,
+                user: (!command.user.is_empty()).then(|| command.user.clone()),
+                env_names: command.env.keys().cloned().collect(),
+                artifacts: command.artifacts.iter().map(|artifact| artifact.uri.clone()).collect(),
+            },
+            resources: portions(&self.info.resources),
+            kill_grace_ms: u64::try_from(self.info.kill_grace.as_millis()).unwrap_or(u64::MAX),
+            group: self.info.group.as_ref().map(ToString::to_string),
+            labels: self.info.labels.clone(),
+        }
+    }
+
+    fn sheet(&self, now_ms: u64) -> Sheet {
+        let status = &self.status;
+        let command = &self.info.command;
+        let labels: Vec<String> =
+            self.info.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let names: Vec<&str> = command.env.keys().map(String::as_str).collect();
+        let uris: Vec<&str> = command.artifacts.iter().map(|artifact| artifact.uri.as_str()).collect();
+        let mut sheet = Sheet::default();
+        sheet
+            .fact("Task", self.info.id.as_str())
+            .fact("Name", &self.info.name)
+            .fact("Framework", format!("{} ({})", self.framework_name, self.framework))
+            .fact("Agent", format!("{} ({})", self.hostname, self.agent))
+            .fact("Role", self.role.as_str())
+            .fact("Accepted", format!("{} ago", show_age(self.accepted_ms, now_ms)))
+            .fact("State", format!("{} for {}", status.state.as_str(), show_age(status.at_ms, now_ms)))
+            .fact("Reason", reason(status.reason))
+            .fact("Said by", source(status.source))
+            .fact("Message", &status.message)
+            .fact("Exit", exit(status.exit))
+            .fact("Pid", pid(self).map(|pid| pid.to_string()).unwrap_or_default())
+            .fact("Run", status.run.map(|run| run.to_string()).unwrap_or_default())
+            .fact("Command", command.argv.join(" "))
+            .fact("Shell", if command.shell { "yes" } else { "" })
+            .fact("User", &command.user)
+            .fact("Environment", names.join(" "))
+            .fact("Artifacts", uris.join(" "))
+            .fact("Resources", self.info.resources.to_string())
+            .fact("Kill grace", show_duration(self.info.kill_grace))
+            .fact("Group", self.info.group.as_ref().map(ToString::to_string).unwrap_or_default())
+            .fact("Labels", labels.join(","));
+        sheet
+    }
+}

@@ -1,0 +1,109 @@
+//! From a verb to an exit code.
+
+use std::io;
+
+use crate::args::{ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::{Failure, Stop};
+use crate::profile;
+use crate::terminal::Terminal;
+use crate::verbs::{describe, explain, get, kill, logs, quota, raft, remove, status, token};
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// One of the verbs.
+    Verb(Verb),
+    /// An explanation.
+    Explain(ExplainVerb),
+}
+
+impl From<Verb> for Action {
+    fn from(verb: Verb) -> Self {
+        Action::Verb(verb)
+    }
+}
+
+impl From<ExplainVerb> for Action {
+    fn from(verb: ExplainVerb) -> Self {
+        Action::Explain(verb)
+    }
+}
+
+/// Does it on the terminal of this process; the exit code. Wants a runtime of one thread and nothing else of it.
+pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
+    let action = action.into();
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let mut answers = io::stdin().lock();
+    let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut answers);
+    let exit = match profile::find(context.context.as_deref()) {
+        Ok(profile) => run_on(&Client::new(&profile), &action, terminal).await,
+        // Of `status` this is the number that says down.
+        Err(error) => ended(Err(error.into()), action.wants_json(), terminal),
+    };
+    exit.code()
+}
+
+/// Does it with this client on this terminal.
+pub async fn run_on(client: &Client, action: &Action, terminal: &mut Terminal<'_>) -> Exit {
+    let done = action.perform(client, terminal).await;
+    ended(done, action.wants_json(), terminal)
+}
+
+fn ended(done: Result<Exit, Stop>, json: bool, terminal: &mut Terminal<'_>) -> Exit {
+    match done {
+        Ok(exit) => exit,
+        Err(Stop::HungUp) => Exit::Ok,
+        Err(Stop::Failed(failure)) => {
+            let Failure { exit, .. } = *failure;
+            failure.report(json, terminal);
+            exit
+        }
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    async fn perform(&self, client: &Client, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+        match self {
+            Action::Explain(verb) => explain::run(client, verb, terminal).await,
+            Action::Verb(verb) => match verb {
+                Verb::Get(args) => get::run(client, args, terminal).await,
+                Verb::Describe(args) => describe::run(client, args, terminal).await,
+                Verb::Logs(args) => logs::run(client, args, terminal).await,
+                Verb::Kill(args) => kill::run(client, args, terminal).await,
+                Verb::Status(args) => status::run(client, args, terminal).await,
+                Verb::Raft(verb) => raft::run(client, verb, terminal).await,
+                Verb::Token(verb) => token::run(client, verb, terminal).await,
+                Verb::Quota(verb) => quota::run(client, verb, terminal).await,
+                Verb::Weight(verb) => quota::run_weight(client, verb, terminal).await,
+                Verb::Teardown(args) => remove::teardown(client, args, terminal).await,
+                Verb::Gone(args) => remove::gone(client, args, terminal).await,
+            },
+        }
+    }
+
+    /// Whether failures are JSON: whoever reads the answer by machine reads them too.
+    fn wants_json(&self) -> bool {
+        let form = match self {
+            Action::Explain(
+                ExplainVerb::Task(args) | ExplainVerb::Framework(args) | ExplainVerb::Demand(args),
+            ) => args.view.output,
+            Action::Verb(verb) => match verb {
+                Verb::Get(args) => return args.output == Format::Json,
+                Verb::Describe(args) => args.output,
+                Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
+                Verb::Token(TokenVerb::Create(args)) => args.output,
+                Verb::Logs(_)
+                | Verb::Kill(_)
+                | Verb::Quota(_)
+                | Verb::Weight(_)
+                | Verb::Teardown(_)
+                | Verb::Gone(_) => Form::Text,
+            },
+        };
+        form == Form::Json
+    }
+}

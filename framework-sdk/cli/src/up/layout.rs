@@ -1,0 +1,176 @@
+//! What `stoa up` keeps where: certificates, addresses, data, logs and the context for the CLI.
+
+use std::fs::{self, File, TryLockError};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use proto::id::{AgentId, MasterId};
+use proto_pki::{Authority, Credentials, Identity, LEAF_VALIDITY};
+
+use super::{UpArgs, UpError};
+
+/// The places of one cluster.
+pub(super) struct Layout {
+    /// The top of it all.
+    pub root: PathBuf,
+    /// Every master's door.
+    pub masters: Vec<SocketAddr>,
+    /// What people use.
+    pub operator: Credentials,
+    /// The context that stood before, put back at the end.
+    before: Option<String>,
+    temporary: bool,
+    /// Held as long as this cluster runs.
+    _lock: File,
+}
+
+fn file<T>(operation: &'static str, path: &Path, result: std::io::Result<T>) -> Result<T, UpError> {
+    result.map_err(|source| UpError::File { operation, path: path.to_owned(), source })
+}
+
+/// Where the CLI looks for its context when nothing else is said: a file that holds the context's path.
+pub(super) fn current_file() -> Option<PathBuf> {
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    config.or_else(home).map(|config| config.join("stoa/current"))
+}
+
+// === impl Layout ===
+
+impl Layout {
+    /// Makes what is not there yet; what is there stays.
+    pub fn prepare(args: &UpArgs) -> Result<Layout, UpError> {
+        let (root, temporary) = match &args.data_dir {
+            Some(dir) => (dir.clone(), false),
+            None => (std::env::temp_dir().join(format!("stoa-up-{}", std::process::id())), true),
+        };
+        file("make", &root, fs::create_dir_all(&root))?;
+        let root = file("find", &root, fs::canonicalize(&root))?;
+        let lock_path = root.join("up.lock");
+        let lock = file("open", &lock_path, File::create(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(UpError::InUse { path: lock_path }),
+            Err(TryLockError::Error(source)) => {
+                return Err(UpError::File { operation: "lock", path: lock_path, source });
+            }
+        }
+        let authority_dir = root.join("authority");
+        let authority = if Authority::exists(&authority_dir) {
+            Authority::load(&authority_dir)?
+        } else {
+            let authority = Authority::create(&cluster_name())?;
+            authority.save(&authority_dir)?;
+            authority
+        };
+        for number in 1..=args.masters {
+            ensure(
+                &authority,
+                &root.join(format!("master-{number}")),
+                Identity::Master(MasterId(number.into())),
+            )?;
+        }
+        for number in 1..=args.agents {
+            let name = format!("agent-{number}");
+            if let Ok(id) = AgentId::new(&name) {
+                ensure(&authority, &root.join(&name), Identity::Agent(id))?;
+            }
+        }
+        ensure(&authority, &root.join("jobs"), Identity::Framework("jobs".to_owned()))?;
+        let operator = context(&authority, &root.join("context"))?;
+        let logs = root.join("logs");
+        file("make", &logs, fs::create_dir_all(&logs))?;
+        let masters = addresses(&root, args.masters)?;
+        let listed: String = masters.iter().map(|address| format!("{address}\n")).collect();
+        let path = root.join("context/masters");
+        file("write", &path, fs::write(&path, listed))?;
+        let before = current_file().and_then(|current| fs::read_to_string(current).ok());
+        Ok(Layout { root, masters, operator, before, temporary, _lock: lock })
+    }
+
+    /// Makes this cluster the one that the CLI speaks to.
+    pub fn announce(&self) -> Result<(), UpError> {
+        let Some(current) = current_file() else { return Ok(()) };
+        if let Some(dir) = current.parent() {
+            file("make", dir, fs::create_dir_all(dir))?;
+        }
+        let context = format!("{}\n", self.root.join("context").display());
+        file("write", &current, fs::write(&current, context))
+    }
+
+    /// Takes back what must not outlive the cluster.
+    pub fn finish(&self) {
+        let context = format!("{}\n", self.root.join("context").display());
+        if let Some(current) = current_file()
+            && fs::read_to_string(&current).is_ok_and(|text| text == context)
+        {
+            let _ = match &self.before {
+                Some(before) => fs::write(&current, before),
+                None => fs::remove_file(&current),
+            };
+        }
+        if self.temporary
+            && let Err(error) = fs::remove_dir_all(&self.root)
+        {
+            eprintln!("{} could not be removed: {error}", self.root.display());
+        }
+    }
+
+    /// Where the logs are.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+}
+
+/// A certificate for a part of the cluster, made once.
+fn ensure(authority: &Authority, dir: &Path, identity: Identity) -> Result<(), UpError> {
+    let dir = dir.join("credentials");
+    if !Credentials::exist(&dir) {
+        authority.issue(&identity, LEAF_VALIDITY)?.save(&dir)?;
+    }
+    Ok(())
+}
+
+/// A certificate for whoever started this.
+fn context(authority: &Authority, dir: &Path) -> Result<Credentials, UpError> {
+    if Credentials::exist(dir) {
+        return Ok(Credentials::load(dir)?);
+    }
+    let user: String = std::env::var("USER")
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        .collect();
+    let name = if user.is_empty() { "operator".to_owned() } else { user };
+    let credentials = authority.issue(&Identity::User(name), LEAF_VALIDITY)?;
+    credentials.save(dir)?;
+    Ok(credentials)
+}
+
+fn cluster_name() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("stoa-{:x}", since.as_millis())
+}
+
+/// The masters' doors: those of the last time if they are free, else free ones.
+fn addresses(root: &Path, count: u16) -> Result<Vec<SocketAddr>, UpError> {
+    let path = root.join("addresses");
+    let known: Vec<SocketAddr> = fs::read_to_string(&path)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|address| TcpListener::bind(address).is_ok())
+        .collect();
+    // All are held until all are chosen, so that none is chosen twice.
+    let mut held = Vec::new();
+    let mut chosen = Vec::new();
+    for number in 0..usize::from(count) {
+        let wanted = known.get(number).copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = file("listen for", &path, TcpListener::bind(wanted))?;
+        chosen.push(file("listen for", &path, listener.local_addr())?);
+        held.push(listener);
+    }
+    let text: String = chosen.iter().map(|address| format!("{address}\n")).collect();
+    file("write", &path, fs::write(&path, text))?;
+    Ok(chosen)
+}

@@ -1,0 +1,51 @@
+//! When the cluster is ready: a leader, every agent, and the jobs framework.
+
+use std::time::{Duration, Instant};
+
+use proto::operator::{Call, List, ReplyKind};
+use proto_grpc::services::operator::operator_client::OperatorClient;
+use proto_pki::PeerRole;
+
+use super::layout::Layout;
+use super::{UpArgs, UpError};
+
+/// How often to look: the whole start takes about a second.
+const LOOK: Duration = Duration::from_millis(25);
+
+pub(super) async fn wait(layout: &Layout, args: &UpArgs, limit: Duration) -> Result<(), UpError> {
+    let begun = Instant::now();
+    loop {
+        let missing = match missing(layout, args).await {
+            None => return Ok(()),
+            Some(missing) => missing,
+        };
+        if begun.elapsed() >= limit {
+            return Err(UpError::NotReady { waited_s: limit.as_secs(), missing, logs: layout.logs() });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What is still missing, as the leader sees it; `None` when nothing is.
+async fn missing(layout: &Layout, args: &UpArgs) -> Option<String> {
+    for address in &layout.masters {
+        let channel = proto_grpc::channel(&address.to_string(), PeerRole::Master, &layout.operator).await;
+        let Ok(channel) = channel else { continue };
+        let mut client = OperatorClient::new(channel);
+        let Ok(reply) = client.ask(Call::Status).await else { continue };
+        let ReplyKind::Status(status) = reply.into_inner().kind else { continue };
+        if status.agents_active < u64::from(args.agents) {
+            return Some(format!("{} of {} agents are there", status.agents_active, args.agents));
+        }
+        if args.no_jobs {
+            return None;
+        }
+        let Ok(reply) = client.ask(Call::Frameworks(List::default())).await else { continue };
+        let ReplyKind::Frameworks(frameworks) = reply.into_inner().kind else { continue };
+        if frameworks.iter().any(|framework| framework.connected && !framework.info.address.is_empty()) {
+            return None;
+        }
+        return Some("the jobs framework is not there".to_owned());
+    }
+    Some("no master leads".to_owned())
+}

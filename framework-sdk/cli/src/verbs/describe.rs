@@ -1,0 +1,99 @@
+//! `stoa describe`: everything about one thing, with what belongs to it.
+
+use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+
+use super::get::{cells, headers};
+use super::{list, resolve, written};
+use crate::args::{DescribeArgs, Format, Noun};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Stop;
+use crate::nouns::View;
+use crate::shapes::document;
+use crate::sheet::Sheet;
+use crate::table::Table;
+use crate::terminal::Terminal;
+
+/// At most so many lines of what belongs to a thing; `stoa get` has them all.
+const RELATED_MAX: usize = 20;
+
+/// Describes one thing.
+pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    let (now_ms, colours) = (terminal.now_ms(), terminal.colours);
+    let text = match args.noun {
+        Noun::Agents => {
+            let agent = find::<AgentView>(client, List::default(), &args.id).await?;
+            let on_it = List { agent: agent.info.id.to_string(), ..List::default() };
+            let mut sheet = agent.sheet(now_ms);
+            related::<TaskView>(client, on_it.clone(), &mut sheet, now_ms, colours).await?;
+            related::<OfferView>(client, on_it, &mut sheet, now_ms, colours).await?;
+            write(args, &agent, &sheet)?
+        }
+        Noun::Frameworks => {
+            let framework = find::<FrameworkView>(client, List::default(), &args.id).await?;
+            let of_it = List { framework: framework.id.to_string(), ..List::default() };
+            let mut sheet = framework.sheet(now_ms);
+            related::<TaskView>(client, of_it.clone(), &mut sheet, now_ms, colours).await?;
+            related::<OfferView>(client, of_it, &mut sheet, now_ms, colours).await?;
+            write(args, &framework, &sheet)?
+        }
+        Noun::Tasks => {
+            let task = task(client, &args.id, true).await?;
+            write(args, &task, &task.sheet(now_ms))?
+        }
+        Noun::Offers => {
+            let offer = find::<OfferView>(client, List::default(), &args.id).await?;
+            write(args, &offer, &offer.sheet(now_ms))?
+        }
+        Noun::Roles => {
+            let role = find::<RoleView>(client, List::default(), &args.id).await?;
+            write(args, &role, &role.sheet(now_ms))?
+        }
+    };
+    terminal.print(&text)?;
+    Ok(Exit::Ok)
+}
+
+fn write<V: View>(args: &DescribeArgs, item: &V, sheet: &Sheet) -> Result<String, Stop> {
+    written(args.output, &document(V::KIND, item.shape()), || sheet.render())
+}
+
+/// The one thing that was meant.
+pub async fn find<V: View>(client: &Client, selection: List, wanted: &str) -> Result<V, Stop> {
+    let items = list::<V>(client, selection).await?.items;
+    Ok(resolve::one(&items, wanted)?.clone())
+}
+
+/// The task that was meant: `TASK`, or `FRAMEWORK/TASK` where the framework goes by id or name.
+pub async fn task(client: &Client, wanted: &str, ended: bool) -> Result<TaskView, Stop> {
+    let (framework, task) = split(wanted);
+    let selection = List { framework: framework.to_owned(), ended, ..List::default() };
+    find::<TaskView>(client, selection, task).await
+}
+
+/// `FRAMEWORK/TASK` in two; task ids hold no `/`, names of frameworks may.
+pub fn split(wanted: &str) -> (&str, &str) {
+    wanted.rsplit_once('/').unwrap_or(("", wanted))
+}
+
+async fn related<V: View>(
+    client: &Client,
+    selection: List,
+    sheet: &mut Sheet,
+    now_ms: u64,
+    colours: bool,
+) -> Result<(), Stop> {
+    let mut items = list::<V>(client, selection).await?.items;
+    if items.is_empty() {
+        return Ok(());
+    }
+    items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
+    let mut table = Table::new(headers::<V>(Format::Table));
+    for item in items.iter().take(RELATED_MAX) {
+        table.push(cells(item, Format::Table, now_ms));
+    }
+    let more = items.len().saturating_sub(RELATED_MAX);
+    let name = if more > 0 { format!("{} (and {more} more)", V::MANY) } else { V::MANY.to_owned() };
+    sheet.table(&name, &table, colours);
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `stoa get`: lists.
+
+use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+
+use super::{json, list, resolve, watch, yaml};
+use crate::args::{Format, GetArgs, Noun};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Stop;
+use crate::nouns::View;
+use crate::shapes::{Listing, document};
+use crate::table::{Cell, Table};
+use crate::terminal::Terminal;
+
+/// Lists, and with `--watch` stays.
+pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    match args.noun {
+        Noun::Agents => of::<AgentView>(client, args, terminal).await,
+        Noun::Tasks => of::<TaskView>(client, args, terminal).await,
+        Noun::Frameworks => of::<FrameworkView>(client, args, terminal).await,
+        Noun::Offers => of::<OfferView>(client, args, terminal).await,
+        Noun::Roles => of::<RoleView>(client, args, terminal).await,
+    }
+}
+
+async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    let selection = List {
+        framework: args.framework.clone().unwrap_or_default(),
+        agent: args.agent.clone().unwrap_or_default(),
+        ended: args.all,
+    };
+    if args.watch {
+        return watch::run::<V>(client, &selection, args, terminal).await;
+    }
+    let mut listing = list::<V>(client, selection).await?;
+    if !args.ids.is_empty() {
+        let mut picked: Vec<V> = Vec::new();
+        for id in &args.ids {
+            let item = resolve::one(&listing.items, id)?;
+            if !picked.contains(item) {
+                picked.push(item.clone());
+            }
+        }
+        listing.items = picked;
+    }
+    listing.items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
+    if listing.items.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        terminal.note(&format!("no {}", V::MANY));
+        return Ok(Exit::Ok);
+    }
+    let text = render(&listing, args.output, terminal.now_ms(), terminal.colours)?;
+    terminal.print(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// A list in this format.
+pub fn render<V: View>(
+    listing: &Listing<V>,
+    format: Format,
+    now_ms: u64,
+    colours: bool,
+) -> Result<String, Stop> {
+    let items = &listing.items;
+    match format {
+        Format::Table | Format::Wide => Ok(table(items, format, now_ms).render(colours)),
+        Format::Name => Ok(items.iter().map(|item| item.full_name() + "\n").collect()),
+        Format::Json => json(&shaped(listing)),
+        Format::Yaml => yaml(&shaped(listing)),
+    }
+}
+
+fn shaped<V: View>(listing: &Listing<V>) -> crate::shapes::Document<Listing<V::Shape>> {
+    let items = listing.items.iter().map(View::shape).collect();
+    document(V::LIST, Listing { as_of: listing.as_of, from_leader: listing.from_leader, items })
+}
+
+fn table<V: View>(items: &[V], format: Format, now_ms: u64) -> Table {
+    let mut table = Table::new(headers::<V>(format));
+    for item in items {
+        table.push(cells(item, format, now_ms));
+    }
+    table
+}
+
+/// The headers of a table in this format.
+pub fn headers<V: View>(format: Format) -> Vec<&'static str> {
+    let more: &[&str] = if format == Format::Wide { V::WIDE } else { &[] };
+    V::COLUMNS.iter().chain(more).copied().collect()
+}
+
+/// The cells of a row in this format.
+pub fn cells<V: View>(item: &V, format: Format, now_ms: u64) -> Vec<Cell> {
+    let mut cells = item.cells(now_ms);
+    if format == Format::Wide {
+        cells.extend(item.wide_cells(now_ms));
+    }
+    cells
+}

@@ -1,0 +1,52 @@
+//! `stoa kill`: ends tasks.
+
+use proto::operator::{Call, KillTask, TaskView};
+
+use super::describe::task;
+use super::order;
+use crate::args::KillArgs;
+use crate::client::Client;
+use crate::duration::show_duration;
+use crate::exit::Exit;
+use crate::failure::{Failure, Stop};
+use crate::nouns::View;
+use crate::terminal::Terminal;
+
+/// Ends each task that is named; all of them are looked up before the first is ended.
+pub async fn run(client: &Client, args: &KillArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    let mut tasks: Vec<TaskView> = Vec::new();
+    for wanted in &args.tasks {
+        tasks.push(running(client, wanted).await?);
+    }
+    for task in tasks {
+        let grace = args.grace.unwrap_or(task.info.kill_grace);
+        let kill =
+            KillTask { framework: task.framework.to_string(), task: task.info.id.clone(), grace: args.grace };
+        order(client, Call::KillTask(kill)).await?;
+        let name = format!("{}/{}", task.framework_name, task.info.id);
+        terminal.note(&crate::escape::escaped(&format!(
+            "{name} on {}: TERM now, KILL after {}",
+            task.hostname,
+            show_duration(grace)
+        )));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn running(client: &Client, wanted: &str) -> Result<TaskView, Stop> {
+    let missing = match task(client, wanted, false).await {
+        Err(Stop::Failed(failure)) if failure.exit == Exit::NotFound => failure,
+        other => return other,
+    };
+    // It may have ended in the meantime: that is another answer than a slip of the pen.
+    match task(client, wanted, true).await {
+        Ok(ended) => Err(Failure::new(
+            Exit::Conflict,
+            "conflict",
+            format!("{} has ended already: {}", ended.full_name(), ended.status.state.as_str()),
+            "",
+        )
+        .into()),
+        Err(_) => Err(Stop::Failed(missing)),
+    }
+}

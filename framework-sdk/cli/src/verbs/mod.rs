@@ -1,0 +1,79 @@
+//! What each verb does: one file each.
+
+pub mod describe;
+pub mod explain;
+pub mod get;
+pub mod kill;
+pub mod logs;
+pub mod quota;
+pub mod raft;
+pub mod remove;
+pub mod resolve;
+pub mod status;
+pub mod token;
+pub mod watch;
+
+use proto::operator::{Call, List, Reply, ReplyKind};
+use serde::Serialize;
+
+use crate::args::Form;
+use crate::client::Client;
+use crate::escape::{escaped_json, is_special};
+use crate::failure::{Failure, Stop};
+use crate::nouns::View;
+use crate::shapes::Listing;
+
+/// What the masters list.
+pub(crate) async fn list<V: View>(client: &Client, list: List) -> Result<Listing<V>, Stop> {
+    let Reply { as_of, from_leader, kind } = client.ask(V::call(list)).await?;
+    let items = V::of_reply(kind).ok_or_else(|| other_answer(V::MANY))?;
+    Ok(Listing { as_of, from_leader, items })
+}
+
+/// An order; the index at which it was committed.
+pub(crate) async fn order(client: &Client, call: Call) -> Result<u64, Stop> {
+    let ReplyKind::Done(index) = client.ask(call).await?.kind else {
+        return Err(other_answer("an order").into());
+    };
+    Ok(index)
+}
+
+pub(crate) fn other_answer(to_what: &str) -> Failure {
+    Failure::internal(format!("the master answered something else when it was asked for {to_what}"))
+}
+
+/// A document as text in this form; `text` makes it for people.
+pub(crate) fn written<T: Serialize>(
+    form: Form,
+    document: &T,
+    text: impl FnOnce() -> String,
+) -> Result<String, Stop> {
+    match form {
+        Form::Text => Ok(text()),
+        Form::Json => json(document),
+        Form::Yaml => yaml(document),
+    }
+}
+
+/// As indented JSON.
+pub(crate) fn json<T: Serialize>(document: &T) -> Result<String, Stop> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| not_writable(&error))?;
+    Ok(escaped_json(text + "\n"))
+}
+
+/// As JSON on one line.
+pub(crate) fn json_line<T: Serialize>(document: &T) -> Result<String, Stop> {
+    let text = serde_json::to_string(document).map_err(|error| not_writable(&error))?;
+    Ok(escaped_json(text + "\n"))
+}
+
+/// As YAML. What holds characters that a terminal would obey is written as JSON, which is YAML too and can escape them
+/// wherever they stand.
+pub(crate) fn yaml<T: Serialize>(document: &T) -> Result<String, Stop> {
+    let text = serde_saphyr::to_string(document).map_err(|error| not_writable(&error))?;
+    if text.chars().any(|c| is_special(c) && c != '\n') { json(document) } else { Ok(text) }
+}
+
+fn not_writable(error: &dyn std::error::Error) -> Failure {
+    Failure::internal(format!("the answer cannot be written: {error}"))
+}

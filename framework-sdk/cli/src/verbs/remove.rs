@@ -1,0 +1,49 @@
+//! `stoa teardown` and `stoa gone`: what cannot be undone, and is asked about first.
+
+use proto::operator::{AgentView, Call, FrameworkView, List, MarkAgentGone, TeardownFramework};
+
+use super::describe::find;
+use super::order;
+use crate::args::{GoneArgs, TeardownArgs};
+use crate::client::Client;
+use crate::escape::escaped;
+use crate::exit::Exit;
+use crate::failure::{Failure, Stop};
+use crate::terminal::Terminal;
+
+/// Ends a framework and its tasks.
+pub async fn teardown(
+    client: &Client,
+    args: &TeardownArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, Stop> {
+    let framework = find::<FrameworkView>(client, List::default(), &args.framework).await?;
+    let what = format!("{} ({}) and its {} tasks", framework.info.name, framework.id, framework.tasks);
+    confirmed(&format!("end {what} for good?"), args.yes, terminal)?;
+    order(client, Call::TeardownFramework(TeardownFramework { framework: framework.id })).await?;
+    terminal.note(&escaped(&format!("ended {what}")));
+    Ok(Exit::Ok)
+}
+
+/// Gives an agent up.
+pub async fn gone(client: &Client, args: &GoneArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    let agent = find::<AgentView>(client, List::default(), &args.agent).await?;
+    let what = format!("{} ({}) and its {} tasks", agent.info.hostname, agent.info.id, agent.tasks);
+    confirmed(&format!("give up {what} for good?"), args.yes, terminal)?;
+    order(client, Call::MarkAgentGone(MarkAgentGone { agent: agent.info.id })).await?;
+    terminal.note(&escaped(&format!("gave up {what}")));
+    Ok(Exit::Ok)
+}
+
+fn confirmed(question: &str, yes: bool, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
+    if yes {
+        return Ok(());
+    }
+    let refused =
+        |message: &str, hint: &str| Err(Failure::new(Exit::Unconfirmed, "unconfirmed", message, hint).into());
+    match terminal.confirm(&escaped(question)) {
+        Some(true) => Ok(()),
+        Some(false) => refused("nothing was done", ""),
+        None => refused("this cannot be undone, and nobody is here to confirm it", "add --yes"),
+    }
+}

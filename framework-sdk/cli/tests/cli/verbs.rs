@@ -1,0 +1,282 @@
+//! What each verb asks of the masters and agents, and how it ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use framework_sdk_cli::Exit;
+use framework_sdk_cli::client::Client;
+use proto::agent::AgentState;
+use proto::operator::{Call, CreateToken, EventKind, TokenKind};
+use proto::task::TaskState;
+use serde_json::Value;
+
+use crate::pool::{Pool, PretendAgent, Screen, World, event, type_in, typed};
+use crate::views;
+
+async fn one_master() -> (Pool, Client, Arc<Mutex<World>>) {
+    let pool = Pool::new();
+    let (master, world) = pool.master(1).await;
+    let client = pool.client(&[&master]);
+    (pool, client, world)
+}
+
+fn orders(world: &Arc<Mutex<World>>) -> Vec<Call> {
+    let read = |call: &Call| {
+        matches!(
+            call,
+            Call::Status
+                | Call::Raft
+                | Call::Agents(_)
+                | Call::Frameworks(_)
+                | Call::Tasks(_)
+                | Call::Offers(_)
+                | Call::Roles(_)
+                | Call::Explain(_)
+        )
+    };
+    world.lock().unwrap().calls.iter().filter(|call| !read(call)).cloned().collect()
+}
+
+#[tokio::test]
+async fn kill_finds_the_task_by_the_beginning_of_its_id() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "kill jobs/web.2 --grace 1s").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, ""));
+    assert_eq!(ran.err, "jobs/web.2 on node-a1: TERM now, KILL after 1s\n");
+    let ran = typed(&client, "kill web.1").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let killed: Vec<(String, String, Option<Duration>)> = orders(&world)
+        .into_iter()
+        .map(|call| match call {
+            Call::KillTask(kill) => (kill.framework, kill.task.to_string(), kill.grace),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        killed,
+        [
+            ("F-1".to_owned(), "web.2".to_owned(), Some(Duration::from_secs(1))),
+            ("F-1".to_owned(), "web.10".to_owned(), None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn kill_touches_nothing_unless_it_is_sure_of_all() {
+    let (_pool, client, world) = one_master().await;
+    for (line, exit, words) in [
+        ("kill web", Exit::Usage, "F-1/web.10, F-1/web.2"),
+        ("kill wbe.2", Exit::NotFound, "did you mean web.2?"),
+        ("kill web.2 nothing-like-it", Exit::NotFound, "stoa get tasks"),
+        ("kill batch.10", Exit::Conflict, "has ended already: failed"),
+        ("kill spark/web.2", Exit::NotFound, "there are no tasks"),
+    ] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, exit, "{line}: {}", ran.err);
+        assert!(ran.err.contains(words), "{line}: {}", ran.err);
+    }
+    assert_eq!(orders(&world), []);
+}
+
+#[tokio::test]
+async fn failures_are_json_where_answers_are() {
+    let (_pool, client, _world) = one_master().await;
+    let ran = typed(&client, "describe task wbe.2 -o json").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::NotFound, ""));
+    let failure: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(failure["code"], "not-found");
+    assert_eq!(failure["message"], "there is no task wbe.2");
+    assert_eq!(failure["hint"], "did you mean web.2?");
+    assert_eq!(failure["retryable"], false);
+}
+
+#[tokio::test]
+async fn things_are_found_by_id_name_and_beginning() {
+    let (_pool, client, world) = one_master().await;
+    for line in [
+        "describe agent a1",
+        "describe agent node-a1",
+        "describe framework F-1",
+        "describe framework jobs",
+        "describe framework F",
+        "describe task F-1/web.2",
+        "describe role default",
+        "describe role def",
+    ] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, Exit::Ok, "{line}: {}", ran.err);
+    }
+    // A whole id wins over being the beginning of another.
+    world.lock().unwrap().snapshot.tasks.push(views::task("web.1", TaskState::Running));
+    assert!(typed(&client, "describe task web.1").await.out.contains("Task:         web.1\n"));
+    assert!(typed(&client, "get agents a1").await.out.lines().count() == 2);
+}
+
+#[tokio::test]
+async fn an_empty_list_is_no_failure() {
+    let (_pool, client, world) = one_master().await;
+    world.lock().unwrap().snapshot.tasks.clear();
+    let ran = typed(&client, "get tasks").await;
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Ok, "", "no tasks\n"));
+    let ran = typed(&client, "get tasks -o json").await;
+    let list: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((list["kind"].as_str(), list["items"].as_array().map(Vec::len)), (Some("TaskList"), Some(0)));
+}
+
+#[tokio::test]
+async fn status_is_healthy_degraded_or_down() {
+    let (pool, client, world) = one_master().await;
+    assert_eq!(typed(&client, "status").await.exit.code(), 0);
+    let set = |raft, health| {
+        let mut world = world.lock().unwrap();
+        world.raft = raft;
+        world.health = health;
+    };
+    set(views::members(Some(1), &[]), views::status(1));
+    let ran = typed(&client, "status").await;
+    assert_eq!(ran.exit.code(), 1);
+    assert!(ran.out.starts_with("degraded\n  - 1 agent is out of sight\n"), "{}", ran.out);
+    set(views::members(Some(1), &[3]), views::status(0));
+    let ran = typed(&client, "status -o json").await;
+    assert_eq!(ran.exit.code(), 1);
+    let status: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((status["health"].as_str(), status["leader"].as_u64()), (Some("degraded"), Some(1)));
+    assert_eq!(status["problems"][0], "master 3 at 127.0.0.1:7003 is not heard");
+    set(views::members(None, &[2, 3]), views::status(0));
+    assert_eq!(typed(&client, "status").await.exit.code(), 2);
+    let nobody = pool.client(&[&crate::pool::nobody().await]);
+    let ran = typed(&nobody, "status").await;
+    assert_eq!((ran.exit.code(), ran.out.as_str()), (2, "down\n"));
+    let ran = typed(&nobody, "status -o json").await;
+    assert_eq!(ran.exit.code(), 2);
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap()["health"], "down");
+}
+
+#[tokio::test]
+async fn a_token_is_alone_on_stdout() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "token create --framework jobs --ttl 10m --uses 2").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "SJ1.aa.bb.cc\n"));
+    assert_eq!(ran.err, "lets the framework jobs join, 2 times, within 10m; it is not shown again\n");
+    let call = CreateToken {
+        kind: TokenKind::Framework,
+        ttl: Duration::from_secs(600),
+        uses: 2,
+        name: "jobs".to_owned(),
+    };
+    assert_eq!(orders(&world), [Call::CreateToken(call)]);
+    let ran = typed(&client, "token create --agent -o json").await;
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap()["token"], "SJ1.aa.bb.cc");
+}
+
+#[tokio::test]
+async fn quota_and_weight_say_how_to_undo() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "quota set eng --limit cpus=4").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "eng: limited to cpus=4, was guaranteed cpus=2, limited to cpus=8,mem=16GiB\n\
+         undo with `stoa quota set eng --guarantee cpus=2 --limit cpus=8,mem=16GiB`\n"
+    );
+    let ran = typed(&client, "quota clear eng").await;
+    assert!(ran.err.starts_with("eng: no quota, was"), "{}", ran.err);
+    let ran = typed(&client, "weight set eng 1").await;
+    assert_eq!(ran.err, "eng: weight 1, was 2.5\nundo with `stoa weight set eng 2.5`\n");
+    assert!(matches!(orders(&world).as_slice(), [Call::SetQuota(_), Call::SetQuota(_), Call::SetWeight(_)]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_is_asked_about() {
+    let (_pool, client, world) = one_master().await;
+    for line in ["teardown jobs", "gone a1"] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, Exit::Unconfirmed, "{line}");
+        assert!(ran.err.contains("add --yes"), "{}", ran.err);
+        let screen = Screen { answer: Some("\n"), ..Screen::default() };
+        let ran = type_in(&client, line, screen).await;
+        assert_eq!(ran.exit, Exit::Unconfirmed, "{line}");
+        assert!(ran.err.contains("for good? [y/N]"), "{}", ran.err);
+    }
+    assert_eq!(orders(&world), []);
+    let screen = Screen { answer: Some("Yes\n"), ..Screen::default() };
+    assert_eq!(type_in(&client, "teardown jobs", screen).await.exit, Exit::Ok);
+    assert_eq!(typed(&client, "gone a1 --yes").await.exit, Exit::Ok);
+    assert!(matches!(
+        orders(&world).as_slice(),
+        [Call::TeardownFramework(framework), Call::MarkAgentGone(agent)]
+            if framework.framework.as_str() == "F-1" && agent.agent.as_str() == "a1"
+    ));
+}
+
+#[tokio::test]
+async fn explain_knows_beginnings_and_slips() {
+    let (_pool, client, _world) = one_master().await;
+    let ran = typed(&client, "explain task web.1").await;
+    assert!(ran.out.starts_with("task jobs/web.10: no-room\n"), "{} {}", ran.out, ran.err);
+    let ran = typed(&client, "explain task wbe.10").await;
+    assert_eq!(ran.exit, Exit::NotFound);
+    assert!(ran.err.contains("did you mean web.10?"), "{}", ran.err);
+    assert_eq!(typed(&client, "explain demand web").await.exit, Exit::Usage);
+    assert_eq!(typed(&client, "explain framework jobs").await.exit, Exit::Ok);
+}
+
+async fn with_agent(
+    chunks: Vec<&'static [u8]>,
+) -> (Pool, Client, Arc<Mutex<World>>, Arc<Mutex<Vec<proto::agent_link::LogsRequest>>>) {
+    let (pool, client, world) = one_master().await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let address = pool.agent(PretendAgent { chunks, asked: asked.clone() }).await;
+    world.lock().unwrap().snapshot.agents[0] = views::agent("a1", AgentState::Active, &address);
+    (pool, client, world, asked)
+}
+
+const OUTPUT: [&[u8]; 2] = [b"hello \x1b[31mred\x1b[0m \x1b", b"[2Jbye\n\xff"];
+
+#[tokio::test]
+async fn logs_are_raw_in_a_pipe_and_harmless_on_a_terminal() {
+    let (_pool, client, _world, asked) = with_agent(OUTPUT.to_vec()).await;
+    let ran = typed(&client, "logs web.2 --tail 5 --stderr").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(ran.out, String::from_utf8_lossy(&OUTPUT.concat()));
+    let request = asked.lock().unwrap().remove(0);
+    assert!(request.stderr && !request.follow);
+    assert_eq!((request.task.as_str(), request.tail_lines), ("web.2", Some(5)));
+    let screen = Screen { interactive: true, ..Screen::default() };
+    let ran = type_in(&client, "logs web.2", screen).await;
+    assert_eq!(ran.out, "hello \u{1b}[31mred\u{1b}[0m \\x1b[2Jbye\n\u{fffd}");
+}
+
+#[tokio::test]
+async fn logs_of_a_sandbox_that_is_gone_say_so() {
+    let (_pool, client, _world, _asked) = with_agent(Vec::new()).await;
+    let ran = typed(&client, "logs batch.10").await;
+    assert_eq!(ran.exit, Exit::NotFound);
+    assert!(ran.err.contains("the sandbox is gone"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn logs_of_an_agent_that_is_down_name_it() {
+    let (_pool, client, world) = one_master().await;
+    let dead = crate::pool::nobody().await;
+    world.lock().unwrap().snapshot.agents[0] = views::agent("a1", AgentState::Active, &dead);
+    let ran = typed(&client, "logs web.2").await;
+    assert_eq!(ran.exit, Exit::Unavailable);
+    assert!(ran.err.contains(&dead), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn following_waits_until_the_task_has_started() {
+    let (_pool, client, world, asked) = with_agent(OUTPUT.to_vec()).await;
+    let started = views::task("web.10", TaskState::Running);
+    world.lock().unwrap().scripts.push_back(vec![
+        event(3, 1, EventKind::Snapshot(views::snapshot())),
+        event(3, 2, EventKind::TaskChanged(views::task("web.2", TaskState::Killing))),
+        event(3, 3, EventKind::TaskChanged(started)),
+    ]);
+    let ran = typed(&client, "logs -f web.10").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert!(ran.out.starts_with("hello"));
+    assert!(asked.lock().unwrap()[0].follow);
+    assert_eq!(world.lock().unwrap().watches.len(), 1);
+}

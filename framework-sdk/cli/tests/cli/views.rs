@@ -1,0 +1,230 @@
+//! Fixed things to show, some of them hostile.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proto::agent::{AgentInfo, AgentState};
+use proto::attributes::{AttributeValue, Attributes};
+use proto::explain::{Explanation, FunnelStep, NearMiss};
+use proto::framework::FrameworkInfo;
+use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId};
+use proto::operator::{
+    AgentView, FrameworkView, MemberView, OfferView, Raft, RoleView, Snapshot, Status, TaskView,
+};
+use proto::quantities::{Quantities, Scalar};
+use proto::quota::{Limits, Quota};
+use proto::ranges::Ranges;
+use proto::resources::{Amount, Resources};
+use proto::role::{Role, Weight};
+use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
+
+pub const GIB: u64 = 1 << 30;
+/// The time of every test.
+pub const NOW_MS: u64 = 1_760_000_000_000;
+/// What nobody may do to a terminal.
+pub const HOSTILE: &str = "evil\u{1b}[2J\u{1b}]0;pwned\u{7}\nroot\u{202e}txt";
+
+pub fn ago(seconds: u64) -> u64 {
+    NOW_MS - seconds * 1000
+}
+
+fn resources(cpus_milli: u64, mem: u64) -> Resources {
+    Resources::unreserved(Amount::scalars(Quantities::of(cpus_milli, mem)))
+}
+
+pub fn agent(id: &str, state: AgentState, address: &str) -> AgentView {
+    let amount = Amount::scalars(Quantities::of(4000, 8 * GIB).with_disk(100 * GIB))
+        .with_ports(Ranges::single(31000, 32000));
+    let mut attributes = BTreeMap::new();
+    attributes.insert("zone".to_owned(), AttributeValue::Text("b".to_owned()));
+    attributes.insert("rack".to_owned(), AttributeValue::Scalar(12_000));
+    AgentView {
+        info: AgentInfo {
+            id: AgentId::new(id).unwrap(),
+            hostname: format!("node-{id}"),
+            address: address.to_owned(),
+            resources: Resources::unreserved(amount.clone()),
+            attributes: Attributes(attributes),
+            version: "0.1.0".to_owned(),
+        },
+        state,
+        total: Resources::unreserved(amount),
+        used: Quantities::of(1500, GIB),
+        offered: Quantities::of(2500, 7 * GIB),
+        tasks: 2,
+        since_ms: ago(3700),
+    }
+}
+
+pub fn framework() -> FrameworkView {
+    FrameworkView {
+        id: FrameworkId::new("F-1").unwrap(),
+        info: FrameworkInfo {
+            name: "jobs".to_owned(),
+            roles: vec![Role::new("default").unwrap(), Role::new("eng/web").unwrap()],
+            failover_timeout: Duration::from_secs(7 * 24 * 3600),
+            address: "127.0.0.1:9001".to_owned(),
+            labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+        },
+        principal: "jobs".to_owned(),
+        connected: true,
+        used: Quantities::of(1500, GIB),
+        offered: Quantities::ZERO,
+        tasks: 2,
+        since_ms: ago(90),
+        suppressed_roles: vec![Role::new("eng/web").unwrap()],
+    }
+}
+
+pub fn task(id: &str, state: TaskState) -> TaskView {
+    let mut status = TaskStatus::by_master(TaskId::new(id).unwrap(), state, StatusReason::None, "", ago(60));
+    status.source = StatusSource::Agent;
+    status.run = Some(RunId::at(9, 1));
+    if state == TaskState::Running {
+        status.pid = 4711;
+    }
+    TaskView {
+        framework: FrameworkId::new("F-1").unwrap(),
+        framework_name: "jobs".to_owned(),
+        info: TaskInfo {
+            id: TaskId::new(id).unwrap(),
+            name: "web".to_owned(),
+            command: CommandInfo {
+                argv: vec!["serve".to_owned(), "--port".to_owned(), "31000".to_owned()],
+                env: BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]),
+                ..CommandInfo::default()
+            },
+            resources: resources(500, GIB / 2),
+            kill_grace: Duration::from_secs(3),
+            labels: BTreeMap::new(),
+            group: None,
+        }
+        .into(),
+        agent: AgentId::new("a1").unwrap(),
+        hostname: "node-a1".to_owned(),
+        status,
+        role: Role::new("eng/web").unwrap(),
+        accepted_ms: ago(7200),
+    }
+}
+
+pub fn failed_task() -> TaskView {
+    let mut task = task("batch.10", TaskState::Failed);
+    task.status.reason = StatusReason::CommandExited;
+    task.status.exit = Some(Exit::Code(3));
+    task.status.message = HOSTILE.to_owned();
+    task
+}
+
+pub fn offer() -> OfferView {
+    OfferView {
+        id: OfferId { epoch: Epoch(3), number: 42 },
+        framework: FrameworkId::new("F-1").unwrap(),
+        framework_name: "jobs".to_owned(),
+        agent: AgentId::new("a1").unwrap(),
+        hostname: "node-a1".to_owned(),
+        role: Role::new("default").unwrap(),
+        resources: resources(2500, 7 * GIB),
+        made_ms: ago(4),
+    }
+}
+
+pub fn role() -> RoleView {
+    RoleView {
+        role: Role::new("eng").unwrap(),
+        weight: Weight::from_milli(2500).unwrap(),
+        quota: Quota {
+            guarantees: Quantities::of(2000, 0),
+            limits: Limits(BTreeMap::from([(Scalar::Cpus, 8000), (Scalar::Mem, 16 * GIB)])),
+        },
+        used: Quantities::of(1500, GIB),
+        offered: Quantities::ZERO,
+        reserved: Quantities::ZERO,
+        frameworks: 1,
+    }
+}
+
+pub fn plain_role() -> RoleView {
+    RoleView {
+        role: Role::default_role(),
+        weight: Weight::default(),
+        quota: Quota::default(),
+        used: Quantities::ZERO,
+        offered: Quantities::of(2500, 7 * GIB),
+        reserved: Quantities::ZERO,
+        frameworks: 1,
+    }
+}
+
+/// A small pool: two agents, one hostile name, tasks that run and one that failed.
+pub fn snapshot() -> Snapshot {
+    let mut hostile = agent("a2", AgentState::Unreachable, "10.0.0.2:7100");
+    hostile.info.hostname = HOSTILE.to_owned();
+    Snapshot {
+        agents: vec![agent("a1", AgentState::Active, "10.0.0.1:7100"), hostile],
+        frameworks: vec![framework()],
+        tasks: vec![task("web.10", TaskState::Staging), task("web.2", TaskState::Running), failed_task()],
+        offers: vec![offer()],
+        roles: vec![role(), plain_role()],
+    }
+}
+
+pub fn explanation() -> Explanation {
+    let step = |name: &str, left: u64, fell_out: &[&str]| FunnelStep {
+        name: name.to_owned(),
+        left,
+        fell_out: fell_out.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    Explanation {
+        subject: "task jobs/web.10".to_owned(),
+        code: "no-room".to_owned(),
+        verdict: "no agent has 4 cpus free; 3 would fit it if they were empty".to_owned(),
+        funnel: vec![
+            step("all", 30, &[]),
+            step("active", 29, &["node-a2"]),
+            step("constraints", 5, &["n1", "n2", "n3", "n4", "n5"]),
+            step("cpus", 0, &["n6", "n7", HOSTILE, "n8", "n9"]),
+        ],
+        nearest: vec![
+            NearMiss {
+                agent: AgentId::new("a6").unwrap(),
+                hostname: "n6".to_owned(),
+                lacking: Amount::scalars(Quantities::of(1500, 0)),
+                rule: String::new(),
+            },
+            NearMiss {
+                agent: AgentId::new("a7").unwrap(),
+                hostname: "n7".to_owned(),
+                lacking: Amount::default(),
+                rule: "reserved for eng/web".to_owned(),
+            },
+        ],
+        help: vec!["ask for at most 2.5 cpus".to_owned()],
+    }
+}
+
+pub fn members(leader: Option<u64>, silent: &[u64]) -> Raft {
+    let member = |id: u64| MemberView {
+        id: MasterId(id),
+        address: format!("127.0.0.1:700{id}"),
+        pid: if id == 3 { 0 } else { 100 + u32::try_from(id).unwrap() },
+        leader: leader == Some(id),
+        alive: !silent.contains(&id),
+        matched: if leader.is_some() { 90 + id } else { 0 },
+    };
+    Raft { members: (1..=3).map(member).collect(), term: 4, applied: 93 }
+}
+
+pub fn status(agents_lost: u64) -> Status {
+    Status {
+        masters: 3,
+        masters_alive: 3,
+        agents_active: 3 - agents_lost,
+        agents_lost,
+        frameworks_connected: 1,
+        frameworks_disconnected: 0,
+        tasks_running: 2,
+        total: Quantities::of(12_000, 24 * GIB),
+        used: Quantities::of(1500, GIB),
+    }
+}

@@ -1,0 +1,508 @@
+//! `Driver`: the machine between a framework's author and the wire: what was asked is asked until it is answered, what
+//! is told is told once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use proto::demand::{DeclineReason, Filter};
+use proto::id::{OfferId, TaskId};
+use proto::refusal::{Code, Refusal};
+use proto::scheduler::{
+    Acknowledge, Answer, Call, CallKind, Decline, Event, EventKind, Kill, Outcome, Reconcile, RescindReason,
+    Revive, Suppress, UpdateDemands, UpdateFramework,
+};
+use proto::task::{TaskState, TaskStatus};
+use proto_machine::{Deadlines, Instant, Machine, Now, Outbox};
+
+use crate::calls::{Calls, Update, Want};
+use crate::config::{BadConfig, Config};
+use crate::line::{Heard, Line, Link};
+use crate::pending::{Pending, Purpose, Waiting, launched_by};
+use crate::refused::{never_started, passes};
+use crate::scheduler::{Answered, Scheduler, Session};
+use crate::tracker::{News, Tracker};
+
+/// Acknowledgements said again after a broken link, since nothing tells whether they arrived.
+const RECENT_ACKS_MAX: usize = 4096;
+/// The first wait before a call that was refused for a passing reason is sent again, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first wait before the master is asked again for tasks it said nothing of, and the longest.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// So many tasks are asked for in one call.
+const RECONCILE_MAX: usize = 10_000;
+
+/// What can happen to a framework.
+#[derive(Debug)]
+pub enum Input<I> {
+    /// The master says something.
+    Event {
+        /// Over which link.
+        link: Link,
+        /// What.
+        event: Event,
+    },
+    /// A link broke, or could not be made.
+    Lost {
+        /// Which.
+        link: Link,
+    },
+    /// From the author's own shell.
+    Author(I),
+}
+
+/// What a framework wants done.
+#[derive(Debug)]
+pub enum Output<O> {
+    /// Open a session there; end an earlier one. Calls for this link may follow at once.
+    Connect {
+        /// Its name from now on.
+        link: Link,
+        /// `host:port`.
+        master: String,
+    },
+    /// Send a call.
+    Send {
+        /// Over which link; nothing if it is not the latest one.
+        link: Link,
+        /// What.
+        call: Call,
+    },
+    /// End the session.
+    Disconnect {
+        /// Which.
+        link: Link,
+    },
+    /// The session is over for good.
+    Ended {
+        /// Why.
+        why: Refusal,
+        /// Whether the framework asked for it.
+        by_itself: bool,
+    },
+    /// For the author's own shell.
+    Author(O),
+}
+
+/// Keeps the session for a [`Scheduler`].
+#[derive(Debug)]
+pub struct Driver<S: Scheduler> {
+    scheduler: S,
+    line: Line,
+    pending: Pending,
+    retries: Deadlines<u64>,
+    tracker: Tracker,
+    /// Offers of the event that the scheduler is looking at.
+    open: BTreeSet<OfferId>,
+    /// Offers that it keeps for later.
+    held: Deadlines<OfferId>,
+    demands: Option<UpdateDemands>,
+    /// Tasks in accepts without an answer.
+    launching: BTreeSet<TaskId>,
+    /// Those of them that are to end at once. A kill that overtook its launch in the log would kill nothing.
+    to_kill: BTreeMap<TaskId, (Option<Duration>, Purpose)>,
+    acknowledged: VecDeque<Acknowledge>,
+    /// Tasks believed alive of which the last snapshot said nothing.
+    unresolved: BTreeSet<TaskId>,
+    ask_again: Option<(Instant, Duration)>,
+}
+
+// === impl Driver ===
+
+impl<S: Scheduler> Driver<S> {
+    /// Drives a scheduler; connects when it is first woken.
+    pub fn new(config: Config, scheduler: S) -> Result<Self, BadConfig> {
+        if config.masters.is_empty() {
+            return Err(BadConfig::NoMasters);
+        }
+        let mut tracker = Tracker::default();
+        for task in config.believed {
+            tracker.expect(task);
+        }
+        Ok(Driver {
+            scheduler,
+            line: Line::new(config.info, config.id, config.masters, config.seed),
+            pending: Pending::new(&config.operation_prefix).map_err(BadConfig::Prefix)?,
+            retries: Deadlines::new(),
+            tracker,
+            open: BTreeSet::new(),
+            held: Deadlines::new(),
+            demands: None,
+            launching: BTreeSet::new(),
+            to_kill: BTreeMap::new(),
+            acknowledged: VecDeque::new(),
+            unresolved: BTreeSet::new(),
+            ask_again: None,
+        })
+    }
+
+    /// The scheduler.
+    pub fn scheduler(&self) -> &S {
+        &self.scheduler
+    }
+
+    /// Whether a session stands.
+    pub fn is_connected(&self) -> bool {
+        self.line.stands()
+    }
+
+    /// Calls the author and carries out what it wants.
+    fn author(
+        &mut self,
+        now: Now,
+        out: &mut Outbox<Output<S::Output>>,
+        call: impl FnOnce(&mut S, &mut Calls<S::Output>),
+    ) {
+        let mut calls = Calls::default();
+        call(&mut self.scheduler, &mut calls);
+        for (tag, want) in calls.wants {
+            self.carry_out(now, want, Purpose::Author { tag }, out);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Now,
+        want: Want<S::Output>,
+        purpose: Purpose,
+        out: &mut Outbox<Output<S::Output>>,
+    ) {
+        if let Want::Output(output) = want {
+            out.push(Output::Author(output));
+            return;
+        }
+        if self.line.has_ended() {
+            return;
+        }
+        match want {
+            Want::Output(_) => {}
+            Want::Accept(accept) => {
+                for offer in accept.parts.iter().flat_map(|part| &part.offers) {
+                    self.answered(offer);
+                }
+                let call = CallKind::Accept(accept);
+                for task in launched_by(&call) {
+                    self.tracker.expect(task.clone());
+                    self.launching.insert(task.clone());
+                }
+                self.ask(now, call, purpose, out);
+            }
+            Want::Decline(decline) => {
+                for offer in &decline.offers {
+                    self.answered(offer);
+                }
+                self.say(now, CallKind::Decline(decline), out);
+            }
+            Want::Hold(offer, expires_in) => {
+                if self.open.remove(&offer) {
+                    self.held.set(offer, now.monotonic + expires_in);
+                }
+            }
+            Want::Suppress(roles) => {
+                let named = if roles.is_empty() { self.line.info.roles.clone() } else { roles.clone() };
+                self.line.suppressed.extend(named);
+                self.say(now, CallKind::Suppress(Suppress { roles }), out);
+            }
+            Want::Revive(roles) => {
+                if roles.is_empty() {
+                    self.line.suppressed.clear();
+                }
+                for role in &roles {
+                    self.line.suppressed.remove(role);
+                }
+                self.ask(now, CallKind::Revive(Revive { roles }), purpose, out);
+            }
+            Want::Demands(demands) => {
+                // Each replaces the one before, so an older one without an answer need not be said again.
+                self.pending.retain(|waiting| !matches!(waiting.call, CallKind::UpdateDemands(_)));
+                self.demands = Some(demands.clone());
+                self.ask(now, CallKind::UpdateDemands(demands), purpose, out);
+            }
+            Want::Kill(kill) => {
+                if self.launching.contains(&kill.task) {
+                    self.to_kill.insert(kill.task, (kill.grace, purpose));
+                } else {
+                    self.ask(now, CallKind::Kill(kill), purpose, out);
+                }
+            }
+            Want::Done(update) => {
+                self.tracker.done(&update.status);
+                self.acknowledge(now, &update.status, out);
+            }
+            Want::Reconcile(tasks) => {
+                self.ask(now, CallKind::Reconcile(Reconcile { tasks }), purpose, out);
+            }
+            Want::Framework(framework) => {
+                self.line.info = framework.clone();
+                self.ask(now, CallKind::UpdateFramework(UpdateFramework { framework }), purpose, out);
+            }
+            Want::Teardown => self.ask(now, CallKind::Teardown, purpose, out),
+        }
+    }
+
+    fn answered(&mut self, offer: &OfferId) {
+        self.open.remove(offer);
+        self.held.cancel(offer);
+    }
+
+    /// Sends a call until it is answered.
+    fn ask(&mut self, now: Now, call: CallKind, purpose: Purpose, out: &mut Outbox<Output<S::Output>>) {
+        let number = self.pending.add(call, purpose);
+        self.send_pending(now, number, out);
+    }
+
+    fn send_pending(&mut self, now: Now, number: u64, out: &mut Outbox<Output<S::Output>>) {
+        if self.line.stands()
+            && let Some(call) = self.pending.call(number)
+        {
+            self.line.send(now, call, out);
+        }
+    }
+
+    /// Sends a call once: it means nothing to another session.
+    fn say(&mut self, now: Now, kind: CallKind, out: &mut Outbox<Output<S::Output>>) {
+        if self.line.stands() {
+            let call = self.pending.unkept(kind);
+            self.line.send(now, call, out);
+        }
+    }
+
+    fn acknowledge(&mut self, now: Now, status: &TaskStatus, out: &mut Outbox<Output<S::Output>>) {
+        let (Some(run), true) = (status.run, status.sequence > 0) else { return };
+        let acknowledge = Acknowledge { task: status.task.clone(), run, sequence: status.sequence };
+        self.acknowledged.push_back(acknowledge.clone());
+        if self.acknowledged.len() > RECENT_ACKS_MAX {
+            self.acknowledged.pop_front();
+        }
+        self.line.send(now, Call { operation: None, kind: CallKind::Acknowledge(acknowledge) }, out);
+    }
+
+    fn hear(&mut self, now: Now, event: EventKind, out: &mut Outbox<Output<S::Output>>) {
+        match event {
+            EventKind::Offers(offers) => {
+                let ids: Vec<OfferId> = offers.offers.iter().map(|offer| offer.id).collect();
+                self.open.extend(ids.iter().copied());
+                self.author(now, out, |s, calls| s.offers(now, offers.offers, calls));
+                let unused: Vec<OfferId> = ids.into_iter().filter(|id| self.open.remove(id)).collect();
+                if !unused.is_empty() {
+                    let (reason, filter) = (DeclineReason::Unused, Filter::DEFAULT);
+                    self.say(now, CallKind::Decline(Decline { offers: unused, reason, filter }), out);
+                }
+            }
+            EventKind::Rescind(rescind) => {
+                if self.held.cancel(&rescind.offer).is_some() {
+                    self.author(now, out, |s, calls| s.rescinded(now, rescind.offer, rescind.reason, calls));
+                }
+            }
+            EventKind::Update(status) => self.update(now, status, out),
+            EventKind::Answer(answer) => self.answer(now, answer, out),
+            EventKind::Failure(failure) => {
+                self.author(now, out, |s, calls| s.failure(now, &failure.agent, failure.state, calls));
+            }
+            // The line keeps these to itself.
+            EventKind::Subscribed(_)
+            | EventKind::Fault(_)
+            | EventKind::Redirect(_)
+            | EventKind::Heartbeat => {}
+        }
+    }
+
+    fn update(&mut self, now: Now, status: TaskStatus, out: &mut Outbox<Output<S::Output>>) {
+        self.unresolved.remove(&status.task);
+        if status.state == TaskState::Unknown && self.launching.contains(&status.task) {
+            return; // The answer of its accept says more.
+        }
+        match self.tracker.observe(&status) {
+            News::Fresh => self.author(now, out, |s, calls| s.update(now, Update { status }, calls)),
+            News::Again => self.acknowledge(now, &status, out),
+            News::Stale => {}
+        }
+    }
+
+    fn answer(&mut self, now: Now, answer: Answer, out: &mut Outbox<Output<S::Output>>) {
+        let Some(number) = self.pending.find(&answer.operation) else { return };
+        if let Outcome::Refused(refusal) = &answer.outcome
+            && let Some(waiting) = self.pending.get_mut(number)
+            && passes(refusal.code, waiting.refusals)
+        {
+            let wait = RETRY.0.saturating_mul(1 << waiting.refusals.min(10)).min(RETRY.1);
+            waiting.refusals += 1;
+            self.retries.set(number, now.monotonic + wait);
+            return;
+        }
+        self.retries.cancel(&number);
+        let Some(Waiting { call, purpose, .. }) = self.pending.remove(number) else { return };
+        match purpose {
+            Purpose::Quiet => {}
+            Purpose::Fence => self.ask_unresolved(now, out),
+            Purpose::Settle => {
+                if !self.unresolved.is_empty() {
+                    let wait = self.ask_again.map_or(ASK_AGAIN.0, |(_, wait)| (wait * 2).min(ASK_AGAIN.1));
+                    self.ask_again = Some((now.monotonic + wait, wait));
+                }
+            }
+            Purpose::Author { tag } => {
+                let answered = Answered { call, outcome: answer.outcome, tag };
+                self.author(now, out, |s, calls| s.answered(now, &answered, calls));
+                for task in launched_by(&answered.call) {
+                    self.launching.remove(task);
+                }
+                for task in launched_by(&answered.call) {
+                    self.launched(now, task, &answered.outcome, out);
+                }
+                if matches!((&answered.call, &answered.outcome), (CallKind::Teardown, Outcome::Committed(_)))
+                {
+                    let why = Refusal::new(Code::FrameworkRemoved, "the framework tore itself down");
+                    self.end(now, why, true, out);
+                }
+            }
+        }
+    }
+
+    /// The accept with this task is answered.
+    fn launched(&mut self, now: Now, task: &TaskId, outcome: &Outcome, out: &mut Outbox<Output<S::Output>>) {
+        let to_kill = self.to_kill.remove(task);
+        let kill = |grace| CallKind::Kill(Kill { task: task.clone(), grace });
+        match (outcome, to_kill) {
+            (Outcome::Committed(_), None) => {}
+            (Outcome::Committed(_), Some((grace, purpose))) => self.ask(now, kill(grace), purpose, out),
+            (Outcome::Refused(refusal), to_kill) => {
+                self.update(now, never_started(now, task, refusal), out);
+                if let Some((grace, Purpose::Author { tag })) = to_kill {
+                    let answered = Answered { call: kill(grace), outcome: Outcome::Committed(0), tag };
+                    self.author(now, out, |s, calls| s.answered(now, &answered, calls));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, now: Now, why: Refusal, by_itself: bool, out: &mut Outbox<Output<S::Output>>) {
+        self.line.end(out);
+        self.author(now, out, |s, calls| s.ended(now, &why, calls));
+        out.push(Output::Ended { why, by_itself });
+    }
+
+    fn stands(
+        &mut self,
+        now: Now,
+        session: Session,
+        tasks: Vec<TaskStatus>,
+        out: &mut Outbox<Output<S::Output>>,
+    ) {
+        let resumed = session.resumed;
+        if !resumed {
+            self.held = Deadlines::new();
+            self.pending.retain(|waiting| matches!(waiting.purpose, Purpose::Author { .. }));
+            self.unresolved.clear();
+            self.ask_again = None;
+        }
+        let before = self.pending.numbers();
+        if !resumed {
+            self.find_missing(&tasks);
+        }
+        // The author first: what it stores of the session must be durable before anything is asked in it.
+        self.author(now, out, |s, calls| s.subscribed(now, &session, calls));
+        for acknowledge in &self.acknowledged {
+            let kind = CallKind::Acknowledge(acknowledge.clone());
+            self.line.send(now, Call { operation: None, kind }, out);
+        }
+        for number in before {
+            self.retries.cancel(&number);
+            self.send_pending(now, number, out);
+        }
+        if resumed {
+            return;
+        }
+        for status in tasks {
+            self.update(now, status, out);
+        }
+        let asked = self.pending.iter().any(|waiting| matches!(waiting.call, CallKind::UpdateDemands(_)));
+        if let (Some(demands), false) = (self.demands.clone(), asked) {
+            self.ask(now, CallKind::UpdateDemands(demands), Purpose::Quiet, out);
+        }
+        if !self.unresolved.is_empty() {
+            // This is logged, and before it everything that was asked in earlier lives. Only behind it does "unknown"
+            // mean that a task was never accepted, and not that it is about to be.
+            let framework = self.line.info.clone();
+            self.ask(now, CallKind::UpdateFramework(UpdateFramework { framework }), Purpose::Fence, out);
+        }
+    }
+
+    /// Tasks believed alive that are neither in the snapshot nor in an accept without an answer.
+    fn find_missing(&mut self, tasks: &[TaskStatus]) {
+        let told: BTreeSet<&TaskId> = tasks.iter().map(|status| &status.task).collect();
+        self.unresolved = self
+            .tracker
+            .alive()
+            .map(|(task, _)| task)
+            .filter(|task| !told.contains(task) && !self.launching.contains(*task))
+            .cloned()
+            .collect();
+    }
+
+    fn ask_unresolved(&mut self, now: Now, out: &mut Outbox<Output<S::Output>>) {
+        let tasks: Vec<TaskId> = self.unresolved.iter().cloned().collect();
+        for some in tasks.chunks(RECONCILE_MAX) {
+            let call = CallKind::Reconcile(Reconcile { tasks: some.to_vec() });
+            self.ask(now, call, Purpose::Settle, out);
+        }
+    }
+}
+
+impl<S: Scheduler> Machine for Driver<S> {
+    type Input = Input<S::Input>;
+    type Output = Output<S::Output>;
+
+    fn step(&mut self, now: Now, input: Self::Input, out: &mut Outbox<Self::Output>) {
+        match input {
+            Input::Event { link, event } => match self.line.hear(now, link, event, out) {
+                Heard::Nothing => {}
+                Heard::Stands { session, tasks } => self.stands(now, session, tasks, out),
+                Heard::Ended(why) => self.end(now, why, false, out),
+                Heard::Event(event) => self.hear(now, event, out),
+            },
+            Input::Lost { link } => self.line.lost(now, link, out),
+            Input::Author(input) => self.author(now, out, |s, calls| s.input(now, input, calls)),
+        }
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Outbox<Self::Output>) {
+        self.line.wake(now, out);
+        if self.line.stands() {
+            while let Some(number) = self.retries.pop_due(now.monotonic) {
+                self.send_pending(now, number, out);
+            }
+            if let Some((at, wait)) = self.ask_again
+                && at <= now.monotonic
+            {
+                // Not due again until this one is answered.
+                self.ask_again = Some((Instant::from_nanos(u64::MAX), wait));
+                self.ask_unresolved(now, out);
+            }
+        }
+        while let Some(offer) = self.held.pop_due(now.monotonic) {
+            self.author(now, out, |s, calls| s.rescinded(now, offer, RescindReason::Expired, calls));
+        }
+        if self.scheduler.wake_at().is_some_and(|at| at <= now.monotonic) {
+            self.author(now, out, |s, calls| s.wake(now, calls));
+        }
+    }
+
+    fn settle(&mut self, now: Now, out: &mut Outbox<Self::Output>) {
+        self.author(now, out, |s, calls| s.settle(now, calls));
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let standing = self.line.stands();
+        let ask_again = self.ask_again.map(|(at, _)| at);
+        [
+            self.line.wake_at(),
+            self.retries.next().filter(|_| standing),
+            ask_again.filter(|_| standing),
+            self.held.next(),
+            self.scheduler.wake_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

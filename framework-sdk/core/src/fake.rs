@@ -1,0 +1,458 @@
+//! `Fake`: a master, its log and its agents in one small struct, for tests of frameworks.
+//!
+//! It keeps what matters to a framework: an answered accept is never forgotten, an operation id is carried out once,
+//! each task's updates come one at a time until acknowledged, a new leader knows tasks and answers and nothing else.
+
+pub(crate) mod offers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::agent::AgentInfo;
+use proto::demand::Demand;
+use proto::id::{AgentId, Epoch, FrameworkId, OfferId, OperationId, RunId, TaskId};
+use proto::operation::Operation;
+use proto::refusal::{Code, Refusal};
+use proto::resources::{Amount, Resources};
+use proto::role::Role;
+use proto::scheduler::{
+    Accept, Answer, Call, CallKind, Event, EventKind, Fault, Outcome, Redirect, Rescind, RescindReason,
+    Resume, Subscribe, Subscribed,
+};
+use proto::task::{Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
+
+/// A pretend master with pretend agents.
+#[derive(Debug, Default)]
+pub struct Fake {
+    epoch: u64,
+    index: u64,
+    offer_numbers: u64,
+    framework: Option<FrameworkId>,
+    removed: bool,
+    connected: bool,
+    roles: Vec<Role>,
+    agents: BTreeMap<AgentId, Agent>,
+    offers: BTreeMap<OfferId, (AgentId, Resources)>,
+    tasks: BTreeMap<TaskId, Task>,
+    answers: BTreeMap<OperationId, Outcome>,
+    /// `None`: plain offers.
+    demands: Option<Vec<Demand>>,
+    history: Vec<Event>,
+    sequence: u64,
+    outbox: VecDeque<Event>,
+    /// Every task start that was accepted, in order.
+    pub accepted: Vec<TaskId>,
+    /// Tasks whose id was launched a second time: must stay empty.
+    pub doubled: Vec<TaskId>,
+    /// Operation ids seen with two different calls: must stay empty.
+    pub reused: Vec<OperationId>,
+    calls: BTreeMap<OperationId, CallKind>,
+    /// The next accept is refused with this.
+    pub refuse_next_accept: Option<Refusal>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    info: Arc<AgentInfo>,
+    free: Resources,
+}
+
+/// One task as the pretend agents have it.
+#[derive(Debug)]
+pub struct Task {
+    /// As launched.
+    pub info: TaskInfo,
+    /// Its run.
+    pub run: RunId,
+    agent: AgentId,
+    latest: TaskStatus,
+    /// Updates that are not acknowledged, oldest first.
+    stream: VecDeque<TaskStatus>,
+    sequence: u64,
+}
+
+impl Task {
+    /// How it stands at its agent.
+    pub fn state(&self) -> TaskState {
+        self.latest.state
+    }
+}
+
+// === impl Fake ===
+
+impl Fake {
+    /// A master in its first term, without agents.
+    pub fn new() -> Self {
+        Fake { epoch: 1, ..Fake::default() }
+    }
+
+    /// An agent joins.
+    pub fn add_agent(&mut self, info: AgentInfo) {
+        let free = info.resources.clone();
+        self.agents.insert(info.id.clone(), Agent { info: Arc::new(info), free });
+    }
+
+    /// The task, as its agent has it.
+    pub fn task(&self, id: &str) -> Option<&Task> {
+        self.tasks.get(id)
+    }
+
+    /// All tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = (&TaskId, &Task)> {
+        self.tasks.iter()
+    }
+
+    /// What the framework says it wants; empty without demands.
+    pub fn demands(&self) -> &[Demand] {
+        self.demands.as_deref().unwrap_or_default()
+    }
+
+    /// The next event for the framework.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.outbox.pop_front()
+    }
+
+    /// The session broke: what was on its way is lost, offers come back.
+    pub fn disconnect(&mut self) {
+        self.connected = false;
+        self.outbox.clear();
+        self.rescind_all(RescindReason::Operator);
+    }
+
+    /// Another leader: the log is kept, memory is not.
+    pub fn elect(&mut self) {
+        self.disconnect();
+        self.epoch += 1;
+        self.history.clear();
+        self.sequence = 0;
+        self.demands = None;
+    }
+
+    fn void_offers(&mut self) {
+        for (_, (agent, resources)) in std::mem::take(&mut self.offers) {
+            self.give_back(&agent, &resources);
+        }
+    }
+
+    fn give_back(&mut self, agent: &AgentId, resources: &Resources) {
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.free.add(resources);
+        }
+    }
+
+    /// Takes offers back.
+    pub fn rescind_all(&mut self, reason: RescindReason) {
+        let ids: Vec<OfferId> = self.offers.keys().copied().collect();
+        self.void_offers();
+        for offer in ids {
+            self.tell(EventKind::Rescind(Rescind { offer, reason }));
+        }
+    }
+
+    fn tell(&mut self, kind: EventKind) {
+        if self.framework.is_none() {
+            return;
+        }
+        self.sequence += 1;
+        let event = Event { sequence: self.sequence, kind };
+        self.history.push(event.clone());
+        if self.connected {
+            self.outbox.push_back(event);
+        }
+    }
+
+    fn tell_aside(&mut self, kind: EventKind) {
+        self.outbox.push_back(Event { sequence: 0, kind });
+    }
+
+    /// Says that it is there.
+    pub fn heartbeat(&mut self) {
+        if self.connected {
+            self.tell_aside(EventKind::Heartbeat);
+        }
+    }
+
+    /// Says something that only a broken master would say.
+    pub fn inject(&mut self, event: Event) {
+        self.outbox.push_back(event);
+    }
+
+    /// Sends the framework elsewhere.
+    pub fn redirect(&mut self, leader: &str) {
+        self.tell_aside(EventKind::Redirect(Redirect { leader_address: leader.to_owned() }));
+        self.connected = false;
+    }
+
+    /// Ends the session for good.
+    pub fn fault(&mut self, code: Code) {
+        self.tell_aside(EventKind::Fault(Fault { refusal: Refusal::new(code, "as the test wants") }));
+        self.connected = false;
+    }
+
+    /// A call of the framework.
+    pub fn hear(&mut self, call: Call) {
+        if let CallKind::Subscribe(subscribe) = call.kind {
+            self.subscribe(subscribe);
+            return;
+        }
+        if !self.connected {
+            return;
+        }
+        let outcome = match call.kind {
+            CallKind::Subscribe(_) | CallKind::Heartbeat => return,
+            CallKind::Acknowledge(acknowledge) => {
+                self.acknowledge(&acknowledge.task, acknowledge.run, acknowledge.sequence);
+                return;
+            }
+            kind => {
+                let Some(operation) = call.operation else { return };
+                if self.calls.get(&operation).is_some_and(|known| *known != kind) {
+                    self.reused.push(operation.clone());
+                }
+                self.calls.insert(operation.clone(), kind.clone());
+                let known = self.answers.get(&operation).cloned();
+                let outcome = known.unwrap_or_else(|| self.carry_out(kind));
+                let passing =
+                    matches!(&outcome, Outcome::Refused(refusal) if refusal.code == Code::LeaderLost);
+                if !passing {
+                    self.answers.insert(operation.clone(), outcome.clone());
+                }
+                (operation, outcome)
+            }
+        };
+        self.tell(EventKind::Answer(Answer { operation: outcome.0, outcome: outcome.1 }));
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) {
+        self.outbox.clear();
+        if self.removed {
+            self.fault(Code::FrameworkRemoved);
+            return;
+        }
+        if subscribe.id.is_some() && subscribe.id != self.framework {
+            self.fault(Code::NotFound);
+            return;
+        }
+        let framework = self.framework.clone().or_else(|| FrameworkId::new("F1").ok());
+        let Some(framework) = framework else { return };
+        self.framework = Some(framework.clone());
+        self.roles = subscribe.framework.roles;
+        self.connected = true;
+        let from = subscribe.resume.filter(|resume: &Resume| resume.epoch.0 == self.epoch);
+        let tasks = match from {
+            Some(_) => Vec::new(),
+            None => self.tasks.values().map(|task| task.acknowledged()).collect(),
+        };
+        self.tell_aside(EventKind::Subscribed(Subscribed {
+            framework,
+            epoch: Epoch(self.epoch),
+            heartbeat_interval: Duration::from_secs(1),
+            resumed: from.is_some(),
+            tasks,
+        }));
+        match from {
+            Some(resume) => {
+                let missed = self.history.iter().filter(|event| event.sequence > resume.sequence).cloned();
+                self.outbox.extend(missed);
+            }
+            None => {
+                self.history.clear();
+                self.sequence = 0;
+                self.void_offers();
+            }
+        }
+    }
+
+    fn carry_out(&mut self, kind: CallKind) -> Outcome {
+        match kind {
+            CallKind::Accept(accept) => self.accept(accept),
+            CallKind::Decline(decline) => {
+                for id in decline.offers {
+                    if let Some((agent, resources)) = self.offers.remove(&id) {
+                        self.give_back(&agent, &resources);
+                    }
+                }
+                Outcome::Committed(0)
+            }
+            CallKind::UpdateDemands(demands) => {
+                self.demands = demands.demand_driven.then_some(demands.demands);
+                Outcome::Committed(0)
+            }
+            CallKind::Kill(kill) => {
+                if self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal()) {
+                    self.report(&kill.task, TaskState::Killed, None);
+                }
+                Outcome::Committed(0)
+            }
+            CallKind::Reconcile(reconcile) => {
+                for id in reconcile.tasks {
+                    let status = self.tasks.get(&id).map_or_else(
+                        || {
+                            let reason = StatusReason::TaskUnknown;
+                            TaskStatus::by_master(id.clone(), TaskState::Unknown, reason, "", 0)
+                        },
+                        Task::acknowledged,
+                    );
+                    self.tell(EventKind::Update(status));
+                }
+                Outcome::Committed(0)
+            }
+            CallKind::Teardown => {
+                self.removed = true;
+                self.commit()
+            }
+            CallKind::UpdateFramework(update) => {
+                self.roles = update.framework.roles;
+                self.commit()
+            }
+            CallKind::Suppress(_) | CallKind::Revive(_) => Outcome::Committed(0),
+            CallKind::Subscribe(_) | CallKind::Acknowledge(_) | CallKind::Heartbeat => Outcome::Committed(0),
+        }
+    }
+
+    fn commit(&mut self) -> Outcome {
+        self.index += 1;
+        Outcome::Committed(self.index)
+    }
+
+    fn accept(&mut self, accept: Accept) -> Outcome {
+        if let Some(refusal) = self.refuse_next_accept.take() {
+            return Outcome::Refused(refusal);
+        }
+        let ids: Vec<OfferId> = accept.parts.iter().flat_map(|part| part.offers.clone()).collect();
+        if ids.iter().any(|id| !self.offers.contains_key(id)) {
+            // What the others of them held comes back: an accept ends every offer it names.
+            for id in ids {
+                if let Some((agent, resources)) = self.offers.remove(&id) {
+                    self.give_back(&agent, &resources);
+                }
+            }
+            return Outcome::Refused(Refusal::new(Code::StaleOffer, "an offer is over"));
+        }
+        let outcome = self.commit();
+        let mut ordinal = 0;
+        for part in accept.parts {
+            let mut agent = None;
+            let mut rest = Resources::EMPTY;
+            for id in part.offers {
+                if let Some((of, resources)) = self.offers.remove(&id) {
+                    rest.add(&resources);
+                    agent = Some(of);
+                }
+            }
+            let Some(agent) = agent else { continue };
+            for operation in part.operations {
+                let tasks = match operation {
+                    Operation::Launch(launch) => launch.tasks,
+                    Operation::LaunchGroup(group) => group.tasks,
+                    Operation::Reserve(_)
+                    | Operation::Unreserve(_)
+                    | Operation::CreateVolume(_)
+                    | Operation::DestroyVolume(_) => continue,
+                };
+                for task in tasks {
+                    ordinal += 1;
+                    self.launch(task, &agent, &mut rest, ordinal);
+                }
+            }
+            self.give_back(&agent, &rest);
+        }
+        outcome
+    }
+
+    fn launch(&mut self, info: TaskInfo, agent: &AgentId, rest: &mut Resources, ordinal: u64) {
+        if self.tasks.contains_key(&info.id) {
+            self.doubled.push(info.id);
+            return;
+        }
+        if info.resources.is_empty() || !rest.try_sub(&info.resources) {
+            let reason = StatusReason::TaskInvalid;
+            let status = TaskStatus::by_master(info.id, TaskState::Dropped, reason, "more than offered", 0);
+            self.tell(EventKind::Update(status));
+            return;
+        }
+        self.accepted.push(info.id.clone());
+        let mut latest =
+            TaskStatus::by_master(info.id.clone(), TaskState::Staging, StatusReason::None, "", 0);
+        let run = RunId::at(self.index, ordinal);
+        latest.run = Some(run);
+        latest.agent = Some(agent.clone());
+        let task = Task {
+            run,
+            agent: agent.clone(),
+            latest,
+            stream: VecDeque::new(),
+            sequence: 0,
+            info: info.clone(),
+        };
+        self.tasks.insert(info.id, task);
+    }
+
+    fn acknowledge(&mut self, id: &TaskId, run: RunId, sequence: u64) {
+        let Some(task) = self.tasks.get_mut(id).filter(|task| task.run == run) else { return };
+        if task.stream.front().is_some_and(|head| head.sequence == sequence) {
+            task.stream.pop_front();
+            if let Some(next) = task.stream.front().cloned() {
+                self.tell(EventKind::Update(next));
+            }
+        }
+    }
+
+    /// An agent reports a task's new state.
+    pub fn report(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if task.latest.state.is_terminal() {
+            return;
+        }
+        task.sequence += 1;
+        task.latest.state = state;
+        task.latest.source = StatusSource::Agent;
+        task.latest.exit = exit;
+        task.latest.reason = StatusReason::None;
+        let mut status = task.latest.clone();
+        status.sequence = task.sequence;
+        task.stream.push_back(status.clone());
+        let only = task.stream.len() == 1;
+        let (agent, resources) = (task.agent.clone(), task.info.resources.clone());
+        if state.is_terminal() {
+            self.give_back(&agent, &resources);
+        }
+        if only {
+            self.tell(EventKind::Update(status));
+        }
+    }
+
+    /// The master says something of a task by itself, such as that it is unreachable.
+    pub fn declare(&mut self, id: &TaskId, state: TaskState) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let mut status = TaskStatus::by_master(id.clone(), state, StatusReason::AgentUnreachable, "", 0);
+        status.run = Some(task.run);
+        status.agent = Some(task.agent.clone());
+        if state.is_terminal() {
+            task.latest = status.clone();
+        }
+        self.tell(EventKind::Update(status));
+    }
+
+    /// Agents send again what is not acknowledged.
+    pub fn redeliver(&mut self) {
+        let heads: Vec<TaskStatus> =
+            self.tasks.values().filter_map(|task| task.stream.front().cloned()).collect();
+        for head in heads {
+            self.tell(EventKind::Update(head));
+        }
+    }
+
+    /// What is free of an agent.
+    pub fn free(&self, agent: &str) -> Amount {
+        self.agents.get(agent).map(|agent| agent.free.flatten()).unwrap_or_default()
+    }
+}
+
+impl Task {
+    /// The status in the order of acknowledgements: a framework is never told more than its next update.
+    fn acknowledged(&self) -> TaskStatus {
+        self.stream.front().unwrap_or(&self.latest).clone()
+    }
+}

@@ -1,0 +1,215 @@
+//! `Tracker`: the tasks of the framework as the driver knows them: how each stands, and what of it was acknowledged.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proto::id::{RunId, TaskId};
+use proto::task::{TaskState, TaskStatus};
+
+/// How many ended tasks are remembered, so that an update that comes again is known as such.
+const ENDED_MAX: usize = 16_384;
+
+/// One task.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// How it stands; `None` while nothing was said of it in this life of the framework.
+    pub state: Option<TaskState>,
+    /// Its run, once known.
+    pub run: Option<RunId>,
+    /// The highest sequence the author was told of that run.
+    told: u64,
+    /// The highest sequence of that run that the author took in.
+    done: u64,
+}
+
+/// What to do with a status that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Tell the author.
+    Fresh,
+    /// The author took it in before: acknowledge it again, tell nobody.
+    Again,
+    /// Nothing new: drop it.
+    Stale,
+}
+
+/// All tasks that may be alive, and the latest that ended.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    tasks: BTreeMap<TaskId, Known>,
+    ended: VecDeque<TaskId>,
+}
+
+// === impl Known ===
+
+impl Known {
+    fn is_over(&self) -> bool {
+        self.state.is_some_and(TaskState::is_terminal)
+    }
+}
+
+// === impl Tracker ===
+
+impl Tracker {
+    /// A task is believed to be alive, or about to be.
+    pub fn expect(&mut self, task: TaskId) {
+        self.tasks.entry(task).or_default();
+    }
+
+    /// One task.
+    pub fn get(&self, task: &TaskId) -> Option<&Known> {
+        self.tasks.get(task)
+    }
+
+    /// Every task that has not ended, as far as is known.
+    pub fn alive(&self) -> impl Iterator<Item = (&TaskId, &Known)> {
+        self.tasks.iter().filter(|(_, known)| !known.is_over())
+    }
+
+    /// Takes a status in and says whether the author has to hear of it.
+    pub fn observe(&mut self, status: &TaskStatus) -> News {
+        let known = self.tasks.entry(status.task.clone()).or_default();
+        if let (Some(run), Some(of)) = (known.run, status.run)
+            && run != of
+        {
+            // Runs are numbered by the log: a smaller one is an earlier life of the same name.
+            if of < run {
+                return if status.sequence > 0 { News::Again } else { News::Stale };
+            }
+            *known = Known { run: Some(of), ..Known::default() };
+        }
+        known.run = known.run.or(status.run);
+        if status.sequence > 0 {
+            if status.sequence <= known.done {
+                return News::Again;
+            }
+            if status.sequence >= known.told {
+                known.told = status.sequence;
+                known.state = Some(status.state);
+            }
+            return News::Fresh;
+        }
+        let news = advances(known.state, status.state);
+        if news {
+            known.state = Some(status.state);
+            if status.state.is_terminal() {
+                self.end(status.task.clone());
+            } else if status.state == TaskState::Unknown {
+                self.tasks.remove(&status.task);
+            }
+        }
+        if news { News::Fresh } else { News::Stale }
+    }
+
+    /// The author took the status in.
+    pub fn done(&mut self, status: &TaskStatus) {
+        let Some(known) = self.tasks.get_mut(&status.task) else { return };
+        if known.run == status.run && status.sequence > known.done {
+            known.done = status.sequence;
+            if known.is_over() && known.done >= known.told {
+                self.end(status.task.clone());
+            }
+        }
+    }
+
+    fn end(&mut self, task: TaskId) {
+        self.ended.push_back(task);
+        while self.ended.len() > ENDED_MAX {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            if self.tasks.get(&oldest).is_some_and(Known::is_over) {
+                self.tasks.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Whether a status without a place in its run's stream (from the master, or an answer to Reconcile) says more than is
+/// known. Such a status may be older than what the agent has said meanwhile, so it never leads back.
+fn advances(known: Option<TaskState>, said: TaskState) -> bool {
+    let Some(known) = known else { return true };
+    if known.is_terminal() || known == said {
+        return false;
+    }
+    let out_of_sight = |state| matches!(state, TaskState::Unreachable | TaskState::Unknown);
+    out_of_sight(known) || out_of_sight(said) || rank(said) > rank(known)
+}
+
+fn rank(state: TaskState) -> u8 {
+    match state {
+        TaskState::Unknown | TaskState::Unreachable => 0,
+        TaskState::Staging => 1,
+        TaskState::Starting => 2,
+        TaskState::Running => 3,
+        TaskState::Killing => 4,
+        TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Error
+        | TaskState::Lost
+        | TaskState::Dropped
+        | TaskState::Gone
+        | TaskState::GoneByOperator => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::task::StatusReason;
+
+    fn status(state: TaskState, run: Option<u64>, sequence: u64) -> TaskStatus {
+        let task = TaskId::new("t").expect("an id");
+        let mut status = TaskStatus::by_master(task, state, StatusReason::None, "", 0);
+        status.run = run.map(|run| RunId::at(run, 0));
+        status.sequence = sequence;
+        status
+    }
+
+    #[test]
+    fn an_update_is_news_until_it_is_done() {
+        let mut tracker = Tracker::default();
+        let running = status(TaskState::Running, Some(1), 1);
+        assert_eq!(tracker.observe(&running), News::Fresh);
+        assert_eq!(tracker.observe(&running), News::Fresh, "not taken in yet, so told again");
+        tracker.done(&running);
+        assert_eq!(tracker.observe(&running), News::Again);
+        let finished = status(TaskState::Finished, Some(1), 2);
+        assert_eq!(tracker.observe(&finished), News::Fresh);
+        tracker.done(&finished);
+        assert_eq!(tracker.observe(&finished), News::Again);
+        assert_eq!(tracker.observe(&running), News::Again);
+        assert_eq!(tracker.alive().count(), 0);
+    }
+
+    #[test]
+    fn what_the_master_says_never_leads_back() {
+        let mut tracker = Tracker::default();
+        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 1)), News::Fresh);
+        assert_eq!(tracker.observe(&status(TaskState::Staging, Some(1), 0)), News::Stale);
+        assert_eq!(tracker.observe(&status(TaskState::Unreachable, Some(1), 0)), News::Fresh);
+        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 0)), News::Fresh, "it is back");
+        assert_eq!(tracker.observe(&status(TaskState::Gone, None, 0)), News::Fresh);
+        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 0)), News::Stale);
+    }
+
+    #[test]
+    fn a_later_run_of_the_same_name_is_another_task() {
+        let mut tracker = Tracker::default();
+        let ended = status(TaskState::Finished, Some(1), 1);
+        let _ = tracker.observe(&ended);
+        tracker.done(&ended);
+        assert_eq!(tracker.observe(&status(TaskState::Running, Some(2), 1)), News::Fresh);
+        assert_eq!(tracker.observe(&ended), News::Again, "an earlier life is only acknowledged");
+        assert_eq!(tracker.alive().count(), 1);
+    }
+
+    #[test]
+    fn ended_tasks_are_forgotten_in_the_end() {
+        let mut tracker = Tracker::default();
+        for n in 0..ENDED_MAX + 10 {
+            let mut over = status(TaskState::Dropped, None, 0);
+            over.task = TaskId::new(&format!("t{n}")).expect("an id");
+            let _ = tracker.observe(&over);
+        }
+        assert_eq!(tracker.tasks.len(), ENDED_MAX);
+    }
+}

@@ -1,0 +1,544 @@
+//! The driver against a pretend master that loses, repeats, redirects and fails over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use framework_sdk_core::harness::{Harness, agent, config, resources};
+use framework_sdk_core::{Answered, Calls, Room, Scheduler, Session, Update, task};
+use proto::demand::{DeclineReason, Demand, Filter};
+use proto::id::{DemandId, OfferId, TaskId};
+use proto::offer::Offer;
+use proto::quantities::Quantities;
+use proto::refusal::{Code, Refusal};
+use proto::resources::Amount;
+use proto::role::Role;
+use proto::scheduler::{CallKind, Event, EventKind, Outcome, RescindReason, Subscribed};
+use proto::task::{Exit, TaskState, TaskStatus};
+use proto_machine::{Dice, Now};
+
+/// What a test tells the author.
+#[derive(Debug)]
+enum Order {
+    Start(&'static str),
+    Kill(&'static str),
+    Hold,
+    Demand(u64),
+    Refuse,
+    Teardown,
+}
+
+/// An author that starts what it is told to, and remembers what it is told.
+#[derive(Debug, Default)]
+struct Author {
+    queue: Vec<TaskId>,
+    hold: bool,
+    held: Vec<Offer>,
+    refuse: bool,
+    updates: Vec<TaskStatus>,
+    sessions: Vec<Session>,
+    rescinded: Vec<(OfferId, RescindReason)>,
+    answers: Vec<Answered>,
+    ended: Option<Refusal>,
+}
+
+fn shape() -> Amount {
+    Amount::scalars(Quantities::of(100, 1 << 20))
+}
+
+impl Author {
+    fn states(&self, name: &str) -> Vec<TaskState> {
+        self.updates.iter().filter(|s| s.task.as_str() == name).map(|s| s.state).collect()
+    }
+}
+
+impl Scheduler for Author {
+    type Input = Order;
+    type Output = String;
+
+    fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<String>) {
+        out.emit(format!("subscribed resumed={}", session.resumed));
+        self.sessions.push(session.clone());
+    }
+
+    fn offers(&mut self, _now: Now, offers: Vec<Offer>, out: &mut Calls<String>) {
+        for offer in offers {
+            if self.hold {
+                out.hold(&offer);
+                self.held.push(offer);
+                continue;
+            }
+            let mut room = Room::new(offer);
+            while let Some(id) = self.queue.first() {
+                if room.place(&shape(), task::shell(id.clone(), "true")).is_err() {
+                    break;
+                }
+                self.queue.remove(0);
+            }
+            if room.placed() > 0 {
+                out.emit("intent".to_owned());
+                out.accept([room], Filter::DEFAULT);
+            }
+        }
+    }
+
+    fn update(&mut self, _now: Now, update: Update, out: &mut Calls<String>) {
+        self.updates.push(update.status().clone());
+        if !self.refuse {
+            out.done(update);
+        }
+    }
+
+    fn rescinded(&mut self, _now: Now, offer: OfferId, why: RescindReason, _out: &mut Calls<String>) {
+        self.rescinded.push((offer, why));
+    }
+
+    fn answered(&mut self, _now: Now, answered: &Answered, _out: &mut Calls<String>) {
+        self.answers.push(answered.clone());
+    }
+
+    fn ended(&mut self, _now: Now, why: &Refusal, out: &mut Calls<String>) {
+        self.ended = Some(why.clone());
+        out.emit("ended".to_owned());
+    }
+
+    fn input(&mut self, _now: Now, order: Order, out: &mut Calls<String>) {
+        match order {
+            Order::Start(name) => self.queue.push(id(name)),
+            Order::Kill(name) => out.kill(id(name), None),
+            Order::Hold => self.hold = true,
+            Order::Demand(count) => out.demand(vec![demand(count)]),
+            Order::Refuse => self.refuse = true,
+            Order::Teardown => out.teardown(),
+        }
+    }
+}
+
+fn id(name: &str) -> TaskId {
+    TaskId::new(name).expect("a task id")
+}
+
+fn demand(count: u64) -> Demand {
+    Demand {
+        id: DemandId::new("d").expect("an id"),
+        role: Role::default_role(),
+        shape: shape(),
+        count,
+        constraints: Default::default(),
+        priority: 0,
+    }
+}
+
+fn start() -> Harness<Author> {
+    let mut harness = Harness::new(config("test"), Author::default()).expect("a good configuration");
+    harness.master.add_agent(agent("a1", resources(4000, 4 << 30)));
+    harness.run();
+    harness
+}
+
+fn started(name: &'static str) -> Harness<Author> {
+    let mut harness = start();
+    harness.input(Order::Start(name));
+    harness.offer();
+    assert_eq!(harness.alive(), [name]);
+    harness
+}
+
+fn subscribes(harness: &Harness<Author>) -> Vec<(bool, Option<u64>)> {
+    let all = harness.calls.iter().filter_map(|call| match call {
+        CallKind::Subscribe(s) => Some((s.id.is_some(), s.resume.map(|r| r.sequence))),
+        _ => None,
+    });
+    all.collect()
+}
+
+fn count(harness: &Harness<Author>, which: impl Fn(&CallKind) -> bool) -> usize {
+    harness.calls.iter().filter(|call| which(call)).count()
+}
+
+#[test]
+fn it_subscribes_anew_once_and_with_its_id_ever_after() {
+    let mut harness = start();
+    assert!(harness.is_connected());
+    harness.break_link();
+    harness.run();
+    assert_eq!(subscribes(&harness), [(false, None), (true, Some(0))]);
+    assert_eq!(harness.outputs, ["subscribed resumed=false", "subscribed resumed=true"]);
+}
+
+#[test]
+fn what_is_stored_leaves_before_what_is_asked_after_it() {
+    let harness = started("t");
+    assert_eq!(harness.outputs, ["subscribed resumed=false", "intent"]);
+}
+
+#[test]
+fn an_offer_that_nobody_mentions_is_declined_as_unused() {
+    let mut harness = start();
+    harness.offer();
+    let declined = harness.calls.iter().find_map(|call| match call {
+        CallKind::Decline(decline) => Some(decline.clone()),
+        _ => None,
+    });
+    let declined = declined.expect("a decline");
+    assert_eq!((declined.offers.len(), declined.reason), (1, DeclineReason::Unused));
+    assert_eq!(harness.master.free("a1").scalars.cpus_milli(), 4000);
+}
+
+#[test]
+fn a_lost_accept_is_asked_again_under_the_same_id_and_done_once() {
+    let mut harness = start();
+    harness.input(Order::Start("t"));
+    harness.master.make_offers();
+    harness.deliver_event();
+    harness.break_link();
+    harness.advance(Duration::from_secs(1));
+    // Its offer went back when the link broke, so it never started, and the author is told.
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Dropped]);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Accept(_))), 2);
+    assert!(harness.master.reused.is_empty());
+}
+
+#[test]
+fn a_lost_answer_comes_again_and_nothing_starts_twice() {
+    for resume in [true, false] {
+        let mut harness = start();
+        harness.input(Order::Start("t"));
+        harness.master.make_offers();
+        harness.deliver_event();
+        harness.deliver_one();
+        assert_eq!(harness.master.accepted.len(), 1, "the master has it");
+        if resume {
+            harness.break_link()
+        } else {
+            harness.fail_over()
+        }
+        harness.advance(Duration::from_secs(1));
+        let outcomes: Vec<_> = harness.scheduler().answers.iter().map(|a| a.outcome.clone()).collect();
+        assert_eq!(outcomes, [Outcome::Committed(1)], "resume={resume}");
+        assert_eq!(harness.alive(), ["t"]);
+        assert!(harness.master.doubled.is_empty());
+    }
+}
+
+#[test]
+fn a_passing_refusal_is_asked_again() {
+    let mut harness = start();
+    harness.input(Order::Start("t"));
+    harness.master.refuse_next_accept = Some(Refusal::new(Code::LeaderLost, "not yet"));
+    harness.offer();
+    assert!(harness.alive().is_empty());
+    harness.advance(Duration::from_millis(200));
+    assert_eq!(harness.alive(), ["t"], "the offer still stood");
+}
+
+#[test]
+fn a_lasting_refusal_is_told_with_the_tasks_it_cost() {
+    for (code, state) in [(Code::StaleOffer, TaskState::Dropped), (Code::Denied, TaskState::Error)] {
+        let mut harness = start();
+        harness.input(Order::Start("t"));
+        harness.master.refuse_next_accept = Some(Refusal::new(code, "no"));
+        harness.offer();
+        assert_eq!(harness.scheduler().states("t"), [state]);
+        assert!(matches!(&harness.scheduler().answers[..], [Answered { outcome: Outcome::Refused(_), .. }]));
+    }
+}
+
+#[test]
+fn an_update_is_told_once_and_acknowledged_each_time_it_comes() {
+    let mut harness = started("t");
+    harness.report("t", TaskState::Running, None);
+    harness.report("t", TaskState::Finished, Some(Exit::Code(0)));
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running, TaskState::Finished]);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 2);
+    let again = harness.scheduler().updates[0].clone();
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(again) });
+    harness.run();
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 3);
+    harness.fail_over();
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.scheduler().states("t").len(), 2, "nothing of it is news");
+}
+
+#[test]
+fn an_update_that_was_not_taken_in_comes_again() {
+    let mut harness = started("t");
+    harness.input(Order::Refuse);
+    harness.report("t", TaskState::Running, None);
+    harness.master.redeliver();
+    harness.run();
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running, TaskState::Running]);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 0);
+}
+
+#[test]
+fn a_lost_acknowledgement_is_said_again_in_the_next_session() {
+    let mut harness = started("t");
+    harness.master.report(&id("t"), TaskState::Running, None);
+    harness.master.report(&id("t"), TaskState::Finished, Some(Exit::Code(0)));
+    harness.deliver_event();
+    harness.break_link();
+    harness.run();
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running, TaskState::Finished]);
+}
+
+#[test]
+fn a_new_leader_is_told_of_demands_and_kills() {
+    let mut harness = started("t");
+    harness.input(Order::Demand(3));
+    harness.input(Order::Demand(2));
+    harness.input_only(Order::Kill("t"));
+    // The kill is lost with the leader.
+    harness.fail_over();
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.master.demands(), [demand(2)]);
+    assert_eq!(harness.scheduler().states("t").last(), Some(&TaskState::Killed));
+    assert!(!harness.scheduler().sessions[1].resumed);
+    harness.fail_over();
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.master.demands(), [demand(2)], "and the one after that");
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Kill(_))), 2, "the task is over");
+}
+
+#[test]
+fn a_kill_waits_for_the_launch_it_would_overtake() {
+    let mut harness = start();
+    harness.input(Order::Start("t"));
+    harness.master.make_offers();
+    harness.deliver_event();
+    harness.input_only(Order::Kill("t"));
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Kill(_))), 0);
+    harness.run();
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Killed]);
+}
+
+#[test]
+fn tasks_of_an_earlier_life_are_asked_for_behind_a_fence() {
+    let mut harness = started("kept");
+    let master = {
+        harness.report("kept", TaskState::Running, None);
+        harness.crash()
+    };
+    let mut again = config("test");
+    again.id = framework_sdk_core::harness::framework_id();
+    again.operation_prefix = "second".to_owned();
+    again.believed = vec![id("kept"), id("never")];
+    let mut harness = Harness::with_master(again, Author::default(), master).expect("good");
+    harness.run();
+    assert_eq!(harness.scheduler().states("kept"), [TaskState::Running]);
+    assert_eq!(harness.scheduler().states("never"), [TaskState::Unknown]);
+    let order: Vec<&str> = harness
+        .calls
+        .iter()
+        .filter_map(|call| match call {
+            CallKind::UpdateFramework(_) => Some("fence"),
+            CallKind::Reconcile(reconcile) if reconcile.tasks == [id("never")] => Some("reconcile"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["fence", "reconcile"]);
+}
+
+#[test]
+fn a_task_of_an_accept_without_answer_is_not_missed() {
+    let mut harness = start();
+    harness.input(Order::Start("t"));
+    harness.master.make_offers();
+    harness.deliver_event();
+    harness.fail_over();
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Dropped], "by its answer, not as unknown");
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Reconcile(_))), 0);
+}
+
+#[test]
+fn held_offers_expire_or_are_rescinded_or_void() {
+    let mut harness = start();
+    harness.input(Order::Hold);
+    harness.offer();
+    let held = harness.scheduler().held[0].id;
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Decline(_))), 0);
+    harness.advance(Duration::from_secs(61));
+    assert_eq!(harness.scheduler().rescinded, [(held, RescindReason::Expired)]);
+    harness.master.rescind_all(RescindReason::AgentLost);
+    harness.run();
+    assert_eq!(harness.scheduler().rescinded.len(), 1, "an offer ends once");
+    harness.offer();
+    harness.master.rescind_all(RescindReason::AgentLost);
+    harness.run();
+    assert_eq!(harness.scheduler().rescinded.len(), 2);
+}
+
+#[test]
+fn a_session_that_was_replaced_is_over_for_good() {
+    for code in [Code::SessionReplaced, Code::FrameworkRemoved, Code::Denied] {
+        let mut harness = started("t");
+        harness.master.fault(code);
+        harness.run();
+        assert_eq!(harness.ended.as_ref().map(|refusal| refusal.code), Some(code));
+        assert_eq!(harness.scheduler().ended.as_ref().map(|refusal| refusal.code), Some(code));
+        let calls = harness.calls.len();
+        harness.input(Order::Kill("t"));
+        harness.advance(Duration::from_secs(600));
+        assert_eq!(harness.calls.len(), calls, "it asks nothing any more");
+        assert_eq!(harness.outputs.last().map(String::as_str), Some("ended"), "it can still store");
+    }
+}
+
+#[test]
+fn a_passing_fault_is_no_end() {
+    let mut harness = start();
+    harness.master.fault(Code::Unavailable);
+    harness.advance(Duration::from_secs(1));
+    assert!(harness.is_connected() && harness.ended.is_none());
+}
+
+#[test]
+fn tearing_down_ends_it() {
+    let mut harness = start();
+    harness.input(Order::Teardown);
+    assert_eq!(harness.ended.as_ref().map(|refusal| refusal.code), Some(Code::FrameworkRemoved));
+}
+
+#[test]
+fn redirects_are_followed_and_empty_ones_waited_for() {
+    let mut harness = start();
+    harness.master.redirect("leader:2");
+    harness.run();
+    assert_eq!(harness.dialled.last().map(String::as_str), Some("leader:2"));
+    assert!(harness.is_connected());
+    let dialled = harness.dialled.len();
+    harness.master.redirect("");
+    harness.advance(Duration::from_secs(1));
+    assert!(harness.dialled.len() > dialled && harness.is_connected());
+}
+
+#[test]
+fn an_unreachable_master_is_tried_about_once_a_second() {
+    let mut harness = start();
+    harness.unreachable = true;
+    harness.break_link();
+    harness.advance(Duration::from_secs(60));
+    let tries = harness.dialled.len();
+    assert!((60..=125).contains(&tries), "{tries} tries in a minute");
+    harness.unreachable = false;
+    harness.advance(Duration::from_secs(2));
+    assert!(harness.is_connected());
+}
+
+#[test]
+fn silence_breaks_the_link_and_heartbeats_keep_it() {
+    let mut harness = start();
+    harness.silent = true;
+    harness.advance(Duration::from_millis(1100));
+    assert_eq!(count(&harness, |call| *call == CallKind::Heartbeat), 1);
+    harness.advance(Duration::from_millis(1000));
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Heartbeat });
+    harness.run();
+    harness.advance(Duration::from_millis(2900));
+    assert_eq!(subscribes(&harness).len(), 1, "it was heard 2.9 s ago");
+    harness.advance(Duration::from_millis(200));
+    assert_eq!(subscribes(&harness).len(), 2);
+}
+
+#[test]
+fn a_gap_in_the_stream_asks_for_everything_anew() {
+    let mut harness = start();
+    harness.offer();
+    harness.master.inject(Event { sequence: 99, kind: EventKind::Heartbeat });
+    let heartbeat_only = subscribes(&harness).len();
+    harness.run();
+    assert_eq!(subscribes(&harness).len(), heartbeat_only, "heartbeats have no place in the stream");
+    let status = TaskStatus::by_master(id("x"), TaskState::Running, proto::task::StatusReason::None, "", 0);
+    harness.master.inject(Event { sequence: 99, kind: EventKind::Update(status) });
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(subscribes(&harness).last(), Some(&(true, None)));
+    assert!(harness.scheduler().states("x").is_empty());
+}
+
+#[test]
+fn an_older_leader_is_not_obeyed() {
+    let mut harness = start();
+    harness.fail_over();
+    harness.run();
+    let sessions = harness.scheduler().sessions.len();
+    harness.master.inject(Event {
+        sequence: 0,
+        kind: EventKind::Subscribed(Subscribed {
+            framework: framework_sdk_core::harness::framework_id().expect("an id"),
+            epoch: proto::id::Epoch(1),
+            heartbeat_interval: Duration::from_secs(1),
+            resumed: false,
+            tasks: Vec::new(),
+        }),
+    });
+    harness.deliver_event();
+    assert_eq!(harness.scheduler().sessions.len(), sessions);
+    harness.advance(Duration::from_secs(1));
+    assert!(harness.is_connected());
+}
+
+/// Whatever is lost, repeated or failed over: each task that was accepted starts once, each of its updates reaches the
+/// author in order and at least once, and after the trouble everything wanted has run.
+#[test]
+fn nothing_is_lost_or_doubled_on_a_bad_line() {
+    const NAMES: [&str; 12] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11"];
+    for seed in 0..400 {
+        let mut dice = Dice::new(seed);
+        let mut harness = start();
+        let mut ordered: BTreeSet<&str> = BTreeSet::new();
+        for _ in 0..300 {
+            match dice.below(12) {
+                0 => harness.break_link(),
+                1 => harness.fail_over(),
+                2 => harness.master.make_offers(),
+                3 => harness.master.redeliver(),
+                4 => harness.advance(Duration::from_millis(dice.below(1500))),
+                5 => {
+                    if let Some(name) = NAMES.iter().find(|name| !ordered.contains(*name)) {
+                        ordered.insert(name);
+                        harness.input_only(Order::Start(name));
+                    }
+                }
+                6 => {
+                    let alive = harness.alive();
+                    if let Some(name) = dice.pick(&alive) {
+                        let state = if dice.chance(1, 2) { TaskState::Running } else { TaskState::Finished };
+                        harness.master.report(&id(name), state, None);
+                    }
+                }
+                7 => {
+                    harness.deliver_event();
+                }
+                _ => {
+                    harness.deliver_one();
+                }
+            }
+        }
+        // The trouble is over.
+        for _ in 0..4 {
+            harness.advance(Duration::from_secs(5));
+            harness.master.redeliver();
+            harness.offer();
+        }
+        let author = harness.scheduler();
+        assert!(harness.master.doubled.is_empty(), "seed {seed}: {:?}", harness.master.doubled);
+        assert!(harness.master.reused.is_empty(), "seed {seed}");
+        let accepted: BTreeSet<&str> = harness.master.accepted.iter().map(TaskId::as_str).collect();
+        for name in &ordered {
+            let states = author.states(name);
+            let ran = accepted.contains(name);
+            let dropped = states == [TaskState::Dropped];
+            assert!(ran ^ dropped, "seed {seed}: {name} ran={ran} {states:?}");
+            if ran {
+                let task = harness.master.task(name).expect("accepted");
+                let told = states.last().copied().unwrap_or(TaskState::Staging);
+                assert_eq!(told, task.state(), "seed {seed}: {name} {states:?}");
+            }
+        }
+        let mut last: BTreeMap<(TaskId, Option<proto::id::RunId>), u64> = BTreeMap::new();
+        for status in author.updates.iter().filter(|status| status.sequence > 0) {
+            let before = last.insert((status.task.clone(), status.run), status.sequence).unwrap_or(0);
+            assert_eq!(status.sequence, before + 1, "seed {seed}: {status:?}");
+        }
+    }
+}

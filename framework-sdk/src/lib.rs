@@ -1,0 +1,43 @@
+//! What a framework author, or any tool of the cluster, needs: the session with the master, and the words it speaks.
+//!
+//! Three ways to use it, each alone:
+//! - [`run`]: write a [`Scheduler`], hand it over, and have it driven until it ends. It finds the leader, fails over,
+//!   reconciles, acknowledges and declines by itself. [`spawn`] is the same for a framework with a shell of its own.
+//! - [`client::Client`]: the session as async calls, for tools that would rather ask than be asked.
+//! - [`operator::Operator`]: what people ask of a cluster; [`logs`] reads the output of tasks.
+//!
+//! The pure layer is `framework-sdk-core`, re-exported here; [`harness`] is for an author's tests.
+
+pub mod client;
+pub mod door;
+mod link;
+pub mod logs;
+pub mod operator;
+pub mod profile;
+pub mod run;
+pub mod testing;
+
+pub use framework_sdk_core::{
+    ACCEPT_TASKS_MAX, Answered, BadConfig, Calls, Config, Driver, Input, Link, Output, Packing, Room,
+    Scheduler, Session, Update, choose, harness, task as tasks,
+};
+pub use profile::{Profile, ProfileError};
+pub use proto::{
+    agent, agent_link, attributes, demand, explain, framework, id, offer, operation, quantities, ranges,
+    refusal, resources, role, scheduler as conversation, task,
+};
+pub use proto::operator as views;
+pub use proto_drive::{Clock, telemetry};
+pub use proto_machine::{Deadlines, Dice, Instant, Machine, Now, Outbox, WallTime};
+pub use run::{End, Running, StartError, run, spawn, unused_prefix};
+
+/// Everything for a first framework.
+pub mod prelude {
+    pub use crate::demand::{DeclineReason, Demand, Filter};
+    pub use crate::id::{DemandId, TaskId};
+    pub use crate::offer::Offer;
+    pub use crate::quantities::Quantities;
+    pub use crate::resources::Amount;
+    pub use crate::task::{TaskInfo, TaskState};
+    pub use crate::{Calls, Now, Profile, Room, Scheduler, Session, Update, run, tasks};
+}

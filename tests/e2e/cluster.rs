@@ -1,0 +1,173 @@
+//! A cluster for a test: `stoa up` in a directory of its own, and the CLI against it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// A running cluster.
+pub struct Cluster {
+    dir: PathBuf,
+    args: Vec<String>,
+    up: Option<(Child, BufReader<ChildStdout>)>,
+}
+
+/// Waits until something is so; looks again a few times a second, as a person would.
+pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50)); // eventually
+    }
+}
+
+/// Whether a process is there and not merely waiting to be reaped.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+impl Cluster {
+    pub fn up(name: &str, args: &[&str]) -> Cluster {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{name}"));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(dir.join("tmp")).unwrap();
+        let data = dir.join("data").display().to_string();
+        let args = args.iter().map(|arg| if *arg == "DATA" { data.clone() } else { (*arg).to_owned() }).collect();
+        let mut cluster = Cluster { dir, args, up: None };
+        cluster.up_again();
+        cluster
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub fn up_again(&mut self) {
+        let mut child = self.command().arg("up").args(&self.args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("ready in") {
+            let more = out.read_line(&mut said).unwrap();
+            assert!(more > 0, "`stoa up` ended before it was ready: {said}");
+        }
+        self.up = Some((child, out));
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stoa"));
+        command
+            .env("XDG_CONFIG_HOME", self.dir.join("config"))
+            .env("HOME", &self.dir)
+            .env("TMPDIR", self.dir.join("tmp"))
+            .env_remove("STOA_CONTEXT")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the CLI.
+    pub fn stoa(&self, args: &[&str]) -> Said {
+        let output = self.command().args(args).output().unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn json(&self, args: &[&str]) -> Option<serde_json::Value> {
+        let said = self.stoa(args);
+        (said.code == 0).then(|| serde_json::from_str(&said.out).expect("-o json prints JSON"))
+    }
+
+    /// What `stoa get NOUN -o json` lists; empty while nobody answers.
+    pub fn list(&self, noun: &str) -> Vec<serde_json::Value> {
+        let json = self.json(&["get", noun, "-o", "json"]).unwrap_or_default();
+        let items = json.as_array().or_else(|| json["items"].as_array()).or_else(|| json[noun].as_array());
+        items.cloned().unwrap_or_default()
+    }
+
+    /// The leader's member id and process, if there is one.
+    pub fn try_leader(&self) -> Option<(u64, u32)> {
+        let json = self.json(&["raft", "status", "-o", "json"])?;
+        let leader = json["members"].as_array()?.iter().find(|member| member["leader"] == true)?;
+        Some((leader["id"].as_u64()?, u32::try_from(leader["pid"].as_u64()?).ok()?))
+    }
+
+    pub fn leader(&self) -> (u64, u32) {
+        eventually("a leader", Duration::from_secs(10), || self.try_leader())
+    }
+
+    /// The process of a part of the cluster: the newest of that name among the children of `stoa up`.
+    pub fn child(&self, name: &str) -> u32 {
+        eventually(name, Duration::from_secs(10), || {
+            self.children().into_iter().filter(|(_, line)| line.contains(name)).map(|(pid, _)| pid).max()
+        })
+    }
+
+    fn children(&self) -> Vec<(u32, String)> {
+        let up = self.up.as_ref().unwrap().0.id();
+        let path = format!("/proc/{up}/task/{up}/children");
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .map(|pid| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                (pid, String::from_utf8_lossy(&line).replace('\0', " "))
+            })
+            .collect()
+    }
+
+    pub fn kill_9(&self, pid: u32) {
+        assert!(pid > 1);
+        let status = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub fn down(&mut self) {
+        let (mut child, _) = self.up.take().unwrap();
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success(), "`stoa up` ends well: {status}");
+    }
+
+    /// Ends it, and nothing is left: no process, no directory.
+    pub fn down_leaves_nothing(mut self) {
+        let children = self.children();
+        assert!(children.len() >= 5, "{children:?}");
+        self.down();
+        for (pid, line) in children {
+            assert!(!is_alive(pid), "{pid} is left: {line}");
+        }
+        let left: Vec<_> = std::fs::read_dir(self.dir.join("tmp")).unwrap().flatten().map(|e| e.path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A failed test must not leave a cluster behind.
+        if let Some((mut child, _)) = self.up.take() {
+            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            let _ = child.wait();
+        }
+    }
+}

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use framework_sdk_cli::up::{CHILD, UpArgs};
-use framework_sdk_cli::{CompletionArgs, ContextArgs, ExplainVerb};
+use framework_sdk_cli::profile::{self, Profile};
+use framework_sdk_cli::{CompletionArgs, ContextArgs, Exit, ExplainVerb};
+use frameworks_jobs::cli::{self, Screen};
 use proto::id::MasterId;
 use proto_drive::telemetry;
 
@@ -31,6 +33,14 @@ enum Verb {
     Master(MasterArgs),
     /// Run one agent.
     Agent(agent::AgentArgs),
+    /// Run a framework.
+    #[command(subcommand)]
+    Framework(FrameworkVerb),
+    /// Run a command on the pool and wait for it.
+    Run(cli::RunArgs),
+    /// Services and batch jobs from files.
+    #[command(subcommand)]
+    Job(cli::JobVerb),
     /// Say why something waits, or how it ended.
     #[command(subcommand)]
     Explain(ExplainWhat),
@@ -72,8 +82,15 @@ struct MasterArgs {
 enum ExplainWhat {
     #[command(flatten)]
     Cluster(ExplainVerb),
+    /// Why a job waits
+    Job(cli::ExplainJobArgs),
 }
 
+#[derive(Debug, Subcommand)]
+enum FrameworkVerb {
+    /// The jobs framework: services and batch jobs.
+    Jobs(frameworks_jobs::config::JobsArgs),
+}
 
 fn member(text: &str) -> Result<(MasterId, String), String> {
     let bad = || format!("{text:?} is not NUMBER=HOST:PORT, such as 1=10.0.0.1:7070");
@@ -95,6 +112,14 @@ fn main() -> ExitCode {
         Verb::Agent(agent) => server(1, "agent", |render| async move {
             agent::run(agent.into(), render, ended()).await.map_err(chained)
         }),
+        Verb::Framework(FrameworkVerb::Jobs(jobs)) => server(1, "jobs", |render| async move {
+            frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
+        }),
+        Verb::Run(run) => on_cluster(&args.context, async |profile| cli::run(&run, profile, Screen::of_process()).await),
+        Verb::Job(job) => on_cluster(&args.context, async |profile| cli::job(&job, profile, Screen::of_process()).await),
+        Verb::Explain(ExplainWhat::Job(job)) => {
+            on_cluster(&args.context, async |profile| cli::explain_job(&job, profile, Screen::of_process()).await)
+        }
         Verb::Completion(completion) => {
             framework_sdk_cli::completion::print(&completion, &mut Args::command());
             ExitCode::SUCCESS
@@ -147,6 +172,18 @@ fn serve(threads: usize, run: impl Future<Output = Result<(), String>>) -> ExitC
 
 fn client(run: impl Future<Output = u8>) -> ExitCode {
     ExitCode::from(runtime(1).block_on(run))
+}
+
+/// Runs a verb of the jobs framework against the cluster that is meant.
+fn on_cluster(context: &ContextArgs, run: impl AsyncFnOnce(&Profile) -> u8) -> ExitCode {
+    match profile::find(context.context.as_deref()) {
+        Ok(profile) => client(run(&profile)),
+        Err(error) => {
+            eprintln!("error: {}", chained(error));
+            eprintln!("help:  start a cluster with `stoa up`, or name one with --context DIR or STOA_CONTEXT");
+            ExitCode::from(Exit::Usage)
+        }
+    }
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {

@@ -8,7 +8,7 @@ use proto_pki::{Credentials, PkiError};
 /// The file with `host:port` of every master, one a line.
 const MASTERS_FILE: &str = "masters";
 /// Names the directory of the profile to use.
-pub const PROFILE_VARIABLE: &str = "STOA_PROFILE";
+pub const PROFILE_VARIABLE: &str = "STOA_CONTEXT";
 
 /// Credentials and masters: a directory with `ca.pem`, `cert.pem`, `key.pem` and `masters`.
 #[derive(Clone, Debug)]
@@ -87,14 +87,22 @@ impl Profile {
             .map_err(|source| ProfileError::Masters { operation: "write", path, source })
     }
 
-    /// Where the profile is if nobody says otherwise: what `STOA_PROFILE` names, else `stoa` in the user's
+    /// Where the profile is if nobody says otherwise: what `STOA_CONTEXT` names, else the cluster of the last `stoa up` (the file `stoa/current` in the user's
     /// configuration directory.
     pub fn default_dir() -> Result<PathBuf, ProfileError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        set(PROFILE_VARIABLE)
-            .or_else(|| set("XDG_CONFIG_HOME").map(|dir| dir.join("stoa")))
-            .or_else(|| set("HOME").map(|dir| dir.join(".config/stoa")))
-            .ok_or(ProfileError::Nowhere)
+        if let Some(dir) = set(PROFILE_VARIABLE) {
+            return Ok(dir);
+        }
+        let current = set("XDG_CONFIG_HOME")
+            .filter(|path| path.is_absolute())
+            .or_else(|| set("HOME").map(|home| home.join(".config")))
+            .map(|config| config.join("stoa/current"))
+            .ok_or(ProfileError::Nowhere)?;
+        match std::fs::read_to_string(&current) {
+            Ok(text) => Ok(PathBuf::from(text.trim())),
+            Err(_) => Err(ProfileError::Nowhere),
+        }
     }
 
     /// Reads the default directory.

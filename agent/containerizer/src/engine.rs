@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
+use std::thread;
 use std::time::Duration;
 
 use agent_keeper::protocol::{self, Request, RunId};
@@ -17,7 +18,6 @@ use crate::launch::{Artifact, Launch};
 use crate::link::{self, Connection, Greeting, Link, Place};
 use crate::report::Report;
 use crate::request;
-use crate::users::User;
 use crate::workshop::{Done, Job, Prepared};
 
 /// What the handle asks.
@@ -52,10 +52,9 @@ pub(crate) enum Phase {
 }
 
 /// Artifacts that are there, or why not.
-pub(crate) struct Fetched {
-    launch: Box<Launch>,
-    prepared: Prepared,
-    result: Result<(), StartFailure>,
+struct Fetched {
+    run_id: RunId,
+    result: Result<(Box<Launch>, Prepared), StartFailure>,
 }
 
 type Opening = Pin<Box<dyn Future<Output = (Connection, Greeting)> + Send>>;
@@ -294,28 +293,34 @@ impl Engine {
         }
     }
 
+    /// On a thread that nobody waits for: a server that does not answer must not hold up the end of this process, as it
+    /// would on one of tokio's.
     fn fetch(&self, launch: Box<Launch>, prepared: Prepared, stop: Arc<AtomicBool>) {
         let (fetcher, fetches, fetched) =
             (self.fetcher.clone(), self.fetches.clone(), self.fetched_in.clone());
         tokio::spawn(async move {
             // The semaphore is never closed; without a permit we would merely be one too many.
-            let _permit = fetches.acquire_owned().await;
+            let permit = fetches.acquire_owned().await;
+            let run_id = launch.run_id;
+            let (late, first) = (fetched.clone(), launch.artifacts.first().map(|first| first.uri.clone()));
             let bring = move || {
-                let user = prepared.user.as_ref();
-                let result = bring_all(&fetcher, &prepared, user, &launch.artifacts, &stop);
-                Fetched { launch, prepared, result }
+                let result = bring_all(&fetcher, &prepared, &launch.artifacts, &stop);
+                drop(permit);
+                let result = result.map(|()| (launch, prepared));
+                let _engine_gone = fetched.send(Fetched { run_id, result });
             };
-            if let Ok(answer) = tokio::task::spawn_blocking(bring).await {
-                let _engine_gone = fetched.send(answer);
+            if let Err(e) = thread::Builder::new().name("fetch".to_owned()).spawn(bring) {
+                let failure = StartFailure::Artifact { uri: first.unwrap_or_default(), why: e.to_string() };
+                let _engine_gone = late.send(Fetched { run_id, result: Err(failure) });
             }
         });
     }
 
     fn fetched(&mut self, fetched: Fetched) {
-        let Fetched { launch, prepared, result } = fetched;
-        match (self.runs.get(&launch.run_id).map(|run| &run.phase), result) {
-            (Some(Phase::Fetching(_)), Ok(())) => self.send(&launch, prepared),
-            (Some(Phase::Fetching(_)), Err(failure)) => self.start_failed(launch.run_id, failure),
+        let Fetched { run_id, result } = fetched;
+        match (self.runs.get(&run_id).map(|run| &run.phase), result) {
+            (Some(Phase::Fetching(_)), Ok((launch, prepared))) => self.send(&launch, prepared),
+            (Some(Phase::Fetching(_)), Err(failure)) => self.start_failed(run_id, failure),
             // Killed meanwhile.
             (_, _) => {}
         }
@@ -402,13 +407,12 @@ impl Engine {
 fn bring_all(
     fetcher: &Fetcher,
     prepared: &Prepared,
-    user: Option<&User>,
     artifacts: &[Artifact],
     stop: &AtomicBool,
 ) -> Result<(), StartFailure> {
     for artifact in artifacts {
         fetcher
-            .fetch(&prepared.sandbox, user, artifact, stop)
+            .fetch(&prepared.sandbox, prepared.user.as_ref(), artifact, stop)
             .map_err(|why| StartFailure::Artifact { uri: artifact.uri.clone(), why })?;
     }
     Ok(())

@@ -31,7 +31,6 @@ async fn the_agent_is_with_the_next_leader_within_a_second() {
     };
     session.admit().await;
     session.start(command(1, &["sleep", "600"])).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
 
     let start = Instant::now();
     drop(session);

@@ -43,6 +43,8 @@ pub struct Harness<S: Scheduler> {
     pub ended: Option<Refusal>,
     /// While true nothing can be connected.
     pub unreachable: bool,
+    /// The process dies after so many more outputs: what it wanted done behind them is not done.
+    pub dies_after: Option<usize>,
     /// While true the master sends no heartbeats (otherwise one a second).
     pub silent: bool,
     heartbeat_at: Instant,
@@ -115,6 +117,7 @@ impl<S: Scheduler> Harness<S> {
             dialled: Vec::new(),
             ended: None,
             unreachable: false,
+            dies_after: None,
             silent: false,
             heartbeat_at: Instant::default(),
         })
@@ -152,7 +155,15 @@ impl<S: Scheduler> Harness<S> {
         self.step(Input::Author(input));
     }
 
+    /// Whether it has died: from then on it does nothing and hears nothing. See [`Harness::crash`].
+    pub fn is_dead(&self) -> bool {
+        self.dies_after == Some(0)
+    }
+
     fn step(&mut self, input: Input<S::Input>) {
+        if self.is_dead() {
+            return;
+        }
         let mut out = Outbox::new();
         self.driver.step(self.now, input, &mut out);
         self.driver.settle(self.now, &mut out);
@@ -160,6 +171,9 @@ impl<S: Scheduler> Harness<S> {
     }
 
     fn wake(&mut self) {
+        if self.is_dead() {
+            return;
+        }
         let mut out = Outbox::new();
         self.driver.wake(self.now, &mut out);
         self.driver.settle(self.now, &mut out);
@@ -168,6 +182,11 @@ impl<S: Scheduler> Harness<S> {
 
     fn perform(&mut self, mut out: Outbox<Output<S::Output>>) {
         for output in out.take() {
+            match &mut self.dies_after {
+                Some(0) => return,
+                Some(left) => *left -= 1,
+                None => {}
+            }
             match output {
                 Output::Connect { link, master } => {
                     self.dialled.push(master);
@@ -220,6 +239,9 @@ impl<S: Scheduler> Harness<S> {
     /// Lets everything that is due happen and delivers everything.
     pub fn run(&mut self) {
         loop {
+            if self.is_dead() {
+                break;
+            }
             if self.driver.wake_at().is_some_and(|at| at <= self.now.monotonic) {
                 self.wake();
             }
@@ -234,6 +256,9 @@ impl<S: Scheduler> Harness<S> {
         let until = self.now.monotonic + time;
         self.run();
         loop {
+            if self.is_dead() {
+                break;
+            }
             let next = self.driver.wake_at().map_or(self.heartbeat_at, |at| at.min(self.heartbeat_at));
             if next > until {
                 break;

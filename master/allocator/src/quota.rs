@@ -33,7 +33,7 @@ pub(crate) struct Purse {
 /// For what a purse is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Only to fulfil guarantees: of a scalar that is missing no more than that, as in Mesos.
+    /// Only to fulfil guarantees: of a scalar that is guaranteed no more than is missing, as in Mesos.
     Guarantees,
     /// Anything that leaves enough for the guarantees of others.
     Fair,
@@ -143,12 +143,13 @@ impl Purse {
         if !without.headroom && !required.is_zero() {
             let credit = tree.credit(node);
             for (scalar, kept) in required.iter() {
-                let (own, slack) = (credit.get(&scalar), free.get(&scalar).saturating_sub(kept));
-                let room = match stage {
-                    Stage::Guarantees if own > 0 => own,
-                    Stage::Guarantees | Stage::Fair => own.saturating_add(slack),
-                };
-                purse.headroom.set(&scalar, room);
+                let slack = free.get(&scalar).saturating_sub(kept);
+                purse.headroom.set(&scalar, credit.get(&scalar).saturating_add(slack));
+            }
+            if stage == Stage::Guarantees {
+                for (scalar, _) in tree.path(node).flat_map(|at| tree.nodes[at].guarantee.iter()) {
+                    purse.headroom.set(&scalar, credit.get(&scalar));
+                }
             }
         }
         purse.open = purse.limits.is_empty() && purse.headroom.is_open();

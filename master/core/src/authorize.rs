@@ -38,11 +38,12 @@ pub enum Action {
 pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
     let allowed = match (caller, action) {
         (Caller::Agent(id), Action::BeAgent(named)) => id == named,
-        (Caller::Framework(_), Action::BeFramework) => true,
-        (Caller::Framework(_), Action::ResumeFramework { owner }) => caller.to_string() == *owner,
+        // People may run a framework of their own, as its author does at first.
+        (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
+        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadMetrics) => true,
-        // People hold every operator's right for now; a person is not a framework, an agent or a master.
+        // People hold every operator's right for now; a person is not an agent or a master.
         (
             Caller::User(_),
             Action::Read
@@ -100,6 +101,7 @@ mod tests {
         let resume = Action::ResumeFramework { owner: "framework/jobs".into() };
         assert!(authorize(&Caller::Framework("jobs".into()), &resume).is_ok());
         assert!(authorize(&Caller::Framework("spark".into()), &resume).is_err());
+        assert!(authorize(&Caller::User("jobs".into()), &resume).is_err());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
     }

@@ -20,6 +20,9 @@ pub struct Config {
     /// How long an agent may be silent before its tasks are called unreachable. 75 s, as Mesos (15 s x 5). A rack with
     /// flapping links wants more, a pool that restarts work quickly wants less.
     pub agent_unreachable_after: Duration,
+    /// A snapshot is taken when the log since the last one costs so many bytes. Small disks want less, the simulator
+    /// wants it often.
+    pub snapshot_after_bytes: u64,
 }
 
 /// How often agents and frameworks say something, and are told something, at least.
@@ -64,6 +67,7 @@ impl Config {
             seed,
             offer_timeout: Duration::from_secs(60),
             agent_unreachable_after: Duration::from_secs(75),
+            snapshot_after_bytes: master_raft::Config::SNAPSHOT_AFTER_BYTES,
         }
     }
 }

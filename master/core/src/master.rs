@@ -46,10 +46,10 @@ impl Master {
     /// A master as it was when its disk was last written. The first `settle` brings its registry back.
     pub fn recover(config: Config, recovered: Recovered) -> Result<Master, Unfit> {
         let voters: Vec<_> = config.members.keys().map(|id| master_raft::NodeId(id.0)).collect();
-        let raft = Raft::recover(
-            master_raft::Config::new(master_raft::NodeId(config.id.0), &voters, config.seed),
-            recovered,
-        )?;
+        let id = master_raft::NodeId(config.id.0);
+        let mut raft_config = master_raft::Config::new(id, &voters, config.seed);
+        raft_config.snapshot_after_bytes = config.snapshot_after_bytes;
+        let raft = Raft::recover(raft_config, recovered)?;
         Ok(Master {
             config,
             raft,

@@ -11,6 +11,9 @@ use super::{Source, Trouble};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A server that sends nothing for this long has hung.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 const REDIRECTS_MAX: u32 = 5;
 
 /// Where the distributions keep the root certificates of the web: Debian, Fedora, openSUSE, Alpine.
@@ -60,6 +63,7 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(REDIRECTS_MAX)
             .timeout_connect(Some(CONNECT_PATIENCE))
+            .timeout_per_read(Some(SILENCE_MAX))
             .user_agent(concat!("stoa/", env!("CARGO_PKG_VERSION")))
             .build();
         config.new_agent()

@@ -57,7 +57,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Ok(mut client) = Client::connect(&self.keeper_dir()) {
+        let deadline = Instant::now() + PATIENCE;
+        // Again if the containerizer, being dropped too, has taken our place in the last moment.
+        while let Ok(mut client) = Client::connect(&self.keeper_dir())
+            && Instant::now() < deadline
+        {
             let _ = client.set_timeout(PATIENCE);
             let _ = client.send(&[Request::Shutdown { kill: true }]);
             while let Ok(Some(_)) = client.event() {}

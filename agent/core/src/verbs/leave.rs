@@ -58,5 +58,6 @@ fn ended(s: &mut State, out: &mut Outbox<Output>) {
     out.push(Output::Store { record: Record::EpochSeen(s.membership.epoch), sync: true });
     out.extend(s.runs.iter().map(|(id, _)| Output::Contain(Contain::Destroy(id))));
     out.push(Output::Ended);
+    s.updates.rest();
     s.membership.stage = Stage::Left;
 }

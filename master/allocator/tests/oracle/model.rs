@@ -487,11 +487,6 @@ impl Model {
                 self.missing(None, roles, Some((role, &extra))).get(&scalar)
             };
             let slack = room.get(&scalar).saturating_sub(kept);
-            let own = kept - after(u64::MAX / 4);
-            if guarantees_only && own > 0 {
-                bounds.insert(scalar, own);
-                continue;
-            }
             // The most that leaves enough: everybody else's guarantees cost no more than was spare.
             let fits = |taken: u64| taken - (kept - after(taken)) <= slack;
             let (mut low, mut high) = (0, room.get(&scalar) + kept + 1);
@@ -500,6 +495,17 @@ impl Model {
                 if fits(middle) { low = middle } else { high = middle - 1 }
             }
             bounds.insert(scalar, low);
+        }
+        if guarantees_only {
+            // Of what is guaranteed no more than that.
+            let path = std::iter::successors(Some(role.clone()), Role::parent);
+            let guaranteed = path.filter_map(|at| self.quotas.get(&at)).flat_map(|quota| quota.guarantees.iter());
+            for (scalar, _) in guaranteed {
+                let mut extra = Quantities::ZERO;
+                extra.set(&scalar, u64::MAX / 4);
+                let after = self.missing(None, roles, Some((role, &extra))).get(&scalar);
+                bounds.insert(scalar.clone(), required.get(&scalar) - after);
+            }
         }
         bounds
     }

@@ -1,0 +1,189 @@
+//! What people type: `stoa run`, `stoa job apply|get|stop` and `stoa explain job`. A client of the framework's door, of
+//! the masters and of the agents' doors, and nothing more.
+
+mod client;
+mod explain;
+mod failure;
+mod follow;
+mod job;
+mod logs;
+mod printer;
+mod run;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use framework_sdk::Profile;
+
+pub use self::printer::Screen;
+use crate::spec::parse_duration;
+
+/// Runs a command on the cluster: its output comes here, its exit code is this command's.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  stoa run -- echo hello\n  stoa run --count 100 --cpus 0.5 --mem 256MiB -- ./work.sh\n  \
+    stoa run --constraint zone=b --env LEVEL=3 -- sh -c 'echo $LEVEL on $(hostname)'"
+)]
+pub struct RunArgs {
+    /// How many of it
+    #[arg(long, short = 'n', default_value_t = 1, value_name = "N")]
+    pub count: u32,
+    /// Cpus of each, such as 0.5
+    #[arg(long, default_value = "0.1", value_parser = milli)]
+    pub cpus: u64,
+    /// Memory of each
+    #[arg(long, default_value = "64MiB", value_parser = bytes)]
+    pub mem: u64,
+    /// Disk of each
+    #[arg(long, default_value = "0", value_parser = bytes)]
+    pub disk: u64,
+    /// The role in which the resources are used
+    #[arg(long)]
+    pub role: Option<String>,
+    /// What the machine must be like: zone=b, zone=b|c, zone!=b, zone, !zone, rack>=3 (may be repeated)
+    #[arg(long = "constraint", value_name = "RULE")]
+    pub constraints: Vec<String>,
+    /// Environment (may be repeated)
+    #[arg(long = "env", short = 'e', value_name = "KEY=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// A name for the job; without, one is made of the command
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The user to run as
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only start it: print the job's name and return
+    #[arg(long, short = 'd')]
+    pub detach: bool,
+    /// Stop it after this time, such as 30s; the exit code is then 5
+    #[arg(long, value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Do not show the output
+    #[arg(long)]
+    pub no_logs: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Jobs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum JobVerb {
+    /// Starts or changes the jobs of a file
+    Apply(ApplyArgs),
+    /// Shows jobs
+    Get(GetArgs),
+    /// Ends a job and its tasks
+    Stop(StopArgs),
+}
+
+/// Starts or changes the jobs of a file.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArgs {
+    /// A job file: .toml, .yaml or .yml
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Wait until services run and batch jobs are over; exit 1 if one fails
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait at most so long, such as 5m
+    #[arg(long, value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+}
+
+/// Shows jobs.
+#[derive(Clone, Debug, Args)]
+pub struct GetArgs {
+    /// One job and its tasks; without, all jobs
+    pub name: Option<String>,
+    /// How
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Stay, and show changes
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// Ends a job and its tasks.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// The job
+    pub name: String,
+    /// Wait until its tasks have ended
+    #[arg(long)]
+    pub wait: bool,
+    /// Forget it then
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// Why a job waits.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainJobArgs {
+    /// The job
+    pub name: String,
+    /// How
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// How something is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For people, with more columns
+    Wide,
+    /// For programs
+    Json,
+    /// For programs that people read
+    Yaml,
+    /// Names only
+    Name,
+}
+
+/// `stoa run`. The result is the exit code of this process.
+pub async fn run(args: &RunArgs, profile: &Profile, screen: Screen) -> u8 {
+    run::run(args, profile, screen, run::interrupts()).await
+}
+
+/// `stoa job apply|get|stop`.
+pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
+    let printer = printer::Printer::start(screen);
+    let result = match verb {
+        JobVerb::Apply(args) => job::apply(args, profile, &printer).await,
+        JobVerb::Get(args) => job::get(args, profile, &printer).await,
+        JobVerb::Stop(args) => job::stop(args, profile, &printer).await,
+    };
+    printer.end(result).await
+}
+
+/// `stoa explain job NAME`.
+pub async fn explain_job(args: &ExplainJobArgs, profile: &Profile, screen: Screen) -> u8 {
+    let printer = printer::Printer::start(screen);
+    let result = explain::explain(args, profile, &printer).await;
+    printer.end(result).await
+}
+
+fn milli(text: &str) -> Result<u64, String> {
+    framework_sdk::quantities::parse_milli(text).map_err(|bad| bad.to_string())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    framework_sdk::quantities::parse_bytes(text).map_err(|bad| bad.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("{text:?} is not a duration; write 500ms, 30s, 5m or 1h"))
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err(format!("{text:?} is not KEY=VALUE")),
+    }
+}

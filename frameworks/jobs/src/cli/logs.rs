@@ -1,0 +1,285 @@
+//! The output of tasks, from their agents' doors to the screen, whole: a stream that breaks is read again from the
+//! beginning, and what was shown is left out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use framework_sdk::agent_link::LogsRequest;
+use framework_sdk::id::{FrameworkId, TaskId};
+use framework_sdk::logs::{AgentDoor, LogsError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Code;
+
+use super::client::Client;
+use super::failure::{Stop, chain};
+use super::printer::Printer;
+use crate::wire::Task;
+
+/// The first wait before a stream that broke is read again, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long the output of a task that has ended is tried for: an agent that was killed is back in less.
+const ENDED_LIMIT: Duration = Duration::from_secs(15);
+/// A line of a task that never ends is shown in pieces of this size.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads the output of many tasks at once.
+pub(super) struct Readers {
+    client: Client,
+    printer: Printer,
+    /// Whether each line begins with the name of its task.
+    prefixed: bool,
+    streams: JoinSet<Result<(), Stop>>,
+    /// By task id: told when the task has ended.
+    tasks: BTreeMap<String, watch::Sender<bool>>,
+}
+
+// === impl Readers ===
+
+impl Readers {
+    pub fn new(client: Client, printer: Printer, prefixed: bool) -> Readers {
+        Readers { client, printer, prefixed, streams: JoinSet::new(), tasks: BTreeMap::new() }
+    }
+
+    /// Begins to read both streams of a task.
+    pub fn read(&mut self, framework: &str, task: &Task) {
+        let ended = watch::Sender::new(task.state().is_terminal());
+        let (Ok(framework), Ok(id)) = (FrameworkId::new(framework), TaskId::new(&task.task_id)) else {
+            // The framework tells ids that it got from the master; one that is none has no output.
+            return;
+        };
+        for stderr in [false, true] {
+            let stream = Stream {
+                client: self.client.clone(),
+                printer: self.printer.clone(),
+                name: task.name.clone(),
+                agent: task.agent_id.clone(),
+                address: task.agent_address.clone(),
+                request: LogsRequest {
+                    framework: framework.clone(),
+                    task: id.clone(),
+                    stderr,
+                    follow: true,
+                    tail_lines: None,
+                },
+                lines: self.prefixed.then(|| Lines::new(&task.name)),
+                shown: 0,
+                ended: ended.subscribe(),
+            };
+            self.streams.spawn(stream.read());
+        }
+        self.tasks.insert(task.task_id.clone(), ended);
+    }
+
+    /// A task has ended: what its agent cannot say soon is not waited for for ever.
+    pub fn ended(&mut self, task: &str) {
+        if let Some(ended) = self.tasks.get(task) {
+            ended.send_replace(true);
+        }
+    }
+
+    /// Resolves when a stream ends; `None` when there is none. Dropping it loses nothing.
+    pub async fn next_end(&mut self) -> Option<Result<(), Stop>> {
+        // A stream does not panic on what it reads; if one does, its panic has been printed.
+        self.streams.join_next().await.map(|joined| joined.unwrap_or(Ok(())))
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.streams.is_empty()
+    }
+}
+
+/// One stream of one task.
+struct Stream {
+    client: Client,
+    printer: Printer,
+    name: String,
+    agent: String,
+    address: String,
+    request: LogsRequest,
+    lines: Option<Lines>,
+    /// Bytes of it that are on the screen.
+    shown: u64,
+    ended: watch::Receiver<bool>,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    async fn read(mut self) -> Result<(), Stop> {
+        let mut wait = WAITS.0;
+        let mut give_up: Option<Instant> = None;
+        loop {
+            let before = self.shown;
+            let error = match self.read_once().await? {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if self.shown > before {
+                (wait, give_up) = (WAITS.0, None);
+            }
+            if *self.ended.borrow() {
+                let until = *give_up.get_or_insert_with(|| Instant::now() + ENDED_LIMIT);
+                if is_final(&error) || Instant::now() >= until {
+                    let which = if self.request.stderr { "standard error" } else { "standard output" };
+                    let (name, why) = (&self.name, chain(&error));
+                    self.printer
+                        .note(&format!("warning: {which} of {name} could not be read to its end: {why}"))
+                        .await;
+                    break;
+                }
+            }
+            self.address = self.find_again().await;
+            // Its end is a reason to look again at once: then an answer is due.
+            let mut ended = self.ended.clone();
+            let news = async {
+                if *ended.borrow_and_update() || ended.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let _ = timeout(wait, news).await;
+            wait = (wait * 2).min(WAITS.1);
+        }
+        match self.lines.as_mut().map(Lines::rest) {
+            Some(rest) if !rest.is_empty() => self.show(rest).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Outer: the screen is gone. Inner: how the stream ended.
+    async fn read_once(&mut self) -> Result<Result<(), LogsError>, Stop> {
+        let opened = async {
+            let door = AgentDoor::connect(&self.address, &self.client.credentials).await?;
+            door.logs(self.request.clone()).await
+        };
+        let mut logs = match opened.await {
+            Ok(logs) => logs,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut skip = self.shown;
+        loop {
+            let mut data = match logs.next().await {
+                Ok(Some(data)) => data,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            let known = usize::try_from(skip).unwrap_or(usize::MAX).min(data.len());
+            skip -= known as u64;
+            data.drain(..known);
+            if data.is_empty() {
+                continue;
+            }
+            self.shown += data.len() as u64;
+            let text = match &mut self.lines {
+                Some(lines) => lines.push(&data),
+                None => data,
+            };
+            if !text.is_empty() {
+                self.show(text).await?;
+            }
+        }
+    }
+
+    async fn show(&self, bytes: Vec<u8>) -> Result<(), Stop> {
+        if self.request.stderr {
+            self.printer.raw_message(bytes).await
+        } else {
+            self.printer.data(bytes).await
+        }
+    }
+
+    /// An agent that was restarted may stand elsewhere.
+    async fn find_again(&self) -> String {
+        if self.agent.is_empty() {
+            return self.address.clone();
+        }
+        match self.client.agent_address(&self.agent).await {
+            Ok(Some(address)) if !address.is_empty() => address,
+            // The masters have their own troubles; the old one may do.
+            Ok(_) | Err(_) => {
+                sleep(WAITS.0).await;
+                self.address.clone()
+            }
+        }
+    }
+}
+
+/// Whether asking again will give the same answer.
+fn is_final(error: &LogsError) -> bool {
+    match error {
+        LogsError::Connect(_) => false,
+        LogsError::Agent(status) => matches!(
+            status.code(),
+            Code::NotFound
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::InvalidArgument
+                | Code::Unimplemented
+        ),
+    }
+}
+
+/// Whole lines with the name of their task before each.
+struct Lines {
+    prefix: Vec<u8>,
+    held: Vec<u8>,
+}
+
+// === impl Lines ===
+
+impl Lines {
+    fn new(name: &str) -> Lines {
+        Lines { prefix: format!("{name}| ").into_bytes(), held: Vec::new() }
+    }
+
+    /// The lines that are whole now.
+    fn push(&mut self, data: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(data.len() + self.prefix.len());
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            self.held.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.held.len() >= LINE_BYTES_MAX {
+                text.extend(self.take());
+            }
+        }
+        text
+    }
+
+    /// What is left at the end, as a line.
+    fn rest(&mut self) -> Vec<u8> {
+        if self.held.is_empty() { Vec::new() } else { self.take() }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let mut line = self.prefix.clone();
+        line.append(&mut self.held);
+        if !line.ends_with(b"\n") {
+            line.push(b'\n');
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_begins_with_its_name_wherever_it_was_cut() {
+        let text = b"one\ntwo\n\nlast";
+        for cut in 0..text.len() {
+            let mut lines = Lines::new("web.1");
+            let mut shown = lines.push(&text[..cut]);
+            shown.extend(lines.push(&text[cut..]));
+            shown.extend(lines.rest());
+            assert_eq!(shown, b"web.1| one\nweb.1| two\nweb.1| \nweb.1| last\n", "cut at {cut}");
+        }
+        let mut lines = Lines::new("a");
+        assert_eq!(
+            lines.push(&vec![b'x'; LINE_BYTES_MAX]).len(),
+            LINE_BYTES_MAX + 4,
+            "an endless line is not held"
+        );
+        assert!(lines.rest().is_empty());
+    }
+}

@@ -1,0 +1,259 @@
+//! Jobs as tables for people and documents for programs.
+
+use std::collections::BTreeMap;
+
+use framework_sdk::quantities::{show_bytes, show_milli};
+use serde::Serialize;
+
+use super::failure::{BAD, Failure};
+use crate::spec::show_duration;
+use crate::wire::{JobKind, JobView, Task};
+
+/// Of every document; a change that is not an addition makes another.
+pub(super) const API_VERSION: &str = "stoa.jobs/v1";
+
+/// What programs read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Format {
+    Json,
+    Yaml,
+}
+
+pub(super) fn document(value: &impl Serialize, format: Format) -> Result<String, Failure> {
+    let failed = |why: String| Failure::new(BAD, format!("cannot write the document: {why}"), "");
+    match format {
+        Format::Json => serde_json::to_string_pretty(value)
+            .map(|text| text + "\n")
+            .map_err(|error| failed(error.to_string())),
+        Format::Yaml => serde_saphyr::to_string(value).map_err(|error| failed(error.to_string())),
+    }
+}
+
+/// Text that others chose, made harmless for a terminal: what is not visible is shown as `\n` or `\u{1b}`.
+pub(super) fn escaped(text: &str) -> String {
+    let special = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if special(c) {
+            shown.extend(c.escape_default())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
+}
+
+/// The columns of a job.
+pub(super) fn job_head(wide: bool) -> Vec<&'static str> {
+    let mut head = vec!["NAME", "KIND", "STATE", "WANTED", "RUNNING", "FINISHED", "FAILED", "RESTARTS"];
+    if wide {
+        head.extend(["CPUS", "MEM", "DISK", "ROLE", "CONSTRAINTS", "REVISION", "COMMAND"]);
+    }
+    head
+}
+
+pub(super) fn job_row(job: &JobView, wide: bool) -> Vec<String> {
+    let spec = job.spec.clone().unwrap_or_default();
+    let s = job.summary.unwrap_or_default();
+    let mut row = vec![
+        escaped(&spec.name),
+        kind(spec.kind()).to_owned(),
+        state(job).to_owned(),
+        s.wanted.to_string(),
+        s.running.to_string(),
+        s.finished.to_string(),
+        s.failed.to_string(),
+        s.restarts.to_string(),
+    ];
+    if wide {
+        let role = if spec.role.is_empty() { "-".to_owned() } else { escaped(&spec.role) };
+        let constraints =
+            if spec.constraints.is_empty() { "-".to_owned() } else { escaped(&spec.constraints.join(",")) };
+        let command: String = spec.argv.join(" ").chars().take(60).collect();
+        row.extend([show_milli(spec.cpus_milli), show_bytes(spec.mem_bytes), show_bytes(spec.disk_bytes)]);
+        row.extend([role, constraints, job.revision.to_string(), escaped(&command)]);
+    }
+    row
+}
+
+pub(super) fn task_head(wide: bool) -> Vec<&'static str> {
+    let mut head = vec!["TASK", "NAME", "STATE", "HOST", "EXIT", "MESSAGE"];
+    if wide {
+        head.extend(["ATTEMPT", "AGENT"]);
+    }
+    head
+}
+
+pub(super) fn task_row(task: &Task, wide: bool) -> Vec<String> {
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { escaped(text) };
+    let exit = match (task.exit_code, task.exit_signal) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "-".to_owned(),
+    };
+    let mut row = vec![
+        or_dash(&task.task_id),
+        escaped(&task.name),
+        task.state().word().to_owned(),
+        or_dash(&task.hostname),
+        exit,
+        or_dash(&task.message),
+    ];
+    if wide {
+        row.extend([task.attempt.to_string(), or_dash(&task.agent_id)]);
+    }
+    row
+}
+
+/// Columns as wide as their widest cell.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
+    let mut widths = vec![0; head.len()];
+    for row in std::iter::once(&head).chain(rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    std::iter::once(&head).chain(rows).map(|row| line(row, &widths)).collect()
+}
+
+fn line(row: &[String], widths: &[usize]) -> String {
+    let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    let line: Vec<String> = cells.collect();
+    format!("{}\n", line.join("  ").trim_end())
+}
+
+fn kind(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::JobService => "service",
+        JobKind::JobBatch => "batch",
+        JobKind::Unspecified => "unknown",
+    }
+}
+
+/// How a job is, in a word.
+pub(super) fn state(job: &JobView) -> &'static str {
+    let s = job.summary.unwrap_or_default();
+    match (s.over, s.stopped) {
+        (true, true) => "stopped",
+        (true, false) if s.failed > 0 => "failed",
+        (true, false) => "finished",
+        (false, true) => "stopping",
+        (false, false) if s.running + s.finished + s.failed >= s.wanted => "running",
+        (false, false) if s.running > 0 => "partly-running",
+        (false, false) => "waiting",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Jobs {
+    api_version: &'static str,
+    framework_id: String,
+    items: Vec<JobShape>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JobShape {
+    name: String,
+    kind: &'static str,
+    state: &'static str,
+    revision: u64,
+    created_ms: u64,
+    ephemeral: bool,
+    instances: u32,
+    wanted: u32,
+    running: u32,
+    finished: u32,
+    failed: u32,
+    restarts: u64,
+    cpus_milli: u64,
+    mem_bytes: u64,
+    disk_bytes: u64,
+    command: Vec<String>,
+    shell: bool,
+    env: BTreeMap<String, String>,
+    ports: Vec<String>,
+    constraints: Vec<String>,
+    role: String,
+    user: String,
+    kill_grace: String,
+    retries: u32,
+    tasks: Vec<TaskShape>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskShape {
+    id: String,
+    name: String,
+    instance: u32,
+    attempt: u32,
+    state: &'static str,
+    agent_id: String,
+    hostname: String,
+    exit_code: Option<i32>,
+    exit_signal: Option<i32>,
+    message: String,
+    at_ms: u64,
+}
+
+// === impl Jobs ===
+
+impl Jobs {
+    pub fn new(framework_id: String, jobs: Vec<JobView>) -> Jobs {
+        Jobs { api_version: API_VERSION, framework_id, items: jobs.into_iter().map(job_shape).collect() }
+    }
+}
+
+fn job_shape(job: JobView) -> JobShape {
+    let state = state(&job);
+    let s = job.summary.unwrap_or_default();
+    let spec = job.spec.unwrap_or_default();
+    JobShape {
+        kind: kind(spec.kind()),
+        name: spec.name,
+        state,
+        revision: job.revision,
+        created_ms: job.created_ms,
+        ephemeral: job.ephemeral,
+        instances: spec.instances,
+        wanted: s.wanted,
+        running: s.running,
+        finished: s.finished,
+        failed: s.failed,
+        restarts: s.restarts,
+        cpus_milli: spec.cpus_milli,
+        mem_bytes: spec.mem_bytes,
+        disk_bytes: spec.disk_bytes,
+        command: spec.argv,
+        shell: spec.shell,
+        env: spec.env,
+        ports: spec.ports,
+        constraints: spec.constraints,
+        role: spec.role,
+        user: spec.user,
+        kill_grace: show_duration(std::time::Duration::from_millis(spec.kill_grace_ms)),
+        retries: spec.retries,
+        tasks: job.tasks.into_iter().map(task_shape).collect(),
+    }
+}
+
+fn task_shape(task: Task) -> TaskShape {
+    TaskShape {
+        state: task.state().word(),
+        id: task.task_id,
+        name: task.name,
+        instance: task.instance,
+        attempt: task.attempt,
+        agent_id: task.agent_id,
+        hostname: task.hostname,
+        exit_code: task.exit_code,
+        exit_signal: task.exit_signal,
+        message: task.message,
+        at_ms: task.at_ms,
+    }
+}

@@ -1,0 +1,5 @@
+//! What people type, against a pretend cluster behind real doors: master, jobs framework and agent, over mutual TLS.
+
+mod jobs;
+mod pretend;
+mod run;

@@ -1,0 +1,239 @@
+//! `stoa job` and `stoa explain job`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::pretend::{Facts, Paper, Pretend, event};
+use crate::cli::{ExplainJobArgs, JobVerb, explain_job, job};
+use crate::spec::{Command as What, JobSpec, Kind};
+use crate::token::random_hex;
+use crate::wire::{GetReply, JobView, Summary, Task, TaskState};
+
+#[derive(Parser)]
+struct Command {
+    #[command(subcommand)]
+    verb: JobVerb,
+}
+
+#[derive(Parser)]
+struct ExplainCommand {
+    #[command(flatten)]
+    args: ExplainJobArgs,
+}
+
+async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
+    let verb = Command::parse_from(std::iter::once(&"job").chain(line)).verb;
+    job(&verb, &cluster.profile, paper.screen(false)).await
+}
+
+struct File(PathBuf);
+
+impl File {
+    fn new(extension: &str, text: &str) -> File {
+        let path = std::env::temp_dir().join(format!("stoa-job-{}.{extension}", random_hex(8).unwrap()));
+        std::fs::write(&path, text).unwrap();
+        File(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn every_job_of_a_file_is_submitted() {
+    let (cluster, paper) = (Pretend::start(Facts::default()).await, Paper::default());
+    let file = File::new(
+        "yaml",
+        "name: web\ncommand: serve\ninstances: 3\n---\nname: etl\ncommand: [x]\nkind: batch\ninstances: 100\n",
+    );
+    assert_eq!(go(&cluster, &["apply", file.name()], &paper).await, 0, "{}", paper.err());
+    assert_eq!(paper.out(), "web created (revision 1)\netl created (revision 1)\n");
+    let submitted = cluster.with(|facts| facts.submitted.clone());
+    assert_eq!(submitted.len(), 2);
+    assert!(submitted.iter().all(|request| request.replace && !request.ephemeral));
+    assert_ne!(submitted[0].request_id, submitted[1].request_id);
+    assert_eq!(submitted[1].spec.as_ref().map(|spec| spec.instances), Some(100));
+}
+
+#[tokio::test]
+async fn of_a_file_with_a_fault_nothing_is_submitted() {
+    let (cluster, paper) = (Pretend::start(Facts::default()).await, Paper::default());
+    let file = File::new("yaml", "name: web\ncommand: serve\n---\nname: etl\ncomand: x\n");
+    assert_eq!(go(&cluster, &["apply", file.name()], &paper).await, 2);
+    assert!(
+        paper.err().contains(":5: comand: there is no such key; did you mean \"command\"?"),
+        "{}",
+        paper.err()
+    );
+    assert!(cluster.with(|facts| facts.submitted.is_empty()));
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", "/nowhere/job.toml"], &paper).await, 2);
+    assert!(paper.err().contains("cannot read /nowhere/job.toml: No such file"), "{}", paper.err());
+    let huge = File::new("toml", &"#".repeat(crate::spec::FILE_BYTES_MAX + 1));
+    assert_eq!(go(&cluster, &["apply", huge.name()], &Paper::default()).await, 2);
+}
+
+#[tokio::test]
+async fn waiting_ends_when_a_service_runs_or_a_batch_is_over() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let service = File::new("toml", "name = \"web\"\ncommand = \"serve\"\n");
+    let task = cluster.task("web.0-1", TaskState::TaskRunning);
+    cluster.with(|facts| facts.events = vec![event(1, false, Vec::new()), event(1, false, vec![task])]);
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", "--wait", service.name()], &paper).await, 0);
+    assert!(paper.err().contains("web runs (1 of 1)"), "{}", paper.err());
+
+    let batch = File::new("toml", "name = \"etl\"\ncommand = \"x\"\nkind = \"batch\"\n");
+    let failed = Task { exit_code: Some(1), ..cluster.task("etl.0-1", TaskState::TaskFailed) };
+    cluster.with(|facts| {
+        facts.events = vec![event(1, true, vec![failed])];
+        facts.break_watch_after = Some(0);
+    });
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", "--wait", batch.name()], &paper).await, 1);
+    assert!(paper.err().contains("etl is over: 0 of 1 finished, 1 failed"), "{}", paper.err());
+
+    cluster.with(|facts| facts.events = vec![event(1, false, Vec::new())]);
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", "--wait", "--timeout", "50ms", batch.name()], &paper).await, 5);
+    assert!(paper.err().contains("not all there after 50ms"), "{}", paper.err());
+}
+
+async fn with_jobs() -> Pretend {
+    let cluster = Pretend::start(Facts::default()).await;
+    let view = |name: &str, kind, summary| JobView {
+        spec: Some(JobSpec::new(name, kind, What::Shell("x".into())).to_wire()),
+        revision: 2,
+        summary: Some(summary),
+        created_ms: 5,
+        tasks: vec![Task {
+            message: "bell\u{7}".into(),
+            ..cluster.task(&format!("{name}.0-1"), TaskState::TaskRunning)
+        }],
+        ephemeral: false,
+    };
+    let running = Summary { wanted: 1, running: 1, restarts: 4, ..Summary::default() };
+    let failed = Summary { wanted: 3, finished: 1, failed: 2, over: true, ..Summary::default() };
+    let jobs = vec![view("etl", Kind::Batch, failed), view("web", Kind::Service, running)];
+    cluster.with(|facts| facts.jobs = GetReply { jobs, framework_id: "F1".into() });
+    cluster
+}
+
+#[tokio::test]
+async fn jobs_are_listed_for_people_and_programs() {
+    let cluster = with_jobs().await;
+    let shown = async |line: &[&str]| {
+        let paper = Paper::default();
+        let code = go(&cluster, line, &paper).await;
+        (code, paper.out(), paper.err())
+    };
+    let (code, table, _) = shown(&["get"]).await;
+    assert_eq!(
+        (code, table.as_str()),
+        (
+            0,
+            "NAME  KIND     STATE    WANTED  RUNNING  FINISHED  FAILED  RESTARTS\n\
+             etl   batch    failed   3       0        1         2       0\n\
+             web   service  running  1       1        0         0       4\n"
+        )
+    );
+    let (code, one, _) = shown(&["get", "web", "-o", "wide"]).await;
+    assert_eq!(code, 0);
+    assert!(one.contains("64MiB") && one.contains("web.0-1") && one.contains("bell\\u{7}"), "{one}");
+    assert_eq!(shown(&["get", "etl"]).await.0, 1, "it failed");
+    assert_eq!(shown(&["get", "-o", "name"]).await.1, "etl\nweb\n");
+    let (_, json, _) = shown(&["get", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["apiVersion"], "stoa.jobs/v1");
+    assert_eq!((&json["items"][1]["name"], &json["items"][1]["running"]), (&"web".into(), &1.into()));
+    assert_eq!(json["items"][1]["tasks"][0]["state"], "running");
+    let (_, yaml, _) = shown(&["get", "web", "-o", "yaml"]).await;
+    assert!(yaml.contains("apiVersion: stoa.jobs/v1") && yaml.contains("name: web"), "{yaml}");
+    let (code, _, told) = shown(&["get", "nothing"]).await;
+    assert_eq!(code, 3);
+    assert!(told.contains("there is no job \"nothing\"") && told.contains("help:"), "{told}");
+}
+
+#[tokio::test]
+async fn a_watch_shows_what_changes() {
+    let cluster = with_jobs().await;
+    cluster.with(|facts| facts.events = vec![event(1, false, Vec::new())]);
+    let paper = Paper::default();
+    let changing = async {
+        cluster.until(|facts| facts.watches == 1).await;
+        cluster.with(|facts| {
+            if let Some(summary) =
+                facts.jobs.jobs.iter_mut().find_map(|job| job.summary.as_mut().filter(|s| !s.over))
+            {
+                summary.restarts = 5;
+            }
+            facts.events.push(event(1, false, Vec::new()));
+        });
+        let seen = async {
+            while !paper.out().contains("       5\n") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.unwrap();
+    };
+    tokio::select! {
+        code = go(&cluster, &["get", "--watch"], &paper) => panic!("ended with {code}: {}", paper.err()),
+        () = changing => {}
+    }
+    assert_eq!(
+        paper.out().matches("etl").count(),
+        1,
+        "what stays as it was is not said again: {}",
+        paper.out()
+    );
+}
+
+#[tokio::test]
+async fn a_stop_is_told_and_waited_for() {
+    let (cluster, paper) = (Pretend::start(Facts::default()).await, Paper::default());
+    assert_eq!(go(&cluster, &["stop", "web"], &paper).await, 0);
+    assert_eq!(paper.out(), "web stopped (1 tasks are being killed)\n");
+    cluster.with(|facts| {
+        facts.events = vec![event(1, false, Vec::new())];
+        facts.after_stop = vec![event(0, true, Vec::new())];
+    });
+    assert_eq!(go(&cluster, &["stop", "web", "--wait"], &Paper::default()).await, 0);
+    assert_eq!(cluster.with(|facts| facts.stopped.clone()), ["web", "web"]);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_is_explained() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let explain = async |line: &[&str]| {
+        let args = ExplainCommand::parse_from(std::iter::once(&"job").chain(line)).args;
+        let paper = Paper::default();
+        let code = explain_job(&args, &cluster.profile, paper.screen(false)).await;
+        (code, paper.out())
+    };
+    assert_eq!(explain(&["web"]).await, (0, "web: nothing of it waits\n".into()));
+    cluster.with(|facts| {
+        facts.demands = vec!["d1".into(), "not an id".into()];
+        facts.held = vec!["instance 2 starts again in 8s".into()];
+    });
+    let (_, text) = explain(&["web"]).await;
+    assert_eq!(
+        text,
+        "web: instance 2 starts again in 8s\ndemand web: larger than any agent (too-large)\n  \
+         cpus              0   without host-1\n  came nearest:\n    host-1 lacks cpus:2\n  \
+         help: ask for 2 cpus less\\u{1b}[31m\n"
+    );
+    let (_, json) = explain(&["web", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["waiting"][0]["code"], &json["waiting"][0]["nearest"][0]["lacking"]),
+        (&"too-large".into(), &"cpus:2".into())
+    );
+}

@@ -1,0 +1,312 @@
+//! What people order, and what they are answered.
+
+use std::sync::Arc;
+
+use framework_sdk::Now;
+use framework_sdk::refusal::{Code, Refusal};
+use framework_sdk::role::Role;
+
+use super::places::key;
+use super::work::{JobName, Work, is_live, is_over};
+use super::{Jobs, Output};
+use crate::reconcile::same_task;
+use crate::spec::{JobSpec, Kind};
+use crate::store::{Instance, Record};
+use crate::wire;
+
+/// So many jobs at once: each is a few kilobytes here and in the journal.
+const JOBS_MAX: usize = 10_000;
+/// The master's own limit for the roles of one framework.
+const ROLES_MAX: usize = 64;
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Who watches a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Watcher(pub u64);
+
+/// An order.
+#[derive(Debug)]
+pub enum Order {
+    /// Take a job on.
+    Submit {
+        /// Who waits.
+        ticket: Ticket,
+        /// The same id is carried out once.
+        request: String,
+        /// As asked for.
+        spec: Arc<JobSpec>,
+        /// Forgotten some time after it is over.
+        ephemeral: bool,
+        /// A job of that name takes on the new spec.
+        replace: bool,
+    },
+    /// Show jobs; an empty name means all.
+    Get {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+        /// With their tasks.
+        tasks: bool,
+    },
+    /// End a job.
+    Stop {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+        /// Forget it then.
+        purge: bool,
+    },
+    /// Say what of a job waits, and why.
+    Explain {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+    },
+    /// Tell every change of a job.
+    Watch {
+        /// Whom.
+        watcher: Watcher,
+        /// Of which job.
+        name: String,
+        /// Until it is over.
+        until_over: bool,
+    },
+    /// The watcher has gone.
+    Unwatch(Watcher),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// The job is stored.
+    Submitted(wire::SubmitReply),
+    /// Jobs.
+    Got(wire::GetReply),
+    /// The job ends.
+    Stopped(wire::StopReply),
+    /// What waits.
+    Explained(wire::ExplainReply),
+    /// No.
+    Refused(Refusal),
+}
+
+impl Jobs {
+    /// Carries out an order. The answer leaves when what it changed is stored.
+    pub(super) fn order(&mut self, now: Now, order: Order) {
+        match order {
+            Order::Submit { ticket, request, spec, ephemeral, replace } => {
+                let reply = self.submit(now, &request, spec, ephemeral, replace);
+                self.reply(ticket, reply.map(Reply::Submitted));
+            }
+            Order::Get { ticket, name, tasks } => {
+                let reply = self.get(&name, tasks);
+                self.reply(ticket, reply.map(Reply::Got));
+            }
+            Order::Stop { ticket, name, purge } => {
+                let reply = self.stop(now, &name, purge);
+                self.reply(ticket, reply.map(Reply::Stopped));
+            }
+            Order::Explain { ticket, name } => {
+                let reply = self.explain(now, &name);
+                self.reply(ticket, reply.map(Reply::Explained));
+            }
+            Order::Watch { watcher, name, until_over } => self.watch(watcher, &name, until_over),
+            Order::Unwatch(watcher) => self.watches.remove(watcher),
+        }
+    }
+
+    fn reply(&mut self, ticket: Ticket, reply: Result<Reply, Refusal>) {
+        self.outputs.push(Output::Reply(ticket, reply.unwrap_or_else(Reply::Refused)));
+    }
+
+    fn submit(
+        &mut self,
+        now: Now,
+        request: &str,
+        spec: Arc<JobSpec>,
+        ephemeral: bool,
+        replace: bool,
+    ) -> Result<wire::SubmitReply, Refusal> {
+        use wire::SubmitOutcome::{SubmitCreated, SubmitUnchanged, SubmitUpdated};
+        if let Some((job, revision)) = self.state.request(request) {
+            let name = job.spec.name.clone();
+            let outcome = if revision == 1 { SubmitCreated } else { SubmitUpdated };
+            return Ok(self.submitted(name, revision, outcome));
+        }
+        let role = spec.role.clone().unwrap_or_else(|| self.role.clone());
+        self.check_room(&spec, &role)?;
+        let job = key(&spec.name);
+        let before =
+            self.state.jobs.get(&*job).map(|stored| (stored.spec.clone(), stored.revision, stored.stopped));
+        let outcome = match &before {
+            None => SubmitCreated,
+            Some(_) if !replace => {
+                let message = format!("there is a job {job} already");
+                let help = "give another name, or replace it with `stoa job apply`";
+                return Err(Refusal::new(Code::Conflict, message).with_help(help));
+            }
+            Some((old, _, false)) if **old == *spec => SubmitUnchanged,
+            Some((old, ..)) => {
+                self.check_replaceable(&job, old, &spec)?;
+                SubmitUpdated
+            }
+        };
+        let record = self.state.store_job(spec.clone(), request, now.wall.as_millis(), ephemeral);
+        self.record(record);
+        self.take_role(&role);
+        self.touched.insert(job.clone());
+        match before {
+            None => drop(self.work.insert(job.clone(), Work::new(&spec))),
+            Some(_) if outcome == SubmitUnchanged => {}
+            Some((old, old_revision, _)) => self.respec(now, &job, &old, old_revision, &spec),
+        }
+        self.wake_waiting(now, &job);
+        let revision = self.state.jobs.get(&*job).map_or(1, |stored| stored.revision);
+        Ok(self.submitted(job.to_string(), revision, outcome))
+    }
+
+    fn submitted(&self, name: String, revision: u64, outcome: wire::SubmitOutcome) -> wire::SubmitReply {
+        wire::SubmitReply { name, revision, outcome: outcome.into(), framework_id: self.framework_id() }
+    }
+
+    fn check_room(&self, spec: &JobSpec, role: &Role) -> Result<(), Refusal> {
+        if self.state.jobs.len() >= JOBS_MAX && !self.state.jobs.contains_key(&spec.name) {
+            let message = format!("there are {JOBS_MAX} jobs already");
+            return Err(
+                Refusal::new(Code::TooMuch, message).with_help("stop some with `stoa job stop --purge`")
+            );
+        }
+        if self.info.roles.len() >= ROLES_MAX && !self.info.roles.contains(role) {
+            let message = format!("jobs are in {ROLES_MAX} roles already; {role} would be one too many");
+            return Err(Refusal::new(Code::TooMuch, message).with_help("put the job into one of those roles"));
+        }
+        Ok(())
+    }
+
+    fn check_replaceable(&self, job: &JobName, old: &JobSpec, new: &JobSpec) -> Result<(), Refusal> {
+        if old.kind != new.kind {
+            let message = format!("job {job} is a {}, not a {}", old.kind.as_str(), new.kind.as_str());
+            let help = format!("end it first with `stoa job stop --purge {job}`, or give another name");
+            return Err(Refusal::new(Code::Conflict, message).with_help(help));
+        }
+        let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get(job)) else {
+            return Ok(());
+        };
+        if new.kind == Kind::Batch && !is_over(stored, &work.sums) {
+            let message = format!("batch job {job} is not over yet");
+            let help = format!("wait for it, end it with `stoa job stop {job}`, or give another name");
+            return Err(Refusal::new(Code::Conflict, message).with_help(help));
+        }
+        Ok(())
+    }
+
+    /// A job takes on a new spec.
+    fn respec(&mut self, now: Now, job: &JobName, old: &JobSpec, old_revision: u64, new: &JobSpec) {
+        let Some(work) = self.work.get_mut(job) else { return };
+        work.respec(new);
+        work.drops.clear();
+        let Some(stored) = self.state.jobs.get(&**job) else { return };
+        let revision = stored.revision;
+        let instances: Vec<Instance> = stored.instances.values().cloned().collect();
+        let same = same_task(old, new);
+        for instance in instances {
+            let number = instance.number;
+            if !is_live(instance.state) {
+                // Who waits or is over begins anew, without a pause.
+                self.drop_instance(job, number);
+            } else if number >= new.instances {
+                self.kill_instance(now, job, number);
+            } else if same && instance.revision == old_revision {
+                self.put(job, Instance { revision, ..instance });
+            }
+        }
+        if let Some(work) = self.work.get_mut(job) {
+            work.rolling = true;
+        }
+    }
+
+    fn get(&self, name: &str, tasks: bool) -> Result<wire::GetReply, Refusal> {
+        let jobs = if name.is_empty() {
+            self.state.jobs.keys().filter_map(|name| self.view(name, tasks)).collect()
+        } else {
+            vec![self.view(name, tasks).ok_or_else(|| no_job(name))?]
+        };
+        Ok(wire::GetReply { jobs, framework_id: self.framework_id() })
+    }
+
+    fn stop(&mut self, now: Now, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
+        let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
+        let (was_stopped, was_purged) = (stored.stopped, stored.purge);
+        let numbers: Vec<u32> =
+            stored.instances.values().filter(|i| is_live(i.state)).map(|i| i.number).collect();
+        let job = key(name);
+        if !was_stopped || (purge && !was_purged) {
+            self.record(Record::JobStopped { name: name.to_owned(), purge });
+        }
+        self.touched.insert(job.clone());
+        let mut killing = 0;
+        for number in numbers {
+            killing += u32::from(was_stopped || self.kill_instance(now, &job, number));
+        }
+        if let Some(work) = self.work.get_mut(&job) {
+            work.ready.clear();
+        }
+        self.demands_changed = true;
+        Ok(wire::StopReply { was_stopped, killing })
+    }
+
+    fn explain(&self, now: Now, name: &str) -> Result<wire::ExplainReply, Refusal> {
+        let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
+        let work = self.work.get(name).ok_or_else(|| no_job(name))?;
+        let role = stored.spec.role.as_ref().unwrap_or(&self.role);
+        let mut held = Vec::new();
+        if stored.stopped {
+            held.push("the job was stopped; apply it again to start it".to_owned());
+        }
+        if !self.connected {
+            held.push("the framework has no session with a master".to_owned());
+        } else if !self.granted.contains(role) {
+            held.push(format!("the master does not know yet that the framework is in role {role}"));
+        }
+        let now_ms = now.wall.as_millis();
+        for instance in stored.instances.values().filter(|_| !stored.stopped) {
+            if instance.state == wire::TaskState::TaskWaiting && instance.not_before_ms > now_ms {
+                let seconds = (instance.not_before_ms - now_ms).div_ceil(1000);
+                let why = if instance.message.is_empty() { "it ended" } else { &instance.message };
+                held.push(format!(
+                    "instance {} is started again in {seconds} s, after {} ends in a row ({why})",
+                    instance.number, instance.failures
+                ));
+            } else if instance.last && instance.state.is_terminal() && stored.spec.kind == Kind::Service {
+                held.push(format!(
+                    "instance {} cannot run as asked for: {}",
+                    instance.number, instance.message
+                ));
+            }
+            if held.len() >= HELD_MAX {
+                held.push("and more".to_owned());
+                break;
+            }
+        }
+        let wanted = !work.ready.is_empty() && self.granted.contains(role);
+        Ok(wire::ExplainReply {
+            framework_id: self.framework_id(),
+            demand_ids: if wanted { vec![name.to_owned()] } else { Vec::new() },
+            held,
+            summary: Some(super::views::summary(stored, work)),
+        })
+    }
+}
+
+/// So many reasons are enough for people.
+const HELD_MAX: usize = 20;
+
+fn no_job(name: &str) -> Refusal {
+    Refusal::new(Code::NotFound, format!("there is no job {name}")).with_help("list them with `stoa job get`")
+}

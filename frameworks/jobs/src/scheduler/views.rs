@@ -1,0 +1,193 @@
+//! What people see of jobs: as they stand when asked, and as they change when watched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use framework_sdk::refusal::{Code, Refusal};
+
+use super::orders::Watcher;
+use super::work::{JobName, Work, is_over};
+use super::{Jobs, Output};
+use crate::contract::exit_to_wire;
+use crate::spec::Kind;
+use crate::store::{Instance, Job};
+use crate::wire;
+
+/// Who watches what, and what there is to tell.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    by_watcher: BTreeMap<Watcher, JobName>,
+    /// Whether the watcher wants no more than the end.
+    by_job: BTreeMap<JobName, BTreeMap<Watcher, bool>>,
+    news: BTreeMap<JobName, News>,
+}
+
+/// What changed of one job within a batch.
+#[derive(Debug, Default)]
+struct News {
+    tasks: Vec<wire::Task>,
+    /// Where the latest of an instance stands.
+    latest: BTreeMap<u32, usize>,
+}
+
+// === impl Watches ===
+
+impl Watches {
+    pub fn add(&mut self, watcher: Watcher, job: JobName, until_over: bool) {
+        self.by_watcher.insert(watcher, job.clone());
+        self.by_job.entry(job).or_default().insert(watcher, until_over);
+    }
+
+    pub fn remove(&mut self, watcher: Watcher) {
+        let Some(job) = self.by_watcher.remove(&watcher) else { return };
+        if let Some(watchers) = self.by_job.get_mut(&job) {
+            watchers.remove(&watcher);
+            if watchers.is_empty() {
+                self.by_job.remove(&job);
+                self.news.remove(&job);
+            }
+        }
+    }
+
+    fn take_job(&mut self, job: &JobName) -> Vec<Watcher> {
+        let watchers: Vec<Watcher> = self.by_job.get(job).into_iter().flatten().map(|(w, _)| *w).collect();
+        watchers.iter().for_each(|watcher| self.remove(*watcher));
+        watchers
+    }
+}
+
+impl News {
+    fn add(&mut self, task: wire::Task) {
+        let before = self.latest.get(&task.instance).and_then(|at| self.tasks.get_mut(*at));
+        match before {
+            // Of an attempt that goes on only the latest is of interest.
+            Some(before) if before.attempt == task.attempt && !before.state().is_terminal() => *before = task,
+            _ => {
+                self.latest.insert(task.instance, self.tasks.len());
+                self.tasks.push(task);
+            }
+        }
+    }
+}
+
+impl Jobs {
+    /// An instance changed: remembered for those who watch its job.
+    pub(super) fn note(&mut self, job: &JobName, number: u32) {
+        if !self.watches.by_job.contains_key(job) {
+            return;
+        }
+        let Some(stored) = self.state.jobs.get(&**job) else { return };
+        let Some(instance) = stored.instances.get(&number) else { return };
+        let task = task(stored, instance);
+        self.watches.news.entry(job.clone()).or_default().add(task);
+    }
+
+    /// Tells watchers what changed in this batch.
+    pub(super) fn tell_watchers(&mut self) {
+        let mut over = BTreeSet::new();
+        for job in &self.touched {
+            let Some(watchers) = self.watches.by_job.get(job) else { continue };
+            let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get(job)) else {
+                continue;
+            };
+            let news = self.watches.news.remove(job).unwrap_or_default();
+            let event = wire::JobEvent {
+                name: job.to_string(),
+                revision: stored.revision,
+                tasks: news.tasks,
+                summary: Some(summary(stored, work)),
+                framework_id: self.framework_id(),
+            };
+            let ends = is_over(stored, &work.sums);
+            for (watcher, until_over) in watchers {
+                self.outputs.push(Output::Tell(*watcher, event.clone()));
+                if ends && *until_over {
+                    over.insert(*watcher);
+                }
+            }
+        }
+        for watcher in over {
+            self.watches.remove(watcher);
+            self.outputs.push(Output::WatchOver(watcher, None));
+        }
+    }
+
+    /// The job is forgotten, so there is nothing more to tell.
+    pub(super) fn end_watches(&mut self, job: &JobName) {
+        for watcher in self.watches.take_job(job) {
+            self.outputs.push(Output::WatchOver(watcher, None));
+        }
+    }
+
+    /// Somebody watches from now on: first all as it stands.
+    pub(super) fn watch(&mut self, watcher: Watcher, name: &str, until_over: bool) {
+        let Some((job, work)) = self.work.get_key_value(name) else {
+            let refusal = Refusal::new(Code::NotFound, format!("there is no job {name}"));
+            self.outputs.push(Output::WatchOver(watcher, Some(refusal)));
+            return;
+        };
+        let Some(stored) = self.state.jobs.get(name) else { return };
+        let event = wire::JobEvent {
+            name: name.to_owned(),
+            revision: stored.revision,
+            tasks: stored.instances.values().map(|instance| task(stored, instance)).collect(),
+            summary: Some(summary(stored, work)),
+            framework_id: self.framework_id(),
+        };
+        self.outputs.push(Output::Tell(watcher, event));
+        if until_over && is_over(stored, &work.sums) {
+            self.outputs.push(Output::WatchOver(watcher, None));
+        } else {
+            self.watches.add(watcher, job.clone(), until_over);
+        }
+    }
+
+    pub(super) fn framework_id(&self) -> String {
+        self.state.framework.as_ref().map_or_else(String::new, ToString::to_string)
+    }
+
+    pub(super) fn view(&self, name: &str, tasks: bool) -> Option<wire::JobView> {
+        let (stored, work) = (self.state.jobs.get(name)?, self.work.get(name)?);
+        let latest = |_| stored.instances.values().map(|instance| task(stored, instance)).collect();
+        Some(wire::JobView {
+            spec: Some(stored.spec.to_wire()),
+            revision: stored.revision,
+            summary: Some(summary(stored, work)),
+            created_ms: stored.created_ms,
+            tasks: tasks.then_some(()).map(latest).unwrap_or_default(),
+            ephemeral: stored.ephemeral,
+        })
+    }
+}
+
+/// The job in numbers.
+pub(super) fn summary(job: &Job, work: &Work) -> wire::Summary {
+    let batch = job.spec.kind == Kind::Batch;
+    wire::Summary {
+        wanted: if job.stopped && !batch { 0 } else { job.spec.instances },
+        running: work.sums.running,
+        finished: work.sums.finished,
+        failed: work.sums.failed,
+        restarts: work.sums.restarts,
+        over: is_over(job, &work.sums),
+        stopped: job.stopped,
+    }
+}
+
+fn task(job: &Job, instance: &Instance) -> wire::Task {
+    let (exit_code, exit_signal) = exit_to_wire(instance.exit);
+    wire::Task {
+        task_id: instance.task.as_ref().map_or_else(String::new, ToString::to_string),
+        name: job.spec.instance_name(instance.number),
+        instance: instance.number,
+        attempt: instance.attempt,
+        state: instance.state.into(),
+        agent_id: instance.agent.as_ref().map_or_else(String::new, ToString::to_string),
+        hostname: instance.hostname.clone(),
+        agent_address: instance.agent_address.clone(),
+        exit_code,
+        exit_signal,
+        message: instance.message.clone(),
+        at_ms: instance.at_ms,
+        last: instance.last,
+    }
+}

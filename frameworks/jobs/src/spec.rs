@@ -1,0 +1,143 @@
+//! `JobSpec`: what a user may ask for, from a job file or from `stoa run`.
+
+mod check;
+mod fault;
+mod read;
+mod template;
+mod toml;
+mod tree;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use self::check::{CPUS_MILLI_MIN, INSTANCES_MAX, MEM_BYTES_MIN, PORTS_MAX};
+pub use self::fault::{Fault, Faults};
+pub use self::read::{FILE_BYTES_MAX, parse_duration, parse_file, show_duration};
+pub use self::template::task_id;
+use framework_sdk::attributes::Constraints;
+use framework_sdk::role::Role;
+use framework_sdk::task::{Artifact, TaskInfo};
+
+/// What kind of job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Runs for ever: an instance that ends is started again.
+    Service,
+    /// Runs to its end.
+    Batch,
+}
+
+impl Kind {
+    /// The word in job files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Service => "service",
+            Kind::Batch => "batch",
+        }
+    }
+}
+
+/// What an instance runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A script for `/bin/sh -c`.
+    Shell(String),
+    /// A program and its arguments; never empty.
+    Argv(Vec<String>),
+}
+
+/// The pause before an instance that ended is started again: doubled each time, up to a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// The first pause.
+    pub initial: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+impl BackOff {
+    /// From a second to a minute: a crash loop costs little, and what it waited for is found again within a minute.
+    pub const DEFAULT: BackOff = BackOff { initial: Duration::from_secs(1), max: Duration::from_secs(60) };
+
+    /// The pause after so many ends in a row; none after none.
+    pub fn pause(&self, failures: u32) -> Duration {
+        match failures.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doublings) => {
+                let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+                self.initial.saturating_mul(factor).min(self.max)
+            }
+        }
+    }
+}
+
+/// A job as asked for, defaults filled in and every field checked: there is no other way to make one than
+/// [`parse_file`], [`JobSpec::checked`] and the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Unique within the framework.
+    pub name: String,
+    /// What kind.
+    pub kind: Kind,
+    /// How many at once (service) or in all (batch); at least 1.
+    pub instances: u32,
+    /// What each runs.
+    pub command: Command,
+    /// Of each, in thousandths of a cpu.
+    pub cpus_milli: u64,
+    /// Of each.
+    pub mem_bytes: u64,
+    /// Of each.
+    pub disk_bytes: u64,
+    /// Names of the dynamic ports of each, for `PORT_<NAME>`: upper case, no two equal.
+    pub ports: Vec<String>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// Files to fetch first.
+    pub artifacts: Vec<Artifact>,
+    /// What an agent must be like.
+    pub constraints: Constraints,
+    /// The role to take offers in; `None`: the framework's default.
+    pub role: Option<Role>,
+    /// The user to run as; empty: the agent's default.
+    pub user: String,
+    /// Time between TERM and KILL.
+    pub kill_grace: Duration,
+    /// Of a batch: how often a failed instance is tried again. Losses that are not the task's fault do not count.
+    pub retries: u32,
+    /// The pause before an instance is started again.
+    pub restart: BackOff,
+}
+
+impl JobSpec {
+    /// A tenth of a cpu, enough to start.
+    pub const CPUS_MILLI_DEFAULT: u64 = 100;
+    /// 64 MiB.
+    pub const MEM_BYTES_DEFAULT: u64 = 64 << 20;
+
+    /// A job of one instance, everything else as by default. Not yet checked: see [`JobSpec::checked`].
+    pub fn new(name: &str, kind: Kind, command: Command) -> JobSpec {
+        JobSpec {
+            name: name.to_owned(),
+            kind,
+            instances: 1,
+            command,
+            cpus_milli: JobSpec::CPUS_MILLI_DEFAULT,
+            mem_bytes: JobSpec::MEM_BYTES_DEFAULT,
+            disk_bytes: 0,
+            ports: Vec::new(),
+            env: BTreeMap::new(),
+            artifacts: Vec::new(),
+            constraints: Constraints::default(),
+            role: None,
+            user: String::new(),
+            kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
+            retries: 0,
+            restart: BackOff::DEFAULT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! What job files may say, and what is answered when they say something else.
+
+use std::path::Path;
+
+use super::*;
+use framework_sdk::ranges::Ranges;
+use framework_sdk::resources::Resources;
+
+fn toml(text: &str) -> Result<Vec<JobSpec>, Faults> {
+    parse_file(Path::new("job.toml"), text)
+}
+
+fn yaml(text: &str) -> Result<Vec<JobSpec>, Faults> {
+    parse_file(Path::new("job.yaml"), text)
+}
+
+fn one(jobs: Result<Vec<JobSpec>, Faults>) -> JobSpec {
+    let mut jobs = jobs.unwrap();
+    assert_eq!(jobs.len(), 1);
+    jobs.remove(0)
+}
+
+fn complaint(jobs: Result<Vec<JobSpec>, Faults>) -> String {
+    jobs.unwrap_err().to_string()
+}
+
+const FULL: &str = r#"
+name = "web"
+command = ["python3", "-m", "http.server"]
+kind = "service"
+instances = 3
+cpus = 0.25
+mem = "128MiB"
+disk = "1GiB"
+ports = ["http", "metrics-1"]
+env = { GREETING = "hello", LEVEL = 3, DEBUG = true }
+artifacts = [{ uri = "https://example.org/a.tar", sha256 = "", name = "a", executable = true }, "file:///b"]
+constraints = ["zone=b", "rack>=3"]
+role = "eng/web"
+user = "nobody"
+kill_grace = "1m30s"
+
+[restart]
+initial = "500ms"
+max = "10s"
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let job = one(toml(FULL));
+    assert_eq!(job.command, Command::Argv(["python3", "-m", "http.server"].map(String::from).to_vec()));
+    assert_eq!((job.kind, job.instances, job.cpus_milli), (Kind::Service, 3, 250));
+    assert_eq!((job.mem_bytes, job.disk_bytes), (128 << 20, 1 << 30));
+    assert_eq!(job.ports, ["HTTP", "METRICS_1"]);
+    assert_eq!(
+        (job.env["GREETING"].as_str(), job.env["LEVEL"].as_str(), job.env["DEBUG"].as_str()),
+        ("hello", "3", "true")
+    );
+    assert_eq!(job.artifacts.len(), 2);
+    assert!(job.artifacts[0].executable);
+    assert_eq!(job.artifacts[1].uri, "file:///b");
+    assert_eq!(job.constraints.0.len(), 2);
+    assert_eq!(job.role.as_ref().map(Role::as_str), Some("eng/web"));
+    assert_eq!(job.kill_grace, Duration::from_secs(90));
+    assert_eq!(job.restart, BackOff { initial: Duration::from_millis(500), max: Duration::from_secs(10) });
+    assert_eq!(JobSpec::from_wire(job.to_wire()), Ok(job));
+}
+
+#[test]
+fn toml_and_yaml_say_the_same() {
+    let text = r#"
+name: web
+command: [python3, -m, http.server]
+kind: service
+instances: 3
+cpus: 0.25
+mem: 128MiB
+disk: 1GiB
+ports: [http, metrics-1]
+env: { GREETING: hello, LEVEL: 3, DEBUG: true }
+artifacts:
+  - uri: https://example.org/a.tar
+    name: a
+    executable: true
+  - file:///b
+constraints: ["zone=b", "rack>=3"]
+role: eng/web
+user: nobody
+kill_grace: 1m30s
+restart: { initial: 500ms, max: 10s }
+"#;
+    assert_eq!(one(yaml(text)), one(toml(FULL)));
+}
+
+#[test]
+fn little_is_needed() {
+    let job = one(toml("name = \"a\"\ncommand = \"sleep 1\""));
+    assert_eq!(job, JobSpec::new("a", Kind::Service, Command::Shell("sleep 1".into())));
+    assert_eq!((job.cpus_milli, job.mem_bytes, job.instances), (100, 64 << 20, 1));
+}
+
+#[test]
+fn amounts_are_exact() {
+    let cpus = |text: &str| {
+        toml(&format!("name = \"a\"\ncommand = \"b\"\ncpus = {text}")).map(|jobs| jobs[0].cpus_milli)
+    };
+    for (text, milli) in
+        [("0.1", 100), ("0.07", 70), ("1.001", 1001), ("2", 2000), ("\"0.5\"", 500), ("0x10", 16000)]
+    {
+        assert_eq!(cpus(text), Ok(milli), "{text}");
+    }
+    for (text, shown) in
+        [("0.0001", "0.0001"), ("1e3", "1e3"), ("-1", "-1"), ("nan", "nan"), ("true", "true")]
+    {
+        let told = cpus(text).unwrap_err().to_string();
+        assert!(
+            told.starts_with("job.toml:3: cpus: ") && told.contains(shown) && told.contains("0.5"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_slip_in_a_key_is_pointed_out() {
+    assert_eq!(
+        complaint(toml("name = \"a\"\ncommand = \"b\"\ninstnaces = 3")),
+        "job.toml:3: instnaces: there is no such key; did you mean \"instances\"?"
+    );
+    let told = complaint(yaml("name: a\ncommand: b\nrestart:\n  inital: 1s\n"));
+    assert_eq!(told, "job.yaml:4: restart.inital: there is no such key; did you mean \"initial\"?");
+    let told = complaint(toml("name = \"a\"\ncommand = \"b\"\nflavour = 3"));
+    assert!(told.contains("known are name, command, kind"), "{told}");
+    let told = complaint(toml("name = \"a\"\ncommand = \"b\"\nkind = \"sevrice\""));
+    assert!(told.contains("did you mean \"service\"?"), "{told}");
+}
+
+#[test]
+fn cron_is_for_later() {
+    assert_eq!(
+        complaint(toml("name = \"a\"\ncommand = \"b\"\nkind = \"cron\"")),
+        "job.toml:3: kind: cron jobs come later; use kind = \"service\" or \"batch\""
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_and_once() {
+    let told = complaint(toml(
+        "name = \"a b\"\ncommand = []\ninstances = 0\ncpus = \"lots\"\nmem = 64\nretries = 2\nports = [\"a\", \"A\"]\n\
+         env = 3\nrole = \"/\"\nkill_grace = 5\nconstraints = [\"=\"]\nartifacts = [{ uri = \"ftp://x\", sha256 = \"1\" }]",
+    ));
+    let keys: Vec<&str> = told.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    let expected = [
+        "name",
+        "command",
+        "instances",
+        "cpus",
+        "mem",
+        "retries",
+        "ports",
+        "env",
+        "role",
+        "kill_grace",
+        "constraints[0]",
+        "artifacts[0].uri",
+        "artifacts[0].sha256",
+    ];
+    assert_eq!(keys, expected, "{told}");
+    for (line, text) in told.lines().enumerate().take(11) {
+        assert!(text.starts_with(&format!("job.toml:{}: ", line + 1)), "{text}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let told = complaint(toml(""));
+    assert!(told.contains("name: is missing") && told.contains("command: is missing"), "{told}");
+    assert!(complaint(yaml("")).contains("holds no job"));
+    assert!(complaint(yaml("- 1")).contains("a job is a table of keys, not a list"));
+    assert!(complaint(parse_file(Path::new("job.json"), "{}")).contains(".toml, .yaml or .yml"));
+}
+
+#[test]
+fn a_file_may_hold_several_jobs() {
+    let names = |jobs: Vec<JobSpec>| jobs.into_iter().map(|job| job.name).collect::<Vec<_>>();
+    let documents = "name: a\ncommand: x\n---\nname: b\ncommand: y\n---\n";
+    assert_eq!(names(yaml(documents).unwrap()), ["a", "b"]);
+    let tables = "[[job]]\nname = \"a\"\ncommand = \"x\"\n[[job]]\nname = \"b\"\ncommand = \"y\"";
+    assert_eq!(names(toml(tables).unwrap()), ["a", "b"]);
+    assert!(
+        complaint(yaml("name: a\ncommand: x\n---\nname: a\ncommand: y\n")).contains("two jobs of this file")
+    );
+}
+
+#[test]
+fn what_is_no_toml_or_yaml_is_said_with_its_line() {
+    let told = complaint(toml("name = \"a\"\ncommand = \"b"));
+    assert!(told.starts_with("job.toml:2: is not TOML: "), "{told}");
+    let told = complaint(yaml("name: a\ncommand: [b\n"));
+    assert!(told.starts_with("job.yaml:") && told.contains("is not YAML: "), "{told}");
+    assert!(complaint(yaml("name: a\nname: b\ncommand: c")).contains("stands here twice"));
+    assert!(complaint(toml("name = \"a\"\nname = \"b\"")).contains("is not TOML"));
+}
+
+#[test]
+fn aliases_work_and_bombs_do_not() {
+    let job = one(yaml("name: &n web\ncommand: [echo, *n]\n"));
+    assert_eq!(job.command, Command::Argv(vec!["echo".into(), "web".into()]));
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let last = format!("*a{}", level - 1);
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![last; 10].join(",")));
+    }
+    assert!(complaint(yaml(&bomb)).contains("too many values"));
+    assert!(complaint(yaml(&"[".repeat(5000))).contains("job.yaml"));
+    assert!(yaml(&format!("name: {}1{}", "[".repeat(60), "]".repeat(60))).is_err());
+    assert!(toml(&format!("a = {}1{}", "[".repeat(5000), "]".repeat(5000))).is_err());
+}
+
+/// No text makes it panic: every beginning of a good file, and every single byte of it changed.
+#[test]
+fn no_damage_makes_it_panic() {
+    let yaml_text = "name: &a web\ncommand: [x, *a]\nenv: {A: 1}\nrestart:\n  initial: 1s\n---\nname: b\ncommand: |\n  x\n";
+    for text in [FULL, yaml_text] {
+        for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
+            let _ = (toml(&text[..at]), yaml(&text[..at]));
+            for other in ["\0", "\"", "[", "{", "-", "9", "é", "\n", "*", "&", ":", "\t", "#"] {
+                let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+                let _ = (toml(&changed), yaml(&changed));
+            }
+        }
+    }
+}
+
+#[test]
+fn durations_read_and_show() {
+    for (text, millis) in [("500ms", 500), ("5s", 5000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("0s", 0)]
+    {
+        assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)));
+        assert_eq!(show_duration(Duration::from_millis(millis)), text);
+    }
+    for bad in
+        ["", "5", "s", "5 s", "-5s", "5y", "1.5h", "99999999999999999999s", "999999999999999999d", "5sm"]
+    {
+        assert_eq!(parse_duration(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn pauses_double_up_to_the_bound() {
+    let back_off = BackOff { initial: Duration::from_secs(1), max: Duration::from_secs(5) };
+    let pauses: Vec<u64> =
+        [0, 1, 2, 3, 4, 40, u32::MAX].iter().map(|n| back_off.pause(*n).as_secs()).collect();
+    assert_eq!(pauses, [0, 1, 2, 4, 5, 5, 5]);
+}
+
+#[test]
+fn an_instance_becomes_a_task() {
+    let mut job = one(toml(FULL));
+    assert_eq!(job.shape().range("ports").count(), 2);
+    assert_eq!(job.shape().scalars.cpus_milli(), 250);
+    let mut amount = job.shape();
+    amount.set_range("ports", Ranges::from_pairs([(31000, 31000), (31007, 31007)]));
+    let id = task_id("web", 2, 95).unwrap();
+    assert_eq!(id.as_str(), "web.2-2n");
+    let task = job.task(id, 2, 4, Resources::unreserved(amount.clone()));
+    assert_eq!((task.name.as_str(), task.command.shell), ("web.2", false));
+    let env = |name: &str| task.command.env.get(name).map(String::as_str);
+    assert_eq!(
+        (env("PORT"), env("PORT_HTTP"), env("PORT_METRICS_1")),
+        (Some("31000"), Some("31000"), Some("31007"))
+    );
+    assert_eq!(
+        (env("STOA_JOB"), env("STOA_INSTANCE"), env("STOA_ATTEMPT")),
+        (Some("web"), Some("2"), Some("4"))
+    );
+    assert_eq!((env("GREETING"), task.kill_grace.as_secs()), (Some("hello"), 90));
+    assert_eq!(task.labels.get("job").map(String::as_str), Some("web"));
+    assert_eq!(task.labels.get("instance").map(String::as_str), Some("2"));
+    assert_eq!(task.resources.flatten(), amount);
+    (job.instances, job.command) = (1, Command::Shell("x".into()));
+    let task = job.task(task_id("web", 0, 0).unwrap(), 0, 1, Resources::EMPTY);
+    assert_eq!(
+        (task.name.as_str(), task.command.shell, task.command.argv),
+        ("web", true, vec!["x".to_owned()])
+    );
+}
+
+#[test]
+fn the_longest_name_still_makes_a_task_id() {
+    let name = "n".repeat(64);
+    assert!(JobSpec::new(&name, Kind::Batch, Command::Shell("x".into())).checked().is_ok());
+    assert!(task_id(&name, INSTANCES_MAX, u64::MAX).is_ok());
+    assert!(JobSpec::new(&"n".repeat(65), Kind::Batch, Command::Shell("x".into())).checked().is_err());
+}
+
+#[test]
+fn a_forged_message_is_refused_field_by_field() {
+    let told = JobSpec::from_wire(crate::wire::JobSpec::default()).unwrap_err().to_string();
+    for key in ["name: ", "kind: ", "instances: ", "command: ", "cpus: ", "mem: ", "restart: "] {
+        assert!(told.contains(key), "{key} in {told}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Between records and the messages they are kept as.
+
+use std::sync::Arc;
+
+use super::state::{Instance, Record};
+use crate::contract::exit_to_wire;
+use crate::spec::JobSpec;
+use crate::wire::journal as message;
+use crate::wire::journal::record::Kind;
+use framework_sdk::id::{AgentId, FrameworkId, TaskId};
+use framework_sdk::task::Exit;
+
+// === impl Record ===
+
+impl Record {
+    /// As kept.
+    pub(super) fn to_wire(&self) -> message::Record {
+        let kind = match self {
+            Record::Header { format, prefix } => {
+                Kind::Header(message::Header { format: *format, prefix: prefix.clone() })
+            }
+            Record::Framework(id) => {
+                let framework_id = id.as_ref().map_or_else(String::new, ToString::to_string);
+                Kind::FrameworkKnown(message::FrameworkKnown { framework_id })
+            }
+            Record::JobStored { spec, revision, requests, created_ms, ephemeral } => {
+                let request =
+                    |(id, revision): &(String, u64)| message::Request { id: id.clone(), revision: *revision };
+                Kind::JobStored(message::JobStored {
+                    spec: Some(spec.to_wire()),
+                    revision: *revision,
+                    requests: requests.iter().map(request).collect(),
+                    created_ms: *created_ms,
+                    ephemeral: *ephemeral,
+                })
+            }
+            Record::JobStopped { name, purge } => {
+                Kind::JobStopped(message::JobStopped { name: name.clone(), purge: *purge })
+            }
+            Record::JobForgotten { name } => Kind::JobForgotten(message::JobForgotten { name: name.clone() }),
+            Record::InstanceStored { job, instance } => Kind::InstanceStored(instance_to_wire(job, instance)),
+            Record::InstanceForgotten { job, number } => {
+                Kind::InstanceForgotten(message::InstanceForgotten { job: job.clone(), number: *number })
+            }
+            Record::SerialsReserved { below } => {
+                Kind::SerialsReserved(message::SerialsReserved { below: *below })
+            }
+        };
+        message::Record { kind: Some(kind) }
+    }
+
+    /// From what was kept; the error says what makes no sense.
+    pub(super) fn from_wire(record: message::Record) -> Result<Record, String> {
+        Ok(match record.kind.ok_or("it is of no known kind")? {
+            Kind::Header(m) => Record::Header { format: m.format, prefix: m.prefix },
+            Kind::FrameworkKnown(m) => Record::Framework(optional(&m.framework_id, FrameworkId::new)?),
+            Kind::JobStored(m) => {
+                let spec = m.spec.ok_or("a job without a spec")?;
+                Record::JobStored {
+                    spec: Arc::new(JobSpec::from_wire(spec).map_err(|faults| faults.to_string())?),
+                    revision: m.revision,
+                    requests: m.requests.into_iter().map(|request| (request.id, request.revision)).collect(),
+                    created_ms: m.created_ms,
+                    ephemeral: m.ephemeral,
+                }
+            }
+            Kind::JobStopped(m) => Record::JobStopped { name: m.name, purge: m.purge },
+            Kind::JobForgotten(m) => Record::JobForgotten { name: m.name },
+            Kind::InstanceStored(m) => {
+                let state = m.state();
+                Record::InstanceStored {
+                    job: m.job,
+                    instance: Instance {
+                        number: m.number,
+                        attempt: m.attempt,
+                        task: optional(&m.task_id, TaskId::new)?,
+                        revision: m.revision,
+                        state,
+                        agent: optional(&m.agent_id, AgentId::new)?,
+                        hostname: m.hostname,
+                        agent_address: m.agent_address,
+                        exit: m.exit_code.map(Exit::Code).or(m.exit_signal.map(Exit::Signal)),
+                        message: m.message,
+                        at_ms: m.at_ms,
+                        failures: m.failures,
+                        restarts: m.restarts,
+                        not_before_ms: m.not_before_ms,
+                        last: m.last,
+                    },
+                }
+            }
+            Kind::InstanceForgotten(m) => Record::InstanceForgotten { job: m.job, number: m.number },
+            Kind::SerialsReserved(m) => Record::SerialsReserved { below: m.below },
+        })
+    }
+}
+
+fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
+    let (exit_code, exit_signal) = exit_to_wire(instance.exit);
+    message::InstanceStored {
+        job: job.to_owned(),
+        number: instance.number,
+        attempt: instance.attempt,
+        task_id: instance.task.as_ref().map_or_else(String::new, ToString::to_string),
+        revision: instance.revision,
+        state: instance.state.into(),
+        agent_id: instance.agent.as_ref().map_or_else(String::new, ToString::to_string),
+        hostname: instance.hostname.clone(),
+        agent_address: instance.agent_address.clone(),
+        exit_code,
+        exit_signal,
+        message: instance.message.clone(),
+        at_ms: instance.at_ms,
+        failures: instance.failures,
+        restarts: instance.restarts,
+        not_before_ms: instance.not_before_ms,
+        last: instance.last,
+    }
+}
+
+fn optional<T, E: std::fmt::Display>(
+    text: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<Option<T>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    read(text).map(Some).map_err(|bad| format!("the id {text:?} {bad}"))
+}

@@ -1,0 +1,264 @@
+//! `State`: what the framework must not forget; `Record`: one change of it. Applying is pure and takes any record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::spec::JobSpec;
+use crate::wire::TaskState;
+use framework_sdk::id::{AgentId, FrameworkId, TaskId};
+use framework_sdk::task::Exit;
+
+/// So many requests are remembered for each job: whoever repeats one does so within seconds.
+const REQUESTS_MAX: usize = 16;
+
+/// An instance of a job: its latest attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// From 0.
+    pub number: u32,
+    /// From 1.
+    pub attempt: u32,
+    /// The task of the attempt; `None` before the first.
+    pub task: Option<TaskId>,
+    /// The revision of the job that the task was made from.
+    pub revision: u64,
+    /// How it stands.
+    pub state: TaskState,
+    /// Where it runs or ran.
+    pub agent: Option<AgentId>,
+    /// The name of that machine.
+    pub hostname: String,
+    /// `host:port` of that agent's door.
+    pub agent_address: String,
+    /// How its command ended.
+    pub exit: Option<Exit>,
+    /// For people.
+    pub message: String,
+    /// When it came to stand so, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Ends in a row: what the back-off and the retries count.
+    pub failures: u32,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Not started again before this time; 0: at once.
+    pub not_before_ms: u64,
+    /// No other attempt follows.
+    pub last: bool,
+}
+
+impl Instance {
+    /// One that waits for its first attempt.
+    pub fn waiting(number: u32, revision: u64) -> Instance {
+        Instance {
+            number,
+            attempt: 1,
+            task: None,
+            revision,
+            state: TaskState::TaskWaiting,
+            agent: None,
+            hostname: String::new(),
+            agent_address: String::new(),
+            exit: None,
+            message: String::new(),
+            at_ms: 0,
+            failures: 0,
+            restarts: 0,
+            not_before_ms: 0,
+            last: false,
+        }
+    }
+}
+
+/// A job as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// As asked for.
+    pub spec: Arc<JobSpec>,
+    /// From 1.
+    pub revision: u64,
+    /// The latest requests for it and the revision each made, oldest first.
+    pub requests: Vec<(String, u64)>,
+    /// When it was submitted first, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Forgotten some time after it is over.
+    pub ephemeral: bool,
+    /// Somebody asked for its end.
+    pub stopped: bool,
+    /// Forgotten once its tasks have ended.
+    pub purge: bool,
+    /// By number. An instance that was never stored waits for its first attempt.
+    pub instances: BTreeMap<u32, Instance>,
+}
+
+/// Everything the framework must not forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Begins the ids of operations.
+    pub prefix: String,
+    /// The framework's id at the masters.
+    pub framework: Option<FrameworkId>,
+    /// Serial numbers below this are used up.
+    pub serials_below: u64,
+    /// By name.
+    pub jobs: BTreeMap<String, Job>,
+    /// The job that each remembered request was for.
+    requests: BTreeMap<String, String>,
+}
+
+/// One change of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The first of a journal.
+    Header {
+        /// The version of the layout.
+        format: u32,
+        /// Begins the ids of operations.
+        prefix: String,
+    },
+    /// The master gave the framework its id, or took it away.
+    Framework(Option<FrameworkId>),
+    /// A job is new or has a new spec; if it was stopped, it runs again.
+    JobStored {
+        /// As asked for.
+        spec: Arc<JobSpec>,
+        /// From 1.
+        revision: u64,
+        /// The latest requests for it, oldest first.
+        requests: Vec<(String, u64)>,
+        /// When it was submitted first.
+        created_ms: u64,
+        /// Forgotten some time after it is over.
+        ephemeral: bool,
+    },
+    /// A job is to end.
+    JobStopped {
+        /// Which.
+        name: String,
+        /// Forget it then.
+        purge: bool,
+    },
+    /// A job is forgotten with its instances.
+    JobForgotten {
+        /// Which.
+        name: String,
+    },
+    /// An instance as it stands.
+    InstanceStored {
+        /// Of which job.
+        job: String,
+        /// It.
+        instance: Instance,
+    },
+    /// An instance is forgotten.
+    InstanceForgotten {
+        /// Of which job.
+        job: String,
+        /// Which.
+        number: u32,
+    },
+    /// Serial numbers below this are used up.
+    SerialsReserved {
+        /// The first that is not.
+        below: u64,
+    },
+}
+
+// === impl State ===
+
+impl State {
+    /// Takes a change in. One of a job that is not there changes nothing.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Header { format: _, prefix } => self.prefix = prefix,
+            Record::Framework(id) => self.framework = id,
+            Record::JobStored { spec, revision, requests, created_ms, ephemeral } => {
+                let name = spec.name.clone();
+                let before = self.jobs.remove(&name);
+                for (id, _) in before.iter().flat_map(|job| &job.requests) {
+                    self.requests.remove(id);
+                }
+                for (id, _) in &requests {
+                    self.requests.insert(id.clone(), name.clone());
+                }
+                let instances = before.map(|job| job.instances).unwrap_or_default();
+                let (stopped, purge) = (false, false);
+                let job = Job { spec, revision, requests, created_ms, ephemeral, stopped, purge, instances };
+                self.jobs.insert(name, job);
+            }
+            Record::JobStopped { name, purge } => {
+                if let Some(job) = self.jobs.get_mut(&name) {
+                    job.stopped = true;
+                    job.purge |= purge;
+                }
+            }
+            Record::JobForgotten { name } => {
+                for (id, _) in self.jobs.remove(&name).iter().flat_map(|job| &job.requests) {
+                    self.requests.remove(id);
+                }
+            }
+            Record::InstanceStored { job, instance } => {
+                if let Some(job) = self.jobs.get_mut(&job) {
+                    job.instances.insert(instance.number, instance);
+                }
+            }
+            Record::InstanceForgotten { job, number } => {
+                if let Some(job) = self.jobs.get_mut(&job) {
+                    job.instances.remove(&number);
+                }
+            }
+            Record::SerialsReserved { below } => self.serials_below = self.serials_below.max(below),
+        }
+    }
+
+    /// The job and revision that a request made, if it was carried out and is remembered.
+    pub fn request(&self, id: &str) -> Option<(&Job, u64)> {
+        let job = self.jobs.get(self.requests.get(id)?)?;
+        job.requests.iter().find(|(known, _)| known == id).map(|(_, revision)| (job, *revision))
+    }
+
+    /// The record that stores a job on behalf of a request: a new one, or the next revision of the one that is there
+    /// (the same revision when nothing changed but the request).
+    pub fn store_job(&self, spec: Arc<JobSpec>, request: &str, now_ms: u64, ephemeral: bool) -> Record {
+        let before = self.jobs.get(&spec.name);
+        let revision = match before {
+            None => 1,
+            Some(job) if job.spec == spec && !job.stopped => job.revision,
+            Some(job) => job.revision.saturating_add(1),
+        };
+        let mut requests = before.map(|job| job.requests.clone()).unwrap_or_default();
+        requests.retain(|(id, _)| id != request);
+        requests.push((request.to_owned(), revision));
+        requests.drain(..requests.len().saturating_sub(REQUESTS_MAX));
+        let created_ms = before.map_or(now_ms, |job| job.created_ms);
+        Record::JobStored { spec, revision, requests, created_ms, ephemeral }
+    }
+
+    /// The fewest records that make this state of an empty one.
+    pub fn image(&self, format: u32) -> Vec<Record> {
+        let mut records = vec![Record::Header { format, prefix: self.prefix.clone() }];
+        if self.framework.is_some() {
+            records.push(Record::Framework(self.framework.clone()));
+        }
+        if self.serials_below > 0 {
+            records.push(Record::SerialsReserved { below: self.serials_below });
+        }
+        for (name, job) in &self.jobs {
+            records.push(Record::JobStored {
+                spec: job.spec.clone(),
+                revision: job.revision,
+                requests: job.requests.clone(),
+                created_ms: job.created_ms,
+                ephemeral: job.ephemeral,
+            });
+            records.extend(
+                job.instances
+                    .values()
+                    .map(|instance| Record::InstanceStored { job: name.clone(), instance: instance.clone() }),
+            );
+            if job.stopped {
+                records.push(Record::JobStopped { name: name.clone(), purge: job.purge });
+            }
+        }
+        records
+    }
+}

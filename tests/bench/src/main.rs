@@ -1,0 +1,61 @@
+//! `tests-bench`: measures parts of the house and prints one JSON line for each cell.
+
+mod alloc;
+mod cluster;
+mod disk;
+mod failover;
+mod figures;
+mod flags;
+mod footprint;
+mod latency;
+mod launch;
+mod procfs;
+mod registry;
+mod work;
+
+use flags::Flags;
+
+const USAGE: &str = "tests-bench BENCH [--name value ..], each prints one JSON line for each cell
+
+in process, alone:
+  alloc      [--grid decline,saturate,add,churn,demand,quota,suppress] [--agents N,..] [--frameworks N,..] [--cycles N]
+             [--events N]; without --agents and --frameworks the sizes of the Mesos charts
+on a cluster of its own, started by the `stoa` beside this program (or --stoa PATH; a debug build needs --allow-debug):
+  launch     [--count 1000] [--rounds 5] [--binary true] [--through run|sdk]
+  latency    [--count 500] [--binary /bin/true]
+  failover   [--kills 30]
+  registry   [--in-flight 1,64,1024] [--seconds 5]
+  footprint  [--idle-seconds 10] [--starts 10] [--jobs true|false]";
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let done = match args.next().as_deref() {
+        Some("alloc") => alloc::Options::parse(args).map(|options| alloc::run(&options)),
+        Some("launch") => measure(args, &launch::FLAGS, launch::run),
+        Some("latency") => measure(args, &latency::FLAGS, latency::run),
+        Some("failover") => measure(args, &failover::FLAGS, failover::run),
+        Some("registry") => measure(args, &registry::FLAGS, registry::run),
+        Some("footprint") => measure(args, &footprint::FLAGS, footprint::run),
+        Some(other) => Err(format!("{other:?} is not a bench")),
+        None => Err("say which bench".to_owned()),
+    };
+    if let Err(why) = done {
+        eprintln!("{why}\n\n{USAGE}");
+        std::process::exit(2);
+    }
+}
+
+/// Runs a bench that talks to a cluster.
+fn measure(
+    args: impl Iterator<Item = String>,
+    known: &[&str],
+    bench: impl AsyncFnOnce(&Flags) -> Result<(), String>,
+) -> Result<(), String> {
+    let flags = Flags::parse(args, known)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the system gives no event loop: {error}"))?;
+    runtime.block_on(bench(&flags))
+}

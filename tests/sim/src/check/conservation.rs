@@ -1,0 +1,82 @@
+//! P1: nothing is given away twice: on each agent what is offered and what tasks use never passes what there is.
+
+use std::collections::BTreeMap;
+
+use master_registry::Registry;
+use proto::id::{AgentId, OfferId};
+use proto::operator::{EventKind, OfferView};
+use proto::resources::Resources;
+
+use super::{Verdict, broken};
+use crate::node::Node;
+
+const PROMISE: &str = "P1 conservation";
+
+/// The open offers as each master has made them, by its own words.
+#[derive(Debug, Default)]
+pub struct Conservation {
+    open: BTreeMap<Node, BTreeMap<OfferId, (AgentId, Resources)>>,
+}
+
+impl Conservation {
+    /// A master's offers are void: it died, or leads no more.
+    pub fn forget(&mut self, master: Node) {
+        self.open.remove(&master);
+    }
+
+    /// A leader says something to those who watch; true when its books must be looked at.
+    pub fn changed(&mut self, master: Node, event: &EventKind) -> bool {
+        let open = self.open.entry(master).or_default();
+        match event {
+            EventKind::Snapshot(snapshot) => {
+                open.clear();
+                open.extend(snapshot.offers.iter().map(entry));
+                true
+            }
+            EventKind::OfferMade(offer) => {
+                open.extend([entry(offer)]);
+                true
+            }
+            EventKind::OfferEnded(ended) => {
+                open.remove(&ended.offer);
+                false
+            }
+            EventKind::TaskChanged(_) | EventKind::AgentChanged(_) => true,
+            EventKind::FrameworkChanged(_)
+            | EventKind::FrameworkRemoved(_)
+            | EventKind::RoleChanged(_) => false,
+        }
+    }
+
+    /// The books of one leader: for each agent, what is left after all that is offered and used.
+    pub fn look(&self, master: Node, registry: &Registry) -> Verdict {
+        let mut left: BTreeMap<&AgentId, Resources> =
+            registry.agents().map(|agent| (&agent.info.id, agent.total.clone())).collect();
+        for task in registry.tasks() {
+            let there = left.get_mut(&task.agent);
+            if !there.is_some_and(|left| left.try_sub(&task.info.resources)) {
+                let how = format!("at {master}, {} is used on {} though it is not there", task.info.id, task.agent);
+                return broken(PROMISE, how);
+            }
+        }
+        for (offer, (agent, resources)) in self.open.get(&master).into_iter().flatten() {
+            if !left.get_mut(agent).is_some_and(|left| left.try_sub(resources)) {
+                let how = format!("at {master}, {offer} offers {resources:?} of {agent}, of which less is left");
+                return broken(PROMISE, how);
+            }
+        }
+        Ok(())
+    }
+
+    /// What really runs on an agent.
+    pub fn running(agent: Node, used: &Resources, total: &Resources) -> Verdict {
+        if total.contains(used) {
+            return Ok(());
+        }
+        broken(PROMISE, format!("{agent} has {total:?} and runs {used:?}"))
+    }
+}
+
+fn entry(offer: &OfferView) -> (OfferId, (AgentId, Resources)) {
+    (offer.id, (offer.agent.clone(), offer.resources.clone()))
+}

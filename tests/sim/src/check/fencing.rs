@@ -1,0 +1,63 @@
+//! P6: one leader in an epoch, and an agent obeys no master of an older epoch than it has ever obeyed.
+
+use std::collections::BTreeMap;
+
+use agent_core::Output;
+use proto::agent_link::{ToAgent, ToAgentKind};
+
+use super::{Verdict, broken};
+use crate::node::Node;
+
+const PROMISE: &str = "P6 fencing";
+
+/// Who led when, and whom agents have obeyed.
+#[derive(Debug, Default)]
+pub struct Fencing {
+    leaders: BTreeMap<u64, (Node, u32)>,
+    obeyed: BTreeMap<Node, u64>,
+}
+
+impl Fencing {
+    /// A master says that it leads, in one of its lives.
+    pub fn leads(&mut self, master: Node, life: u32, term: u64) -> Verdict {
+        let (first, of) = *self.leaders.entry(term).or_insert((master, life));
+        if (first, of) == (master, life) {
+            return Ok(());
+        }
+        broken(PROMISE, format!("{first} and {master} both lead in term {term}"))
+    }
+
+    /// An agent heard this and wants that.
+    pub fn heard(&mut self, agent: Node, message: &ToAgent, wanted: &[Output]) -> Verdict {
+        if matches!(message.kind, ToAgentKind::Redirect(_)) {
+            return Ok(());
+        }
+        let obeyed = self.obeyed.entry(agent).or_default();
+        if message.epoch.0 >= *obeyed {
+            if !wanted.is_empty() {
+                *obeyed = message.epoch.0;
+            }
+            return Ok(());
+        }
+        let obeys = wanted.iter().find(|output| match output {
+            Output::Store { .. }
+            | Output::Rewrite(_)
+            | Output::ToMaster(_)
+            | Output::Contain(_)
+            | Output::Leave(_) => true,
+            Output::Connect { .. } | Output::Disconnect(_) | Output::Ended | Output::Note(_) => false,
+        });
+        match obeys {
+            None => Ok(()),
+            Some(output) => {
+                let how = format!("{agent} obeyed epoch {} after {obeyed}: {output:?}", message.epoch);
+                broken(PROMISE, how)
+            }
+        }
+    }
+
+    /// An agent loses its power before it wrote down whom it obeys.
+    pub fn forget(&mut self, agent: Node, epoch: u64) {
+        self.obeyed.insert(agent, epoch);
+    }
+}

@@ -1,0 +1,155 @@
+//! P3: what was accepted runs or is reported; P9: it was accepted on offers that were open; and what a framework was
+//! told never started never does.
+
+use std::collections::BTreeMap;
+
+use proto::agent_link::TaskRun;
+use proto::id::{FrameworkId, OfferId, OperationId, RunId, TaskId};
+use proto::operation::Operation;
+use proto::scheduler::{Accept, Answer, Outcome};
+use proto::task::{Exit, TaskState, TaskStatus};
+
+use super::one_place::{Fact, OnePlace};
+use super::{Verdict, broken, offers};
+
+const PROMISE: &str = "P3 accepted launches";
+
+/// One task that a framework wanted to launch.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// On these offers.
+    pub offers: Vec<OfferId>,
+    /// The master said that the accept is committed.
+    pub committed: bool,
+    /// A master sent it to its agent.
+    pub run: Option<RunId>,
+    /// What the framework was told of it last.
+    pub told: Option<TaskState>,
+    /// Somebody asked for its end.
+    pub killed: bool,
+}
+
+/// Every wish that was ever sent.
+#[derive(Debug, Default)]
+pub struct Launches {
+    wishes: BTreeMap<(FrameworkId, TaskId), Wish>,
+    operations: BTreeMap<(FrameworkId, OperationId), Vec<TaskId>>,
+}
+
+impl Launches {
+    /// A framework sends an accept, perhaps not for the first time.
+    pub fn asked(&mut self, framework: &FrameworkId, operation: &OperationId, accept: &Accept) {
+        let mut tasks = Vec::new();
+        for part in &accept.parts {
+            for operation in &part.operations {
+                let infos = match operation {
+                    Operation::Launch(launch) => &launch.tasks,
+                    Operation::LaunchGroup(launch) => &launch.tasks,
+                    Operation::Reserve(_)
+                    | Operation::Unreserve(_)
+                    | Operation::CreateVolume(_)
+                    | Operation::DestroyVolume(_) => continue,
+                };
+                for info in infos {
+                    let wish = self.wishes.entry((framework.clone(), info.id.clone())).or_default();
+                    wish.offers.clone_from(&part.offers);
+                    tasks.push(info.id.clone());
+                }
+            }
+        }
+        self.operations.insert((framework.clone(), operation.clone()), tasks);
+    }
+
+    /// A framework is told what came of a call.
+    pub fn answered(&mut self, framework: &FrameworkId, answer: &Answer) {
+        let key = (framework.clone(), answer.operation.clone());
+        if let (Outcome::Committed(_), Some(tasks)) = (&answer.outcome, self.operations.get(&key)) {
+            for task in tasks {
+                if let Some(wish) = self.wishes.get_mut(&(framework.clone(), task.clone())) {
+                    wish.committed = true;
+                }
+            }
+        }
+    }
+
+    /// A leader sends a run to its agent.
+    pub fn sent(&mut self, given: &TaskRun, ledger: &offers::Ledger) -> Verdict {
+        let key = (given.framework.clone(), given.task.id.clone());
+        let Some(wish) = self.wishes.get_mut(&key) else {
+            return broken(PROMISE, format!("{} was launched and nobody asked for it", given.task.id));
+        };
+        if wish.run.is_some_and(|run| run != given.run) {
+            return broken(PROMISE, format!("{} was launched under two runs", given.task.id));
+        }
+        wish.run = Some(given.run);
+        ledger.used(given.task.id.as_str(), &wish.offers)
+    }
+
+    /// A run was executed.
+    pub fn executed(&self, given: &TaskRun) -> Verdict {
+        match self.wishes.get(&(given.framework.clone(), given.task.id.clone())).and_then(|wish| wish.told) {
+            Some(told) if never_started(told) => {
+                broken(PROMISE, format!("{} runs though its framework was told {}", given.task.id, told.as_str()))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A framework is told how a task stands.
+    pub fn told(&mut self, framework: &FrameworkId, status: &TaskStatus, truth: &OnePlace) -> Verdict {
+        let key = (framework.clone(), status.task.clone());
+        let Some(wish) = self.wishes.get_mut(&key) else { return Ok(()) };
+        if let Some(before) = wish.told.filter(|told| told.is_terminal() && *told != status.state) {
+            let how = format!("{} was {}, then {}", status.task, before.as_str(), status.state.as_str());
+            return broken("P4 one end", how);
+        }
+        wish.told = Some(status.state);
+        let fact = truth.fact(framework, &status.task);
+        if never_started(status.state) && fact.is_some() {
+            let how = format!("{} is said to be {} but runs", status.task, status.state.as_str());
+            return broken(PROMISE, how);
+        }
+        told_true(status, fact.map(|(_, fact)| fact))
+    }
+
+    /// Somebody asked for the end of a task.
+    pub fn killed(&mut self, framework: &FrameworkId, task: &TaskId) {
+        if let Some(wish) = self.wishes.get_mut(&(framework.clone(), task.clone())) {
+            wish.killed = true;
+        }
+    }
+
+    /// All wishes.
+    pub fn wishes(&self) -> impl Iterator<Item = (&(FrameworkId, TaskId), &Wish)> {
+        self.wishes.iter()
+    }
+}
+
+/// Whether a state says that the task never started, so that it may be tried again.
+fn never_started(state: TaskState) -> bool {
+    matches!(state, TaskState::Dropped | TaskState::Error | TaskState::Unknown)
+}
+
+/// A good end is told only of what ended well.
+fn told_true(status: &TaskStatus, fact: Option<&Fact>) -> Verdict {
+    let right = match status.state {
+        TaskState::Finished => fact.is_some_and(|fact| fact.exit == Some(Exit::Code(0))),
+        TaskState::Failed => fact.is_none_or(|fact| fact.exit.is_some()),
+        TaskState::Gone => fact.is_none_or(|fact| fact.lost),
+        TaskState::Lost => false,
+        TaskState::Staging
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Killing
+        | TaskState::Killed
+        | TaskState::Error
+        | TaskState::Dropped
+        | TaskState::Unreachable
+        | TaskState::GoneByOperator
+        | TaskState::Unknown => true,
+    };
+    if right {
+        return Ok(());
+    }
+    broken("P4 true ends", format!("{} is said to be {}, in truth {fact:?}", status.task, status.state.as_str()))
+}

@@ -1,0 +1,68 @@
+//! P13: soon after the last fault there is one leader, every agent is back, every job is done and everybody knows.
+
+use proto::agent::AgentState;
+use proto::task::TaskState;
+
+use super::{Verdict, broken};
+use crate::node::Node;
+use crate::world::World;
+
+/// What is still missing; `None` when the world has healed.
+pub fn missing(world: &World) -> Option<String> {
+    let leaders: Vec<Node> = world.leaders();
+    let [leader] = leaders[..] else { return Some(format!("leaders: {leaders:?}")) };
+    let machine = world.master_machine(leader)?;
+    let applied = machine.applied();
+    for (node, index) in world.masters_applied() {
+        if index != applied {
+            return Some(format!("{node} has applied {index}, {leader} {applied}"));
+        }
+    }
+    let registry = machine.registry();
+    for agent in &world.agents {
+        if agent.left {
+            continue;
+        }
+        let record = registry.agent(&agent.info.id);
+        let gone = record.is_some_and(|record| record.state == AgentState::Gone);
+        let joined = agent.machine.as_ref().is_some_and(|machine| machine.is_joined());
+        if gone || !joined || record.is_none_or(|record| record.state != AgentState::Active) {
+            return Some(format!("{} is not back: {:?}", agent.info.id, record.map(|record| record.state)));
+        }
+        if let Some(machine) = agent.machine.as_ref().filter(|machine| machine.runs_known() > 0) {
+            return Some(format!("{} remembers {} runs", agent.info.id, machine.runs_known()));
+        }
+        if let Some(found) = agent.keeper.found().first() {
+            return Some(format!("the keeper of {} remembers {}", agent.info.id, found.run));
+        }
+    }
+    for framework in &world.frameworks {
+        if !framework.driver.as_ref().is_some_and(|driver| driver.is_connected()) {
+            return Some(format!("{} is not connected", framework.name));
+        }
+        if let Some(job) = framework.memory.jobs.iter().position(|job| job.standing != crate::workload::Standing::Done)
+        {
+            let standing = framework.memory.jobs[job];
+            return Some(format!("{}: job {} is {standing:?}", framework.name, job + 1));
+        }
+    }
+    let alive = registry.tasks().next();
+    alive.map(|task| format!("{} has not ended in the log: {:?}", task.info.id, task.status.state))
+}
+
+/// In a world that has healed, every launch that was accepted has ended, and its framework knows.
+pub fn nothing_forgotten(world: &World) -> Verdict {
+    for ((framework, task), wish) in world.checks.launches.wishes() {
+        // A framework that was removed is told nothing more.
+        if !world.frameworks.iter().any(|node| node.memory.framework.as_ref() == Some(framework)) {
+            continue;
+        }
+        let over = |state: TaskState| state.is_terminal() || state == TaskState::Unknown;
+        let accepted = wish.committed || wish.run.is_some();
+        if accepted && !wish.told.is_some_and(over) {
+            let how = format!("{task} of {framework} was accepted; last told: {:?}", wish.told);
+            return broken("P3 accepted launches", how);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! The checkers: one file for each promise. They know nothing of how the machines keep it.
+
+pub mod agreement;
+pub mod conservation;
+pub mod fencing;
+pub mod launches;
+pub mod liveness;
+pub mod offers;
+pub mod one_place;
+pub mod updates;
+
+use std::fmt;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub promise: &'static str,
+    /// How.
+    pub how: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.how)
+    }
+}
+
+/// What a checker says.
+pub type Verdict = Result<(), Broken>;
+
+/// The promise is broken.
+pub fn broken(promise: &'static str, how: impl Into<String>) -> Verdict {
+    Err(Broken { promise, how: how.into() })
+}
+
+/// All checkers that keep books over a whole run.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// Same index, same registry.
+    pub agreement: agreement::Agreement,
+    /// Nothing offered or used twice, as leaders see it.
+    pub conservation: conservation::Conservation,
+    /// One leader in an epoch, and no obedience to an older one.
+    pub fencing: fencing::Fencing,
+    /// What was accepted runs or is reported.
+    pub launches: launches::Launches,
+    /// Each offer ends once.
+    pub offers: offers::Ledger,
+    /// A task starts once.
+    pub one_place: one_place::OnePlace,
+    /// Updates come in order.
+    pub updates: updates::Updates,
+}

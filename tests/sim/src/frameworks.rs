@@ -1,0 +1,267 @@
+//! Frameworks: a workload on the SDK's driver, with a memory that outlives its process.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use framework_sdk_core::{Config, Driver, Input, Link, Output};
+use proto::framework::FrameworkInfo;
+use proto::quantities::Quantities;
+use proto::ranges::Ranges;
+use proto::refusal::Code;
+use proto::resources::Amount;
+use proto::role::Role;
+use proto::scheduler::{CallKind, EventKind};
+use proto::task::TaskStatus;
+use proto_machine::{Dice, Machine, Outbox};
+
+use crate::check::{Verdict, broken};
+use crate::masters::address;
+use crate::network::{Down, End, Up};
+use crate::node::{Node, Process};
+use crate::options::{FrameworkPlan, Personality, SECOND};
+use crate::words;
+use crate::workload::{Memory, Note, Workload};
+use crate::world::{Event, World, fault_of};
+
+const MIB: u64 = 1 << 20;
+
+/// A framework and its pretended surroundings.
+pub struct FrameworkNode {
+    /// Its process.
+    pub process: Process,
+    /// What people call it.
+    pub name: String,
+    /// How it behaves.
+    pub plan: FrameworkPlan,
+    /// Its role.
+    pub role: Role,
+    /// What one of its tasks takes.
+    pub shape: Amount,
+    /// The session and the brain, while it lives.
+    pub driver: Option<Driver<Workload>>,
+    /// What it has not yet seen.
+    pub mailbox: VecDeque<Input<()>>,
+    /// What it will not forget.
+    pub memory: Memory,
+    stream: Option<(Link, u64)>,
+}
+
+impl FrameworkNode {
+    /// A framework that never ran.
+    pub fn new(number: u64, plan: FrameworkPlan, process: Process, dice: &mut Dice) -> Self {
+        let roles = ["eng", "eng/web", "ops"];
+        let role = Role::new(roles[dice.below(3) as usize]).expect("a role");
+        let scalars = Quantities::of(100 * (1 + dice.below(15)), 64 * MIB * (1 + dice.below(16)));
+        let mut shape = Amount::scalars(scalars);
+        if dice.chance(1, 3) {
+            // "One of them": which it is does not matter.
+            shape = shape.with_ports(Ranges::single(1, 1));
+        }
+        let name = match plan.personality {
+            Personality::Demanding => format!("jobs-{number}"),
+            Personality::Greedy => format!("greedy-{number}"),
+            Personality::Declining => format!("idle-{number}"),
+            Personality::Slow => format!("slow-{number}"),
+        };
+        let jobs = if plan.personality == Personality::Declining { 0 } else { plan.jobs };
+        let memory = Memory::new(jobs);
+        FrameworkNode {
+            process,
+            name,
+            plan,
+            role,
+            shape,
+            driver: None,
+            mailbox: VecDeque::new(),
+            memory,
+            stream: None,
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn begin_framework(&mut self, node: Node) -> Verdict {
+        let clock = self.clock();
+        let (seed, other) = (self.dice.next_u64(), self.dice.next_u64());
+        let masters = (1..=self.options.masters).map(address).collect();
+        let failover_timeout = Duration::from_nanos(self.options.failover_timeout);
+        let framework = &mut self.frameworks[node.index()];
+        framework.process.begin(clock);
+        framework.memory.starts += 1;
+        let workload = Workload::new(
+            framework.plan.personality,
+            framework.role.clone(),
+            framework.shape.clone(),
+            &framework.memory,
+            other,
+        );
+        let config = Config {
+            info: FrameworkInfo {
+                name: framework.name.clone(),
+                roles: vec![framework.role.clone()],
+                failover_timeout,
+                address: String::new(),
+                labels: Default::default(),
+            },
+            id: framework.memory.framework.clone(),
+            operation_prefix: format!("{}.{}", framework.name, framework.memory.starts),
+            masters,
+            seed,
+            believed: framework.memory.believed(),
+        };
+        match Driver::new(config, workload) {
+            Ok(driver) => framework.driver = Some(driver),
+            Err(bad) => return fault_of(node, bad.to_string()),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn framework_dies(&mut self, node: Node) {
+        let framework = &mut self.frameworks[node.index()];
+        framework.driver = None;
+        framework.mailbox.clear();
+        framework.stream = None;
+    }
+
+    pub(crate) fn framework_turn(&mut self, node: Node) -> Verdict {
+        let framework = &mut self.frameworks[node.index()];
+        let Some(driver) = framework.driver.as_mut() else { return Ok(()) };
+        let now = framework.process.clock.now(self.now);
+        let mut out = Outbox::new();
+        let mut answers = Vec::new();
+        for input in framework.mailbox.drain(..) {
+            if let Input::Event { event, .. } = &input
+                && let EventKind::Answer(answer) = &event.kind
+            {
+                answers.push(answer.clone());
+            }
+            driver.step(now, input, &mut out);
+        }
+        if driver.wake_at().is_some_and(|at| at <= now.monotonic) {
+            driver.wake(now, &mut out);
+        }
+        driver.settle(now, &mut out);
+        let id = framework.memory.framework.clone();
+        for answer in &answers {
+            if let Some(id) = &id {
+                self.checks.launches.answered(id, answer);
+            }
+        }
+        self.trace.event(self.now, node.number(), 9);
+        self.trace.number(out.len() as u64);
+        for output in out.take() {
+            if !self.calm && self.options.faults.crash_framework > 0 && self.dice.chance(1, 3000) {
+                self.mark("a framework died midway");
+                self.crash(node);
+                return Ok(());
+            }
+            self.perform_framework(node, output)?;
+        }
+        Ok(())
+    }
+
+    fn perform_framework(&mut self, node: Node, output: Output<Note>) -> Verdict {
+        match output {
+            Output::Connect { link, master } => {
+                self.framework_hangs_up(node);
+                match self.connect(node, link.0, &master) {
+                    Some(id) => self.frameworks[node.index()].stream = Some((link, id)),
+                    None => self.frameworks[node.index()].mailbox.push_back(Input::Lost { link }),
+                }
+            }
+            Output::Send { link, call } => {
+                let newest = self.frameworks[node.index()].stream.filter(|(newest, _)| *newest == link);
+                let Some((_, id)) = newest else { return Ok(()) };
+                let Some(stream) = self.network.stream(id).filter(|stream| stream.client_open) else {
+                    return Ok(());
+                };
+                let to = stream.master;
+                let framework = self.frameworks[node.index()].memory.framework.clone();
+                if let (CallKind::Accept(accept), Some(framework), Some(operation)) =
+                    (&call.kind, &framework, &call.operation)
+                {
+                    self.checks.launches.asked(framework, operation, accept);
+                }
+                if let (CallKind::Kill(kill), Some(framework)) = (&call.kind, &framework) {
+                    self.checks.launches.killed(framework, &kill.task);
+                }
+                if words::call(&call).is_some() {
+                    self.say(node, to, |_| words::call(&call).unwrap_or_default());
+                }
+                self.send_up(id, Up::Call(Box::new(call)));
+            }
+            Output::Disconnect { link } => {
+                if self.frameworks[node.index()].stream.is_some_and(|(newest, _)| newest == link) {
+                    self.framework_hangs_up(node);
+                }
+            }
+            Output::Ended { why, by_itself } => {
+                if by_itself {
+                    return fault_of(node, "it ended itself".to_owned());
+                }
+                match why.code {
+                    // It did not come back in time: whoever keeps it running starts it as a new one.
+                    Code::FrameworkRemoved | Code::NotFound => {
+                        self.mark("a framework was removed");
+                        self.die(node);
+                        let framework = &mut self.frameworks[node.index()];
+                        framework.memory.begin_anew();
+                        let at = self.now + SECOND;
+                        self.queue.push(at, Event::Begin(node, framework.process.life));
+                    }
+                    Code::Denied
+                    | Code::Invalid
+                    | Code::Conflict
+                    | Code::StaleOffer
+                    | Code::LeaderLost
+                    | Code::SessionReplaced
+                    | Code::TooMuch
+                    | Code::BadToken
+                    | Code::AgentGone
+                    | Code::Unavailable => {
+                        return broken("P8 failover", format!("{node} was sent away: {why}"));
+                    }
+                }
+            }
+            Output::Author(note) => {
+                match &note {
+                    Note::Framework(id) => {
+                        self.owners.insert(id.clone(), node);
+                    }
+                    Note::Told(status) => self.told(node, status)?,
+                    Note::Launching(_) | Note::Over(..) => {}
+                }
+                self.frameworks[node.index()].memory.take(&note);
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, node: Node, status: &TaskStatus) -> Verdict {
+        let life = self.life(node).0;
+        self.checks.updates.told(node, life, status)?;
+        match &self.frameworks[node.index()].memory.framework {
+            Some(id) => self.checks.launches.told(id, status, &self.checks.one_place),
+            None => Ok(()),
+        }
+    }
+
+    fn framework_hangs_up(&mut self, node: Node) {
+        if let Some((_, id)) = self.frameworks[node.index()].stream.take()
+            && self.network.stream(id).is_some_and(|stream| stream.client_open)
+        {
+            self.send_up(id, Up::Close);
+            self.network.close(id, End::Client);
+        }
+    }
+
+    pub(crate) fn framework_hears(&mut self, node: Node, link: u64, down: Down) {
+        let link = Link(link);
+        let input = match down {
+            Down::Event(event) => Input::Event { link, event: *event },
+            Down::Close => Input::Lost { link },
+            Down::Opened | Down::Agent(_) => return,
+        };
+        self.frameworks[node.index()].mailbox.push_back(input);
+    }
+}

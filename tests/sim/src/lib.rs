@@ -1,0 +1,39 @@
+//! The simulator: the house's own machines in a pretend world, driven by one seed.
+//!
+//! A world is one loop over a queue of events ordered by time. There is no thread, no clock and no randomness but the
+//! seed's, so a seed always gives the same run. Masters, agents and the frameworks' sessions are the machines of
+//! production; what surrounds them is pretended: disks that forget what was not synced, a network that loses, doubles
+//! and delays, containers that run, fail and hang, clocks that differ, processes that die or sleep.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `world.rs` | the loop, the nodes, who hears what when |
+//! | `masters.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
+//! | `operator.rs`, `faults.rs` | what people want, what goes wrong |
+//! | `network.rs`, `disk.rs`, `containers.rs`, `clock.rs`, `queue.rs` | the pretended things |
+//! | `workload.rs` | framework personalities |
+//! | `options.rs` | what a seed does |
+//! | `check/` | the promises, one file each |
+//! | `run.rs` | a seed from its beginning to its verdict |
+//! | `story.rs`, `words.rs` | golden transcripts, and how messages read in them |
+//! | `trace.rs` | the fold by which two runs are compared |
+
+pub mod agents;
+pub mod check;
+pub mod clock;
+pub mod containers;
+pub mod disk;
+pub mod faults;
+pub mod frameworks;
+pub mod masters;
+pub mod network;
+pub mod node;
+pub mod operator;
+pub mod options;
+pub mod queue;
+pub mod run;
+pub mod story;
+pub mod trace;
+pub mod words;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,400 @@
+//! Masters: how they are driven, and their outputs performed: nothing behind a `Persist` leaves before it is stored.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use master_core::{Config, Input, LinkId, Master, Note, Output, SessionId};
+use master_raft::{NodeId, Persist};
+use proto::agent_link::ToAgentKind;
+use proto::caller::Caller;
+use proto::id::MasterId;
+use proto::wire::Wire;
+use proto_machine::{Machine, Outbox};
+use std::time::Duration;
+
+use crate::check::Verdict;
+use crate::disk::LogDisk;
+use crate::network::{Down, End, Stream, Up};
+use crate::node::{Node, Process};
+use crate::trace::hash_of;
+use crate::words;
+use crate::world::{Event, World, fault_of};
+
+/// Registries are compared at every index that this divides.
+const COMPARE_EVERY: u64 = 4;
+
+/// A master and its pretended surroundings.
+pub struct MasterNode {
+    /// Its process.
+    pub process: Process,
+    /// Itself, while it lives.
+    pub machine: Option<Master>,
+    /// What it has not yet seen.
+    pub mailbox: VecDeque<Input>,
+    /// Its disk.
+    pub disk: LogDisk,
+    /// What it has said and is not yet done, in order.
+    performing: VecDeque<Output>,
+    /// What is on its way to the disk.
+    storing: Vec<Persist>,
+    /// What its registry folded to at some indexes that it has not yet announced.
+    images: VecDeque<(u64, u64)>,
+}
+
+impl MasterNode {
+    /// A master with an empty disk.
+    pub fn new(process: Process) -> Self {
+        MasterNode {
+            process,
+            machine: None,
+            mailbox: VecDeque::new(),
+            disk: LogDisk::default(),
+            performing: VecDeque::new(),
+            storing: Vec::new(),
+            images: VecDeque::new(),
+        }
+    }
+}
+
+/// The door of a master.
+pub fn address(number: u64) -> String {
+    format!("master-{number}:5050")
+}
+
+impl World {
+    pub(crate) fn begin_master(&mut self, node: Node) -> Verdict {
+        let clock = self.clock();
+        let members: BTreeMap<MasterId, String> =
+            (1..=self.options.masters).map(|n| (MasterId(n), address(n))).collect();
+        let mut config = Config::new(MasterId(node.number()), members, self.dice.next_u64());
+        config.offer_timeout = Duration::from_nanos(self.options.offer_timeout);
+        config.agent_unreachable_after = Duration::from_nanos(self.options.unreachable_after);
+        config.snapshot_after_bytes = self.options.snapshot_after_bytes;
+        let master = &mut self.masters[node.index()];
+        match Master::recover(config, master.disk.recover()) {
+            Ok(machine) => master.machine = Some(machine),
+            Err(unfit) => return fault_of(node, format!("its own disk is unfit: {unfit}")),
+        }
+        master.process.begin(clock);
+        // The first settle brings its registry back.
+        self.master_turn(node)
+    }
+
+    pub(crate) fn master_dies(&mut self, node: Node) {
+        let stored = self.dice.chance(1, 2);
+        let master = &mut self.masters[node.index()];
+        let storing = std::mem::take(&mut master.storing);
+        if stored {
+            // The sync had gone through, only nobody heard of it.
+            storing.iter().for_each(|persist| {
+                let _ = master.disk.store(persist);
+            });
+        }
+        master.machine = None;
+        master.mailbox.clear();
+        master.performing.clear();
+        master.images.clear();
+        self.checks.conservation.forget(node);
+    }
+
+    pub(crate) fn master_turn(&mut self, node: Node) -> Verdict {
+        let master = &mut self.masters[node.index()];
+        let Some(machine) = master.machine.as_mut() else { return Ok(()) };
+        let now = master.process.clock.now(self.now);
+        let mut out = Outbox::new();
+        let before = machine.applied();
+        for input in master.mailbox.drain(..) {
+            machine.step(now, input, &mut out);
+        }
+        if machine.wake_at().is_some_and(|at| at <= now.monotonic) {
+            machine.wake(now, &mut out);
+        }
+        machine.settle(now, &mut out);
+        let applied = machine.applied();
+        if applied > before && applied.is_multiple_of(COMPARE_EVERY) {
+            master.images.push_back((applied, hash_of(&machine.registry().to_image())));
+        }
+        let leads = machine.leads();
+        let mut look = false;
+        for output in out.iter() {
+            match output {
+                Output::Changed(event) if leads => look |= self.checks.conservation.changed(node, event),
+                Output::Changed(_) => {}
+                Output::Part { leads: false, .. } => self.checks.conservation.forget(node),
+                Output::Part { .. } | Output::Applied(_) => look = true,
+                Output::Note(Note::Books { what }) => {
+                    return fault_of(node, format!("the allocator refused {what}"));
+                }
+                Output::Note(Note::Unreadable { index, why }) => {
+                    return fault_of(node, format!("entry {index} is unreadable: {why}"));
+                }
+                Output::Note(_)
+                | Output::Persist(_)
+                | Output::ToPeer { .. }
+                | Output::SnapshotToPeer { .. }
+                | Output::ToFramework { .. }
+                | Output::CloseFramework { .. }
+                | Output::ToAgent { .. }
+                | Output::CloseAgent { .. }
+                | Output::Reply { .. } => {}
+            }
+        }
+        if look && leads {
+            self.checks.conservation.look(node, machine.registry())?;
+        }
+        self.trace.event(self.now, node.number(), 5);
+        self.trace.number(out.len() as u64);
+        self.masters[node.index()].performing.extend(out.take());
+        self.perform_master(node)
+    }
+
+    /// What it waited for is stored.
+    pub(crate) fn master_stored(&mut self, node: Node) -> Verdict {
+        let master = &mut self.masters[node.index()];
+        for persist in std::mem::take(&mut master.storing) {
+            if let Err(why) = master.disk.store(&persist) {
+                return fault_of(node, format!("a step does not fit its disk: {why}"));
+            }
+            let stored = master_raft::Input::Stored { sequence: persist.sequence };
+            master.mailbox.push_back(Input::Raft(stored));
+        }
+        self.perform_master(node)
+    }
+
+    fn perform_master(&mut self, node: Node) -> Verdict {
+        while let Some(output) = self.masters[node.index()].performing.pop_front() {
+            if let Output::Persist(persist) = output {
+                // All that is to be stored in this batch is stored in one sync, at the place of the first.
+                let master = &mut self.masters[node.index()];
+                let rest = std::mem::take(&mut master.performing);
+                master.storing.push(persist);
+                for output in rest {
+                    match output {
+                        Output::Persist(persist) => master.storing.push(persist),
+                        output => master.performing.push_back(output),
+                    }
+                }
+                master.process.busy = true;
+                let life = master.process.life;
+                self.logged(node);
+                let at = self.now + self.sync_time();
+                self.queue.push(at, Event::Stored(node, life));
+                return Ok(());
+            }
+            self.perform_one(node, output)?;
+        }
+        Ok(())
+    }
+
+    fn perform_one(&mut self, node: Node, output: Output) -> Verdict {
+        match output {
+            Output::Persist(_) => {}
+            Output::ToPeer { to, bytes } => {
+                self.trace.bytes(&bytes);
+                let input = master_raft::Input::Peer { from: NodeId(node.number()), bytes };
+                self.send_datagram(node, Node::Master(to.0 as usize), input, 1);
+            }
+            Output::SnapshotToPeer { to, bytes, index } => self.send_snapshot(node, to, bytes, index),
+            Output::ToFramework { session, event } => {
+                if let Some(stream) = self.network.stream(session.0).filter(|stream| stream.master_open) {
+                    let to = stream.client;
+                    if words::event(&event).is_some() {
+                        self.say(node, to, |_| words::event(&event).unwrap_or_default());
+                    }
+                    self.send_down(session.0, Down::Event(Box::new(event)));
+                }
+            }
+            Output::ToAgent { link, message } => {
+                if let ToAgentKind::Launch(launch) = &message.kind {
+                    for given in &launch.runs {
+                        self.checks.launches.sent(given, &self.checks.offers)?;
+                    }
+                }
+                if let Some(stream) = self.network.stream(link.0).filter(|stream| stream.master_open) {
+                    let to = stream.client;
+                    if words::to_agent(&message).is_some() {
+                        self.say(node, to, |_| words::to_agent(&message).unwrap_or_default());
+                    }
+                    self.send_down(link.0, Down::Agent(Box::new(message)));
+                }
+            }
+            Output::CloseFramework { session } => self.hang_up(session.0),
+            Output::CloseAgent { link } => self.hang_up(link.0),
+            Output::Reply { ticket, kind } => self.replied(ticket, &kind),
+            Output::Changed(event) => {
+                let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
+                self.checks.offers.changed(&event)?;
+                if leads && let Some(text) = words::changed(&event) {
+                    self.tell(node, |_| text.clone());
+                }
+            }
+            Output::Part { term, leads, .. } => {
+                if leads {
+                    let life = self.life(node).0;
+                    self.checks.fencing.leads(node, life, term)?;
+                    self.mark("a master took the lead");
+                    self.tell(node, |_| "leads".to_owned());
+                }
+            }
+            Output::Applied(index) => {
+                let master = &mut self.masters[node.index()];
+                while master.images.front().is_some_and(|(at, _)| *at <= index) {
+                    if let Some((at, image)) = master.images.pop_front()
+                        && at == index
+                    {
+                        self.trace.number(image);
+                        self.checks.agreement.applied(node, index, image)?;
+                    }
+                }
+            }
+            Output::Note(note) => match note {
+                Note::Peer { from, why } => return fault_of(node, format!("master-{from} said nonsense: {why}")),
+                Note::Refused { code, message, .. } => {
+                    self.mark("a call was refused");
+                    self.trace.line(self.now, || format!("{node} refused: {} {message}", code.as_str()));
+                }
+                Note::Agent { .. } | Note::Framework { .. } | Note::Books { .. } | Note::Unreadable { .. } => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Shows what a leader writes into the log.
+    fn logged(&mut self, node: Node) {
+        if self.transcript.is_none() {
+            return;
+        }
+        let master = &self.masters[node.index()];
+        if !master.machine.as_ref().is_some_and(Master::leads) {
+            return;
+        }
+        let entries = master.storing.iter().flat_map(|persist| &persist.entries);
+        let lines: Vec<String> = entries.flat_map(words::log_entry).collect();
+        for line in lines {
+            self.tell(node, |_| line.clone());
+        }
+    }
+
+    fn hang_up(&mut self, id: u64) {
+        self.send_down(id, Down::Close);
+        self.network.close(id, End::Master);
+    }
+
+    pub(crate) fn master_hears(&mut self, node: Node, id: u64, stream: &Stream, up: Up) {
+        let input = match (up, stream.client) {
+            (Up::Open, Node::Agent(_)) => return self.send_down(id, Down::Opened),
+            (Up::Open, _) => return,
+            (Up::Agent(message), client) => {
+                let agent = self.agents[client.index()].info.id.clone();
+                Input::Agent { link: LinkId(id), agent, message: *message }
+            }
+            (Up::Call(call), client) => {
+                let caller = Caller::Framework(self.frameworks[client.index()].name.clone());
+                Input::Framework { session: SessionId(id), caller, call: *call }
+            }
+            (Up::Close, Node::Agent(_)) => {
+                self.network.close(id, End::Master);
+                Input::AgentClosed { link: LinkId(id) }
+            }
+            (Up::Close, _) => {
+                self.network.close(id, End::Master);
+                Input::FrameworkClosed { session: SessionId(id) }
+            }
+        };
+        self.masters[node.index()].mailbox.push_back(input);
+    }
+
+    // === between masters ===
+
+    fn send_datagram(&mut self, from: Node, to: Node, input: master_raft::Input, times: u64) {
+        if to.index() >= self.masters.len() {
+            return;
+        }
+        let calm = self.network.calm;
+        if !calm && self.dice.chance(self.options.lost_permille, 1000) {
+            return self.mark("a datagram was lost");
+        }
+        if !calm && self.dice.chance(self.options.doubled_permille, 1000) {
+            self.mark("a datagram came twice");
+            let at = self.now + self.network.delay(&self.options, &mut self.dice);
+            self.queue.push(at, Event::Datagram { from, to, input: Box::new(input.clone()) });
+        }
+        let at = self.now + times * self.network.delay(&self.options, &mut self.dice);
+        self.queue.push(at, Event::Datagram { from, to, input: Box::new(input) });
+    }
+
+    pub(crate) fn datagram(&mut self, from: Node, to: Node, input: master_raft::Input) -> Verdict {
+        if self.network.blocks(from, to) || !self.life(to).1 {
+            return Ok(());
+        }
+        self.trace.event(self.now, to.number(), 6);
+        self.masters[to.index()].mailbox.push_back(Input::Raft(input));
+        self.plan(to);
+        Ok(())
+    }
+
+    fn send_snapshot(&mut self, from: Node, to: NodeId, bytes: bytes::Bytes, index: u64) {
+        self.mark("a snapshot was sent");
+        let receiver = Node::Master(to.0 as usize);
+        let image = self.masters[from.index()].disk.image(index);
+        let life = self.life(from).0;
+        let arrives = !self.network.blocks(from, receiver) && self.life(receiver).1;
+        let lost = !self.network.calm && self.dice.chance(self.options.lost_permille, 1000);
+        let delay = 5 * self.network.delay(&self.options, &mut self.dice);
+        let delivered = match image {
+            Some(image) if arrives && !lost => {
+                let input = master_raft::Input::PeerSnapshot { from: NodeId(from.number()), bytes, image };
+                let event = Event::Datagram { from, to: receiver, input: Box::new(input) };
+                self.queue.push(self.now + delay, event);
+                true
+            }
+            Some(_) | None => false,
+        };
+        self.queue.push(self.now + 2 * delay, Event::Report { to: from, life, peer: to, delivered });
+    }
+
+    pub(crate) fn report(&mut self, to: Node, life: u32, peer: NodeId, delivered: bool) -> Verdict {
+        if self.life(to) == (life, true) {
+            let input = master_raft::Input::SnapshotReport { peer, delivered };
+            self.masters[to.index()].mailbox.push_back(Input::Raft(input));
+            self.plan(to);
+        }
+        Ok(())
+    }
+
+    // === what others ask about masters ===
+
+    /// Those who think that they lead.
+    pub fn leaders(&self) -> Vec<Node> {
+        (1..=self.masters.len()).map(Node::Master).filter(|node| self.leads(*node)).collect()
+    }
+
+    fn leads(&self, node: Node) -> bool {
+        self.master_machine(node).is_some_and(Master::leads)
+    }
+
+    /// A master that lives.
+    pub fn master_machine(&self, node: Node) -> Option<&Master> {
+        self.masters.get(node.index())?.machine.as_ref()
+    }
+
+    /// How far each master has applied the log; zero for one that is down.
+    pub fn masters_applied(&self) -> Vec<(Node, u64)> {
+        (1..=self.masters.len())
+            .map(|number| (Node::Master(number), self.master_machine(Node::Master(number)).map_or(0, Master::applied)))
+            .collect()
+    }
+
+    /// The registries of all masters, folded.
+    pub fn registries(&self) -> Vec<u64> {
+        let machines = self.masters.iter().filter_map(|master| master.machine.as_ref());
+        machines.map(|machine| hash_of(&machine.registry().to_image())).collect()
+    }
+}
+
+/// What a persisted entry of the log says, if it is one of the registry.
+pub fn read_entry(data: &[u8]) -> Vec<proto::log::Entry> {
+    if data.is_empty() {
+        return Vec::new();
+    }
+    proto::log::Batch::decode(data).map(|batch| batch.entries).unwrap_or_default()
+}

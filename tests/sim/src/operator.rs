@@ -1,0 +1,142 @@
+//! Operators: people who now and then kill a task, set a quota or a weight, or give an agent up.
+
+use std::collections::BTreeSet;
+
+use master_core::{Input, OperatorCall, Ticket};
+use proto::caller::Caller;
+use proto::operator::{KillTask, MarkAgentGone, ReplyKind, SetQuota, SetWeight};
+use proto::quantities::{Quantities, Scalar};
+use proto::quota::{Limits, Quota};
+use proto::role::{Role, Weight};
+
+use crate::frameworks::FrameworkNode;
+use crate::node::Node;
+use crate::options::{MS, SECOND};
+use crate::world::{Event, World};
+
+/// What people have asked and want to ask.
+#[derive(Debug, Default)]
+pub struct Operator {
+    tickets: u64,
+    /// Roles whose quota must be lifted, in calm times.
+    limited: BTreeSet<Role>,
+    lifting: Option<Ticket>,
+    /// How many wishes were carried out.
+    pub done: u64,
+}
+
+impl Operator {
+    /// From now on nobody is limited.
+    pub fn lift_limits(&mut self, frameworks: &[FrameworkNode]) {
+        self.limited.extend(frameworks.iter().map(|framework| framework.role.clone()));
+    }
+
+    /// Whether everybody's limits are lifted.
+    pub fn has_lifted(&self) -> bool {
+        self.limited.is_empty()
+    }
+}
+
+impl World {
+    pub(crate) fn plan_wish(&mut self) {
+        if self.options.operator_every > 0 {
+            let at = self.now + self.dice.below(2 * self.options.operator_every) + 1;
+            self.queue.push(at, Event::Wish);
+        }
+    }
+
+    pub(crate) fn wish(&mut self) {
+        if self.calm {
+            return self.lift();
+        }
+        let call = match self.dice.below(if self.options.gives_up_agents { 12 } else { 11 }) {
+            0..5 => {
+                let running: Vec<_> = self.running().into_iter().collect();
+                match self.dice.pick(&running) {
+                    Some((framework, task)) => {
+                        self.checks.launches.killed(framework, task);
+                        let framework = framework.to_string();
+                        let call = KillTask { framework, task: task.clone(), grace: None };
+                        Some(OperatorCall::KillTask(call))
+                    }
+                    None => None,
+                }
+            }
+            5..8 => {
+                let role = self.some_role();
+                let quota = Quota { guarantees: self.some_quantities(), limits: self.some_limits() };
+                Some(OperatorCall::SetQuota(SetQuota { role, quota }))
+            }
+            8..11 => {
+                let weight = Weight::from_milli(1 + self.dice.below(3000) as u32);
+                let role = self.some_role();
+                weight.map(|weight| OperatorCall::SetWeight(SetWeight { role, weight }))
+            }
+            _ => {
+                // Somebody must be left to do the work.
+                let agent = self.dice.below(self.agents.len() as u64 - 1) as usize + 1;
+                let agent = self.agents.get(agent).map(|agent| agent.info.id.clone());
+                agent.map(|agent| OperatorCall::MarkAgentGone(MarkAgentGone { agent }))
+            }
+        };
+        if let Some(call) = call {
+            let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+            self.ask(master, call);
+        }
+        self.plan_wish();
+    }
+
+    fn some_role(&mut self) -> Role {
+        let at = self.dice.below(self.frameworks.len() as u64) as usize;
+        self.frameworks[at].role.clone()
+    }
+
+    fn some_quantities(&mut self) -> Quantities {
+        Quantities::of(500 * self.dice.below(6), (1 << 29) * self.dice.below(4))
+    }
+
+    fn some_limits(&mut self) -> Limits {
+        let mut limits = Limits::default();
+        if self.dice.chance(1, 2) {
+            limits.0.insert(Scalar::named("cpus"), 500 * self.dice.below(12));
+        }
+        limits
+    }
+
+    /// Asks a master; whether it is there to hear is not known before.
+    pub fn ask(&mut self, master: Node, call: OperatorCall) -> Ticket {
+        self.operator.tickets += 1;
+        let ticket = Ticket(self.operator.tickets);
+        self.trace.line(self.now, || format!("operator -> {master} {call:?}"));
+        if self.life(master).1 {
+            let caller = Caller::User("ada".to_owned());
+            self.masters[master.index()].mailbox.push_back(Input::Operator { ticket, caller, call });
+            self.plan(master);
+        }
+        ticket
+    }
+
+    /// Lifts one limit after the other, and again until it is done.
+    fn lift(&mut self) {
+        let Some(role) = self.operator.limited.first().cloned() else { return };
+        if let Some(leader) = self.leaders().first().copied() {
+            let call = OperatorCall::SetQuota(SetQuota { role, quota: Quota::default() });
+            self.operator.lifting = Some(self.ask(leader, call));
+        }
+        let at = self.now + SECOND;
+        self.queue.push(at, Event::Wish);
+    }
+
+    pub(crate) fn replied(&mut self, ticket: Ticket, kind: &ReplyKind) {
+        if !matches!(kind, ReplyKind::Done(_)) {
+            return;
+        }
+        self.operator.done += 1;
+        if self.operator.lifting == Some(ticket) {
+            self.operator.limited.pop_first();
+            self.operator.lifting = None;
+            let at = self.now + MS;
+            self.queue.push(at, Event::Wish);
+        }
+    }
+}

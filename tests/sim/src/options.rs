@@ -1,0 +1,203 @@
+//! `Options`: what a seed does: how large its world is, and how often what goes wrong.
+
+use proto_machine::Dice;
+
+/// One millisecond, in the simulator's nanoseconds.
+pub const MS: u64 = 1_000_000;
+/// One second, in the simulator's nanoseconds.
+pub const SECOND: u64 = 1000 * MS;
+
+/// How a framework behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Personality {
+    /// Says what it wants, and runs it.
+    Demanding,
+    /// Takes whatever is offered while it has something to run.
+    Greedy,
+    /// Wants nothing and declines everything.
+    Declining,
+    /// Thinks long about offers and updates, sometimes until they are over.
+    Slow,
+}
+
+/// One framework.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameworkPlan {
+    /// How it behaves.
+    pub personality: Personality,
+    /// How many jobs it has to bring to a good end.
+    pub jobs: u32,
+}
+
+/// How often each fault is drawn when one is due; zero for never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A master's process dies.
+    pub crash_master: u64,
+    /// An agent's process dies; its tasks live on.
+    pub crash_agent: u64,
+    /// An agent's machine is restarted.
+    pub reboot_agent: u64,
+    /// A framework's process dies.
+    pub crash_framework: u64,
+    /// A connection breaks.
+    pub cut_stream: u64,
+    /// Two nodes cannot speak, in one direction or both.
+    pub partition: u64,
+    /// A master cannot speak to anybody, or nobody to it.
+    pub isolate_master: u64,
+    /// A process is not run for a while.
+    pub pause: u64,
+}
+
+/// What a seed does.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Members of the group.
+    pub masters: u64,
+    /// Agents.
+    pub agents: u64,
+    /// Frameworks.
+    pub frameworks: Vec<FrameworkPlan>,
+    /// How long everything may fail, in nanoseconds like all times here.
+    pub rough: u64,
+    /// How long it may take to heal.
+    pub heal_within: u64,
+    /// The least and the most that a message takes.
+    pub delay: (u64, u64),
+    /// Of a thousand datagrams, so many are lost.
+    pub lost_permille: u64,
+    /// So many come twice.
+    pub doubled_permille: u64,
+    /// So many messages of all kinds take up to twenty times as long.
+    pub late_permille: u64,
+    /// The least and the most that a sync of the disk takes.
+    pub sync: (u64, u64),
+    /// Of a thousand syncs, so many take up to a second.
+    pub slow_sync_permille: u64,
+    /// How long a process may take to look into its mailbox.
+    pub attention: u64,
+    /// By how much clocks of day may differ.
+    pub skew_ms: u64,
+    /// By how much clocks may run fast or slow.
+    pub drift_ppm: u64,
+    /// The mean time between faults; zero for none.
+    pub fault_every: u64,
+    /// Which.
+    pub faults: Faults,
+    /// The mean time between an operator's wishes; zero for none.
+    pub operator_every: u64,
+    /// Whether operators give agents up.
+    pub gives_up_agents: bool,
+    /// The log is cut about so often.
+    pub snapshot_after_bytes: u64,
+    /// How long offers stand.
+    pub offer_timeout: u64,
+    /// How long a silent agent is waited for.
+    pub unreachable_after: u64,
+    /// How long a framework's tasks outlive it.
+    pub failover_timeout: u64,
+    /// The least and the most that a task runs.
+    pub run_time: (u64, u64),
+    /// Of a thousand tasks, so many end badly.
+    pub failing_permille: u64,
+    /// So many cannot be started.
+    pub unstartable_permille: u64,
+    /// So many do not listen to TERM.
+    pub deaf_permille: u64,
+}
+
+impl Options {
+    /// A world for a seed. Some are calm, some are cruel; most are small, because small worlds find most faults.
+    pub fn of(seed: u64) -> Options {
+        let mut dice = Dice::new(seed ^ 0x0005_70a5_0000_0000);
+        let masters = [1, 3, 3, 3, 3, 5][dice.below(6) as usize];
+        let agents = if dice.chance(1, 8) { 6 + dice.below(5) } else { 1 + dice.below(4) };
+        let personalities =
+            [Personality::Demanding, Personality::Greedy, Personality::Slow, Personality::Declining];
+        let mut frameworks: Vec<FrameworkPlan> = (0..1 + dice.below(3))
+            .map(|_| FrameworkPlan {
+                personality: personalities[dice.below(4) as usize],
+                jobs: 2 + dice.below(10) as u32,
+            })
+            .collect();
+        if frameworks.iter().all(|plan| plan.personality == Personality::Declining) {
+            frameworks[0].personality = Personality::Demanding;
+        }
+        // Each fault is on in some worlds only, so that each is also seen without the others.
+        let cruelty = dice.below(4);
+        let mut weight = |most: u64| if dice.chance(cruelty, 3) { 1 + dice.below(most) } else { 0 };
+        let faults = Faults {
+            crash_master: weight(4),
+            crash_agent: weight(4),
+            reboot_agent: weight(2),
+            crash_framework: weight(3),
+            cut_stream: weight(6),
+            partition: weight(4),
+            isolate_master: weight(3),
+            pause: weight(3),
+        };
+        let slow_net = dice.chance(1, 5);
+        let messy_net = dice.chance(cruelty, 4);
+        Options {
+            masters,
+            agents,
+            frameworks,
+            rough: (15 + dice.below(30)) * SECOND,
+            heal_within: 240 * SECOND,
+            delay: if slow_net { (5 * MS, 60 * MS) } else { (MS / 10, 3 * MS) },
+            lost_permille: if messy_net { dice.below(150) } else { 0 },
+            doubled_permille: if messy_net { dice.below(60) } else { 0 },
+            late_permille: if messy_net { dice.below(60) } else { 0 },
+            sync: (MS / 5, [MS, 5 * MS, 30 * MS][dice.below(3) as usize]),
+            slow_sync_permille: if dice.chance(1, 4) { 5 } else { 0 },
+            attention: [MS / 20, MS, 8 * MS][dice.below(3) as usize],
+            skew_ms: [0, 50, 3000][dice.below(3) as usize],
+            drift_ppm: [0, 200, 20_000][dice.below(3) as usize],
+            fault_every: (1 + dice.below(6)) * SECOND,
+            faults,
+            operator_every: if dice.chance(1, 2) { (2 + dice.below(8)) * SECOND } else { 0 },
+            gives_up_agents: dice.chance(1, 6),
+            snapshot_after_bytes: [4 << 10, 32 << 10, 8 << 20][dice.below(3) as usize],
+            offer_timeout: (3 + dice.below(20)) * SECOND,
+            unreachable_after: (4 + dice.below(16)) * SECOND,
+            failover_timeout: [5, 30, 300][dice.below(3) as usize] * SECOND,
+            run_time: (MS, [200 * MS, 4 * SECOND, 15 * SECOND][dice.below(3) as usize]),
+            failing_permille: dice.below(300),
+            unstartable_permille: dice.below(60),
+            deaf_permille: dice.below(300),
+        }
+    }
+
+    /// A world in which nothing happens by itself, for stories.
+    pub fn still(masters: u64, agents: u64, frameworks: Vec<FrameworkPlan>) -> Options {
+        Options {
+            masters,
+            agents,
+            frameworks,
+            rough: 0,
+            heal_within: 600 * SECOND,
+            delay: (MS / 2, MS / 2),
+            lost_permille: 0,
+            doubled_permille: 0,
+            late_permille: 0,
+            sync: (MS, MS),
+            slow_sync_permille: 0,
+            attention: 0,
+            skew_ms: 0,
+            drift_ppm: 0,
+            fault_every: 0,
+            faults: Faults::default(),
+            operator_every: 0,
+            gives_up_agents: false,
+            snapshot_after_bytes: 8 << 20,
+            offer_timeout: 60 * SECOND,
+            unreachable_after: 75 * SECOND,
+            failover_timeout: 7 * 24 * 3600 * SECOND,
+            run_time: (20 * SECOND, 20 * SECOND),
+            failing_permille: 0,
+            unstartable_permille: 0,
+            deaf_permille: 0,
+        }
+    }
+}

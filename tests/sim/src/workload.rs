@@ -1,0 +1,304 @@
+//! Framework personalities on the SDK: each has jobs to bring to a good end, remembers durably how they stand, and
+//! tries again what failed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use framework_sdk_core::{Calls, Room, Scheduler, Session, Update, task};
+use proto::demand::{DeclineReason, Demand, Filter};
+use proto::id::{DemandId, FrameworkId, OfferId, TaskId};
+use proto::offer::Offer;
+use proto::resources::Amount;
+use proto::role::Role;
+use proto::scheduler::RescindReason;
+use proto::task::{TaskState, TaskStatus};
+use proto_machine::{Dice, Instant, Now};
+
+use crate::options::Personality;
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To be launched.
+    Waiting,
+    /// Launched, or about to be: written down before it is asked for.
+    Launched,
+    /// Brought to a good end.
+    Done,
+}
+
+/// One job.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// Counts its tasks: each try is a task of its own.
+    pub attempt: u32,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// What a framework must not forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Its id.
+    Framework(FrameworkId),
+    /// The current attempt of this job is about to be launched.
+    Launching(u32),
+    /// It is over, and well or not.
+    Over(u32, bool),
+    /// Nothing to remember: for the checkers, what it was told.
+    Told(Box<TaskStatus>),
+}
+
+/// What a framework remembers over its lives.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Its id, once it has one.
+    pub framework: Option<FrameworkId>,
+    /// How often it was started.
+    pub starts: u64,
+    /// Its jobs.
+    pub jobs: Vec<Job>,
+}
+
+/// A framework's brain.
+#[derive(Debug)]
+pub struct Workload {
+    personality: Personality,
+    role: Role,
+    shape: Amount,
+    jobs: Vec<Job>,
+    framework: Option<FrameworkId>,
+    held: BTreeMap<OfferId, (Instant, Offer)>,
+    late: VecDeque<(Instant, Update)>,
+    demanded: Option<u64>,
+    suppressed: bool,
+    dice: Dice,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// A framework that never ran.
+    pub fn new(jobs: u32) -> Self {
+        let job = Job { attempt: 1, standing: Standing::Waiting };
+        Memory { framework: None, starts: 0, jobs: vec![job; jobs as usize] }
+    }
+
+    /// Takes a note.
+    pub fn take(&mut self, note: &Note) {
+        match note {
+            Note::Framework(id) => self.framework = Some(id.clone()),
+            Note::Launching(job) => launching(&mut self.jobs, *job),
+            Note::Over(job, well) => over(&mut self.jobs, *job, *well),
+            Note::Told(_) => {}
+        }
+    }
+
+    /// The framework was removed: it begins as a new one, and what ran is lost.
+    pub fn begin_anew(&mut self) {
+        self.framework = None;
+        for job in self.jobs.iter_mut().filter(|job| job.standing == Standing::Launched) {
+            job.standing = Standing::Waiting;
+            job.attempt += 1;
+        }
+    }
+
+    /// Tasks that may be alive.
+    pub fn believed(&self) -> Vec<TaskId> {
+        let launched = self.jobs.iter().zip(0..).filter(|(job, _)| job.standing == Standing::Launched);
+        launched.filter_map(|(job, number)| task_id(number, job.attempt)).collect()
+    }
+
+    /// Whether every job was brought to a good end.
+    pub fn is_done(&self) -> bool {
+        self.jobs.iter().all(|job| job.standing == Standing::Done)
+    }
+}
+
+fn launching(jobs: &mut [Job], job: u32) {
+    if let Some(job) = jobs.get_mut(job as usize) {
+        job.standing = Standing::Launched;
+    }
+}
+
+fn over(jobs: &mut [Job], job: u32, well: bool) {
+    let Some(job) = jobs.get_mut(job as usize) else { return };
+    if well {
+        job.standing = Standing::Done;
+    } else {
+        job.standing = Standing::Waiting;
+        job.attempt += 1;
+    }
+}
+
+fn task_id(job: u32, attempt: u32) -> Option<TaskId> {
+    TaskId::new(&format!("job{}.{attempt}", job + 1)).ok()
+}
+
+fn job_of(task: &TaskId) -> Option<(u32, u32)> {
+    let (job, attempt) = task.as_str().strip_prefix("job")?.split_once('.')?;
+    Some((job.parse::<u32>().ok()?.checked_sub(1)?, attempt.parse().ok()?))
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// A framework's brain, as it remembers itself.
+    pub fn new(personality: Personality, role: Role, shape: Amount, memory: &Memory, seed: u64) -> Self {
+        Workload {
+            personality,
+            role,
+            shape,
+            jobs: memory.jobs.clone(),
+            framework: memory.framework.clone(),
+            held: BTreeMap::new(),
+            late: VecDeque::new(),
+            demanded: None,
+            suppressed: false,
+            dice: Dice::new(seed),
+        }
+    }
+
+    fn waiting(&self) -> u64 {
+        self.jobs.iter().filter(|job| job.standing == Standing::Waiting).count() as u64
+    }
+
+    /// Says what is wanted, if that has changed.
+    fn want(&mut self, out: &mut Calls<Note>) {
+        let waiting = self.waiting();
+        match self.personality {
+            Personality::Demanding => {
+                if self.demanded != Some(waiting) {
+                    self.demanded = Some(waiting);
+                    let demand = DemandId::new("jobs").map(|id| Demand {
+                        id,
+                        role: self.role.clone(),
+                        shape: self.shape.clone(),
+                        count: waiting,
+                        constraints: Default::default(),
+                        priority: 0,
+                    });
+                    out.demand(demand.into_iter().filter(|demand| demand.count > 0).collect());
+                }
+            }
+            Personality::Greedy | Personality::Slow => {
+                if waiting == 0 && !self.suppressed {
+                    self.suppressed = true;
+                    out.suppress(Vec::new());
+                } else if waiting > 0 && self.suppressed {
+                    self.suppressed = false;
+                    out.revive(Vec::new());
+                }
+            }
+            Personality::Declining => {}
+        }
+    }
+
+    /// Puts waiting jobs into offers.
+    fn place(&mut self, offers: Vec<Offer>, out: &mut Calls<Note>) {
+        let mut rooms: Vec<Room> = offers.into_iter().map(Room::new).collect();
+        self.dice.shuffle(&mut rooms);
+        for number in 0..self.jobs.len() as u32 {
+            let job = self.jobs[number as usize];
+            if job.standing != Standing::Waiting {
+                continue;
+            }
+            let Some(id) = task_id(number, job.attempt) else { continue };
+            let fitting = rooms.iter_mut().find(|room| room.fits(&self.shape));
+            let Some(room) = fitting else { break };
+            if room.place(&self.shape, task::argv(id, ["work"])).is_ok() {
+                launching(&mut self.jobs, number);
+                out.emit(Note::Launching(number));
+            }
+        }
+        out.accept(rooms, Filter { refuse: Duration::from_secs(1) });
+        self.want(out);
+    }
+
+    fn take_in(&mut self, update: Update, out: &mut Calls<Note>) {
+        let (state, task) = (update.status().state, update.status().task.clone());
+        let over_now = state.is_terminal() || state == TaskState::Unknown;
+        if let Some((number, attempt)) = job_of(&task).filter(|_| over_now)
+            && let Some(job) = self.jobs.get(number as usize)
+            && job.attempt == attempt
+            && job.standing == Standing::Launched
+        {
+            let well = state == TaskState::Finished;
+            over(&mut self.jobs, number, well);
+            out.emit(Note::Over(number, well));
+        }
+        out.done(update);
+        self.want(out);
+    }
+}
+
+impl Scheduler for Workload {
+    type Input = ();
+    type Output = Note;
+
+    fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Note>) {
+        if self.framework.as_ref() != Some(&session.framework) {
+            self.framework = Some(session.framework.clone());
+            out.emit(Note::Framework(session.framework.clone()));
+        }
+        if !session.resumed {
+            self.held.clear();
+        }
+        self.want(out);
+    }
+
+    fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Note>) {
+        match self.personality {
+            Personality::Demanding | Personality::Greedy => self.place(offers, out),
+            Personality::Declining => {
+                let refuse = Duration::from_secs(1 + self.dice.below(5));
+                for offer in offers {
+                    out.decline(offer, DeclineReason::Unused, Filter { refuse });
+                }
+            }
+            Personality::Slow => {
+                for offer in offers {
+                    out.hold(&offer);
+                    let thinks = Duration::from_millis(self.dice.below(6000));
+                    self.held.insert(offer.id, (now.monotonic + thinks, offer));
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, now: Now, update: Update, out: &mut Calls<Note>) {
+        out.emit(Note::Told(Box::new(update.status().clone())));
+        let thinks = self.personality == Personality::Slow && self.dice.chance(1, 2);
+        if !thinks && self.late.is_empty() {
+            return self.take_in(update, out);
+        }
+        let at = now.monotonic + Duration::from_millis(self.dice.below(1500));
+        let at = self.late.back().map_or(at, |(last, _)| at.max(*last));
+        self.late.push_back((at, update));
+    }
+
+    fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Note>) {
+        self.held.remove(&offer);
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Calls<Note>) {
+        while self.late.front().is_some_and(|(at, _)| *at <= now.monotonic) {
+            if let Some((_, update)) = self.late.pop_front() {
+                self.take_in(update, out);
+            }
+        }
+        let due: Vec<OfferId> =
+            self.held.iter().filter(|(_, (at, _))| *at <= now.monotonic).map(|(id, _)| *id).collect();
+        let offers: Vec<Offer> =
+            due.iter().filter_map(|id| self.held.remove(id)).map(|(_, offer)| offer).collect();
+        if !offers.is_empty() {
+            self.place(offers, out);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let late = self.late.front().map(|(at, _)| *at);
+        let held = self.held.values().map(|(at, _)| *at).min();
+        late.into_iter().chain(held).min()
+    }
+}

@@ -1,0 +1,494 @@
+//! `World`: the loop. It pops the next event, lets the node it is for act, and routes what comes of it.
+
+use std::collections::BTreeMap;
+
+use proto::id::FrameworkId;
+use proto::wire::Wire;
+use proto_machine::{Dice, Machine};
+
+use crate::agents::{AgentNode, KeeperEvent};
+use crate::check::{Broken, Checks, Verdict};
+use crate::clock::Clock;
+use crate::frameworks::FrameworkNode;
+use crate::masters::MasterNode;
+use crate::network::{Down, End, Network, Up};
+use crate::node::{Node, Process};
+use crate::operator::Operator;
+use crate::options::{MS, Options};
+use crate::queue::Queue;
+use crate::story::Transcript;
+use crate::trace::Trace;
+
+/// What can happen in a world.
+#[derive(Debug)]
+pub enum Event {
+    /// A process looks into its mailbox, by the plan of this number.
+    Turn(Node, u64),
+    /// What a process in this life has waited for is on its disk.
+    Stored(Node, u32),
+    /// Something arrives at the master's end of a stream.
+    Up(u64, Up),
+    /// Something arrives at the client's end of a stream.
+    Down(u64, Down),
+    /// One end of a broken stream notices it.
+    Noticed(u64, End),
+    /// A datagram between masters.
+    Datagram { from: Node, to: Node, input: Box<master_raft::Input> },
+    /// How the transfer of a snapshot ended, for the life that sent it.
+    Report { to: Node, life: u32, peer: master_raft::NodeId, delivered: bool },
+    /// Something happens in a container, on this boot of the agent's machine.
+    Keeper { agent: Node, boot: u32, event: KeeperEvent },
+    /// A node that died after this life begins anew.
+    Begin(Node, u32),
+    /// Something goes wrong.
+    Fault,
+    /// A partition ends.
+    Unblock(Node, Node),
+    /// An operator wants something.
+    Wish,
+}
+
+/// A whole world.
+pub struct World {
+    /// What it does.
+    pub options: Options,
+    /// The true time, in nanoseconds since it began.
+    pub now: u64,
+    /// What will happen.
+    pub queue: Queue<Event>,
+    /// All randomness there is.
+    pub dice: Dice,
+    /// The masters, in the order of their numbers.
+    pub masters: Vec<MasterNode>,
+    /// The agents.
+    pub agents: Vec<AgentNode>,
+    /// The frameworks.
+    pub frameworks: Vec<FrameworkNode>,
+    /// The people.
+    pub operator: Operator,
+    /// The network.
+    pub network: Network,
+    /// The promises.
+    pub checks: Checks,
+    /// What happened, folded.
+    pub trace: Trace,
+    /// What happened, for people, if somebody wants to read it.
+    pub transcript: Option<Transcript>,
+    /// Nothing goes wrong any more.
+    pub calm: bool,
+    /// Which framework has which id.
+    pub owners: BTreeMap<FrameworkId, Node>,
+    /// How often what happened that is worth counting.
+    pub marks: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    /// A world in which everybody is about to begin.
+    pub fn new(options: Options, seed: u64) -> World {
+        let mut dice = Dice::new(seed);
+        let clock = Clock::new(0, 0, 0, &mut dice);
+        let masters = (1..=options.masters).map(|_| MasterNode::new(Process::new(clock))).collect();
+        let agents = (1..=options.agents).map(|n| AgentNode::new(n, Process::new(clock), &mut dice)).collect();
+        let plans = options.frameworks.iter().zip(1..);
+        let frameworks =
+            plans.map(|(plan, n)| FrameworkNode::new(n, *plan, Process::new(clock), &mut dice)).collect();
+        let mut world = World {
+            options,
+            now: 0,
+            queue: Queue::default(),
+            dice,
+            masters,
+            agents,
+            frameworks,
+            operator: Operator::default(),
+            network: Network::default(),
+            checks: Checks::default(),
+            trace: Trace::default(),
+            transcript: None,
+            calm: false,
+            owners: BTreeMap::new(),
+            marks: BTreeMap::new(),
+        };
+        for node in world.nodes() {
+            let at = world.dice.below(5) * MS;
+            world.queue.push(at, Event::Begin(node, 0));
+        }
+        world.plan_fault();
+        world.plan_wish();
+        world
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> Vec<Node> {
+        let masters = (1..=self.masters.len()).map(Node::Master);
+        let agents = (1..=self.agents.len()).map(Node::Agent);
+        let frameworks = (1..=self.frameworks.len()).map(Node::Framework);
+        masters.chain(agents).chain(frameworks).collect()
+    }
+
+    /// Counts something.
+    pub fn mark(&mut self, what: &'static str) {
+        *self.marks.entry(what).or_default() += 1;
+    }
+
+    /// Does everything that happens up to `end`.
+    pub fn run_until(&mut self, end: u64) -> Verdict {
+        while self.queue.next_at().is_some_and(|at| at <= end) {
+            self.one()?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    /// Does the next thing.
+    pub fn one(&mut self) -> Verdict {
+        let Some((at, event)) = self.queue.pop() else { return Ok(()) };
+        self.now = at;
+        match event {
+            Event::Turn(node, plan) => self.turn(node, plan),
+            Event::Stored(node, life) => self.stored(node, life),
+            Event::Up(stream, up) => self.arrives_up(stream, up),
+            Event::Down(stream, down) => self.arrives_down(stream, down),
+            Event::Noticed(stream, end) => self.noticed(stream, end),
+            Event::Datagram { from, to, input } => self.datagram(from, to, *input),
+            Event::Report { to, life, peer, delivered } => self.report(to, life, peer, delivered),
+            Event::Keeper { agent, boot, event } => self.keeper_event(agent, boot, event),
+            Event::Begin(node, life) => self.begin(node, life),
+            Event::Fault => self.fault(),
+            Event::Unblock(from, to) => {
+                self.network.unblock(from, to);
+                Ok(())
+            }
+            Event::Wish => {
+                self.wish();
+                Ok(())
+            }
+        }
+    }
+
+    // === processes ===
+
+    /// The process of a node.
+    pub fn process(&mut self, node: Node) -> &mut Process {
+        match node {
+            Node::Master(_) => &mut self.masters[node.index()].process,
+            Node::Agent(_) => &mut self.agents[node.index()].process,
+            Node::Framework(_) => &mut self.frameworks[node.index()].process,
+        }
+    }
+
+    /// In which life a node is, and whether it lives.
+    pub fn life(&self, node: Node) -> (u32, bool) {
+        let process = match node {
+            Node::Master(_) => &self.masters[node.index()].process,
+            Node::Agent(_) => &self.agents[node.index()].process,
+            Node::Framework(_) => &self.frameworks[node.index()].process,
+        };
+        (process.life, process.up)
+    }
+
+    /// A clock for a new process.
+    pub fn clock(&mut self) -> Clock {
+        Clock::new(self.now, self.options.skew_ms, self.options.drift_ppm, &mut self.dice)
+    }
+
+    fn begin(&mut self, node: Node, life: u32) -> Verdict {
+        if self.life(node) != (life, false) {
+            return Ok(());
+        }
+        self.trace.event(self.now, node.number(), 1);
+        self.tell(node, |_| "starts".to_owned());
+        match node {
+            Node::Master(_) => self.begin_master(node)?,
+            Node::Agent(_) => self.begin_agent(node),
+            Node::Framework(_) => self.begin_framework(node)?,
+        }
+        self.plan(node);
+        Ok(())
+    }
+
+    /// A node dies; its streams break at once on its side, and the others notice.
+    pub fn die(&mut self, node: Node) {
+        self.trace.event(self.now, node.number(), 2);
+        self.tell(node, |_| "dies".to_owned());
+        self.process(node).die();
+        match node {
+            Node::Master(_) => self.master_dies(node),
+            Node::Agent(_) => self.agent_dies(node),
+            Node::Framework(_) => self.framework_dies(node),
+        }
+        for id in self.network.streams_of(node) {
+            let Some(stream) = self.network.stream(id) else { continue };
+            if stream.client == node {
+                self.send_up(id, Up::Close);
+                self.network.close(id, End::Client);
+            } else {
+                self.send_down(id, Down::Close);
+                self.network.close(id, End::Master);
+            }
+        }
+    }
+
+    /// Decides when a node looks into its mailbox next.
+    pub fn plan(&mut self, node: Node) {
+        let (mail, wake) = match node {
+            Node::Master(_) => {
+                let master = &self.masters[node.index()];
+                (!master.mailbox.is_empty(), master.machine.as_ref().and_then(Machine::wake_at))
+            }
+            Node::Agent(_) => {
+                let agent = &self.agents[node.index()];
+                (!agent.mailbox.is_empty(), agent.machine.as_ref().and_then(Machine::wake_at))
+            }
+            Node::Framework(_) => {
+                let framework = &self.frameworks[node.index()];
+                (!framework.mailbox.is_empty(), framework.driver.as_ref().and_then(Machine::wake_at))
+            }
+        };
+        let now = self.now;
+        let attention = if mail { self.dice.below(self.options.attention + 1) } else { 0 };
+        let process = self.process(node);
+        if !process.up || process.busy {
+            return;
+        }
+        let mail_at = mail.then_some(now + attention);
+        let wake_at = wake.map(|at| process.clock.when(at).max(now));
+        let Some(at) = mail_at.into_iter().chain(wake_at).min() else { return };
+        let at = at.max(process.paused_until);
+        if process.turn.is_some_and(|(planned, _)| planned <= at) {
+            return;
+        }
+        process.plans += 1;
+        process.turn = Some((at, process.plans));
+        let plan = process.plans;
+        self.queue.push(at, Event::Turn(node, plan));
+    }
+
+    fn turn(&mut self, node: Node, plan: u64) -> Verdict {
+        let now = self.now;
+        let process = self.process(node);
+        if process.turn.is_none_or(|(_, planned)| planned != plan) {
+            return Ok(());
+        }
+        process.turn = None;
+        if !process.up || process.busy {
+            return Ok(());
+        }
+        if process.paused_until > now {
+            self.plan(node);
+            return Ok(());
+        }
+        match node {
+            Node::Master(_) => self.master_turn(node)?,
+            Node::Agent(_) => self.agent_turn(node)?,
+            Node::Framework(_) => self.framework_turn(node)?,
+        }
+        self.plan(node);
+        Ok(())
+    }
+
+    fn stored(&mut self, node: Node, life: u32) -> Verdict {
+        if self.life(node) != (life, true) {
+            return Ok(());
+        }
+        self.process(node).busy = false;
+        match node {
+            Node::Master(_) => self.master_stored(node)?,
+            Node::Agent(_) => self.agent_stored(node)?,
+            Node::Framework(_) => {}
+        }
+        self.plan(node);
+        Ok(())
+    }
+
+    /// How long a sync takes now.
+    pub fn sync_time(&mut self) -> u64 {
+        let (least, most) = self.options.sync;
+        let slow = !self.calm && self.dice.chance(self.options.slow_sync_permille, 1000);
+        let most = if slow { 1000 * MS } else { most };
+        least + self.dice.below(most - least + 1)
+    }
+
+    // === streams ===
+
+    /// A client opens a stream to the master at this address; the number by which the world knows it.
+    pub fn connect(&mut self, client: Node, link: u64, address: &str) -> Option<u64> {
+        let number = address.strip_prefix("master-")?.split(':').next()?.parse().ok()?;
+        let master = Node::Master(number);
+        if master.index() >= self.masters.len() {
+            return None;
+        }
+        let (client_life, _) = self.life(client);
+        let (master_life, _) = self.life(master);
+        let id = self.network.open((client, client_life), link, (master, master_life));
+        self.send_up(id, Up::Open);
+        Some(id)
+    }
+
+    /// Sends to the master's end.
+    pub fn send_up(&mut self, id: u64, up: Up) {
+        let delay = self.network.delay(&self.options, &mut self.dice);
+        if let Some(at) = self.network.arrival(id, End::Master, self.now, delay) {
+            self.queue.push(at, Event::Up(id, up));
+        }
+    }
+
+    /// Sends to the client's end.
+    pub fn send_down(&mut self, id: u64, down: Down) {
+        let delay = self.network.delay(&self.options, &mut self.dice);
+        if let Some(at) = self.network.arrival(id, End::Client, self.now, delay) {
+            self.queue.push(at, Event::Down(id, down));
+        }
+    }
+
+    /// A stream breaks: what is on its way is lost, and each end notices in its own time.
+    pub fn cut(&mut self, id: u64, most: u64) {
+        let Some(stream) = self.network.stream_mut(id) else { return };
+        if stream.broken {
+            return;
+        }
+        stream.broken = true;
+        for end in [End::Client, End::Master] {
+            let at = self.now + 1 + self.dice.below(most);
+            self.queue.push(at, Event::Noticed(id, end));
+        }
+    }
+
+    fn arrives_up(&mut self, id: u64, up: Up) -> Verdict {
+        let Some(stream) = self.network.stream(id).cloned() else { return Ok(()) };
+        if stream.broken || !stream.master_open {
+            return Ok(());
+        }
+        if self.network.blocks(stream.client, stream.master) {
+            self.cut(id, 20_000 * MS);
+            return Ok(());
+        }
+        if self.life(stream.master) != (stream.master_life, true) {
+            // Nobody there by that name any more.
+            self.send_down(id, Down::Close);
+            self.network.close(id, End::Master);
+            return Ok(());
+        }
+        self.trace.event(self.now, stream.master.number(), 3);
+        match &up {
+            Up::Agent(message) => self.trace.bytes(&message.encode()),
+            Up::Call(call) => self.trace.bytes(&call.encode()),
+            Up::Open | Up::Close => {}
+        }
+        self.master_hears(stream.master, id, &stream, up);
+        self.plan(stream.master);
+        Ok(())
+    }
+
+    fn arrives_down(&mut self, id: u64, down: Down) -> Verdict {
+        let Some(stream) = self.network.stream(id).cloned() else { return Ok(()) };
+        if stream.broken || !stream.client_open {
+            return Ok(());
+        }
+        if self.network.blocks(stream.master, stream.client) {
+            self.cut(id, 20_000 * MS);
+            return Ok(());
+        }
+        self.trace.event(self.now, stream.client.number(), 4);
+        match &down {
+            Down::Agent(message) => self.trace.bytes(&message.encode()),
+            Down::Event(event) => self.trace.bytes(&event.encode()),
+            Down::Opened | Down::Close => {}
+        }
+        if matches!(down, Down::Close) {
+            self.network.close(id, End::Client);
+        }
+        match stream.client {
+            Node::Agent(_) => self.agent_hears(stream.client, stream.link, down),
+            Node::Framework(_) => self.framework_hears(stream.client, stream.link, down),
+            Node::Master(_) => {}
+        }
+        self.plan(stream.client);
+        Ok(())
+    }
+
+    fn noticed(&mut self, id: u64, end: End) -> Verdict {
+        let Some(stream) = self.network.stream(id).cloned() else { return Ok(()) };
+        let (node, life, open) = match end {
+            End::Client => (stream.client, stream.client_life, stream.client_open),
+            End::Master => (stream.master, stream.master_life, stream.master_open),
+        };
+        self.network.close(id, end);
+        if !open || self.life(node) != (life, true) {
+            return Ok(());
+        }
+        match (end, node) {
+            (End::Master, _) => self.master_hears(node, id, &stream, Up::Close),
+            (End::Client, Node::Agent(_)) => self.agent_hears(node, stream.link, Down::Close),
+            (End::Client, Node::Framework(_)) => self.framework_hears(node, stream.link, Down::Close),
+            (End::Client, Node::Master(_)) => {}
+        }
+        self.plan(node);
+        Ok(())
+    }
+
+    // === the rest ===
+
+    /// Nothing goes wrong any more, and whoever is down comes back.
+    pub fn heal(&mut self) {
+        self.calm = true;
+        self.network.heal();
+        for node in self.nodes() {
+            let (life, up) = self.life(node);
+            self.process(node).paused_until = 0;
+            if !up && !self.stays_away(node) {
+                let at = self.now + self.dice.below(200) * MS;
+                self.queue.push(at, Event::Begin(node, life));
+            }
+            // A plan that waited for the end of a pause.
+            self.process(node).turn = None;
+            self.plan(node);
+        }
+        self.operator.lift_limits(&self.frameworks);
+        self.queue.push(self.now, Event::Wish);
+    }
+
+    fn stays_away(&self, node: Node) -> bool {
+        matches!(node, Node::Agent(_)) && self.agents[node.index()].left
+    }
+
+    /// Notes what a node does, for whoever reads.
+    pub fn tell(&mut self, node: Node, what: impl Fn(&World) -> String) {
+        if self.transcript.is_none() && !self.trace.loud {
+            return;
+        }
+        let name = self.name(node);
+        let text = what(self);
+        self.trace.line(self.now, || format!("{name} {text}"));
+        if let Some(transcript) = &mut self.transcript {
+            transcript.does(self.now, &name, &text);
+        }
+    }
+
+    /// Notes what one says to another, for whoever reads.
+    pub fn say(&mut self, from: Node, to: Node, what: impl Fn(&World) -> String) {
+        if self.transcript.is_none() && !self.trace.loud {
+            return;
+        }
+        let (from, name) = (self.name(from), self.name(to));
+        let lost = if self.life(to).1 { String::new() } else { format!("   (lost: {name} is down)") };
+        let text = what(self) + &lost;
+        self.trace.line(self.now, || format!("{from} -> {name} {text}"));
+        if let Some(transcript) = &mut self.transcript {
+            transcript.says(self.now, &from, &name, &text);
+        }
+    }
+
+    /// What a node is called in transcripts.
+    pub fn name(&self, node: Node) -> String {
+        match node {
+            Node::Framework(_) => self.frameworks[node.index()].name.clone(),
+            Node::Master(_) | Node::Agent(_) => node.to_string(),
+        }
+    }
+}
+
+/// A machine that must not say a thing has said it.
+pub fn fault_of(node: Node, how: String) -> Verdict {
+    Err(Broken { promise: "a machine's own books", how: format!("{node}: {how}") })
+}

@@ -96,6 +96,11 @@ impl OperatorDoor {
         Ok(ReplyKind::Status(status))
     }
 
+    fn replied(&self, kind: ReplyKind) -> Reply {
+        let (as_of, from_leader, _) = self.model.as_of();
+        Reply { as_of, from_leader, kind }
+    }
+
     /// Only the leader hears from everybody.
     fn elsewhere(&self) -> Option<ReplyKind> {
         let (_, leads, leader) = self.model.as_of();
@@ -159,6 +164,14 @@ impl Operator for OperatorDoor {
         if reads && let Err(refusal) = authorize(&caller, &Action::Read) {
             return Err(status(&refusal));
         }
+        // Unless it was asked not to, a follower sends readers to the leader, if there is one: it knows more.
+        let fresh = match &call {
+            Call::Agents(list) | Call::Frameworks(list) | Call::Tasks(list) | Call::Roles(list) => !list.stale,
+            _ => false,
+        };
+        if fresh && let Some(kind) = self.elsewhere() {
+            return Ok(Response::new(self.replied(kind)));
+        }
         let kind = match call {
             Call::Status => match self.elsewhere() {
                 Some(redirect) => redirect,
@@ -187,13 +200,15 @@ impl Operator for OperatorDoor {
             Call::MarkAgentGone(call) => self.order(caller, OperatorCall::MarkAgentGone(call)).await?,
             Call::CreateToken(call) => self.create_token(caller, call).await?,
         };
-        let (as_of, from_leader, _) = self.model.as_of();
-        Ok(Response::new(Reply { as_of, from_leader, kind }))
+        Ok(Response::new(self.replied(kind)))
     }
 
     async fn watch(&self, request: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = caller(&request)?;
         authorize(&caller, &Action::Read).map_err(|refusal| status(&refusal))?;
+        if let Some(ReplyKind::Redirect(address)) = self.elsewhere() {
+            return Err(Status::unavailable(format!("this master does not lead; watch the leader at {address}")));
+        }
         let from = request.into_inner();
         let model = self.model.clone();
         let (sender, stream) = mpsc::channel(NEWS_WAITING_MAX);

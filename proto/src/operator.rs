@@ -143,6 +143,8 @@ pub struct List {
     pub agent: String,
     /// Ended tasks too.
     pub ended: bool,
+    /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
+    pub stale: bool,
 }
 
 /// Why does it wait?

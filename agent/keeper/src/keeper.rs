@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::SOCKET_NAME;
 use crate::child::{HANDOFF_FD, Inherited};
 use crate::connection::{self, Connection};
 use crate::log::Log;
@@ -215,11 +216,16 @@ impl Keeper {
             self.flush();
             return true;
         }
-        if self.connection.is_some() || self.runs.len() > 0 {
+        if self.connection.is_some() || self.runs.processes() > 0 || !self.waiting.is_empty() {
             self.idle_since = None;
             return false;
         }
-        self.idle_since.get_or_insert_with(Instant::now).elapsed() >= self.idle_max
+        if self.idle_since.get_or_insert_with(Instant::now).elapsed() < self.idle_max {
+            return false;
+        }
+        self.idle_since = None;
+        // Ends are kept for the agent to ask for, unless the directory is gone through which it would.
+        self.runs.len() == 0 || !Path::new(SOCKET_NAME).exists()
     }
 
     // === The connection ===

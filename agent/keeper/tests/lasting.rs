@@ -220,6 +220,17 @@ fn an_idle_keeper_ends_but_not_while_it_remembers_something() {
     assert!(death.within(PATIENCE));
 }
 
+#[test]
+fn a_keeper_whose_directory_is_gone_does_not_stay_for_ever() {
+    let mut rig = Rig::with_idle("gone", 1);
+    let id = rig.spawn(shell("exit 3"));
+    assert_eq!(rig.how(id), How::Code(3));
+    let death = Death::of(rig.keeper_pid);
+    fs::remove_dir_all(&rig.dir).expect("removed");
+    rig.client.close().expect("closed");
+    assert!(death.within(PATIENCE));
+}
+
 /// A descriptor that becomes readable when a process dies.
 struct Death {
     pidfd: OwnedFd,

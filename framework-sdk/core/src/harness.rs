@@ -128,6 +128,12 @@ impl<S: Scheduler> Harness<S> {
         self.driver.scheduler()
     }
 
+    /// The same process at another time of day: after a restart, say.
+    pub fn at(mut self, wall: WallTime) -> Self {
+        self.now.wall = wall;
+        self
+    }
+
     /// The process dies: what is left is the master, which notices.
     pub fn crash(mut self) -> Fake {
         self.master.disconnect();

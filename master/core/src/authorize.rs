@@ -40,7 +40,9 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         (Caller::Agent(id), Action::BeAgent(named)) => id == named,
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
-        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner }) => caller.to_string() == *owner,
+        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner }) => {
+            caller.to_string() == *owner
+        }
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadMetrics) => true,
         // People hold every operator's right for now; a person is not an agent or a master.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, SessionId, Ticket};
 use proto::agent::AgentInfo;
-use proto::agent_link::{Register, ToAgentKind, ToMaster, Update};
+use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
 use proto::attributes::Attributes;
 use proto::caller::Caller;
 use proto::demand::{DeclineReason, Demand, Filter};
@@ -19,7 +19,8 @@ use proto::refusal::Code;
 use proto::resources::{Amount, Resources};
 use proto::role::Role;
 use proto::scheduler::{
-    Accept, AcceptPart, Acknowledge, Call, CallKind, Decline, EventKind, Kill, Outcome, Subscribe, UpdateDemands,
+    Accept, AcceptPart, Acknowledge, Call, CallKind, Decline, EventKind, Kill, Outcome, Subscribe,
+    UpdateDemands,
 };
 use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
 use proto_machine::{Instant, Machine, Now, Outbox, WallTime};
@@ -255,7 +256,9 @@ fn outcome(events: &[EventKind], operation: &str) -> Outcome {
     let answers: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            EventKind::Answer(answer) if answer.operation.as_str() == operation => Some(answer.outcome.clone()),
+            EventKind::Answer(answer) if answer.operation.as_str() == operation => {
+                Some(answer.outcome.clone())
+            }
             _ => None,
         })
         .collect();
@@ -280,7 +283,10 @@ fn an_offer_walks_from_the_agent_to_a_finished_task_and_back() {
 
     world.say(update(&framework, runs[0].run, "t1", 1, TaskState::Running));
     let told = world.events(10);
-    assert!(told.iter().any(|e| matches!(e, EventKind::Update(s) if s.state == TaskState::Running && s.pid == 42)));
+    assert!(
+        told.iter()
+            .any(|e| matches!(e, EventKind::Update(s) if s.state == TaskState::Running && s.pid == 42))
+    );
 
     world.say(update(&framework, runs[0].run, "t1", 2, TaskState::Finished));
     let rest = world.offers(10);
@@ -317,10 +323,13 @@ fn stale_offers_and_greedy_tasks_are_answered_not_launched() {
     let offers = world.offers(10);
     world.call(10, Some("op-1"), accept(&offers, vec![task("big", 9000), task("small", 100)]));
     let events = world.events(10);
-    let errors: Vec<_> = events.iter().filter_map(|e| match e {
-        EventKind::Update(s) if s.state == TaskState::Error => Some(s.message.clone()),
-        _ => None,
-    }).collect();
+    let errors: Vec<_> = events
+        .iter()
+        .filter_map(|e| match e {
+            EventKind::Update(s) if s.state == TaskState::Error => Some(s.message.clone()),
+            _ => None,
+        })
+        .collect();
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("cpus:5"), "it says what lacks: {}", errors[0]);
     assert_eq!(world.launched().len(), 1, "the small one runs");
@@ -424,12 +433,16 @@ fn a_forged_framework_id_is_refused_and_harms_nobody() {
         address: String::new(),
         labels: BTreeMap::new(),
     };
-    let subscribe = Subscribe { framework: info, id: Some(framework), resume: None, suppressed_roles: vec![] };
+    let subscribe =
+        Subscribe { framework: info, id: Some(framework), resume: None, suppressed_roles: vec![] };
     let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
     let caller = Caller::Framework("evil".into());
     world.say(Input::Framework { session: SessionId(66), caller, call });
     let events = world.events(66);
-    assert!(matches!(&events[0], EventKind::Fault(fault) if fault.refusal.code == Code::Denied), "{events:?}");
+    assert!(
+        matches!(&events[0], EventKind::Fault(fault) if fault.refusal.code == Code::Denied),
+        "{events:?}"
+    );
     assert!(world.closed.contains(&SessionId(66)) && !world.closed.contains(&SessionId(10)));
 }
 
@@ -457,8 +470,70 @@ fn an_operator_is_answered_and_others_are_not_operators() {
         })
     };
     world.say(Input::Operator { ticket: Ticket(1), caller: Caller::User("ada".into()), call: set(2000) });
-    world.say(Input::Operator { ticket: Ticket(2), caller: Caller::Framework("jobs".into()), call: set(9000) });
+    world.say(Input::Operator {
+        ticket: Ticket(2),
+        caller: Caller::Framework("jobs".into()),
+        call: set(9000),
+    });
     assert!(matches!(&world.replies[0], (Ticket(1), ReplyKind::Done(_))));
     assert!(matches!(&world.replies[1], (Ticket(2), ReplyKind::Refused(r)) if r.code == Code::Denied));
     assert_eq!(world.master.registry().weight(&role()).milli(), 2000);
+}
+
+/// The agent presents itself with one run.
+fn present(world: &mut World, link: u64, framework: &FrameworkId, task: TaskInfo, status: TaskStatus) {
+    let report = RunReport { framework: framework.clone(), run: status.run.unwrap(), status, task };
+    let register = Register { agent: agent(), epoch: Epoch(0), runs: vec![report] };
+    let agent = AgentId::new("a1").unwrap();
+    world.say(Input::Agent { link: LinkId(link), agent, message: ToMaster::Register(register) });
+}
+
+fn status_of(input: Input) -> TaskStatus {
+    match input {
+        Input::Agent { message: ToMaster::Update(update), .. } => update.status,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn statuses(events: Vec<EventKind>) -> Vec<(TaskState, u64)> {
+    events
+        .into_iter()
+        .filter_map(|event| match event {
+            EventKind::Update(status) => Some((status.state, status.sequence)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_an_agent_presents_does_not_overtake_its_updates() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    let run = world.launched()[0].run;
+    let _ = world.events(10);
+    world.say(Input::AgentClosed { link: LinkId(1) });
+    let latest = status_of(update(&framework, run, "t1", 2, TaskState::Failed));
+    present(&mut world, 1, &framework, task("t1", 1000), latest);
+    world.say(update(&framework, run, "t1", 1, TaskState::Running));
+    world.say(update(&framework, run, "t1", 2, TaskState::Failed));
+    assert_eq!(statuses(world.events(10)), [(TaskState::Running, 1), (TaskState::Failed, 2)]);
+}
+
+#[test]
+fn the_end_that_is_in_the_log_stands() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    let run = world.launched()[0].run;
+    world.say(update(&framework, run, "t1", 1, TaskState::Running));
+    world.say(update(&framework, run, "t1", 2, TaskState::Finished));
+    let _ = world.events(10);
+    // The machine lost its power, and with it what was not synced.
+    world.say(update(&framework, run, "t1", 2, TaskState::Gone));
+    assert_eq!(statuses(world.events(10)), [(TaskState::Finished, 2)]);
 }

@@ -70,7 +70,7 @@ message!(MemberView = w::MemberView {
     plain matched: matched,
 });
 
-message!(List = w::List { plain framework: framework_id, plain agent: agent_id, plain ended: ended });
+message!(List = w::List { plain framework: framework_id, plain agent: agent_id, plain ended: ended, plain stale: stale });
 message!(TaskRef = w::TaskRef { plain framework: framework, plain task: task_id });
 message!(DemandRef = w::DemandRef { plain framework: framework, plain demand: demand_id });
 message!(KillTask = w::KillTask { plain framework: framework_id, plain task: task_id, optp grace: grace_ms });

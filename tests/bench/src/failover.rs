@@ -57,7 +57,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
                             return Ok::<_, String>((stands, note.at));
                         }
                     }
-                    Saw::Session(_) | Saw::Accepting | Saw::Committed | Saw::State(_) | Saw::Refused(_) => {}
+                    Saw::Session(_) | Saw::Accepting | Saw::Committed | Saw::State(_) | Saw::Bad(_) => {}
                 }
             }
         };

@@ -31,8 +31,8 @@ pub enum Saw {
     Committed,
     /// A task's state.
     State(TaskState),
-    /// Something was refused, or it is over.
-    Refused(Refusal),
+    /// Something was refused, a task ended badly, or it is over.
+    Bad(String),
 }
 
 /// What it saw, and when.
@@ -109,10 +109,10 @@ impl Framework {
         self.running.teller().tell_now(wish);
     }
 
-    /// What it saw next; an error when it was refused or is over.
+    /// What it saw next; an error when something was bad.
     pub async fn next(&mut self) -> Result<Note, String> {
         match self.notes.recv().await {
-            Some(Note { saw: Saw::Refused(refusal), .. }) => Err(format!("the master refused: {refusal}")),
+            Some(Note { saw: Saw::Bad(why), .. }) => Err(why),
             Some(note) => Ok(note),
             None => Err("the framework has ended".to_owned()),
         }
@@ -199,13 +199,24 @@ impl Scheduler for Bench {
     }
 
     fn update(&mut self, _: Now, update: Update, out: &mut Calls<Note>) {
-        self.note(Saw::State(update.status().state), out);
+        let status = update.status();
+        let saw = match status.state {
+            TaskState::Finished => Saw::State(TaskState::Finished),
+            state if !state.is_terminal() => Saw::State(state),
+            state => Saw::Bad(format!(
+                "a task ended as {}, {:?}: {}",
+                state.as_str(),
+                status.reason,
+                status.message
+            )),
+        };
+        self.note(saw, out);
         out.done(update);
     }
 
     fn answered(&mut self, _: Now, answered: &Answered, out: &mut Calls<Note>) {
         match &answered.outcome {
-            Outcome::Refused(refusal) => self.note(Saw::Refused(refusal.clone()), out),
+            Outcome::Refused(refusal) => self.note(Saw::Bad(format!("refused: {refusal}")), out),
             Outcome::Committed(_) if answered.tag == 1 => self.note(Saw::Committed, out),
             Outcome::Committed(_) => {}
         }
@@ -221,7 +232,7 @@ impl Scheduler for Bench {
     }
 
     fn ended(&mut self, _: Now, why: &Refusal, out: &mut Calls<Note>) {
-        self.note(Saw::Refused(why.clone()), out);
+        self.note(Saw::Bad(format!("over: {why}")), out);
     }
 
     fn input(&mut self, _: Now, wish: Wish, out: &mut Calls<Note>) {

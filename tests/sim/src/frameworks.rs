@@ -62,8 +62,10 @@ impl FrameworkNode {
             Personality::Greedy => format!("greedy-{number}"),
             Personality::Declining => format!("idle-{number}"),
             Personality::Slow => format!("slow-{number}"),
+            Personality::Silent => format!("silent-{number}"),
         };
-        let jobs = if plan.personality == Personality::Declining { 0 } else { plan.jobs };
+        let idle = matches!(plan.personality, Personality::Declining | Personality::Silent);
+        let jobs = if idle { 0 } else { plan.jobs };
         let memory = Memory::new(jobs);
         FrameworkNode {
             process,
@@ -239,7 +241,8 @@ impl World {
 
     fn told(&mut self, node: Node, status: &TaskStatus) -> Verdict {
         let life = self.life(node).0;
-        self.checks.updates.told(node, life, status)?;
+        let lost_power = self.agents.iter().any(|agent| Some(&agent.info.id) == status.agent.as_ref() && agent.boot > 0);
+        self.checks.updates.told(node, life, status, lost_power)?;
         match &self.frameworks[node.index()].memory.framework {
             Some(id) => self.checks.launches.told(id, status, &self.checks.one_place),
             None => Ok(()),

@@ -18,6 +18,8 @@ pub enum Personality {
     Declining,
     /// Thinks long about offers and updates, sometimes until they are over.
     Slow,
+    /// Takes offers and never answers.
+    Silent,
 }
 
 /// One framework.
@@ -113,15 +115,21 @@ impl Options {
         let mut dice = Dice::new(seed ^ 0x0005_70a5_0000_0000);
         let masters = [1, 3, 3, 3, 3, 5][dice.below(6) as usize];
         let agents = if dice.chance(1, 8) { 6 + dice.below(5) } else { 1 + dice.below(4) };
-        let personalities =
-            [Personality::Demanding, Personality::Greedy, Personality::Slow, Personality::Declining];
+        let personalities = [
+            Personality::Demanding,
+            Personality::Greedy,
+            Personality::Slow,
+            Personality::Declining,
+            Personality::Silent,
+        ];
         let mut frameworks: Vec<FrameworkPlan> = (0..1 + dice.below(3))
             .map(|_| FrameworkPlan {
-                personality: personalities[dice.below(4) as usize],
+                personality: personalities[dice.below(5) as usize],
                 jobs: 2 + dice.below(10) as u32,
             })
             .collect();
-        if frameworks.iter().all(|plan| plan.personality == Personality::Declining) {
+        let idle = |plan: &FrameworkPlan| matches!(plan.personality, Personality::Declining | Personality::Silent);
+        if frameworks.iter().all(idle) {
             frameworks[0].personality = Personality::Demanding;
         }
         // Each fault is on in some worlds only, so that each is also seen without the others.

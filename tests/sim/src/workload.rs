@@ -190,7 +190,7 @@ impl Workload {
                     out.revive(Vec::new());
                 }
             }
-            Personality::Declining => {}
+            Personality::Declining | Personality::Silent => {}
         }
     }
 
@@ -256,6 +256,7 @@ impl Scheduler for Workload {
                     out.decline(offer, DeclineReason::Unused, Filter { refuse });
                 }
             }
+            Personality::Silent => offers.iter().for_each(|offer| out.hold(offer)),
             Personality::Slow => {
                 for offer in offers {
                     out.hold(&offer);

@@ -33,11 +33,34 @@ pub enum Event {
     /// One end of a broken stream notices it.
     Noticed(u64, End),
     /// A datagram between masters.
-    Datagram { from: Node, to: Node, input: Box<master_raft::Input> },
+    Datagram {
+        /// The sender.
+        from: Node,
+        /// The receiver.
+        to: Node,
+        /// What arrives.
+        input: Box<master_raft::Input>,
+    },
     /// How the transfer of a snapshot ended, for the life that sent it.
-    Report { to: Node, life: u32, peer: master_raft::NodeId, delivered: bool },
+    Report {
+        /// Who sent it.
+        to: Node,
+        /// In which life.
+        life: u32,
+        /// To whom.
+        peer: master_raft::NodeId,
+        /// Whether it arrived.
+        delivered: bool,
+    },
     /// Something happens in a container, on this boot of the agent's machine.
-    Keeper { agent: Node, boot: u32, event: KeeperEvent },
+    Keeper {
+        /// Whose.
+        agent: Node,
+        /// The boot.
+        boot: u32,
+        /// What.
+        event: KeeperEvent,
+    },
     /// A node that died after this life begins anew.
     Begin(Node, u32),
     /// Something goes wrong.

@@ -81,6 +81,7 @@ impl Children {
                 format!("--credentials={}", dir.join("credentials").display()),
                 format!("--hostname={name}"),
                 format!("--share={}", args.agents),
+                format!("--cgroups-root={}", layout.cgroups_root()),
                 format!("--ports={}", ports_of(number)),
             ];
             let resources = args.agent_resources.clone().unwrap_or_else(all_cpus);

@@ -109,6 +109,7 @@ impl Layout {
                 None => fs::remove_file(&current),
             };
         }
+        self.remove_cgroups();
         if self.temporary
             && let Err(error) = fs::remove_dir_all(&self.root)
         {
@@ -116,10 +117,40 @@ impl Layout {
         }
     }
 
+    /// The cgroup of this cluster's tasks: its own, so that two clusters on one machine leave each other's alone.
+    pub fn cgroups_root(&self) -> String {
+        // FNV-1a: enough to tell directories apart, and the same at every start.
+        let hash = self.root.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("/stoa-up-{hash:016x}")
+    }
+
+    /// Removes the empty cgroups of a cluster that is over.
+    fn remove_cgroups(&self) {
+        let name = self.cgroups_root();
+        let mounts = std::iter::once(PathBuf::from("/sys/fs/cgroup")).chain(
+            fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()),
+        );
+        for mount in mounts {
+            remove_empty(&mount.join(name.trim_start_matches('/')));
+        }
+    }
+
     /// Where the logs are.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
+}
+
+/// Removes a tree of cgroups from its leaves; what is in use stays.
+fn remove_empty(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(dir);
 }
 
 /// A certificate for a part of the cluster, made once.

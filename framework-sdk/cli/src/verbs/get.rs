@@ -25,6 +25,7 @@ pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -
 
 async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let selection = List {
+        stale: false,
         framework: args.framework.clone().unwrap_or_default(),
         agent: args.agent.clone().unwrap_or_default(),
         ended: args.all,

@@ -75,7 +75,10 @@ impl Process {
     /// Dies and starts anew from its disk.
     fn restart(mut self) -> Process {
         self.sync();
-        boot(self.disk, self.harness.crash(), self.life + 1)
+        let wall = self.harness.now().wall;
+        let mut process = boot(self.disk, self.harness.crash(), self.life + 1);
+        process.harness = process.harness.at(wall);
+        process
     }
 
     fn order(&mut self, make: impl FnOnce(Ticket) -> Order) -> Option<Reply> {

@@ -15,14 +15,14 @@ pub(crate) fn explain(d: &Desk<'_>, what: &Explain) -> Result<Vec<Explanation>, 
         Explain::Framework(name) => {
             let mut all = Vec::new();
             for id in frameworks(d, name)? {
-                all.extend(TEMP_explain(&id));
+                all.extend(super::why::framework(d, &id, None));
             }
             Ok(all)
         }
         Explain::Demand(demand) => {
             let mut all = Vec::new();
             for id in frameworks(d, &demand.framework)? {
-                all.extend(TEMP_explain(&id));
+                all.extend(super::why::framework(d, &id, Some(&demand.demand)));
             }
             if all.is_empty() {
                 let message = format!("framework {} declares no demand {}", demand.framework, demand.demand);
@@ -100,6 +100,3 @@ fn over(d: &Desk<'_>, record: &proto::log::TaskRecord) -> Explanation {
         help: Vec::new(),
     }
 }
-
-#[allow(non_snake_case)]
-fn TEMP_explain(_: &FrameworkId) -> Vec<Explanation> { Vec::new() }

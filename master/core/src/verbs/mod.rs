@@ -16,3 +16,4 @@ pub(crate) mod subscribe;
 pub(crate) mod take_lead;
 pub(crate) mod teardown;
 pub(crate) mod update;
+pub(crate) mod why;

@@ -107,7 +107,7 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
         let RunReport { framework, run, status, task } = report;
         if d.registry.task_of_run(run).is_some() {
             let update = Update { framework, status };
-            super::update::update(d, id, update);
+            super::update::reported(d, id, update);
             continue;
         }
         if status.state.is_terminal() {

@@ -15,24 +15,55 @@ pub(crate) fn update(d: &mut Desk<'_>, from: &AgentId, update: Update) {
     let Update { framework, mut status } = update;
     let Some(run) = status.run else { return };
     status.agent = Some(from.clone());
-    let Some(record) = d.registry.task_of_run(run) else {
+    if d.registry.task_of_run(run).is_none() {
         return repeated(d, from, &framework, run, status);
-    };
-    // An agent speaks for its own runs only.
-    if record.agent != *from || record.framework != framework || record.info.id != status.task {
-        return;
     }
-    let key = (framework.clone(), status.task.clone());
-    let newer = d.l.tasks.learn(run, &status);
-    if newer && status.state.is_terminal() && d.l.tasks.end(run) {
-        log_end(d, &framework, status.clone());
-    }
+    let Some(newer) = learn(d, from, &framework, run, &status) else { return };
+    let key = (framework, status.task.clone());
     if status.sequence > 0 {
-        d.update(&framework, status);
+        d.update(&key.0, status);
     }
     if newer {
         d.show_task(&key);
     }
+}
+
+/// The latest status of a run, from an agent that presents itself. Every update that is not acknowledged follows, from
+/// the first: told now, the latest would overtake the others. What is acknowledged does not follow, so a leader that
+/// did not know it says it, as nothing to acknowledge.
+pub(crate) fn reported(d: &mut Desk<'_>, from: &AgentId, update: Update) {
+    let Update { framework, mut status } = update;
+    let Some(run) = status.run else { return };
+    status.agent = Some(from.clone());
+    if learn(d, from, &framework, run, &status) != Some(true) {
+        return;
+    }
+    let key = (framework, status.task.clone());
+    if !status.state.is_terminal() && status.sequence > 0 {
+        status.sequence = 0;
+        d.update(&key.0, status);
+    }
+    d.show_task(&key);
+}
+
+/// Takes in how a run stands, and has its end logged; whether that is news. `None` when the agent may not say so: it
+/// speaks for its own runs only.
+fn learn(
+    d: &mut Desk<'_>,
+    from: &AgentId,
+    framework: &FrameworkId,
+    run: RunId,
+    status: &proto::task::TaskStatus,
+) -> Option<bool> {
+    let record = d.registry.task_of_run(run)?;
+    if record.agent != *from || record.framework != *framework || record.info.id != status.task {
+        return None;
+    }
+    let newer = d.l.tasks.learn(run, status);
+    if newer && status.state.is_terminal() && d.l.tasks.end(run) {
+        log_end(d, framework, status.clone());
+    }
+    Some(newer)
 }
 
 /// Has the end of a task logged, together with others.
@@ -52,9 +83,18 @@ fn repeated(
     from: &AgentId,
     framework: &FrameworkId,
     run: RunId,
-    status: proto::task::TaskStatus,
+    mut status: proto::task::TaskStatus,
 ) {
-    if d.registry.framework(framework).is_some() {
+    if let Some(known) = d.registry.framework(framework) {
+        // An agent that lost its power may have forgotten how a run ended, and says that it is gone. The end that is
+        // in the log stands.
+        let logged = |record: &&TaskRecord| record.status.run == Some(run);
+        if let Some(record) = known.ended().rev().find(logged).filter(|_| status.state.is_terminal()) {
+            let sequence = status.sequence;
+            status = record.status.clone();
+            status.agent = Some(from.clone());
+            status.sequence = sequence;
+        }
         if status.sequence > 0 {
             d.update(framework, status);
         }

@@ -132,6 +132,9 @@ pub struct List {
     /// Ended tasks too.
     #[prost(bool, tag = "3")]
     pub ended: bool,
+    /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
+    #[prost(bool, tag = "4")]
+    pub stale: bool,
 }
 /// Why does it wait? One of the fields.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

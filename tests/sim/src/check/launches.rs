@@ -25,6 +25,8 @@ pub struct Wish {
     pub run: Option<RunId>,
     /// What the framework was told of it last.
     pub told: Option<TaskState>,
+    /// The end it was told, and its place in the stream of updates.
+    end: Option<(TaskState, u64)>,
     /// Somebody asked for its end.
     pub killed: bool,
 }
@@ -99,11 +101,17 @@ impl Launches {
     pub fn told(&mut self, framework: &FrameworkId, status: &TaskStatus, truth: &OnePlace) -> Verdict {
         let key = (framework.clone(), status.task.clone());
         let Some(wish) = self.wishes.get_mut(&key) else { return Ok(()) };
-        if let Some(before) = wish.told.filter(|told| told.is_terminal() && *told != status.state) {
+        // What was told before the end and not taken in may come again behind it; the end itself never changes.
+        if let Some((before, sequence)) = wish.end
+            && (status.sequence > sequence || (status.state.is_terminal() && status.state != before))
+        {
             let how = format!("{} was {}, then {}", status.task, before.as_str(), status.state.as_str());
             return broken("P4 one end", how);
         }
-        wish.told = Some(status.state);
+        if status.state.is_terminal() {
+            wish.end = Some((status.state, status.sequence));
+        }
+        wish.told = Some(wish.end.map_or(status.state, |(state, _)| state));
         let fact = truth.fact(framework, &status.task);
         if never_started(status.state) && fact.is_some() {
             let how = format!("{} is said to be {} but runs", status.task, status.state.as_str());

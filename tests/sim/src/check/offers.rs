@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::id::OfferId;
+use proto::id::{AgentId, OfferId};
 use proto::operator::{EventKind, OfferEnd};
 
 use super::{Verdict, broken};
@@ -13,16 +13,20 @@ const PROMISE: &str = "P9 offers end once";
 #[derive(Debug, Default)]
 pub struct Ledger {
     offers: BTreeMap<OfferId, Option<OfferEnd>>,
+    agents: BTreeMap<OfferId, AgentId>,
 }
 
 impl Ledger {
     /// A leader says something to those who watch.
     pub fn changed(&mut self, event: &EventKind) -> Verdict {
         match event {
-            EventKind::OfferMade(offer) => match self.offers.insert(offer.id, None) {
-                None => Ok(()),
-                Some(_) => broken(PROMISE, format!("{} was made twice", offer.id)),
-            },
+            EventKind::OfferMade(offer) => {
+                self.agents.insert(offer.id, offer.agent.clone());
+                match self.offers.insert(offer.id, None) {
+                    None => Ok(()),
+                    Some(_) => broken(PROMISE, format!("{} was made twice", offer.id)),
+                }
+            }
             EventKind::OfferEnded(ended) => match self.offers.get_mut(&ended.offer) {
                 Some(end @ None) => {
                     *end = Some(ended.how);
@@ -57,6 +61,11 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Whose resources an offer was of.
+    pub fn agent_of(&self, offer: OfferId) -> Option<&AgentId> {
+        self.agents.get(&offer)
     }
 
     /// How many offers there were, and how many ended in each way.

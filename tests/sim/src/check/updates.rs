@@ -1,4 +1,5 @@
-//! P4: the updates of a run come to its framework in order, without gaps, in each life of the framework.
+//! P4: the updates of a run come to its framework in order and without gaps, in each life of the framework; what was not
+//! taken in yet may come again.
 
 use std::collections::BTreeMap;
 
@@ -8,24 +9,30 @@ use proto::task::TaskStatus;
 use super::{Verdict, broken};
 use crate::node::Node;
 
-/// The last update of each run that each life of each framework was told.
+/// The first and the last update of each run that each life of each framework was told.
 #[derive(Debug, Default)]
 pub struct Updates {
-    last: BTreeMap<(Node, u32, RunId), u64>,
+    between: BTreeMap<(Node, u32, RunId), (u64, u64)>,
     told: u64,
 }
 
 impl Updates {
-    /// A framework is told a status.
-    pub fn told(&mut self, framework: Node, life: u32, status: &TaskStatus) -> Verdict {
+    /// A framework is told a status. An agent whose machine lost its power may have forgotten what was acknowledged,
+    /// and then tells a stream from its beginning.
+    pub fn told(&mut self, framework: Node, life: u32, status: &TaskStatus, lost_power: bool) -> Verdict {
         self.told += 1;
         let Some(run) = status.run.filter(|_| status.sequence > 0) else { return Ok(()) };
-        let last = self.last.entry((framework, life, run)).or_insert(status.sequence);
-        if status.sequence < *last || status.sequence > *last + 1 {
-            let (task, sequence) = (&status.task, status.sequence);
-            return broken("P4 in order", format!("{framework} was told #{sequence} of {task} after #{last}"));
+        let sequence = status.sequence;
+        let (first, last) = self.between.entry((framework, life, run)).or_insert((sequence, sequence));
+        if sequence > *last + 1 || (sequence < *first && !lost_power) {
+            let task = &status.task;
+            return broken(
+                "P4 in order",
+                format!("{framework} was told #{sequence} of {task} after #{first} to #{last}"),
+            );
         }
-        *last = status.sequence;
+        *first = sequence.min(*first);
+        *last = sequence.max(*last);
         Ok(())
     }
 

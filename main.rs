@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use framework_sdk_cli::up::{CHILD, UpArgs};
 use framework_sdk_cli::profile::{self, Profile};
+use framework_sdk_cli::up::{CHILD, UpArgs};
 use framework_sdk_cli::{CompletionArgs, ContextArgs, Exit, ExplainVerb};
 use frameworks_jobs::cli::{self, Screen};
 use proto::id::MasterId;
@@ -105,9 +105,9 @@ fn member(text: &str) -> Result<(MasterId, String), String> {
 fn main() -> ExitCode {
     let args = Args::parse();
     match args.verb {
-        Verb::Up(up) => serve(1, async move {
-            framework_sdk_cli::up::run(&up, interrupted()).await.map_err(chained)
-        }),
+        Verb::Up(up) => {
+            serve(1, async move { framework_sdk_cli::up::run(&up, interrupted()).await.map_err(chained) })
+        }
         Verb::Master(master) => server(2, "master", |render| async move { run_master(master, render).await }),
         Verb::Agent(agent) => server(1, "agent", |render| async move {
             agent::run(agent.into(), render, ended()).await.map_err(chained)
@@ -115,11 +115,15 @@ fn main() -> ExitCode {
         Verb::Framework(FrameworkVerb::Jobs(jobs)) => server(1, "jobs", |render| async move {
             frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
         }),
-        Verb::Run(run) => on_cluster(&args.context, async |profile| cli::run(&run, profile, Screen::of_process()).await),
-        Verb::Job(job) => on_cluster(&args.context, async |profile| cli::job(&job, profile, Screen::of_process()).await),
-        Verb::Explain(ExplainWhat::Job(job)) => {
-            on_cluster(&args.context, async |profile| cli::explain_job(&job, profile, Screen::of_process()).await)
+        Verb::Run(run) => {
+            on_cluster(&args.context, async |profile| cli::run(&run, profile, Screen::of_process()).await)
         }
+        Verb::Job(job) => {
+            on_cluster(&args.context, async |profile| cli::job(&job, profile, Screen::of_process()).await)
+        }
+        Verb::Explain(ExplainWhat::Job(job)) => on_cluster(&args.context, async |profile| {
+            cli::explain_job(&job, profile, Screen::of_process()).await
+        }),
         Verb::Completion(completion) => {
             framework_sdk_cli::completion::print(&completion, &mut Args::command());
             ExitCode::SUCCESS
@@ -129,7 +133,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run_master(args: MasterArgs, render: impl Fn() -> String + Send + Sync + 'static) -> Result<(), String> {
+async fn run_master(
+    args: MasterArgs,
+    render: impl Fn() -> String + Send + Sync + 'static,
+) -> Result<(), String> {
     let members: BTreeMap<MasterId, String> = args.members.into_iter().collect();
     let id = MasterId(args.id);
     if !members.contains_key(&id) {
@@ -180,7 +187,9 @@ fn on_cluster(context: &ContextArgs, run: impl AsyncFnOnce(&Profile) -> u8) -> E
         Ok(profile) => client(run(&profile)),
         Err(error) => {
             eprintln!("error: {}", chained(error));
-            eprintln!("help:  start a cluster with `stoa up`, or name one with --context DIR or STOA_CONTEXT");
+            eprintln!(
+                "help:  start a cluster with `stoa up`, or name one with --context DIR or STOA_CONTEXT"
+            );
             ExitCode::from(Exit::Usage)
         }
     }
@@ -222,7 +231,9 @@ fn chained(error: impl std::error::Error) -> String {
 /// Resolves at Ctrl-C or when somebody asks this process to end.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -5,8 +5,15 @@ use std::path::{Path, PathBuf};
 
 use tonic_build::manual::{Builder, Method, Service};
 
-const FILES: [&str; 7] =
-    ["types.proto", "scheduler.proto", "agent.proto", "operator.proto", "raft.proto", "log.proto", "ledger.proto"];
+const FILES: [&str; 7] = [
+    "types.proto",
+    "scheduler.proto",
+    "agent.proto",
+    "operator.proto",
+    "raft.proto",
+    "log.proto",
+    "ledger.proto",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -61,10 +68,10 @@ fn generate_services(out: &Path) {
             let mut built = Service::builder().name(service.name()).package(&package);
             for m in &service.method {
                 let domain = |wire: &str| {
-                wire.replace(".stoa.v1.agent.", "::proto::agent_link.")
-                    .replace(".stoa.v1.", "::proto::")
-                    .replace('.', "::")
-            };
+                    wire.replace(".stoa.v1.agent.", "::proto::agent_link.")
+                        .replace(".stoa.v1.", "::proto::")
+                        .replace('.', "::")
+                };
                 built = built.method(method(
                     m.name(),
                     &domain(m.input_type()),
@@ -90,7 +97,8 @@ fn compare(fresh: &Path, committed: &Path) {
     assert!(!names.is_empty(), "nothing was generated");
     for name in names {
         let text = fs::read_to_string(fresh.join(&name)).expect("the fresh file reads");
-        let text = format!("// Generated from proto/v1 by tests/codegen.rs; do not edit.\n\n{}", text.trim_start());
+        let text =
+            format!("// Generated from proto/v1 by tests/codegen.rs; do not edit.\n\n{}", text.trim_start());
         let target = committed.join(&name);
         if rewrite {
             fs::create_dir_all(committed).expect("the folder is made");

@@ -109,8 +109,17 @@ const PURE: [&str; 9] = [
 #[test]
 fn pure_crates_cannot_see_the_world() {
     let forbidden = [
-        "tokio::", "tonic::", "std::fs", "std::net", "std::thread", "std::process", "SystemTime", "std::time::Instant",
-        "thread_rng", "HashMap", "HashSet",
+        "tokio::",
+        "tonic::",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::process",
+        "SystemTime",
+        "std::time::Instant",
+        "thread_rng",
+        "HashMap",
+        "HashSet",
     ];
     for folder in PURE {
         for path in files(folder, ".rs") {

@@ -1,7 +1,10 @@
 //! A whole framework: three tasks, wherever there is room, and an end when they have run.
 use framework_sdk::{prelude::*, role::Role};
 
-struct Hello { waiting: u32, running: u32 }
+struct Hello {
+    waiting: u32,
+    running: u32,
+}
 
 impl Scheduler for Hello {
     type Input = ();
@@ -20,7 +23,9 @@ impl Scheduler for Hello {
         println!("{} {}", update.status().task, update.status().state.as_str());
         self.running -= u32::from(update.status().state.is_terminal());
         out.done(update);
-        if self.waiting + self.running == 0 { out.teardown() }
+        if self.waiting + self.running == 0 {
+            out.teardown()
+        }
     }
 }
 #[tokio::main]

@@ -22,11 +22,11 @@ pub use framework_sdk_core::{
     Scheduler, Session, Update, choose, harness, task as tasks,
 };
 pub use profile::{Profile, ProfileError};
+pub use proto::operator as views;
 pub use proto::{
     agent, agent_link, attributes, demand, explain, framework, id, offer, operation, quantities, ranges,
     refusal, resources, role, scheduler as conversation, task,
 };
-pub use proto::operator as views;
 pub use proto_drive::{Clock, telemetry};
 pub use proto_machine::{Deadlines, Dice, Instant, Machine, Now, Outbox, WallTime};
 pub use run::{End, Running, StartError, run, spawn, unused_prefix};

@@ -59,8 +59,11 @@ impl Profile {
         let credentials = Credentials::load(dir)
             .map_err(|source| ProfileError::Credentials { dir: dir.to_owned(), source })?;
         let path = dir.join(MASTERS_FILE);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ProfileError::Masters { operation: "read", path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| ProfileError::Masters {
+            operation: "read",
+            path: path.clone(),
+            source,
+        })?;
         let masters: Vec<String> = text
             .lines()
             .map(|line| line.split('#').next().unwrap_or_default().trim())

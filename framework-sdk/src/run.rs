@@ -122,14 +122,7 @@ where
     let refused = Arc::new(Mutex::new(None));
     // The performer needs the handle of the machine it performs for, which exists only once it is spawned.
     let (give, given) = std::sync::mpsc::sync_channel(1);
-    let performer = Performer {
-        links: None,
-        given,
-        runtime,
-        credentials,
-        perform,
-        refused: refused.clone(),
-    };
+    let performer = Performer { links: None, given, runtime, credentials, perform, refused: refused.clone() };
     let machine = proto_drive::spawn(name, driver, performer, move |how| {
         let refusal = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         let how = match (how, refusal) {
@@ -186,7 +179,12 @@ where
                     if by_itself {
                         info!("the framework tore itself down");
                     } else {
-                        error!(code = why.code.as_str(), message = why.message, help = why.help, "ended by the master");
+                        error!(
+                            code = why.code.as_str(),
+                            message = why.message,
+                            help = why.help,
+                            "ended by the master"
+                        );
                     }
                     let refused = Refused { refusal: why, by_itself };
                     *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);

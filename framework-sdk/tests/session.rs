@@ -91,9 +91,8 @@ async fn a_lease_that_is_dropped_declines_itself() {
     let mut client = client(&cluster, &framework()).expect("a client");
     client.demand(demand(2)).await.expect("accepted");
     cluster.with(|fake| fake.make_offers());
-    let free = |milli| move |fake: &framework_sdk::harness::Fake| {
-        fake.free("a1").scalars.cpus_milli() == milli
-    };
+    let free =
+        |milli| move |fake: &framework_sdk::harness::Fake| fake.free("a1").scalars.cpus_milli() == milli;
     let first = lease(&mut client).await;
     cluster.until(free(3800)).await;
     drop(first);

@@ -166,7 +166,9 @@ impl Operator for OperatorDoor {
         }
         // Unless it was asked not to, a follower sends readers to the leader, if there is one: it knows more.
         let fresh = match &call {
-            Call::Agents(list) | Call::Frameworks(list) | Call::Tasks(list) | Call::Roles(list) => !list.stale,
+            Call::Agents(list) | Call::Frameworks(list) | Call::Tasks(list) | Call::Roles(list) => {
+                !list.stale
+            }
             _ => false,
         };
         if fresh && let Some(kind) = self.elsewhere() {
@@ -207,7 +209,9 @@ impl Operator for OperatorDoor {
         let caller = caller(&request)?;
         authorize(&caller, &Action::Read).map_err(|refusal| status(&refusal))?;
         if let Some(ReplyKind::Redirect(address)) = self.elsewhere() {
-            return Err(Status::unavailable(format!("this master does not lead; watch the leader at {address}")));
+            return Err(Status::unavailable(format!(
+                "this master does not lead; watch the leader at {address}"
+            )));
         }
         let from = request.into_inner();
         let model = self.model.clone();

@@ -138,7 +138,11 @@ async fn what_was_answered_outlives_the_leader_and_a_restart() {
     let follower = *group.running.keys().find(|id| **id != leader).unwrap();
     let mut client = group.client(follower).await.unwrap();
     let reply = client.ask(set(9000)).await.unwrap().into_inner();
-    assert_eq!(reply.kind, ReplyKind::Redirect(group.addresses[&leader].to_string()), "followers redirect orders");
+    assert_eq!(
+        reply.kind,
+        ReplyKind::Redirect(group.addresses[&leader].to_string()),
+        "followers redirect orders"
+    );
 
     group.stop(leader).await;
     let next = group.leader().await;

@@ -38,7 +38,9 @@ impl FromStr for Caller {
             && name.len() <= 128
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@'));
         match kind {
-            "master" => name.parse().ok().filter(|id| *id > 0).map(|id| Caller::Master(MasterId(id))).ok_or_else(bad),
+            "master" => {
+                name.parse().ok().filter(|id| *id > 0).map(|id| Caller::Master(MasterId(id))).ok_or_else(bad)
+            }
             "agent" => AgentId::new(name).map(Caller::Agent).map_err(|_| bad()),
             "framework" if name_ok => Ok(Caller::Framework(name.to_owned())),
             "user" if name_ok => Ok(Caller::User(name.to_owned())),

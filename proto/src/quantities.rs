@@ -235,9 +235,7 @@ impl Quantities {
     pub fn how_many(&self, unit: &Quantities) -> u64 {
         let mut most = u64::MAX;
         for i in 0..FIXED {
-            if unit.fixed[i] > 0 {
-                most = most.min(self.fixed[i] / unit.fixed[i]);
-            }
+            most = most.min(self.fixed[i].checked_div(unit.fixed[i]).unwrap_or(u64::MAX));
         }
         for (name, amount) in &unit.custom {
             most = most.min(self.get(&Scalar::Custom(name.clone())) / amount);

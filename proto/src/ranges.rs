@@ -76,9 +76,7 @@ impl Ranges {
         let high = Ranges(high);
         match n.checked_sub(high.count()) {
             None | Some(0) => high.smallest(n),
-            Some(missing) => {
-                Ranges::difference(self, &high).smallest(missing).map(|low| low.union(&high))
-            }
+            Some(missing) => Ranges::difference(self, &high).smallest(missing).map(|low| low.union(&high)),
         }
     }
 

@@ -45,7 +45,8 @@ impl Cluster {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(dir.join("tmp")).unwrap();
         let data = dir.join("data").display().to_string();
-        let args = args.iter().map(|arg| if *arg == "DATA" { data.clone() } else { (*arg).to_owned() }).collect();
+        let args =
+            args.iter().map(|arg| if *arg == "DATA" { data.clone() } else { (*arg).to_owned() }).collect();
         let mut cluster = Cluster { dir, args, up: None };
         cluster.up_again();
         cluster
@@ -157,7 +158,8 @@ impl Cluster {
         for (pid, line) in children {
             assert!(!is_alive(pid), "{pid} is left: {line}");
         }
-        let left: Vec<_> = std::fs::read_dir(self.dir.join("tmp")).unwrap().flatten().map(|e| e.path()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(self.dir.join("tmp")).unwrap().flatten().map(|e| e.path()).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }

@@ -44,7 +44,12 @@ fn services_and_batches_come_from_files() {
     assert_eq!(applied.code, 0, "{applied:?}");
     let running = || {
         let tasks = cluster.list("tasks");
-        tasks.iter().filter(|task| task["name"].as_str().is_some_and(|n| n.starts_with("web")) && task["state"] == "running").count()
+        tasks
+            .iter()
+            .filter(|task| {
+                task["name"].as_str().is_some_and(|n| n.starts_with("web")) && task["state"] == "running"
+            })
+            .count()
     };
     eventually("three instances", Duration::from_secs(20), || (running() == 3).then_some(()));
 
@@ -55,7 +60,8 @@ fn services_and_batches_come_from_files() {
     let applied = cluster.stoa(&["job", "apply", &batch, "--wait"]);
     assert_eq!(applied.code, 0, "{applied:?}");
 
-    let huge = cluster.file("huge.toml", "name = \"huge\"\ncommand = \"true\"\ncpus = 512\nmem = \"64MiB\"\n");
+    let huge =
+        cluster.file("huge.toml", "name = \"huge\"\ncommand = \"true\"\ncpus = 512\nmem = \"64MiB\"\n");
     assert_eq!(cluster.stoa(&["job", "apply", &huge]).code, 0);
     let why = eventually("a verdict", Duration::from_secs(10), || {
         let why = cluster.stoa(&["explain", "job", "huge"]);
@@ -120,9 +126,8 @@ fn a_second_up_goes_on_where_the_first_stopped() {
         "name = \"keeps\"\ncommand = [\"sleep\", \"1000\"]\ninstances = 2\ncpus = 0.05\nmem = \"8MiB\"\n",
     );
     assert_eq!(cluster.stoa(&["job", "apply", &file]).code, 0);
-    let running = |cluster: &Cluster| {
-        cluster.list("tasks").iter().filter(|task| task["state"] == "running").count()
-    };
+    let running =
+        |cluster: &Cluster| cluster.list("tasks").iter().filter(|task| task["state"] == "running").count();
     eventually("two run", Duration::from_secs(20), || (running(&cluster) == 2).then_some(()));
     cluster.down();
     cluster.up_again();

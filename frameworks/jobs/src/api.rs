@@ -9,8 +9,8 @@ use framework_sdk::door::{Identity, caller};
 use framework_sdk::refusal::{Code, Refusal};
 use framework_sdk::run::Teller;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::{Stream, StreamExt};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use crate::scheduler::{Order, Output, Reply, Ticket, Watcher};
@@ -105,7 +105,9 @@ fn status(refusal: &Refusal) -> Status {
         Code::Conflict => Status::already_exists(text),
         Code::Denied | Code::BadToken | Code::AgentGone => Status::permission_denied(text),
         Code::TooMuch => Status::resource_exhausted(text),
-        Code::StaleOffer | Code::FrameworkRemoved | Code::SessionReplaced => Status::failed_precondition(text),
+        Code::StaleOffer | Code::FrameworkRemoved | Code::SessionReplaced => {
+            Status::failed_precondition(text)
+        }
         Code::LeaderLost | Code::Unavailable => Status::unavailable(text),
     }
 }
@@ -182,7 +184,10 @@ impl Jobs for Door {
         }
     }
 
-    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         person(&request)?;
         let wire::WatchRequest { name, until_over } = request.into_inner();
         let watcher = Watcher(self.waiting.number());

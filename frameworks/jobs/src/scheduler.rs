@@ -30,8 +30,9 @@ use self::work::{JobName, Work};
 use crate::store::{Record, State};
 use crate::wire;
 
-/// A task that was asked to end and has not is asked again so often.
-const KILL_AGAIN: Duration = Duration::from_secs(30);
+/// A task that was asked to end and has not is asked again so often. Seldom: the master's log remembers a kill, so this
+/// is for a kill that was refused.
+const KILL_AGAIN: Duration = Duration::from_secs(300);
 /// A job of `stoa run` is forgotten so long after it is over: whoever ran it has seen the end by then.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 

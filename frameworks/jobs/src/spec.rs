@@ -104,7 +104,8 @@ pub struct JobSpec {
     pub user: String,
     /// Time between TERM and KILL.
     pub kill_grace: Duration,
-    /// Of a batch: how often a failed instance is tried again. Losses that are not the task's fault do not count.
+    /// Of a batch: how often an instance that failed, or was lost after it may have begun, is tried again. An attempt
+    /// that certainly never began does not count.
     pub retries: u32,
     /// The pause before an instance is started again.
     pub restart: BackOff,

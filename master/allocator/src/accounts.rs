@@ -1,6 +1,7 @@
 //! Accounts: what is held and what is free, kept in step in every table that counts it.
 
-use proto::resources::Resources;
+use proto::quantities::Quantities;
+use proto::resources::{Portion, Resources};
 
 use crate::Allocator;
 use crate::agents::{MadeFor, OpenGrant};
@@ -8,21 +9,47 @@ use crate::change::Account;
 use crate::clients::Want;
 use crate::roles::ROOT;
 
+/// Resources with their scalars added up.
+pub(crate) struct Held<'a> {
+    pub scalars: Quantities,
+    /// `None` when all of it is kept for nobody.
+    portions: Option<&'a [Portion]>,
+}
+
+impl<'a> Held<'a> {
+    /// Adds up.
+    pub fn of(resources: &'a Resources) -> Self {
+        Held { scalars: resources.quantities(), portions: Some(resources.portions()) }
+    }
+
+    /// What is known to be kept for nobody, and to be so much.
+    pub fn plain(scalars: Quantities) -> Self {
+        Held { scalars, portions: None }
+    }
+
+    /// Whether some of it is reserved.
+    pub fn has_reserved(&self) -> bool {
+        self.portions.is_some_and(|portions| portions.iter().any(|portion| portion.reservation.is_some()))
+    }
+}
+
 impl Allocator {
     /// A client holds more. Counts for its share and for the quota of its role and those above.
-    pub(crate) fn charge(&mut self, client: u32, resources: &Resources) {
-        let quantities = resources.quantities();
+    pub(crate) fn charge(&mut self, client: u32, held: &Held<'_>) {
         let row = &mut self.clients.clients[client];
-        row.held.add(&quantities);
+        row.held.add(&held.scalars);
         let node = row.node;
-        self.roles.nodes[node].direct.add(&quantities);
+        self.roles.nodes[node].direct.add(&held.scalars);
         let mut at = node;
         while at != ROOT {
             let row = &mut self.roles.nodes[at];
-            row.held.add(&quantities);
-            for portion in resources.portions() {
-                if row.counts(portion) {
-                    row.consumed.add(&portion.amount.scalars);
+            row.held.add(&held.scalars);
+            match held.portions {
+                None => row.consumed.add(&held.scalars),
+                Some(portions) => {
+                    for portion in portions.iter().filter(|portion| row.counts(portion)) {
+                        row.consumed.add(&portion.amount.scalars);
+                    }
                 }
             }
             at = row.parent;
@@ -32,19 +59,21 @@ impl Allocator {
     }
 
     /// A client holds less. Wakes those whom a limit on the way held back.
-    pub(crate) fn refund(&mut self, client: u32, resources: &Resources) {
-        let quantities = resources.quantities();
+    pub(crate) fn refund(&mut self, client: u32, held: &Held<'_>) {
         let row = &mut self.clients.clients[client];
-        row.held.sub(&quantities);
+        row.held.sub(&held.scalars);
         let node = row.node;
-        self.roles.nodes[node].direct.sub(&quantities);
+        self.roles.nodes[node].direct.sub(&held.scalars);
         let mut at = node;
         while at != ROOT {
             let row = &mut self.roles.nodes[at];
-            row.held.sub(&quantities);
-            for portion in resources.portions() {
-                if row.counts(portion) {
-                    row.consumed.sub(&portion.amount.scalars);
+            row.held.sub(&held.scalars);
+            match held.portions {
+                None => row.consumed.sub(&held.scalars),
+                Some(portions) => {
+                    for portion in portions.iter().filter(|portion| row.counts(portion)) {
+                        row.consumed.sub(&portion.amount.scalars);
+                    }
                 }
             }
             if std::mem::take(&mut row.limit_hit) {
@@ -273,10 +302,11 @@ impl Allocator {
         self.prune(node);
         let framework = &mut self.clients.frameworks[owner];
         framework.clients.retain(|(_, other)| *other != client);
-        if framework.clients.is_empty() && !framework.here {
-            if let Some(id) = self.clients.frameworks.remove(owner).id {
-                self.clients.by_id.remove(&id);
-            }
+        if framework.clients.is_empty()
+            && !framework.here
+            && let Some(id) = self.clients.frameworks.remove(owner).id
+        {
+            self.clients.by_id.remove(&id);
         }
     }
 

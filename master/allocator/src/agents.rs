@@ -22,6 +22,7 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agent {
     /// `None` only in the row of a freed index.
+    pub id: Option<AgentId>,
     pub info: Option<Arc<AgentInfo>>,
     pub total: Resources,
     pub free: Resources,
@@ -85,11 +86,6 @@ impl Table {
 // === impl Agent ===
 
 impl Agent {
-    /// The id; empty rows have none and are never asked.
-    pub fn id(&self) -> Option<&AgentId> {
-        self.info.as_ref().map(|info| &info.id)
-    }
-
     /// What a client holds here.
     pub fn holding(&self, client: u32) -> Option<&Holding> {
         self.holdings.iter().find(|h| h.client == client)
@@ -171,7 +167,8 @@ impl Holding {
             MadeFor::Unknown => {}
         }
         let mut rest = resources.clone();
-        let (closed, open) = std::mem::take(&mut self.grants).into_iter().partition(|g| rest.try_sub(&g.resources));
+        let (closed, open) =
+            std::mem::take(&mut self.grants).into_iter().partition(|g| rest.try_sub(&g.resources));
         self.grants = open;
         closed
     }

@@ -6,11 +6,13 @@
 //! against a pass over everything.
 
 use proto::id::{AgentId, DemandId, FrameworkId};
+use proto::quantities::Quantities;
 use proto::resources::Resources;
 use proto::role::Role;
 use proto_machine::Instant;
 
 use crate::Allocator;
+use crate::accounts::Held;
 use crate::agents::OpenGrant;
 use crate::quota::Stage;
 
@@ -45,6 +47,8 @@ pub struct Grant {
 pub(crate) struct Choice {
     pub agent: u32,
     pub resources: Resources,
+    /// The scalars of the resources when all of it is known to be kept for nobody.
+    pub plain: Option<Quantities>,
     /// The place of the want among the client's, and the units.
     pub want: Option<(usize, u64)>,
 }
@@ -157,9 +161,8 @@ impl Allocator {
             let row = &self.agents.rows[*agent];
             let mut shapes = self.shapes.shapes.iter().filter(|(_, shape)| shape.waiting > 0);
             row.simple
-                && !shapes.any(|(_, shape)| {
-                    row.room.contains(&shape.scalars) && self.shapes.allows(shape, *agent)
-                })
+                && !shapes
+                    .any(|(_, shape)| row.room.contains(&shape.scalars) && self.shapes.allows(shape, *agent))
         };
         let agents: Vec<u32> = self.work.agents.iter().filter(unwanted).collect();
         for agent in agents {
@@ -236,16 +239,17 @@ impl Allocator {
 
     /// Charges a choice as offered.
     fn grant(&mut self, client: u32, choice: Choice) -> Option<Grant> {
-        let Choice { agent, resources, want } = choice;
+        let Choice { agent, resources, plain, want } = choice;
+        let held = plain.map_or_else(|| Held::of(&resources), Held::plain);
         let row = &mut self.agents.rows[agent];
         if !row.free.try_sub(&resources) {
             return None;
         }
         let who = &mut self.clients.clients[client];
-        let want = want.and_then(|(at, units)| who.wants.get(at).map(|w| (at, units, w.serial, w.id.clone())));
-        let quantities = resources.quantities();
-        who.offered.add(&quantities);
-        self.clients.frameworks[who.framework].offered.add(&quantities);
+        let want =
+            want.and_then(|(at, units)| who.wants.get(at).map(|w| (at, units, w.serial, w.id.clone())));
+        who.offered.add(&held.scalars);
+        self.clients.frameworks[who.framework].offered.add(&held.scalars);
         who.holdings += u32::from(row.holding(client).is_none());
         let holding = row.holding_mut(client);
         holding.offered.add(&resources);
@@ -256,16 +260,15 @@ impl Allocator {
                 *who.open_on.entry(agent).or_default() += 1;
                 row.pick_from = after_picked(&resources, row.pick_from);
             }
-            None => who.plain.add(&quantities),
+            None => who.plain.add(&held.scalars),
         }
         let (node, id) = (who.node, who.id.clone()?);
-        let agent_id = row.id()?.clone();
+        let agent_id = row.id.clone()?;
         let empty = row.free.is_empty();
-        let required = self.roles.required().clone();
-        self.charge(client, &resources);
         // A guarantee may be fulfilled by what was reserved above: then more of what is kept for nobody is spare.
-        let reserved = resources.portions().iter().any(|portion| portion.reservation.is_some());
-        self.work.slack_grew |= reserved && required != *self.roles.required();
+        let required = held.has_reserved().then(|| self.roles.required().clone());
+        self.charge(client, &held);
+        self.work.slack_grew |= required.is_some_and(|required| required != *self.roles.required());
         self.touch_free(agent);
         if empty {
             self.work.agents.remove(agent);
@@ -296,7 +299,8 @@ impl Allocator {
 fn after_picked(resources: &Resources, from: u64) -> u64 {
     let ranges = resources.portions().iter().flat_map(|portion| portion.amount.ranges());
     let pairs: Vec<(u64, u64)> = ranges.flat_map(|(_, ranges)| ranges.pairs()).copied().collect();
-    let wrapped = pairs.iter().filter(|(first, _)| *first < from).map(|(_, last)| (*last).min(from - 1)).max();
+    let wrapped =
+        pairs.iter().filter(|(first, _)| *first < from).map(|(_, last)| (*last).min(from - 1)).max();
     let last = wrapped.or_else(|| pairs.iter().map(|(_, last)| *last).max());
     last.map_or(from, |last| last.saturating_add(1))
 }

@@ -24,7 +24,7 @@ impl Allocator {
     fn check_agents(&self, faults: &mut Vec<String>) {
         let (mut totals, mut room) = (Quantities::ZERO, Quantities::ZERO);
         for (agent, row) in self.agents.rows.iter() {
-            let name = row.id().map_or("?", |id| id.as_str());
+            let name = row.id.as_ref().map_or("?", |id| id.as_str());
             let mut sum = row.free.clone();
             for part in row.holdings.iter().flat_map(|h| [&h.offered, &h.taken, &h.used]) {
                 if sum.overlaps(part) && has_common_items(&sum, part) {
@@ -35,7 +35,8 @@ impl Allocator {
             if !row.over && sum != row.total {
                 faults.push(format!("{name}: free and held are {sum}, but the total is {}", row.total));
             }
-            let unreserved = row.free.portions().iter().filter(|p| p.reservation.is_none() && p.volume.is_none());
+            let unreserved =
+                row.free.portions().iter().filter(|p| p.reservation.is_none() && p.volume.is_none());
             let open = unreserved.fold(Quantities::ZERO, |mut all, p| {
                 all.add(&p.amount.scalars);
                 all
@@ -66,7 +67,10 @@ impl Allocator {
             }
         }
         if totals != self.totals || room != self.room {
-            faults.push(format!("the pool has {totals} with {room} free, not {} and {}", self.totals, self.room));
+            faults.push(format!(
+                "the pool has {totals} with {room} free, not {} and {}",
+                self.totals, self.room
+            ));
         }
     }
 
@@ -130,7 +134,10 @@ impl Allocator {
             }
         }
         if (&held, &offered, &taken, &plain) != (&who.held, &who.offered, &who.taken, &who.plain) {
-            faults.push(format!("{name}: holds {held}, noted {}; offered {offered}, {}", who.held, who.offered));
+            faults.push(format!(
+                "{name}: holds {held}, noted {}; offered {offered}, {}",
+                who.held, who.offered
+            ));
         }
         let unmet = who.wants.iter().filter(|want| want.missing() > 0).count();
         if holdings != who.holdings || unmet != who.unmet as usize {
@@ -172,13 +179,18 @@ impl Allocator {
                 let node = self.clients.clients[holding.client].node;
                 let Some(role) = &self.roles.nodes[node].role else { continue };
                 let parts = [&holding.offered, &holding.taken, &holding.used];
-                parts.into_iter().flat_map(|part| part.portions()).for_each(|portion| add(role, portion, true));
+                parts
+                    .into_iter()
+                    .flat_map(|part| part.portions())
+                    .for_each(|portion| add(role, portion, true));
             }
         }
-        let leaves: Vec<u32> = fresh.nodes.indices().filter(|n| fresh.nodes[*n].children.is_empty()).collect();
+        let leaves: Vec<u32> =
+            fresh.nodes.indices().filter(|n| fresh.nodes[*n].children.is_empty()).collect();
         leaves.into_iter().for_each(|node| fresh.recount_missing(node));
         for (role, node) in &fresh.by_role {
-            let (want, have) = (&fresh.nodes[*node], self.roles.find(role).map(|node| &self.roles.nodes[node]));
+            let (want, have) =
+                (&fresh.nodes[*node], self.roles.find(role).map(|node| &self.roles.nodes[node]));
             let same = have.is_some_and(|have| {
                 (&want.held, &want.consumed, &want.missing) == (&have.held, &have.consumed, &have.missing)
             });

@@ -28,6 +28,8 @@ pub(crate) struct Table {
 pub(crate) struct Framework {
     /// `None` only in the row of a freed index.
     pub id: Option<FrameworkId>,
+    /// Smaller where the id is: ties are decided without reading ids.
+    pub label: u64,
     /// Not removed, and announced: not only known from what it holds.
     pub here: bool,
     pub active: bool,
@@ -48,6 +50,8 @@ pub(crate) struct Client {
     /// `None` only in the row of a freed index.
     pub id: Option<FrameworkId>,
     pub framework: u32,
+    /// [`Framework::label`].
+    pub label: u64,
     /// Its role.
     pub node: u32,
     /// The framework takes offers in the role.
@@ -125,7 +129,29 @@ impl Table {
     /// The exact order of two clients of one role.
     pub fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
         let (a, b) = (&self.clients[a], &self.clients[b]);
-        a.share.compare(&b.share).then_with(|| a.id.cmp(&b.id))
+        a.share.compare(&b.share).then(a.label.cmp(&b.label))
+    }
+
+    /// A label for a new framework, between those of its neighbours; when there is none all get new ones, which changes
+    /// nobody's order.
+    pub fn label_for(&mut self, id: &FrameworkId) -> u64 {
+        let label =
+            |framework: Option<(&FrameworkId, &u32)>| framework.map(|(_, at)| self.frameworks[*at].label);
+        let below = label(self.by_id.range::<FrameworkId, _>(..id).next_back()).unwrap_or(0);
+        let above = label(self.by_id.range::<FrameworkId, _>(id..).next());
+        // At the end, steps leave as much room as there is anywhere.
+        let between = above.map_or(below.saturating_add(1 << 32), |above| below + (above - below) / 2);
+        if between > below && between < u64::MAX {
+            return between;
+        }
+        for (n, framework) in (1u64..).zip(self.by_id.values()) {
+            let row = &mut self.frameworks[*framework];
+            row.label = n << 32;
+            for (_, client) in &row.clients {
+                self.clients[*client].label = row.label;
+            }
+        }
+        self.label_for(id)
     }
 }
 

@@ -132,7 +132,8 @@ impl Allocator {
     /// The agents with something reserved for the client's role or one above.
     fn reserved_agents(&self, client: u32) -> Vec<u32> {
         let path = self.roles.path(self.clients.clients[client].node);
-        let mut agents: Vec<u32> = path.flat_map(|node| &self.roles.nodes[node].reserved_on).copied().collect();
+        let mut agents: Vec<u32> =
+            path.flat_map(|node| &self.roles.nodes[node].reserved_on).copied().collect();
         agents.sort_unstable();
         agents.dedup();
         agents
@@ -143,22 +144,23 @@ impl Allocator {
         let (row, who) = (&self.agents.rows[agent], &self.clients.clients[client]);
         let role = self.roles.nodes[who.node].role.as_ref()?;
         let mut purse = self.fill_purse(who.node, pass.stage);
-        let offer = if purse.open && row.simple {
-            row.free.clone()
-        } else {
-            carve::whole(&row.free, role, &mut purse)
+        let plain = (purse.open && row.simple).then(|| row.room.clone());
+        let offer = match &plain {
+            Some(_) => row.free.clone(),
+            None => carve::whole(&row.free, role, &mut purse),
         };
-        let scalars = offer.quantities();
+        let summed = plain.is_none().then(|| offer.quantities());
+        let scalars = plain.as_ref().or(summed.as_ref())?;
         let declined = self.filters.declined(client, agent);
         let good = row.active
             && !scalars.is_zero()
-            && self.config.is_enough(&scalars)
-            && self.fulfils(who.node, pass.stage, &unreserved(&offer))
+            && self.config.is_enough(scalars)
+            && (pass.stage == Stage::Fair || self.fulfils(who.node, pass.stage, &unreserved(&offer)))
             && declined.is_none_or(|(declined, _)| !declined.contains(&offer));
         if purse.limit_hit || purse.headroom_hit {
             self.note_hits(client, &purse);
         }
-        good.then_some(Choice { agent, resources: offer, want: None })
+        good.then_some(Choice { agent, resources: offer, plain, want: None })
     }
 
     // --- the hold bound ---
@@ -173,9 +175,8 @@ impl Allocator {
 
     fn is_below_hold(&self, held: &Quantities) -> bool {
         let share = u128::from(self.config.hold_share_milli);
-        held.iter().all(|(scalar, amount)| {
-            u128::from(amount) * 1000 < u128::from(self.totals.get(&scalar)) * share
-        })
+        held.iter()
+            .all(|(scalar, amount)| u128::from(amount) * 1000 < u128::from(self.totals.get(&scalar)) * share)
     }
 
     /// How many units a framework may hold unanswered besides what it does: it passes the bound by less than one.
@@ -211,9 +212,8 @@ impl Allocator {
         }
         let agents = self.agents.rows.count();
         self.clients.frameworks.iter().any(|(other, row)| {
-            let hungry = |client: u32| {
-                self.clients.clients[client].eligible && self.filters.count(client) < agents
-            };
+            let hungry =
+                |client: u32| self.clients.clients[client].eligible && self.filters.count(client) < agents;
             other != framework
                 && row.eligible > 0
                 && (row.demand_driven || row.clients.iter().any(|(_, client)| hungry(*client)))
@@ -306,7 +306,7 @@ impl Allocator {
         };
         let units = missing.min(to_hold).min(fitting).min(spread).min(owed).max(1);
         let resources = carve::units(&row.free, role, shape, units, &mut purse, row.pick_from)?;
-        Some(Choice { agent, resources, want: Some((at, units)) })
+        Some(Choice { agent, resources, plain: None, want: Some((at, units)) })
     }
 
     /// Looks for the best agent; returns how many may have room.
@@ -385,7 +385,10 @@ impl Allocator {
         let asked = !second && self.filters.asked(client).has(agent);
         asked
             || self.filters.blocked(client).has(agent)
-            || self.filters.declined(client, agent).is_some_and(|(declined, _)| carve::covers(declined, shape))
+            || self
+                .filters
+                .declined(client, agent)
+                .is_some_and(|(declined, _)| carve::covers(declined, shape))
     }
 
     /// How many units an agent has free for the role, as far as the purse allows.

@@ -52,6 +52,9 @@ impl Share {
         if self.rank.abs_diff(other.rank) > RANK_SLACK {
             return self.rank.cmp(&other.rank);
         }
+        if (self.den, self.weight) == (other.den, other.weight) {
+            return self.num.cmp(&other.num);
+        }
         let mine = triple(self.num, other.den, other.weight);
         let others = triple(other.num, self.den, self.weight);
         mine.cmp(&others)
@@ -177,7 +180,11 @@ mod tests {
             let weights = [1, 7, 999, 1000, 1001, 2000, u32::MAX];
             let (wa, wb) = (*dice.pick(&weights).unwrap(), *dice.pick(&weights).unwrap());
             let (sa, sb) = (scale.share(&a, wa), scale.share(&b, wb));
-            assert_eq!(sa.compare(&sb), slow(&a, wa, &b, wb, &totals), "{a} at {wa}, {b} at {wb} of {totals}");
+            assert_eq!(
+                sa.compare(&sb),
+                slow(&a, wa, &b, wb, &totals),
+                "{a} at {wa}, {b} at {wb} of {totals}"
+            );
             close += usize::from(!Share::is_apart(sa.rank, sb.rank));
         }
         assert!(close > 500, "the exact comparison was tested too: {close}");

@@ -160,7 +160,7 @@ impl Allocator {
                     }
                     None => false,
                 };
-                let agent = self.agents.rows[agent].id().cloned();
+                let agent = self.agents.rows[agent].id.clone();
                 if let Some(agent) = agent.filter(|_| !wanted) {
                     let (resources, demand) = (grant.resources.clone(), Some(grant.demand.clone()));
                     all.push(Surplus { agent, role: role.clone(), resources, demand });
@@ -176,7 +176,7 @@ impl Allocator {
     /// A framework turned to demands while it held plain offers: the one case in which every agent is looked at.
     fn plain_surplus(&self, client: u32, role: &Role, all: &mut Vec<Surplus>) {
         for (_, row) in self.agents.rows.iter() {
-            let (Some(holding), Some(agent)) = (row.holding(client), row.id()) else { continue };
+            let (Some(holding), Some(agent)) = (row.holding(client), &row.id) else { continue };
             let mut resources = holding.offered.clone();
             for grant in &holding.grants {
                 resources = resources.saturating_sub(&grant.resources);

@@ -209,7 +209,7 @@ fn add((agents, frameworks): (usize, usize)) -> Value {
         });
         offers += grants.len();
     }
-    json!({ "offers": offers, "total_ms": each.sum_micros() / 1000.0, "each": each.to_json() })
+    json!({ "offers": offers, "total_ms": each.sum_micros() / 1000.0, "each": each.json() })
 }
 
 /// Full cycles, every offer declined for a year.
@@ -231,9 +231,9 @@ fn decline((agents, frameworks): (usize, usize), cycles: usize) -> Value {
     let per_offer = cycle.micros(50) * 1000.0 / offers.max(1) as f64;
     json!({
         "offers": offers,
-        "cycle": cycle.to_json(),
+        "cycle": cycle.json(),
         "ns_per_offer": per_offer,
-        "decline": back.to_json(),
+        "decline": back.json(),
         "rss_mib": resident_mib(),
         "checked": sound(&allocator, agents),
     })
@@ -272,9 +272,9 @@ fn saturate((agents, frameworks): (usize, usize)) -> Value {
     json!({
         "cycles": cycles,
         "filters": filters,
-        "cycle": cycle.to_json(),
-        "idle": idle.to_json(),
-        "idle_touched": touched.to_json(),
+        "cycle": cycle.json(),
+        "idle": idle.json(),
+        "idle_touched": touched.json(),
         "rss_mib": resident_mib(),
         "checked": sound(&allocator, agents),
     })
@@ -300,8 +300,8 @@ fn suppress((agents, frameworks): (usize, usize), cycles: usize) -> Value {
     }
     json!({
         "offers": offers,
-        "cycle": cycle.to_json(),
-        "suppress": each.to_json(),
+        "cycle": cycle.json(),
+        "suppress": each.json(),
         "checked": sound(&allocator, agents),
     })
 }
@@ -418,9 +418,9 @@ fn churn((agents, frameworks): (usize, usize), kind: Churn, events: usize) -> Va
     json!({
         "kind": format!("{kind:?}").to_lowercase(),
         "offers": offers,
-        "apply": apply.to_json(),
-        "offer": offer.to_json(),
-        "accept": accept.to_json(),
+        "apply": apply.json(),
+        "offer": offer.json(),
+        "accept": accept.json(),
         "checked": sound(&allocator, agents),
     })
 }
@@ -481,7 +481,7 @@ fn demand((agents, frameworks): (usize, usize), events: usize) -> Value {
     let kinds: BTreeMap<&str, Value> = by_kind
         .into_iter()
         .map(|(kind, (mut each, offers))| {
-            (kind, json!({ "offers": offers, "demand_to_offers": each.to_json() }))
+            (kind, json!({ "offers": offers, "demand_to_offers": each.json() }))
         })
         .collect();
     json!({ "kinds": kinds, "checked": sound(&allocator, agents) })
@@ -521,8 +521,8 @@ fn quota(small: usize, large: usize, cycles: usize) -> Value {
     json!({
         "roles": small + large,
         "offers": offers,
-        "cycle": first.to_json(),
-        "idle": idle.to_json(),
-        "all_woken": again.to_json(),
+        "cycle": first.json(),
+        "idle": idle.json(),
+        "all_woken": again.json(),
     })
 }

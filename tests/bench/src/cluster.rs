@@ -159,11 +159,18 @@ impl Cluster {
         usage
     }
 
-    /// The members of the group of masters, if all `count` are heard and one of them leads.
+    /// The members of the group of masters, if all `count` run and are heard and one of them leads.
     pub async fn whole_group(&self, operator: &Operator, count: usize) -> Option<Vec<MemberView>> {
         let ReplyKind::Raft(raft) = operator.ask(Call::Raft).await.ok()?.kind else { return None };
+        // A leader that is new may not have missed a member yet that is long dead: its process says so.
+        let running: Vec<u32> = self
+            .processes()
+            .iter()
+            .filter(|process| process.role == "master")
+            .map(|process| process.pid)
+            .collect();
         let whole = raft.members.len() == count
-            && raft.members.iter().all(|member| member.alive && member.pid > 0)
+            && raft.members.iter().all(|member| member.alive && running.contains(&member.pid))
             && raft.members.iter().any(|member| member.leader);
         whole.then_some(raft.members)
     }

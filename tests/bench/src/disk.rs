@@ -24,7 +24,7 @@ pub fn fdatasync(dir: &Path, bytes: usize, times: usize) -> Result<Value, String
         for _ in 0..times {
             overwriting.time(|| file.write_all(&payload).and_then(|()| file.sync_data()))?;
         }
-        Ok(json!({ "bytes": bytes, "growing": growing.to_json(), "preallocated": overwriting.to_json() }))
+        Ok(json!({ "bytes": bytes, "growing": growing.json(), "preallocated": overwriting.json() }))
     };
     let figures = one().map_err(failed);
     let _ = fs::remove_file(&path);

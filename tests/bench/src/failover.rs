@@ -57,7 +57,12 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
                             return Ok::<_, String>((stands, note.at));
                         }
                     }
-                    Saw::Session(_) | Saw::Accepting | Saw::Committed | Saw::State(_) | Saw::Bad(_) => {}
+                    Saw::Session(_)
+                    | Saw::Accepting
+                    | Saw::Dropped
+                    | Saw::Committed
+                    | Saw::State(_)
+                    | Saw::Bad(_) => {}
                 }
             }
         };
@@ -76,7 +81,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
         "{}",
         json!({
             "bench": "failover", "masters": MASTERS, "agents": AGENTS,
-            "kill_to_offer": offer.to_json(), "kill_to_session": session.to_json(),
+            "kill_to_offer": offer.json(), "kill_to_session": session.json(),
         })
     );
     cluster.down()

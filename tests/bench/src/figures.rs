@@ -47,7 +47,7 @@ impl Timings {
     }
 
     /// Best, median, 99th percentile and worst, in microseconds.
-    pub fn to_json(&mut self) -> Value {
+    pub fn json(&mut self) -> Value {
         json!({
             "n": self.nanos.len(),
             "min_us": self.micros(0),

@@ -69,9 +69,9 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
     println!(
         "{}",
         json!({
-            "bench": "footprint", "start_to_ready": ready.to_json(),
-            "start_to_first_task_running": through_sdk.to_json(),
-            "start_to_stoa_run_over": jobs.then(|| through_run.to_json()),
+            "bench": "footprint", "start_to_ready": ready.json(),
+            "start_to_first_task_running": through_sdk.json(),
+            "start_to_stoa_run_over": jobs.then(|| through_run.json()),
         })
     );
     Ok(())

@@ -27,6 +27,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
     framework.session().await?;
     let mut all: [Timings; 5] = Default::default();
     let mut before = cluster.usage();
+    let mut dropped = 0;
     for number in 0..WARM_UP + count {
         if number == WARM_UP {
             all = Default::default();
@@ -54,6 +55,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
                     end.note(note.at.duration_since(wished));
                     break;
                 }
+                Saw::Dropped => dropped += 1,
                 Saw::State(_) | Saw::Session(_) | Saw::Offers | Saw::Bad(_) => {}
             }
         }
@@ -70,12 +72,13 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
         "{}",
         json!({
             "bench": "latency", "binary": binary,
-            "committed_to_running": run.to_json(),
-            "accept_to_running": whole.to_json(),
-            "accept_to_committed": accept.to_json(),
-            "demand_to_accept": offer.to_json(),
-            "demand_to_finished": end.to_json(),
-            "limit": { "spawn_and_wait": spawn.to_json(), "fdatasync": sync },
+            "committed_to_running": run.json(),
+            "accept_to_running": whole.json(),
+            "accept_to_committed": accept.json(),
+            "demand_to_accept": offer.json(),
+            "demand_to_finished": end.json(),
+            "dropped": dropped,
+            "limit": { "spawn_and_wait": spawn.json(), "fdatasync": sync },
             "profile": cost,
         })
     );

@@ -91,7 +91,7 @@ async fn batch(framework: &mut Framework, count: u32) -> Result<(Duration, Value
     framework.forget();
     let begun = Instant::now();
     framework.wish(Wish::Run(count));
-    let (mut left, mut accepts) = (count, 0);
+    let (mut left, mut accepts, mut dropped) = (count, 0, 0);
     let mut steps = [None; 4];
     let [offered, committed, running, finished] = &mut steps;
     while left > 0 {
@@ -108,6 +108,10 @@ async fn batch(framework: &mut Framework, count: u32) -> Result<(Duration, Value
                 accepts += 1;
                 continue;
             }
+            Saw::Dropped => {
+                dropped += 1;
+                continue;
+            }
             Saw::State(_) | Saw::Session(_) | Saw::Bad(_) => continue,
         };
         let _: &mut Instant = step;
@@ -117,7 +121,7 @@ async fn batch(framework: &mut Framework, count: u32) -> Result<(Duration, Value
         |step: Option<Instant>| step.map(|at| (at.duration_since(begun).as_secs_f64() * 1e5).round() / 100.0);
     let [offered, committed, running, finished] = steps;
     let steps = json!({
-        "accepts": accepts, "first_offer_ms": ms(offered), "first_committed_ms": ms(committed),
+        "accepts": accepts, "dropped": dropped, "first_offer_ms": ms(offered), "first_committed_ms": ms(committed),
         "first_running_ms": ms(running), "first_finished_ms": ms(finished),
     });
     Ok((took, steps))

@@ -29,6 +29,8 @@ pub enum Saw {
     Accepting,
     /// An accept is in the log.
     Committed,
+    /// A task did not start, because its offer was void by then: another takes its place.
+    Dropped,
     /// A task's state.
     State(TaskState),
     /// Something was refused, a task ended badly, or it is over.
@@ -160,6 +162,10 @@ impl Scheduler for Bench {
 
     fn subscribed(&mut self, _: Now, session: &Session, out: &mut Calls<Note>) {
         self.note(Saw::Session(session.epoch), out);
+        if !self.holds {
+            // No plain offers: they would be taken back as soon as something is demanded.
+            self.demand(out);
+        }
     }
 
     fn offers(&mut self, _: Now, offers: Vec<Offer>, out: &mut Calls<Note>) {
@@ -202,6 +208,7 @@ impl Scheduler for Bench {
         let status = update.status();
         let saw = match status.state {
             TaskState::Finished => Saw::State(TaskState::Finished),
+            TaskState::Dropped => Saw::Dropped,
             state if !state.is_terminal() => Saw::State(state),
             state => Saw::Bad(format!(
                 "a task ended as {}, {:?}: {}",
@@ -210,6 +217,10 @@ impl Scheduler for Bench {
                 status.message
             )),
         };
+        if matches!(saw, Saw::Dropped) {
+            self.waiting += 1;
+            self.demand(out);
+        }
         self.note(saw, out);
         out.done(update);
     }

@@ -65,7 +65,10 @@ impl LogDisk {
 
     /// The image of the snapshot at an index, if that is the one there.
     pub fn image(&self, index: u64) -> Option<Image> {
-        self.snapshot.as_ref().filter(|snapshot| snapshot.index == index).map(|snapshot| snapshot.image.clone())
+        self.snapshot
+            .as_ref()
+            .filter(|snapshot| snapshot.index == index)
+            .map(|snapshot| snapshot.image.clone())
     }
 }
 

@@ -241,7 +241,8 @@ impl World {
 
     fn told(&mut self, node: Node, status: &TaskStatus) -> Verdict {
         let life = self.life(node).0;
-        let lost_power = self.agents.iter().any(|agent| Some(&agent.info.id) == status.agent.as_ref() && agent.boot > 0);
+        let lost_power =
+            self.agents.iter().any(|agent| Some(&agent.info.id) == status.agent.as_ref() && agent.boot > 0);
         self.checks.updates.told(node, life, status, lost_power)?;
         match &self.frameworks[node.index()].memory.framework {
             Some(id) => self.checks.launches.told(id, status, &self.checks.one_place),

@@ -247,12 +247,17 @@ impl World {
                 }
             }
             Output::Note(note) => match note {
-                Note::Peer { from, why } => return fault_of(node, format!("master-{from} said nonsense: {why}")),
+                Note::Peer { from, why } => {
+                    return fault_of(node, format!("master-{from} said nonsense: {why}"));
+                }
                 Note::Refused { code, message, .. } => {
                     self.mark("a call was refused");
                     self.trace.line(self.now, || format!("{node} refused: {} {message}", code.as_str()));
                 }
-                Note::Agent { .. } | Note::Framework { .. } | Note::Books { .. } | Note::Unreadable { .. } => {}
+                Note::Agent { .. }
+                | Note::Framework { .. }
+                | Note::Books { .. }
+                | Note::Unreadable { .. } => {}
             },
         }
         Ok(())
@@ -380,7 +385,9 @@ impl World {
     /// How far each master has applied the log; zero for one that is down.
     pub fn masters_applied(&self) -> Vec<(Node, u64)> {
         (1..=self.masters.len())
-            .map(|number| (Node::Master(number), self.master_machine(Node::Master(number)).map_or(0, Master::applied)))
+            .map(|number| {
+                (Node::Master(number), self.master_machine(Node::Master(number)).map_or(0, Master::applied))
+            })
             .collect()
     }
 

@@ -83,6 +83,8 @@ pub struct Options {
     pub skew_ms: u64,
     /// By how much clocks may run fast or slow.
     pub drift_ppm: u64,
+    /// How long after the masters the others begin.
+    pub others_begin: u64,
     /// The mean time between faults; zero for none.
     pub fault_every: u64,
     /// Which.
@@ -128,7 +130,8 @@ impl Options {
                 jobs: 2 + dice.below(10) as u32,
             })
             .collect();
-        let idle = |plan: &FrameworkPlan| matches!(plan.personality, Personality::Declining | Personality::Silent);
+        let idle =
+            |plan: &FrameworkPlan| matches!(plan.personality, Personality::Declining | Personality::Silent);
         if frameworks.iter().all(idle) {
             frameworks[0].personality = Personality::Demanding;
         }
@@ -162,6 +165,7 @@ impl Options {
             attention: [MS / 20, MS, 8 * MS][dice.below(3) as usize],
             skew_ms: [0, 50, 3000][dice.below(3) as usize],
             drift_ppm: [0, 200, 20_000][dice.below(3) as usize],
+            others_begin: 0,
             fault_every: (1 + dice.below(6)) * SECOND,
             faults,
             operator_every: if dice.chance(1, 2) { (2 + dice.below(8)) * SECOND } else { 0 },
@@ -194,6 +198,7 @@ impl Options {
             attention: 0,
             skew_ms: 0,
             drift_ppm: 0,
+            others_begin: SECOND,
             fault_every: 0,
             faults: Faults::default(),
             operator_every: 0,

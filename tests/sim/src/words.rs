@@ -14,7 +14,9 @@ pub fn call(call: &Call) -> Option<String> {
     Some(match &call.kind {
         CallKind::Subscribe(subscribe) => match &subscribe.id {
             None => "Subscribe as a new framework".to_owned(),
-            Some(id) => format!("Subscribe {id}{}", if subscribe.resume.is_some() { ", resuming" } else { "" }),
+            Some(id) => {
+                format!("Subscribe {id}{}", if subscribe.resume.is_some() { ", resuming" } else { "" })
+            }
         },
         CallKind::Accept(accept) => {
             let parts = accept.parts.iter().map(|part| {
@@ -31,7 +33,8 @@ pub fn call(call: &Call) -> Option<String> {
         CallKind::Suppress(_) => "Suppress".to_owned(),
         CallKind::Revive(_) => "Revive".to_owned(),
         CallKind::UpdateDemands(update) => {
-            let demands = update.demands.iter().map(|demand| format!("{}x {}", demand.count, demand.shape.scalars));
+            let demands =
+                update.demands.iter().map(|demand| format!("{}x {}", demand.count, demand.shape.scalars));
             let all: Vec<String> = demands.collect();
             format!("UpdateDemands {}", if all.is_empty() { "nothing".to_owned() } else { all.join(", ") })
         }
@@ -64,12 +67,18 @@ pub fn event(event: &Event) -> Option<String> {
         EventKind::Subscribed(subscribed) => {
             let how = if subscribed.resumed { "resumed" } else { "anew" };
             let tasks = subscribed.tasks.iter().map(|status| format!("; {}", status_words(status)));
-            format!("Subscribed {} in epoch {}, {how}{}", subscribed.framework, subscribed.epoch, tasks.collect::<String>())
+            format!(
+                "Subscribed {} in epoch {}, {how}{}",
+                subscribed.framework,
+                subscribed.epoch,
+                tasks.collect::<String>()
+            )
         }
         EventKind::Offers(offers) => {
-            let offers = offers.offers.iter().map(|offer| {
-                format!("{} {} {}", offer.id, offer.agent.id, offer.resources.quantities())
-            });
+            let offers = offers
+                .offers
+                .iter()
+                .map(|offer| format!("{} {} {}", offer.id, offer.agent.id, offer.resources.quantities()));
             format!("Offers {}", offers.collect::<Vec<_>>().join(", "))
         }
         EventKind::Rescind(rescind) => format!("Rescind {} ({:?})", rescind.offer, rescind.reason),
@@ -77,7 +86,9 @@ pub fn event(event: &Event) -> Option<String> {
         EventKind::Answer(answer) => match &answer.outcome {
             Outcome::Committed(0) => format!("Answer {}: done", answer.operation),
             Outcome::Committed(index) => format!("Answer {}: committed at {index}", answer.operation),
-            Outcome::Refused(refusal) => format!("Answer {}: refused, {}", answer.operation, refusal.code.as_str()),
+            Outcome::Refused(refusal) => {
+                format!("Answer {}: refused, {}", answer.operation, refusal.code.as_str())
+            }
         },
         EventKind::Failure(failure) => format!("Failure {} {}", failure.agent, failure.state.as_str()),
         EventKind::Fault(fault) => format!("Fault {}", fault.refusal.code.as_str()),
@@ -127,7 +138,9 @@ pub fn status_words(status: &TaskStatus) -> String {
 pub fn changed(event: &Changed) -> Option<String> {
     match event {
         Changed::AgentChanged(view) => Some(format!("sees {} {}", view.info.id, view.state.as_str())),
-        Changed::OfferEnded(ended) => Some(format!("ends {} as {:?}", ended.offer, ended.how).to_lowercase_tail()),
+        Changed::OfferEnded(ended) => {
+            Some(format!("ends {} as {:?}", ended.offer, ended.how).to_lowercase_tail())
+        }
         Changed::Snapshot(_)
         | Changed::FrameworkChanged(_)
         | Changed::FrameworkRemoved(_)
@@ -153,7 +166,10 @@ impl LowercaseTail for String {
 
 /// What an entry of the log says.
 pub fn log_entry(entry: &master_raft::Entry) -> Vec<String> {
-    read_entry(&entry.data).iter().map(|what| format!("[log {} {}]", entry.index, entry_words(what))).collect()
+    read_entry(&entry.data)
+        .iter()
+        .map(|what| format!("[log {} {}]", entry.index, entry_words(what)))
+        .collect()
 }
 
 fn entry_words(entry: &Entry) -> String {

@@ -111,7 +111,8 @@ impl World {
         let mut dice = Dice::new(seed);
         let clock = Clock::new(0, 0, 0, &mut dice);
         let masters = (1..=options.masters).map(|_| MasterNode::new(Process::new(clock))).collect();
-        let agents = (1..=options.agents).map(|n| AgentNode::new(n, Process::new(clock), &mut dice)).collect();
+        let agents =
+            (1..=options.agents).map(|n| AgentNode::new(n, Process::new(clock), &mut dice)).collect();
         let plans = options.frameworks.iter().zip(1..);
         let frameworks =
             plans.map(|(plan, n)| FrameworkNode::new(n, *plan, Process::new(clock), &mut dice)).collect();
@@ -133,7 +134,8 @@ impl World {
             marks: BTreeMap::new(),
         };
         for node in world.nodes() {
-            let at = world.dice.below(5) * MS;
+            let after = if matches!(node, Node::Master(_)) { 0 } else { world.options.others_begin };
+            let at = after + world.dice.below(5) * MS;
             world.queue.push(at, Event::Begin(node, 0));
         }
         world.plan_fault();

@@ -120,18 +120,18 @@ impl Layout {
     /// The cgroup of this cluster's tasks: its own, so that two clusters on one machine leave each other's alone.
     pub fn cgroups_root(&self) -> String {
         // FNV-1a: enough to tell directories apart, and the same at every start.
-        let hash = self.root.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash =
+            self.root.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         format!("/stoa-up-{hash:016x}")
     }
 
     /// Removes the empty cgroups of a cluster that is over.
     fn remove_cgroups(&self) {
         let name = self.cgroups_root();
-        let mounts = std::iter::once(PathBuf::from("/sys/fs/cgroup")).chain(
-            fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()),
-        );
+        let mounts = std::iter::once(PathBuf::from("/sys/fs/cgroup"))
+            .chain(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
         for mount in mounts {
             remove_empty(&mount.join(name.trim_start_matches('/')));
         }

@@ -78,7 +78,7 @@ impl World {
             })),
             Call::Frameworks(_) => ReplyKind::Frameworks(all.frameworks.clone()),
             Call::Tasks(list) => ReplyKind::Tasks(of_list(&all.tasks, |task| {
-                let List { framework, agent, ended } = &list;
+                let List { framework, agent, ended, stale: _ } = &list;
                 named(framework, [task.framework.as_str(), &task.framework_name])
                     && named(agent, [task.agent.as_str(), &task.hostname])
                     && (*ended || !task.status.state.is_terminal())

@@ -62,6 +62,11 @@ impl Printer {
         Printer { pieces, done: Arc::new(Mutex::new(Some(done))), interactive }
     }
 
+    /// Resolves when whoever read the output has gone.
+    pub async fn hung_up(&self) {
+        self.pieces.closed().await;
+    }
+
     /// Writes data.
     pub async fn data(&self, bytes: impl Into<Vec<u8>>) -> Result<(), Stop> {
         self.pieces.send(Piece::Data(bytes.into())).await.map_err(|_| Stop::HungUp)

@@ -104,7 +104,11 @@ async fn submit_and_follow(
         progress_at: Instant::now(),
         ended_by: None,
     };
-    let result = follower.follow(args.timeout, interrupts).await;
+    let result = tokio::select! {
+        result = follower.follow(args.timeout, interrupts) => result,
+        // A task that says nothing more must not outlive the reader it was run for.
+        () = printer.hung_up() => Err(Stop::HungUp),
+    };
     if result == Err(Stop::HungUp) {
         // Nobody wants its output any more.
         follower.stop().await?;

@@ -585,8 +585,7 @@ fn nothing_is_doubled_or_forgotten_wherever_it_dies() {
                 7 => {
                     let alive = process.harness.alive();
                     if let Some(task) = dice.pick(&alive) {
-                        let state =
-                            if dice.chance(1, 3) { TaskState::Running } else { TaskState::Finished };
+                        let state = if dice.chance(1, 3) { TaskState::Running } else { TaskState::Finished };
                         process.harness.master.report(&TaskId::new(task).expect("an id"), state, None);
                     }
                 }

@@ -7,6 +7,7 @@ use proto::id::AgentId;
 use proto::resources::Resources;
 
 use crate::Allocator;
+use crate::accounts::Held;
 use crate::agents::Agent;
 use crate::change::Transform;
 
@@ -16,7 +17,7 @@ impl Allocator {
         if self.agents.find(&id).is_some() {
             return self.change_agent(info, total) && self.set_agent_active(&id, active);
         }
-        let row = Agent { free: total.clone(), active, info: Some(info), ..Agent::default() };
+        let row = Agent { active, id: Some(id.clone()), info: Some(info), ..Agent::default() };
         let agent = self.agents.rows.insert(row);
         self.agents.by_id.insert(id, agent);
         self.retotal(agent, total);
@@ -27,9 +28,8 @@ impl Allocator {
         let Some(agent) = self.agents.find(&info.id) else { return false };
         let row = &mut self.agents.rows[agent];
         let before = row.info.replace(info.clone());
-        let other = |before: &AgentInfo| {
-            before.attributes != info.attributes || before.hostname != info.hostname
-        };
+        let other =
+            |before: &AgentInfo| before.attributes != info.attributes || before.hostname != info.hostname;
         if before.as_deref().is_some_and(other) {
             // What was declined was another agent.
             for client in self.filters.clear_agent(agent) {
@@ -77,7 +77,7 @@ impl Allocator {
         for holding in std::mem::take(&mut self.agents.rows[agent].holdings) {
             let client = holding.client;
             for resources in [&holding.offered, &holding.taken, &holding.used] {
-                self.refund(client, resources);
+                self.refund(client, &Held::of(resources));
             }
             let mut plain = holding.offered.quantities();
             let row = &mut self.clients.clients[client];

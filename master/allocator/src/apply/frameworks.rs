@@ -16,7 +16,8 @@ impl Allocator {
         if let Some(framework) = self.clients.find(&id) {
             return framework;
         }
-        let row = Framework { id: Some(id.clone()), ..Framework::default() };
+        let label = self.clients.label_for(&id);
+        let row = Framework { id: Some(id.clone()), label, ..Framework::default() };
         let framework = self.clients.frameworks.insert(row);
         self.clients.by_id.insert(id, framework);
         framework
@@ -28,8 +29,9 @@ impl Allocator {
         if let Some(client) = self.clients.find_client(framework, node) {
             return client;
         }
-        let id = self.clients.frameworks[framework].id.clone();
-        let client = self.clients.clients.insert(Client { id, framework, node, ..Client::default() });
+        let owner = &self.clients.frameworks[framework];
+        let (id, label) = (owner.id.clone(), owner.label);
+        let client = self.clients.clients.insert(Client { id, framework, label, node, ..Client::default() });
         self.clients.frameworks[framework].clients.push((node, client));
         self.roles.nodes[node].clients.push(client);
         client
@@ -135,7 +137,12 @@ impl Allocator {
         true
     }
 
-    pub(super) fn set_demands(&mut self, id: &FrameworkId, demands: Vec<Demand>, demand_driven: bool) -> bool {
+    pub(super) fn set_demands(
+        &mut self,
+        id: &FrameworkId,
+        demands: Vec<Demand>,
+        demand_driven: bool,
+    ) -> bool {
         let Some(framework) = self.clients.find(id) else { return false };
         if !self.clients.frameworks[framework].here {
             return false;
@@ -150,9 +157,12 @@ impl Allocator {
         for demand in &demands {
             let node = self.roles.find(&demand.role);
             let client = node.and_then(|node| self.clients.find_client(framework, node));
-            let Some(client) = client.filter(|client| self.clients.clients[*client].subscribed) else { continue };
+            let Some(client) = client.filter(|client| self.clients.clients[*client].subscribed) else {
+                continue;
+            };
             let listed = wants.entry(client).or_default();
-            if demand.count == 0 || demand.shape.is_empty() || listed.iter().any(|want| want.id == demand.id) {
+            if demand.count == 0 || demand.shape.is_empty() || listed.iter().any(|want| want.id == demand.id)
+            {
                 continue;
             }
             let agents = self.agents.rows.iter();

@@ -6,6 +6,7 @@ use proto::role::Role;
 use proto_machine::Instant;
 
 use crate::Allocator;
+use crate::accounts::Held;
 use crate::agents::MadeFor;
 use crate::carve::all_declined;
 use crate::change::{Account, Transform};
@@ -43,7 +44,7 @@ impl Allocator {
         if !fits {
             row.recount();
         }
-        self.charge(client, resources);
+        self.charge(client, &Held::of(resources));
         self.touch_free(agent);
         true
     }
@@ -102,7 +103,7 @@ impl Allocator {
         }
         self.take_off(client, agent, Account::Taken, &taken);
         self.clients.clients[client].taken.sub(&taken.quantities());
-        self.refund(client, offered);
+        self.refund(client, &Held::of(offered));
         self.agents.rows[agent].give_back(offered);
         if !transforms.is_empty() {
             self.transform_all(agent, transforms);
@@ -114,7 +115,7 @@ impl Allocator {
             if !fits {
                 row.recount();
             }
-            self.charge(client, used);
+            self.charge(client, &Held::of(used));
         }
         if !left.is_empty() {
             self.refuse((client, agent), left, refused);
@@ -161,12 +162,12 @@ impl Allocator {
         }
         match from {
             Account::Offered => {
-                        self.close_offers((client, agent), resources, demand.into(), false);
+                self.close_offers((client, agent), resources, demand.into(), false);
             }
             Account::Taken => self.clients.clients[client].taken.sub(&resources.quantities()),
             Account::Used => {}
         }
-        self.refund(client, resources);
+        self.refund(client, &Held::of(resources));
         self.agents.rows[agent].give_back(resources);
         self.touch_free(agent);
         self.grow(agent, from == Account::Used);
@@ -185,7 +186,7 @@ impl Allocator {
             return false;
         }
         self.close_offers((client, agent), resources, demand.into(), false);
-        self.refund(client, resources);
+        self.refund(client, &Held::of(resources));
         self.agents.rows[agent].give_back(resources);
         self.refuse((client, agent), resources.clone(), refused);
         self.touch_free(agent);

@@ -20,9 +20,30 @@ use crate::model::{Model, Piece};
 
 /// What must have happened often over all seeds.
 pub const MARKS: &[&str] = &[
-    "agent", "attributes", "activity", "agent gone", "framework", "roles", "connection", "framework gone", "suppress", "revive",
-    "demands", "quota", "weight", "charged", "taken", "accepted", "accepted untaken", "reserved by accept",
-    "ended", "rescinded", "declined", "reserved by operator", "grants", "grants for demands",
+    "agent",
+    "attributes",
+    "activity",
+    "agent gone",
+    "framework",
+    "roles",
+    "connection",
+    "framework gone",
+    "suppress",
+    "revive",
+    "demands",
+    "quota",
+    "weight",
+    "charged",
+    "taken",
+    "accepted",
+    "accepted untaken",
+    "reserved by accept",
+    "ended",
+    "rescinded",
+    "declined",
+    "reserved by operator",
+    "grants",
+    "grants for demands",
 ];
 
 pub struct Life {
@@ -91,7 +112,8 @@ impl Life {
 
     fn total(&mut self) -> Resources {
         let first = 31_000 + self.dice.below(3);
-        let mut amount = Amount::scalars(self.scalars(16)).with_ports(Ranges::single(first, first + self.dice.below(8)));
+        let mut amount =
+            Amount::scalars(self.scalars(16)).with_ports(Ranges::single(first, first + self.dice.below(8)));
         if self.dice.chance(1, 4) {
             amount.set_set("nics", ["eth0".to_string(), "eth1".to_string()].into());
         }
@@ -152,7 +174,8 @@ impl Life {
 
     /// A piece on one of these accounts.
     fn piece(&mut self, accounts: &[Account]) -> Option<Piece> {
-        let all: Vec<Piece> = self.model.pieces.iter().filter(|p| accounts.contains(&p.account)).cloned().collect();
+        let all: Vec<Piece> =
+            self.model.pieces.iter().filter(|p| accounts.contains(&p.account)).cloned().collect();
         self.dice.pick(&all).cloned()
     }
 
@@ -175,7 +198,11 @@ impl Life {
                 let n = self.dice.below(ranges.count() + 1);
                 some.set_range(name, ranges.smallest(n).unwrap());
             }
-            part.add_portion(&Portion { reservation: portion.reservation.clone(), volume: None, amount: some });
+            part.add_portion(&Portion {
+                reservation: portion.reservation.clone(),
+                volume: None,
+                amount: some,
+            });
         }
         part
     }
@@ -211,7 +238,8 @@ impl Life {
 
     /// Offers to the same client of the same agent that are open or taken.
     fn on_the_way(&self, piece: &Piece) -> usize {
-        let same = |p: &&Piece| p.client == piece.client && p.agent == piece.agent && p.account != Account::Used;
+        let same =
+            |p: &&Piece| p.client == piece.client && p.agent == piece.agent && p.account != Account::Used;
         self.model.pieces.iter().filter(same).count()
     }
 
@@ -274,7 +302,11 @@ impl Life {
                 let roles: Vec<Role> = self.model.frameworks[&framework].roles.keys().cloned().collect();
                 let mut demands = Vec::new();
                 for _ in 0..self.dice.below(4) {
-                    let role = if self.dice.chance(1, 8) { self.role() } else { self.dice.pick(&roles).cloned().unwrap() };
+                    let role = if self.dice.chance(1, 8) {
+                        self.role()
+                    } else {
+                        self.dice.pick(&roles).cloned().unwrap()
+                    };
                     demands.push(self.demand(role));
                 }
                 // Often what was said before, in other numbers.
@@ -294,7 +326,13 @@ impl Life {
                     let some = [Scalar::Cpus, Scalar::Mem].into_iter().filter(|_| self.dice.chance(2, 3));
                     limits = some.map(|s| (s.clone(), most.get(&s).max(guarantees.get(&s)))).collect();
                 }
-                ("quota", Some(Change::QuotaSet { role: self.role(), quota: Quota { guarantees, limits: Limits(limits) } }))
+                (
+                    "quota",
+                    Some(Change::QuotaSet {
+                        role: self.role(),
+                        quota: Quota { guarantees, limits: Limits(limits) },
+                    }),
+                )
             }
             24 => {
                 let weight = Weight::from_milli(*self.dice.pick(&[1000, 2000, 333, 1]).unwrap()).unwrap();
@@ -310,7 +348,12 @@ impl Life {
                     }
                     Change::Charged { framework, role, agent, resources }
                 });
-                ("charged", change.filter(|change| !matches!(change, Change::Charged { resources, .. } if resources.is_empty())))
+                (
+                    "charged",
+                    change.filter(
+                        |change| !matches!(change, Change::Charged { resources, .. } if resources.is_empty()),
+                    ),
+                )
             }
             26..28 => {
                 let change = self.piece(&[Account::Offered]).map(|p| Change::Taken {
@@ -323,7 +366,9 @@ impl Life {
                 ("taken", change)
             }
             28..32 => {
-                let Some(p) = self.piece(&[Account::Taken, Account::Offered]) else { return ("accepted", None) };
+                let Some(p) = self.piece(&[Account::Taken, Account::Offered]) else {
+                    return ("accepted", None);
+                };
                 // Without having been taken only where it is clear which offer it is.
                 if p.account == Account::Offered && self.on_the_way(&p) > 1 {
                     return ("accepted", None);
@@ -348,14 +393,23 @@ impl Life {
                 let used = self.part(&left);
                 let (framework, role) = p.client;
                 let (offered, until) = (p.resources, self.until());
-                let change = Change::Accepted { framework, role, agent: p.agent, offered, transforms, used, until };
+                let change =
+                    Change::Accepted { framework, role, agent: p.agent, offered, transforms, used, until };
                 (mark, Some(change))
             }
             32 | 33 => {
                 let Some(p) = self.piece(&[Account::Used]) else { return ("ended", None) };
-                let resources = if self.dice.chance(1, 2) { p.resources.clone() } else { self.part(&p.resources) };
+                let resources =
+                    if self.dice.chance(1, 2) { p.resources.clone() } else { self.part(&p.resources) };
                 let (framework, role) = p.client;
-                let change = Change::Recovered { framework, role, agent: p.agent, resources, from: Account::Used, demand: None };
+                let change = Change::Recovered {
+                    framework,
+                    role,
+                    agent: p.agent,
+                    resources,
+                    from: Account::Used,
+                    demand: None,
+                };
                 ("ended", Some(change))
             }
             34 => {

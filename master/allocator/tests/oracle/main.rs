@@ -30,7 +30,9 @@ fn judge(model: &Model, grant: &Grant) -> Result<Piece, String> {
             false => model.due_plain(c, &roles, round).is_some(),
         };
         let credited = |c: &Client| {
-            !round.0 || std::iter::successors(Some(c.1.clone()), Role::parent).any(|r| model.has_credit(&r, &roles))
+            !round.0
+                || std::iter::successors(Some(c.1.clone()), Role::parent)
+                    .any(|r| model.has_credit(&r, &roles))
         };
         let all = model.clients().into_iter().filter(|c| model.is_eligible(c) && credited(c) && able(c));
         let first = all.min_by(|a, b| model.precedence(a, b, &roles, round.0));
@@ -110,7 +112,9 @@ fn allocate(allocator: &mut Allocator, model: &mut Model) -> Vec<Grant> {
     for client in model.clients().iter().filter(|client| model.is_eligible(client)) {
         for round in ROUNDS.into_iter().filter(|(guarantees, _)| !guarantees) {
             let left = match model.frameworks[&client.0].driven {
-                true => model.due_demand(client, &roles, round).map(|(demand, _, _, agents)| format!("{demand:?} on {agents:?}")),
+                true => model
+                    .due_demand(client, &roles, round)
+                    .map(|(demand, _, _, agents)| format!("{demand:?} on {agents:?}")),
                 false => model.due_plain(client, &roles, round).map(|due| format!("{due:?}")),
             };
             assert_eq!(left, None, "{client:?} was passed over\n{model:#?}");
@@ -133,13 +137,18 @@ fn live(seed: u64, steps: usize) -> BTreeMap<&'static str, usize> {
             let Some(change) = change else { continue };
             *marks.entry(mark).or_default() += 1;
             println!("  {:?} {change:?}", life.model.now);
-            assert!(allocator.apply(life.model.now, change.clone()), "{change:?} was refused\n{:#?}", life.model);
+            assert!(
+                allocator.apply(life.model.now, change.clone()),
+                "{change:?} was refused\n{:#?}",
+                life.model
+            );
             life.model.apply(&change);
         }
         life.pass_time();
         let grants = allocate(&mut allocator, &mut life.model);
         *marks.entry("grants").or_default() += grants.len();
-        *marks.entry("grants for demands").or_default() += grants.iter().filter(|g| g.demand.is_some()).count();
+        *marks.entry("grants for demands").or_default() +=
+            grants.iter().filter(|g| g.demand.is_some()).count();
     }
     marks
 }

@@ -146,7 +146,8 @@ impl Model {
             Change::Accepted { framework, role, agent, offered, transforms, used, until } => {
                 let client = (framework, role);
                 // Taken pieces of the same client and agent stand on one account; an untaken one is clear.
-                let mine = |p: &Piece, account| p.client == client && p.agent == agent && p.account == account;
+                let mine =
+                    |p: &Piece, account| p.client == client && p.agent == agent && p.account == account;
                 let mut taken = Resources::EMPTY;
                 self.pieces.iter().filter(|p| mine(p, Account::Taken)).for_each(|p| taken.add(&p.resources));
                 if !taken.contains(&offered) {
@@ -206,7 +207,14 @@ impl Model {
         }
     }
 
-    fn find(&self, client: &Client, agent: &AgentId, what: &Resources, account: Account, demand: &Option<DemandId>) -> usize {
+    fn find(
+        &self,
+        client: &Client,
+        agent: &AgentId,
+        what: &Resources,
+        account: Account,
+        demand: &Option<DemandId>,
+    ) -> usize {
         let same = |p: &&Piece| {
             p.client == *client && p.agent == *agent && p.account == account && p.demand == *demand
         };
@@ -217,7 +225,8 @@ impl Model {
         self.pieces[at].account = Account::Taken;
         let piece = self.pieces[at].clone();
         if let Some(framework) = self.frameworks.get_mut(&piece.client.0) {
-            let want = framework.demands.iter_mut().find(|w| piece.demand.is_some() && w.serial == piece.serial);
+            let want =
+                framework.demands.iter_mut().find(|w| piece.demand.is_some() && w.serial == piece.serial);
             if let Some(want) = want {
                 want.demand.count = want.demand.count.saturating_sub(piece.units);
             }
@@ -317,10 +326,16 @@ impl Model {
         framework.driven = driven;
         framework.stated = demands.clone();
         let before = std::mem::take(&mut framework.demands);
-        let count = |d: &Demand| d.shape.ranges().iter().map(|(n, r)| (n.clone(), r.count())).collect::<Vec<_>>();
+        let count =
+            |d: &Demand| d.shape.ranges().iter().map(|(n, r)| (n.clone(), r.count())).collect::<Vec<_>>();
         for demand in demands {
-            let known = framework.demands.iter().any(|w| w.demand.id == demand.id && w.demand.role == demand.role);
-            if demand.count == 0 || demand.shape.is_empty() || known || !framework.roles.contains_key(&demand.role) {
+            let known =
+                framework.demands.iter().any(|w| w.demand.id == demand.id && w.demand.role == demand.role);
+            if demand.count == 0
+                || demand.shape.is_empty()
+                || known
+                || !framework.roles.contains_key(&demand.role)
+            {
                 continue;
             }
             let same = before.iter().find(|w| {
@@ -346,7 +361,8 @@ impl Model {
     }
 
     fn refuse(&mut self, client: Client, agent: &AgentId, declined: Resources, until: Instant) {
-        let takes = self.frameworks.get(&client.0).is_some_and(|f| f.active && f.roles.contains_key(&client.1));
+        let takes =
+            self.frameworks.get(&client.0).is_some_and(|f| f.active && f.roles.contains_key(&client.1));
         if takes {
             let until = until.max(self.now + self.config.refuse_min).min(self.now + Filter::MAX);
             self.filters.insert((client, agent.clone()), (declined, until));
@@ -366,7 +382,8 @@ impl Model {
     pub fn begin(&mut self) {
         let tick = |at: Instant| at.as_nanos() >> 24;
         let ended = |until: Instant| until.as_nanos().div_ceil(1 << 24) <= tick(self.now);
-        let over: Vec<_> = self.filters.iter().filter(|(_, (_, until))| ended(*until)).map(|(k, _)| k.clone()).collect();
+        let over: Vec<_> =
+            self.filters.iter().filter(|(_, (_, until))| ended(*until)).map(|(k, _)| k.clone()).collect();
         for key in over {
             self.filters.remove(&key);
             if self.changed.contains(&key.1) || !self.is_offerable(&key.1) {
@@ -457,7 +474,12 @@ impl Model {
     }
 
     /// What is missing of the guarantees of a role and those below; at the top (`None`) of all.
-    pub fn missing(&self, role: Option<&Role>, roles: &BTreeSet<Role>, extra: Option<(&Role, &Quantities)>) -> Quantities {
+    pub fn missing(
+        &self,
+        role: Option<&Role>,
+        roles: &BTreeSet<Role>,
+        extra: Option<(&Role, &Quantities)>,
+    ) -> Quantities {
         let children = roles.iter().filter(|r| r.parent().as_ref() == role);
         let below = sum(children.map(|child| self.missing(Some(child), roles, extra)));
         let Some(role) = role else { return below };
@@ -476,7 +498,12 @@ impl Model {
     }
 
     /// How much of each scalar a client of the role may take that is kept for nobody: `None` for any amount.
-    pub fn headroom(&self, role: &Role, roles: &BTreeSet<Role>, guarantees_only: bool) -> BTreeMap<Scalar, u64> {
+    pub fn headroom(
+        &self,
+        role: &Role,
+        roles: &BTreeSet<Role>,
+        guarantees_only: bool,
+    ) -> BTreeMap<Scalar, u64> {
         let required = self.missing(None, roles, None);
         let room = self.room();
         let mut bounds = BTreeMap::new();
@@ -499,7 +526,8 @@ impl Model {
         if guarantees_only {
             // Of what is guaranteed no more than that.
             let path = std::iter::successors(Some(role.clone()), Role::parent);
-            let guaranteed = path.filter_map(|at| self.quotas.get(&at)).flat_map(|quota| quota.guarantees.iter());
+            let guaranteed =
+                path.filter_map(|at| self.quotas.get(&at)).flat_map(|quota| quota.guarantees.iter());
             for (scalar, _) in guaranteed {
                 let mut extra = Quantities::ZERO;
                 extra.set(&scalar, u64::MAX / 4);
@@ -523,7 +551,8 @@ impl Model {
     pub fn wants(&self, client: &Client) -> Vec<(Wanted, u64)> {
         let demands = self.frameworks[&client.0].demands.iter().filter(|w| w.demand.role == client.1);
         let open = |w: &Wanted| {
-            let mine = |p: &&Piece| p.account == Account::Offered && p.demand.is_some() && p.serial == w.serial;
+            let mine =
+                |p: &&Piece| p.account == Account::Offered && p.demand.is_some() && p.serial == w.serial;
             self.pieces.iter().filter(mine).map(|p| p.units).sum::<u64>()
         };
         demands.map(|w| (w.clone(), w.demand.count.saturating_sub(open(w)))).collect()

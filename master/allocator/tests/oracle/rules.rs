@@ -53,7 +53,8 @@ impl Model {
         let limits = path.filter_map(|at| {
             let quota = self.quotas.get(&at)?;
             let consumed = self.consumed(&at, None);
-            let left = quota.limits.0.iter().map(|(s, limit)| (s.clone(), limit.saturating_sub(consumed.get(s))));
+            let left =
+                quota.limits.0.iter().map(|(s, limit)| (s.clone(), limit.saturating_sub(consumed.get(s))));
             Some((at.names().count(), left.collect()))
         });
         Budget { limits: limits.collect(), headroom: self.headroom(role, roles, guarantees_only) }
@@ -65,7 +66,13 @@ impl Model {
     }
 
     /// The plain offer a client would get of an agent, whatever it declined.
-    fn plain_offer(&self, role: &Role, agent: &AgentId, roles: &BTreeSet<Role>, guarantees: bool) -> Resources {
+    fn plain_offer(
+        &self,
+        role: &Role,
+        agent: &AgentId,
+        roles: &BTreeSet<Role>,
+        guarantees: bool,
+    ) -> Resources {
         let (free, mut budget) = (self.free(agent), self.budget(role, roles, guarantees));
         let mut offer = Resources::EMPTY;
         for portion in self.usable(&free, role) {
@@ -92,7 +99,12 @@ impl Model {
     }
 
     /// The plain offer that is due to a client in a round.
-    pub fn due_plain(&self, client: &Client, roles: &BTreeSet<Role>, round: Round) -> Option<(AgentId, Resources)> {
+    pub fn due_plain(
+        &self,
+        client: &Client,
+        roles: &BTreeSet<Role>,
+        round: Round,
+    ) -> Option<(AgentId, Resources)> {
         let (guarantees, second) = round;
         if !self.may_hold(client, &Quantities::ZERO) {
             return None;
@@ -123,7 +135,8 @@ impl Model {
         sum.add(more);
         let totals = self.totals();
         let share = u128::from(self.config.hold_share_milli);
-        let below = sum.iter().all(|(s, amount)| u128::from(amount) * 1000 < u128::from(totals.get(&s)) * share);
+        let below =
+            sum.iter().all(|(s, amount)| u128::from(amount) * 1000 < u128::from(totals.get(&s)) * share);
         below || share >= 1000 || !self.has_rival(client)
     }
 
@@ -137,7 +150,14 @@ impl Model {
     }
 
     /// Whether an agent could hold one unit of a demand for a client now; `units` of it exactly.
-    pub fn fits(&self, client: &Client, demand: &Demand, agent: &AgentId, roles: &BTreeSet<Role>, units: u64) -> bool {
+    pub fn fits(
+        &self,
+        client: &Client,
+        demand: &Demand,
+        agent: &AgentId,
+        roles: &BTreeSet<Role>,
+        units: u64,
+    ) -> bool {
         let row = &self.agents[agent];
         let mut budget = self.budget(&client.1, roles, false);
         let free = self.free(agent);
@@ -173,7 +193,12 @@ impl Model {
     }
 
     /// The demand that a client is due to be served for in a round, with the agents that would do.
-    pub fn due_demand(&self, client: &Client, roles: &BTreeSet<Role>, round: Round) -> Option<(Demand, u64, u64, Vec<AgentId>)> {
+    pub fn due_demand(
+        &self,
+        client: &Client,
+        roles: &BTreeSet<Role>,
+        round: Round,
+    ) -> Option<(Demand, u64, u64, Vec<AgentId>)> {
         for (want, missing) in self.wants(client) {
             let demand = &want.demand;
             let stage = !round.0 || self.helps(&client.1, roles, &demand.shape.scalars);

@@ -42,9 +42,9 @@ impl Conservation {
                 false
             }
             EventKind::TaskChanged(_) | EventKind::AgentChanged(_) => true,
-            EventKind::FrameworkChanged(_)
-            | EventKind::FrameworkRemoved(_)
-            | EventKind::RoleChanged(_) => false,
+            EventKind::FrameworkChanged(_) | EventKind::FrameworkRemoved(_) | EventKind::RoleChanged(_) => {
+                false
+            }
         }
     }
 
@@ -55,13 +55,15 @@ impl Conservation {
         for task in registry.tasks() {
             let there = left.get_mut(&task.agent);
             if !there.is_some_and(|left| left.try_sub(&task.info.resources)) {
-                let how = format!("at {master}, {} is used on {} though it is not there", task.info.id, task.agent);
+                let how =
+                    format!("at {master}, {} is used on {} though it is not there", task.info.id, task.agent);
                 return broken(PROMISE, how);
             }
         }
         for (offer, (agent, resources)) in self.open.get(&master).into_iter().flatten() {
             if !left.get_mut(agent).is_some_and(|left| left.try_sub(resources)) {
-                let how = format!("at {master}, {offer} offers {resources:?} of {agent}, of which less is left");
+                let how =
+                    format!("at {master}, {offer} offers {resources:?} of {agent}, of which less is left");
                 return broken(PROMISE, how);
             }
         }

@@ -90,9 +90,10 @@ impl Launches {
     /// A run was executed.
     pub fn executed(&self, given: &TaskRun) -> Verdict {
         match self.wishes.get(&(given.framework.clone(), given.task.id.clone())).and_then(|wish| wish.told) {
-            Some(told) if never_started(told) => {
-                broken(PROMISE, format!("{} runs though its framework was told {}", given.task.id, told.as_str()))
-            }
+            Some(told) if never_started(told) => broken(
+                PROMISE,
+                format!("{} runs though its framework was told {}", given.task.id, told.as_str()),
+            ),
             Some(_) | None => Ok(()),
         }
     }
@@ -103,7 +104,8 @@ impl Launches {
         let Some(wish) = self.wishes.get_mut(&key) else { return Ok(()) };
         // What was told before the end and not taken in may come again behind it; the end itself never changes.
         if let Some((before, sequence)) = wish.end
-            && (status.sequence > sequence || (status.state.is_terminal() && status.state != before))
+            && status.state != before
+            && (status.state.is_terminal() || (sequence > 0 && status.sequence > sequence))
         {
             let how = format!("{} was {}, then {}", status.task, before.as_str(), status.state.as_str());
             return broken("P4 one end", how);
@@ -159,5 +161,8 @@ fn told_true(status: &TaskStatus, fact: Option<&Fact>) -> Verdict {
     if right {
         return Ok(());
     }
-    broken("P4 true ends", format!("{} is said to be {}, in truth {fact:?}", status.task, status.state.as_str()))
+    broken(
+        "P4 true ends",
+        format!("{} is said to be {}, in truth {fact:?}", status.task, status.state.as_str()),
+    )
 }

@@ -40,7 +40,8 @@ pub fn missing(world: &World) -> Option<String> {
         if !framework.driver.as_ref().is_some_and(|driver| driver.is_connected()) {
             return Some(format!("{} is not connected", framework.name));
         }
-        if let Some(job) = framework.memory.jobs.iter().position(|job| job.standing != crate::workload::Standing::Done)
+        if let Some(job) =
+            framework.memory.jobs.iter().position(|job| job.standing != crate::workload::Standing::Done)
         {
             let standing = framework.memory.jobs[job];
             return Some(format!("{}: job {} is {standing:?}", framework.name, job + 1));

@@ -52,12 +52,17 @@ impl Ledger {
             match self.offers.get(offer) {
                 Some(Some(OfferEnd::Accepted)) => {}
                 Some(Some(end)) => {
-                    return broken(PROMISE, format!("{task} was launched on {offer}, which ended as {end:?}"));
+                    return broken(
+                        PROMISE,
+                        format!("{task} was launched on {offer}, which ended as {end:?}"),
+                    );
                 }
                 Some(None) => {
                     return broken(PROMISE, format!("{task} was launched on {offer}, which is still open"));
                 }
-                None => return broken(PROMISE, format!("{task} was launched on {offer}, which was never made")),
+                None => {
+                    return broken(PROMISE, format!("{task} was launched on {offer}, which was never made"));
+                }
             }
         }
         Ok(())

@@ -42,7 +42,10 @@ impl OnePlace {
         let key = (given.framework.clone(), given.task.id.clone());
         if let Some(before) = self.tasks.insert(key, given.run) {
             let task = &given.task.id;
-            return broken(PROMISE, format!("task {task} was executed as run {before} and as run {}", given.run));
+            return broken(
+                PROMISE,
+                format!("task {task} was executed as run {before} and as run {}", given.run),
+            );
         }
         Ok(())
     }

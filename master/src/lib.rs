@@ -34,6 +34,9 @@ use crate::perform::{Hands, REGISTRY};
 /// The largest message a peer may send: the parts of larger ones are below a MiB, entries of a batch a few.
 const PEER_MESSAGE_BYTES_MAX: usize = 8 << 20;
 
+/// The largest message of an agent: it registers with every run it has, some thousands of a few KiB at worst.
+const AGENT_MESSAGE_BYTES_MAX: usize = 32 << 20;
+
 /// Why a master cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -124,7 +127,7 @@ pub async fn run(
         heard,
     };
     let routes = Routes::new(SchedulerServer::new(scheduler))
-        .add_service(AgentLinkServer::new(agents))
+        .add_service(AgentLinkServer::new(agents).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX))
         .add_service(OperatorServer::new(operator))
         .add_service(RaftServer::new(raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
     let routes = proto_grpc::with_metrics(routes, render_metrics);

@@ -6,7 +6,11 @@ use proto_machine::Dice;
 
 /// The first wait after a failed try.
 pub const BACKOFF_START: Duration = Duration::from_millis(50);
-/// The longest wait between tries: short, since a new leader is there within a second or so.
+/// The longest wait between the first tries: a new leader is there within half a second, and must not be missed by more.
+pub const BACKOFF_QUICK: Duration = Duration::from_millis(200);
+/// So many tries are quick, some four seconds of them; after that nobody is expected soon.
+const QUICK_TRIES: u32 = 24;
+/// The longest wait between tries.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// So many redirects in a row are followed at once; then masters that disagree are given time.
 const REDIRECTS_MAX: u32 = 3;
@@ -58,7 +62,8 @@ impl Finder {
         if before == 0 {
             return Duration::ZERO;
         }
-        let full = BACKOFF_START.saturating_mul(1 << (before - 1).min(10)).min(BACKOFF_MAX);
+        let most = if before < QUICK_TRIES { BACKOFF_QUICK } else { BACKOFF_MAX };
+        let full = BACKOFF_START.saturating_mul(1 << (before - 1).min(10)).min(most);
         let half = full / 2;
         half + Duration::from_nanos(dice.below(u64::try_from(half.as_nanos()).unwrap_or(u64::MAX)))
     }

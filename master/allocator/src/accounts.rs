@@ -47,8 +47,10 @@ impl Allocator {
             match held.portions {
                 None => row.consumed.add(&held.scalars),
                 Some(portions) => {
-                    for portion in portions.iter().filter(|portion| row.counts(portion)) {
-                        row.consumed.add(&portion.amount.scalars);
+                    for portion in portions.iter() {
+                        if row.counts(portion) {
+                            row.consumed.add(&portion.amount.scalars);
+                        }
                     }
                 }
             }
@@ -71,8 +73,10 @@ impl Allocator {
             match held.portions {
                 None => row.consumed.sub(&held.scalars),
                 Some(portions) => {
-                    for portion in portions.iter().filter(|portion| row.counts(portion)) {
-                        row.consumed.sub(&portion.amount.scalars);
+                    for portion in portions.iter() {
+                        if row.counts(portion) {
+                            row.consumed.sub(&portion.amount.scalars);
+                        }
                     }
                 }
             }
@@ -234,13 +238,9 @@ impl Allocator {
         let row = &mut self.clients.clients[client];
         row.offered.sub(&quantities);
         self.clients.frameworks[row.framework].offered.sub(&quantities);
-        let closed = self.agents.rows[agent].holding_mut(client).close(resources, made_for);
-        let mut plain = quantities;
-        for grant in &closed {
-            plain.sub(&grant.resources.quantities());
-            self.close_grant(client, agent, grant, met);
+        for grant in self.agents.rows[agent].holding_mut(client).close(resources, made_for) {
+            self.close_grant(client, agent, &grant, met);
         }
-        self.clients.clients[client].plain.sub(&plain);
     }
 
     /// An offer that was made for a demand is not open any more.

@@ -6,7 +6,6 @@
 //! against a pass over everything.
 
 use proto::id::{AgentId, DemandId, FrameworkId};
-use proto::quantities::Quantities;
 use proto::resources::Resources;
 use proto::role::Role;
 use proto_machine::Instant;
@@ -24,6 +23,9 @@ const SCREENED: usize = 16;
 
 /// With more shapes than that, asking everybody in turn is as fast.
 const SCREENED_SHAPES: usize = 256;
+
+/// Room is made beforehand for so many grants.
+const GRANTS_AT_ONCE: usize = 1024;
 
 /// What was given: it is charged as offered already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +48,8 @@ pub struct Grant {
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub agent: u32,
-    pub resources: Resources,
-    /// The scalars of the resources when all of it is known to be kept for nobody.
-    pub plain: Option<Quantities>,
+    /// `None`: all that is free of it, which is kept for nobody.
+    pub resources: Option<Resources>,
     /// The place of the want among the client's, and the units.
     pub want: Option<(usize, u64)>,
 }
@@ -70,7 +71,7 @@ impl Allocator {
             return Vec::new();
         }
         self.prepare();
-        let mut grants = Vec::new();
+        let mut grants = Vec::with_capacity(self.work.agents.count().min(GRANTS_AT_ONCE));
         loop {
             (self.work.rival_left, self.work.slack_grew) = (false, false);
             if !self.all_passes(&mut grants) {
@@ -239,12 +240,18 @@ impl Allocator {
 
     /// Charges a choice as offered.
     fn grant(&mut self, client: u32, choice: Choice) -> Option<Grant> {
-        let Choice { agent, resources, plain, want } = choice;
-        let held = plain.map_or_else(|| Held::of(&resources), Held::plain);
+        let Choice { agent, resources, want } = choice;
         let row = &mut self.agents.rows[agent];
-        if !row.free.try_sub(&resources) {
-            return None;
-        }
+        let (resources, simple) = match resources {
+            None => (std::mem::take(&mut row.free), true),
+            Some(resources) => {
+                if !row.free.try_sub(&resources) {
+                    return None;
+                }
+                (resources, false)
+            }
+        };
+        let held = if simple { Held::plain(row.room.clone()) } else { Held::of(&resources) };
         let who = &mut self.clients.clients[client];
         let want =
             want.and_then(|(at, units)| who.wants.get(at).map(|w| (at, units, w.serial, w.id.clone())));
@@ -260,7 +267,7 @@ impl Allocator {
                 *who.open_on.entry(agent).or_default() += 1;
                 row.pick_from = after_picked(&resources, row.pick_from);
             }
-            None => who.plain.add(&held.scalars),
+            None => {}
         }
         let (node, id) = (who.node, who.id.clone()?);
         let agent_id = row.id.clone()?;

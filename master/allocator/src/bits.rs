@@ -5,13 +5,15 @@
 pub(crate) struct Bits {
     words: Vec<u64>,
     count: usize,
+    /// No member is in a word before.
+    low: usize,
 }
 
 // === impl Bits ===
 
 impl Bits {
     /// Nobody.
-    pub const NONE: Bits = Bits { words: Vec::new(), count: 0 };
+    pub const NONE: Bits = Bits { words: Vec::new(), count: 0, low: 0 };
 
     /// How many are in it.
     pub fn count(&self) -> usize {
@@ -36,6 +38,7 @@ impl Bits {
         }
         let fresh = self.words[at] & mask(index) == 0;
         self.words[at] |= mask(index);
+        self.low = if self.count == 0 { at } else { self.low.min(at) };
         self.count += usize::from(fresh);
         fresh
     }
@@ -46,6 +49,12 @@ impl Bits {
         let there = *word & mask(index) != 0;
         *word &= !mask(index);
         self.count -= usize::from(there);
+        // A few words at most: a set that is emptied from the front keeps up, one that is not costs no walk.
+        for _ in 0..4 {
+            if self.words.get(self.low) == Some(&0) {
+                self.low += 1;
+            }
+        }
         there
     }
 
@@ -73,8 +82,10 @@ impl Bits {
 
     /// The smallest member that is at least `from` and in none of `without`.
     pub fn next_outside(&self, from: u32, without: [&Bits; 2]) -> Option<u32> {
-        let mut at = from as usize / 64;
-        let mut first = !0u64 << (from % 64);
+        let (mut at, mut first) = (from as usize / 64, !0u64 << (from % 64));
+        if at < self.low {
+            (at, first) = (self.low, !0);
+        }
         while at < self.words.len() {
             let out = |set: &Bits| set.words.get(at).copied().unwrap_or(0);
             let left = self.words[at] & first & !out(without[0]) & !out(without[1]);

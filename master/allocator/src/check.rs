@@ -111,7 +111,7 @@ impl Allocator {
     fn check_client(&self, name: &str, client: u32, faults: &mut Vec<String>) {
         let who = &self.clients.clients[client];
         let (mut held, mut offered, mut taken) = (Quantities::ZERO, Quantities::ZERO, Quantities::ZERO);
-        let (mut holdings, mut plain) = (0, Quantities::ZERO);
+        let mut holdings = 0;
         let mut open = vec![0u64; who.wants.len()];
         for (agent, row) in self.agents.rows.iter() {
             let Some(holding) = row.holding(client) else { continue };
@@ -121,9 +121,7 @@ impl Allocator {
             for part in [&holding.offered, &holding.taken, &holding.used] {
                 held.add(&part.quantities());
             }
-            plain.add(&holding.offered.quantities());
             for grant in &holding.grants {
-                plain.sub(&grant.resources.quantities());
                 let at = who.by_demand.get(&grant.demand).map(|at| *at as usize);
                 if let Some(at) = at.filter(|at| who.wants[*at].serial == grant.serial) {
                     open[at] += grant.units;
@@ -133,7 +131,7 @@ impl Allocator {
                 faults.push(format!("{name}: open offers on agent {agent} are miscounted"));
             }
         }
-        if (&held, &offered, &taken, &plain) != (&who.held, &who.offered, &who.taken, &who.plain) {
+        if (&held, &offered, &taken) != (&who.held, &who.offered, &who.taken) {
             faults.push(format!(
                 "{name}: holds {held}, noted {}; offered {offered}, {}",
                 who.held, who.offered

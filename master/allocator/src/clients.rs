@@ -6,6 +6,7 @@ use proto::demand::Demand;
 use proto::id::{DemandId, FrameworkId};
 use proto::quantities::Quantities;
 
+use crate::order::Entry;
 use crate::share::Share;
 use crate::slots::Slots;
 
@@ -19,6 +20,8 @@ pub(crate) struct Table {
     pub wanting: usize,
     /// Those of them that take plain offers.
     pub plain: usize,
+    /// Labels changed: entries that stand in orders have old ones.
+    pub relabelled: bool,
     /// The serial of the next demand.
     pub next_serial: u64,
 }
@@ -69,8 +72,6 @@ pub(crate) struct Client {
     pub stale: bool,
     /// Agents of which it holds something.
     pub holdings: u32,
-    /// The part of `offered` that was offered for no demand.
-    pub plain: Quantities,
     /// Agents with open offers for its demands, and how many.
     pub open_on: BTreeMap<u32, u32>,
     /// What it wants in this role: by priority, highest first, then by id.
@@ -151,6 +152,7 @@ impl Table {
                 self.clients[*client].label = row.label;
             }
         }
+        self.relabelled = true;
         self.label_for(id)
     }
 }
@@ -164,6 +166,11 @@ impl Client {
             self.turn = Turn { stamp, ..Turn::default() };
         }
         &mut self.turn
+    }
+
+    /// It, standing in its role's order.
+    pub fn entry(&self, client: u32) -> Entry {
+        Entry::labelled(client, &self.share, self.label)
     }
 
     /// Whether it has had its turn in the pass `stamp`.

@@ -30,7 +30,7 @@ impl Allocator {
     pub(crate) fn enlist(&mut self, client: u32) {
         let row = &mut self.clients.clients[client];
         row.share = self.scale.share(&row.held, 1000);
-        let (entry, mut at) = (Entry { rank: row.share.rank, item: client }, row.node);
+        let (entry, mut at) = (row.entry(client), row.node);
         self.queue_rows();
         let table = &self.clients;
         self.queues[at as usize].members.insert(entry, |a, b| table.compare(a, b));
@@ -48,7 +48,7 @@ impl Allocator {
     /// A client is not eligible any more.
     pub(crate) fn delist(&mut self, client: u32) {
         let row = &self.clients.clients[client];
-        let (entry, mut at) = (Entry { rank: row.share.rank, item: client }, row.node);
+        let (entry, mut at) = (row.entry(client), row.node);
         let table = &self.clients;
         self.queues[at as usize].members.remove(entry, |a, b| table.compare(a, b));
         while at != ROOT {
@@ -66,8 +66,7 @@ impl Allocator {
         let row = &mut self.roles.nodes[node];
         row.share = self.scale.share(&row.held, row.weight());
         row.in_unmet = !row.missing.is_zero();
-        let (entry, unmet, parent) =
-            (Entry { rank: row.share.rank, item: node }, row.in_unmet, row.parent as usize);
+        let (entry, unmet, parent) = (row.entry(node), row.in_unmet, row.parent as usize);
         let tree = &self.roles;
         self.queues[parent].subs.insert(entry, |a, b| tree.compare(a, b));
         if unmet {
@@ -77,7 +76,7 @@ impl Allocator {
 
     fn unplace(&mut self, node: u32) {
         let row = &self.roles.nodes[node];
-        let (entry, parent) = (Entry { rank: row.share.rank, item: node }, row.parent as usize);
+        let (entry, parent) = (row.entry(node), row.parent as usize);
         let tree = &self.roles;
         self.queues[parent].subs.remove(entry, |a, b| tree.compare(a, b));
         if row.in_unmet {
@@ -123,12 +122,13 @@ impl Allocator {
             if !row.eligible {
                 continue;
             }
-            let (node, old) = (row.node as usize, Entry { rank: row.share.rank, item: client });
+            let (node, old) = (row.node as usize, row.entry(client));
             let share = self.scale.share(&row.held, 1000);
             let members = &mut self.queues[node].members;
             members.remove(old, |a, b| self.clients.compare(a, b));
-            self.clients.clients[client].share = share;
-            let new = Entry { rank: share.rank, item: client };
+            let row = &mut self.clients.clients[client];
+            row.share = share;
+            let new = row.entry(client);
             members.insert(new, |a, b| self.clients.compare(a, b));
         }
         while let Some(node) = self.work.stale_nodes.pop() {
@@ -152,7 +152,7 @@ impl Allocator {
     /// The only child takes its new rank where it stands.
     fn replace_only(&mut self, node: u32) {
         let row = &self.roles.nodes[node];
-        let entry = Entry { rank: row.share.rank, item: node };
+        let entry = row.entry(node);
         let queue = &mut self.queues[row.parent as usize];
         queue.subs.replace_only(entry);
         if row.in_unmet {
@@ -167,25 +167,27 @@ impl Allocator {
         self.work.stale_nodes.clear();
         self.queue_rows();
         let nodes: Vec<u32> = self.roles.nodes.indices().collect();
-        for node in &nodes {
-            let row = &mut self.roles.nodes[*node];
+        for node in nodes {
+            let row = &mut self.roles.nodes[node];
             row.stale = false;
             row.share = self.scale.share(&row.held, row.weight());
-            row.in_unmet = row.eligible > 0 && *node != ROOT && !row.missing.is_zero();
+            row.in_unmet = row.eligible > 0 && node != ROOT && !row.missing.is_zero();
             for client in &row.clients {
                 let row = &mut self.clients.clients[*client];
                 row.stale = false;
                 row.share = self.scale.share(&row.held, 1000);
             }
         }
-        for node in nodes {
-            let queue = &mut self.queues[node as usize];
-            let entry = |item: u32| Entry { rank: self.clients.clients[item].share.rank, item };
-            let members = queue.members.iter().map(|e| entry(e.item)).collect();
-            queue.members.rebuild(members, |a, b| self.clients.compare(a, b));
-            let tree = &self.roles;
-            let entry = |item: u32| Entry { rank: tree.nodes[item].share.rank, item };
-            let subs: Vec<Entry> = queue.subs.iter().map(|e| entry(e.item)).collect();
+        self.rebuild_orders();
+    }
+
+    /// Sorts every order by the shares that are noted.
+    pub(crate) fn rebuild_orders(&mut self) {
+        for queue in &mut self.queues {
+            let (table, tree) = (&self.clients, &self.roles);
+            let members = queue.members.iter().map(|e| table.clients[e.item].entry(e.item)).collect();
+            queue.members.rebuild(members, |a, b| table.compare(a, b));
+            let subs: Vec<Entry> = queue.subs.iter().map(|e| tree.nodes[e.item].entry(e.item)).collect();
             let unmet = subs.iter().copied().filter(|e| tree.nodes[e.item].in_unmet).collect();
             queue.subs.rebuild(subs, |a, b| tree.compare(a, b));
             queue.unmet.rebuild(unmet, |a, b| tree.compare(a, b));
@@ -226,7 +228,7 @@ impl Allocator {
             if let Some(client) = self.next_below(sub) {
                 return Some(client);
             }
-            let entry = Entry { rank: self.roles.nodes[sub].share.rank, item: sub };
+            let entry = self.roles.nodes[sub].entry(sub);
             let queue = &mut self.queues[node as usize];
             queue.at_sub.pass(entry, &queue.subs);
         }
@@ -240,7 +242,7 @@ impl Allocator {
             if let Some(client) = self.next_unmet(sub) {
                 return Some(client);
             }
-            let entry = Entry { rank: self.roles.nodes[sub].share.rank, item: sub };
+            let entry = self.roles.nodes[sub].entry(sub);
             let queue = &mut self.queues[node as usize];
             queue.at_unmet.pass(entry, &queue.unmet);
         }
@@ -260,8 +262,7 @@ impl Allocator {
         let row = &mut self.clients.clients[client];
         row.turn(stamp).over = true;
         if row.eligible {
-            let entry = Entry { rank: row.share.rank, item: client };
-            let node = row.node;
+            let (entry, node) = (row.entry(client), row.node);
             let queue = self.queue(node);
             queue.at_member.pass(entry, &queue.members);
         }

@@ -2,22 +2,25 @@
 
 use std::cmp::Ordering;
 
-use crate::share::Share;
+use crate::share::{NO_UNIT, Share};
 
 /// Entries of a chunk before it is split: two cache lines of moves at most for one insertion in the middle.
 const CHUNK: usize = 64;
 
-/// One that stands in an order: its rank at the time it was placed, and who.
+/// One that stands in an order, with so much of its share that two entries can nearly always be compared by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// [`Share::rank`].
-    pub rank: u64,
+    rank: u64,
+    num: u64,
+    /// Decides between equal shares of one unit.
+    label: u64,
+    unit: u32,
     /// An index of somebody.
     pub item: u32,
 }
 
-/// Items sorted by share. Where ranks are close, `exact` compares two items; it must see the shares under which they
-/// were placed: remove an item before its share changes, and insert it afterwards.
+/// Items sorted by share. Where entries alone cannot tell, `exact` compares two items; it must see the shares under
+/// which they were placed: remove an item before its share changes, and insert it afterwards.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
     /// None empty.
@@ -33,6 +36,20 @@ pub(crate) struct Cursor {
     chunk: u32,
     at: u32,
     version: u32,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Somebody with a label that is in the order of names.
+    pub fn labelled(item: u32, share: &Share, label: u64) -> Self {
+        Entry { rank: share.rank, num: share.num, label, unit: share.unit, item }
+    }
+
+    /// Somebody whose name only `exact` knows.
+    pub fn named(item: u32, share: &Share) -> Self {
+        Entry { rank: share.rank, num: share.num, label: 0, unit: NO_UNIT, item }
+    }
 }
 
 // === impl Order ===
@@ -68,7 +85,9 @@ impl Order {
 
     /// Takes an item out; false when it does not stand there.
     pub fn remove(&mut self, entry: Entry, exact: impl Fn(u32, u32) -> Ordering) -> bool {
-        let (chunk, at) = self.locate(entry, exact);
+        // Whoever is given something stood first, as a rule.
+        let first = self.chunks.first().is_some_and(|row| row[0].item == entry.item);
+        let (chunk, at) = if first { (0, 0) } else { self.locate(entry, exact) };
         let Some(row) = self.chunks.get_mut(chunk) else { return false };
         if row.get(at).is_none_or(|found| found.item != entry.item) {
             return false;
@@ -150,6 +169,8 @@ impl Cursor {
 fn order(a: Entry, b: Entry, exact: &impl Fn(u32, u32) -> Ordering) -> Ordering {
     if Share::is_apart(a.rank, b.rank) {
         a.rank.cmp(&b.rank)
+    } else if a.unit == b.unit && a.unit != NO_UNIT {
+        (a.num, a.label).cmp(&(b.num, b.label))
     } else if a.item == b.item {
         Ordering::Equal
     } else {
@@ -175,7 +196,11 @@ mod tests {
             let people = 1 + dice.below(400) as u32;
             let mut value: Vec<u64> = (0..people).map(|_| random(&mut dice)).collect();
             let mut order = Order::default();
-            let entry = |value: &[u64], item: u32| Entry { rank: value[item as usize] / 2, item };
+            // Some can be compared by their entries, some only by asking.
+            let entry = |value: &[u64], item: u32| {
+                let (num, unit) = (value[item as usize], if item % 3 == 0 { NO_UNIT } else { 0 });
+                Entry { rank: num / 2, num, label: u64::from(item), unit, item }
+            };
             let exact = |value: &[u64], a: u32, b: u32| (value[a as usize], a).cmp(&(value[b as usize], b));
             for item in 0..people {
                 order.insert(entry(&value, item), |a, b| exact(&value, a, b));

@@ -8,6 +8,7 @@ use proto::quota::Limits;
 use proto::resources::Portion;
 use proto::role::Role;
 
+use crate::order::Entry;
 use crate::share::Share;
 use crate::slots::Slots;
 
@@ -197,6 +198,11 @@ impl Node {
             (Some(kept), Some(role)) => !kept.is_within(role),
             (Some(_), None) | (None, _) => true,
         }
+    }
+
+    /// It, standing in its parent's order.
+    pub fn entry(&self, node: u32) -> Entry {
+        Entry::named(node, &self.share)
     }
 
     /// The weight in thousandths.

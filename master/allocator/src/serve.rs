@@ -96,7 +96,7 @@ impl Allocator {
             purse.how_many(&Quantities::of(self.config.min_cpus_milli.max(1), 0), 1);
             purse.how_many(&Quantities::of(0, self.config.min_mem_bytes.max(1)), 1);
             self.note_hits(client, &purse);
-            return self.choose_reserved(client, pass);
+            return self.choose_reserved(client, pass, &purse);
         }
         let mut from = self.clients.clients[client].turn(stamp).agent;
         loop {
@@ -106,7 +106,7 @@ impl Allocator {
                 self.clients.clients[client].turn(stamp).agent = u32::MAX;
                 return None;
             };
-            if let Some(choice) = self.try_plain(client, agent, pass) {
+            if let Some(choice) = self.try_plain(client, agent, pass, &purse) {
                 // What is left of the agent after a chop may be given once more: stay here.
                 self.clients.clients[client].turn(stamp).agent = agent;
                 return Some(choice);
@@ -116,13 +116,13 @@ impl Allocator {
     }
 
     /// Only what is reserved: on few agents, found through the role.
-    fn choose_reserved(&mut self, client: u32, pass: Pass) -> Option<Choice> {
+    fn choose_reserved(&mut self, client: u32, pass: Pass, purse: &Purse) -> Option<Choice> {
         for agent in self.reserved_agents(client) {
             let asked = !pass.second && self.filters.asked(client).has(agent);
             if asked || !self.range(client).has(agent) || self.filters.blocked(client).has(agent) {
                 continue;
             }
-            if let Some(choice) = self.try_plain(client, agent, pass) {
+            if let Some(choice) = self.try_plain(client, agent, pass, purse) {
                 return Some(choice);
             }
         }
@@ -140,27 +140,29 @@ impl Allocator {
     }
 
     /// The offer of one agent; `None` when it is too little, declined, or not what the stage is for.
-    fn try_plain(&mut self, client: u32, agent: u32, pass: Pass) -> Option<Choice> {
+    fn try_plain(&mut self, client: u32, agent: u32, pass: Pass, purse: &Purse) -> Option<Choice> {
         let (row, who) = (&self.agents.rows[agent], &self.clients.clients[client]);
         let role = self.roles.nodes[who.node].role.as_ref()?;
-        let mut purse = self.fill_purse(who.node, pass.stage);
-        let plain = (purse.open && row.simple).then(|| row.room.clone());
-        let offer = match &plain {
-            Some(_) => row.free.clone(),
-            None => carve::whole(&row.free, role, &mut purse),
-        };
-        let summed = plain.is_none().then(|| offer.quantities());
-        let scalars = plain.as_ref().or(summed.as_ref())?;
         let declined = self.filters.declined(client, agent);
+        if purse.open && row.simple {
+            let good = row.active
+                && self.config.is_enough(&row.room)
+                && !row.room.is_zero()
+                && declined.is_none_or(|(declined, _)| !declined.contains(&row.free));
+            return good.then(|| Choice { agent, resources: None, want: None });
+        }
+        let mut purse = purse.clone();
+        let offer = carve::whole(&row.free, role, &mut purse);
+        let scalars = offer.quantities();
         let good = row.active
+            && self.config.is_enough(&scalars)
             && !scalars.is_zero()
-            && self.config.is_enough(scalars)
             && (pass.stage == Stage::Fair || self.fulfils(who.node, pass.stage, &unreserved(&offer)))
             && declined.is_none_or(|(declined, _)| !declined.contains(&offer));
         if purse.limit_hit || purse.headroom_hit {
             self.note_hits(client, &purse);
         }
-        good.then_some(Choice { agent, resources: offer, plain, want: None })
+        good.then_some(Choice { agent, resources: Some(offer), want: None })
     }
 
     // --- the hold bound ---
@@ -175,8 +177,12 @@ impl Allocator {
 
     fn is_below_hold(&self, held: &Quantities) -> bool {
         let share = u128::from(self.config.hold_share_milli);
-        held.iter()
-            .all(|(scalar, amount)| u128::from(amount) * 1000 < u128::from(self.totals.get(&scalar)) * share)
+        let below = |amount: u64, total: u64| amount == 0 || u128::from(amount) * 1000 < u128::from(total) * share;
+        held.fixed().iter().zip(self.totals.fixed()).all(|(amount, total)| below(*amount, *total))
+            && held
+                .custom()
+                .iter()
+                .all(|(name, amount)| below(*amount, self.totals.get(&Scalar::Custom(name.clone()))))
     }
 
     /// How many units a framework may hold unanswered besides what it does: it passes the bound by less than one.
@@ -306,7 +312,7 @@ impl Allocator {
         };
         let units = missing.min(to_hold).min(fitting).min(spread).min(owed).max(1);
         let resources = carve::units(&row.free, role, shape, units, &mut purse, row.pick_from)?;
-        Some(Choice { agent, resources, plain: None, want: Some((at, units)) })
+        Some(Choice { agent, resources: Some(resources), want: Some((at, units)) })
     }
 
     /// Looks for the best agent; returns how many may have room.

@@ -17,10 +17,16 @@ const RANK_SLACK: u64 = 4096;
 pub(crate) struct Share {
     /// `num / den / weight` scaled to an integer and rounded down a little: decides unless two are very close.
     pub rank: u64,
-    num: u64,
+    pub num: u64,
     den: u64,
     weight: u32,
+    /// Two shares of the same unit are in the order of their `num`: the same scalar at the default weight. `NO_UNIT`
+    /// has none.
+    pub unit: u32,
 }
+
+/// See [`Share::unit`].
+pub(crate) const NO_UNIT: u32 = u32::MAX;
 
 /// The pool's totals, prepared for computing shares without dividing.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +48,7 @@ struct Part {
 
 impl Default for Share {
     fn default() -> Self {
-        Share { rank: 0, num: 0, den: 1, weight: 1000 }
+        Share { rank: 0, num: 0, den: 1, weight: 1000, unit: 0 }
     }
 }
 
@@ -52,15 +58,12 @@ impl Share {
         if self.rank.abs_diff(other.rank) > RANK_SLACK {
             return self.rank.cmp(&other.rank);
         }
-        if (self.den, self.weight) == (other.den, other.weight) {
-            return self.num.cmp(&other.num);
-        }
         let mine = triple(self.num, other.den, other.weight);
         let others = triple(other.num, self.den, self.weight);
         mine.cmp(&others)
     }
 
-    /// Whether the order of the two is plain from their ranks.
+    /// Whether the order of two shares is plain from their ranks.
     pub fn is_apart(rank: u64, other: u64) -> bool {
         rank.abs_diff(other) > RANK_SLACK
     }
@@ -94,23 +97,16 @@ impl Scale {
     /// The dominant share of `held` for `weight` (in thousandths). Scalars the pool has none of do not count.
     pub fn share(&self, held: &Quantities, weight: u32) -> Share {
         let mut most = Share::default();
-        let mut offer = |part: &Part, amount: u64| {
-            if amount > 0 && part.total > 0 {
-                let next = Share { rank: part.rank(amount), num: amount, den: part.total, weight: 1000 };
-                if next.compare(&most) == Ordering::Greater {
-                    most = next;
-                }
-            }
-        };
-        for (part, amount) in self.fixed.iter().zip(held.fixed()) {
-            offer(part, *amount);
+        for (unit, (part, amount)) in self.fixed.iter().zip(held.fixed()).enumerate() {
+            part.raise(&mut most, *amount, unit);
         }
         for (name, amount) in held.custom() {
             if let Ok(at) = self.custom.binary_search_by(|(n, _)| n.cmp(name)) {
-                offer(&self.custom[at].1, *amount);
+                self.custom[at].1.raise(&mut most, *amount, FIXED + at);
             }
         }
         if weight != 1000 {
+            most.unit = NO_UNIT;
             let scaled = u128::from(most.rank) * 1000 / u128::from(weight.max(1));
             most.rank = u64::try_from(scaled).unwrap_or(u64::MAX);
             most.weight = weight.max(1);
@@ -131,9 +127,18 @@ impl Part {
         Part { total, inverse: u64::try_from(inverse).unwrap_or(u64::MAX), shift: 63 + bits - RANK_BITS }
     }
 
-    fn rank(&self, amount: u64) -> u64 {
+    /// Makes `most` this part's share when that is larger.
+    fn raise(&self, most: &mut Share, amount: u64, unit: usize) {
+        // Nothing of it, or clearly less: the usual end.
         let rank = (u128::from(amount) * u128::from(self.inverse)) >> self.shift;
-        u64::try_from(rank).unwrap_or(u64::MAX)
+        let rank = u64::try_from(rank).unwrap_or(u64::MAX);
+        if rank.saturating_add(RANK_SLACK) < most.rank || amount == 0 || self.total == 0 {
+            return;
+        }
+        let next = Share { rank, num: amount, den: self.total, weight: 1000, unit: unit as u32 };
+        if next.compare(most) == Ordering::Greater {
+            *most = next;
+        }
     }
 }
 

@@ -145,10 +145,12 @@ impl Allocator {
             let mut excess: Vec<u64> =
                 who.wants.iter().map(|want| want.open.saturating_sub(want.count)).collect();
             let mut open: Vec<(u64, u32, &crate::agents::OpenGrant)> = Vec::new();
+            let mut plain = who.offered.clone();
             for agent in who.open_on.keys() {
                 let grants = self.agents.rows[*agent].holding(client).map_or(&[][..], |h| &h.grants);
                 open.extend(grants.iter().map(|grant| (grant.units, *agent, grant)));
             }
+            open.iter().for_each(|(_, _, grant)| plain.sub(&grant.resources.quantities()));
             open.sort_by_key(|(units, agent, grant)| (*units, *agent, grant.serial));
             for (units, agent, grant) in open {
                 let at = who.by_demand.get(&grant.demand).map(|at| *at as usize);
@@ -166,7 +168,7 @@ impl Allocator {
                     all.push(Surplus { agent, role: role.clone(), resources, demand });
                 }
             }
-            if row.demand_driven && !who.plain.is_zero() {
+            if row.demand_driven && !plain.is_zero() {
                 self.plain_surplus(client, role, &mut all);
             }
         }

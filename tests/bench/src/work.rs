@@ -92,7 +92,7 @@ impl Framework {
             id: None,
             operation_prefix: unused_prefix(),
             masters: profile.masters.clone(),
-            seed: 1,
+            seed: u64::from(std::process::id()),
             believed: Vec::new(),
         };
         let bench = Bench { waiting: 0, holds: false, placed: 0, shape, argv: argv.to_vec() };

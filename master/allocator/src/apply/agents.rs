@@ -79,17 +79,15 @@ impl Allocator {
             for resources in [&holding.offered, &holding.taken, &holding.used] {
                 self.refund(client, &Held::of(resources));
             }
-            let mut plain = holding.offered.quantities();
+            let offered = holding.offered.quantities();
             let row = &mut self.clients.clients[client];
-            row.offered.sub(&plain);
+            row.offered.sub(&offered);
             row.taken.sub(&holding.taken.quantities());
-            self.clients.frameworks[row.framework].offered.sub(&plain);
+            self.clients.frameworks[row.framework].offered.sub(&offered);
             for grant in &holding.grants {
-                plain.sub(&grant.resources.quantities());
                 self.close_grant(client, agent, grant, false);
             }
             let row = &mut self.clients.clients[client];
-            row.plain.sub(&plain);
             row.holdings -= 1;
             self.forget_if_gone(client);
         }

@@ -17,6 +17,9 @@ impl Allocator {
             return framework;
         }
         let label = self.clients.label_for(&id);
+        if std::mem::take(&mut self.clients.relabelled) {
+            self.rebuild_orders();
+        }
         let row = Framework { id: Some(id.clone()), label, ..Framework::default() };
         let framework = self.clients.frameworks.insert(row);
         self.clients.by_id.insert(id, framework);

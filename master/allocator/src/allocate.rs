@@ -153,22 +153,27 @@ impl Allocator {
         !slack_seen.contains(&slack) || !seen.contains(required)
     }
 
-    /// Drops changed agents that nobody wants: too little for every demand, and no plain frameworks.
+    /// Drops changed agents that nobody wants.
     fn screen(&mut self) {
-        if self.clients.plain > 0 || self.shapes.shapes.count() > SCREENED_SHAPES {
-            return;
-        }
-        let unwanted = |agent: &u32| {
-            let row = &self.agents.rows[*agent];
-            let mut shapes = self.shapes.shapes.iter().filter(|(_, shape)| shape.waiting > 0);
-            row.simple
-                && !shapes
-                    .any(|(_, shape)| row.room.contains(&shape.scalars) && self.shapes.allows(shape, *agent))
-        };
-        let agents: Vec<u32> = self.work.agents.iter().filter(unwanted).collect();
+        let agents: Vec<u32> = self.work.agents.iter().filter(|agent| self.is_unwanted(*agent)).collect();
         for agent in agents {
             self.work.agents.remove(agent);
         }
+    }
+
+    /// Whether what is free of an agent is certainly of no use: too little for a plain offer and for every demand.
+    fn is_unwanted(&self, agent: u32) -> bool {
+        let row = &self.agents.rows[agent];
+        let plain = self.clients.plain > 0 && self.offerable.has(agent);
+        let demands = self.clients.wanting > self.clients.plain;
+        let mut shapes = self.shapes.shapes.iter().filter(|(_, shape)| shape.waiting > 0);
+        !plain
+            && (!demands
+                || row.simple
+                    && self.shapes.shapes.count() <= SCREENED_SHAPES
+                    && !shapes.any(|(_, shape)| {
+                        row.room.contains(&shape.scalars) && self.shapes.allows(shape, agent)
+                    }))
     }
 
     /// All stages over what there is to do; true when it must begin again, because a grant made room for somebody who
@@ -190,17 +195,13 @@ impl Allocator {
 
     fn run(&mut self, pass: Pass, grants: &mut Vec<Grant>) -> bool {
         self.work.stamp = self.work.stamp.wrapping_add(1).max(1);
-        let few = self.work.agents.is_empty() && self.work.clients.len() <= FEW;
-        let candidates = if few { self.work.clients.clone() } else { Vec::new() };
-        // Once no changed agent is left, the rest of those that were not woken need not be asked.
         let mut woken = self.woken_left();
         loop {
-            let next = if few {
-                self.first_of(&candidates, pass.stage)
-            } else if self.work.agents.is_empty() && woken == 0 {
-                None
-            } else {
-                self.next(pass.stage)
+            // Once no changed agent is left, only those that were woken need be asked.
+            let next = match self.work.agents.is_empty() {
+                true if woken == 0 => None,
+                true if self.work.clients.len() <= FEW => self.first_of(&self.work.clients, pass.stage),
+                true | false => self.next(pass.stage),
             };
             let Some(client) = next else { return false };
             let dirty = self.clients.clients[client].dirty;
@@ -260,14 +261,11 @@ impl Allocator {
         who.holdings += u32::from(row.holding(client).is_none());
         let holding = row.holding_mut(client);
         holding.offered.add(&resources);
-        match &want {
-            Some((_, units, serial, demand)) => {
-                let (serial, demand, units) = (*serial, demand.clone(), *units);
-                holding.grants.push(OpenGrant { serial, demand, units, resources: resources.clone() });
-                *who.open_on.entry(agent).or_default() += 1;
-                row.pick_from = after_picked(&resources, row.pick_from);
-            }
-            None => {}
+        if let Some((_, units, serial, demand)) = &want {
+            let (serial, demand, units) = (*serial, demand.clone(), *units);
+            holding.grants.push(OpenGrant { serial, demand, units, resources: resources.clone() });
+            *who.open_on.entry(agent).or_default() += 1;
+            row.pick_from = after_picked(&resources, row.pick_from);
         }
         let (node, id) = (who.node, who.id.clone()?);
         let agent_id = row.id.clone()?;
@@ -277,7 +275,7 @@ impl Allocator {
         self.charge(client, &held);
         self.work.slack_grew |= required.is_some_and(|required| required != *self.roles.required());
         self.touch_free(agent);
-        if empty {
+        if empty || self.is_unwanted(agent) {
             self.work.agents.remove(agent);
         }
         self.filters.offered(client, agent);

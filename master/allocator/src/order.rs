@@ -198,7 +198,7 @@ mod tests {
             let mut order = Order::default();
             // Some can be compared by their entries, some only by asking.
             let entry = |value: &[u64], item: u32| {
-                let (num, unit) = (value[item as usize], if item % 3 == 0 { NO_UNIT } else { 0 });
+                let (num, unit) = (value[item as usize], if item.is_multiple_of(3) { NO_UNIT } else { 0 });
                 Entry { rank: num / 2, num, label: u64::from(item), unit, item }
             };
             let exact = |value: &[u64], a: u32, b: u32| (value[a as usize], a).cmp(&(value[b as usize], b));

@@ -80,39 +80,52 @@ impl Allocator {
 
     /// A whole agent, the first in the order of indices that has enough and was not declined.
     pub(crate) fn choose_plain(&mut self, client: u32, pass: Pass) -> Option<Choice> {
-        let (stamp, node) = (self.work.stamp, self.clients.clients[client].node);
-        if !self.may_hold(self.clients.clients[client].framework) {
+        let stamp = self.work.stamp;
+        let from = self.clients.clients[client].turn(stamp).agent;
+        // First of all whether there is any: most who are asked have declined what there is.
+        let mut next = self.next_plain(client, from, pass);
+        if next.is_some() && !self.may_hold(self.clients.clients[client].framework) {
             self.note_hold(client);
             return None;
         }
-        let mut purse = self.fill_purse(node, pass.stage);
-        let enough = |purse: &Purse| {
-            purse.open
-                || purse.bound(&Scalar::Cpus) >= self.config.min_cpus_milli.max(1)
-                || purse.bound(&Scalar::Mem) >= self.config.min_mem_bytes.max(1)
-        };
-        if !enough(&purse) {
-            // Which bound it was makes no difference to the agents: note all that may have been.
-            purse.how_many(&Quantities::of(self.config.min_cpus_milli.max(1), 0), 1);
-            purse.how_many(&Quantities::of(0, self.config.min_mem_bytes.max(1)), 1);
-            self.note_hits(client, &purse);
-            return self.choose_reserved(client, pass, &purse);
-        }
-        let mut from = self.clients.clients[client].turn(stamp).agent;
-        loop {
-            let asked = if pass.second { &NONE } else { self.filters.asked(client) };
-            let next = self.range(client).next_outside(from, [self.filters.blocked(client), asked]);
-            let Some(agent) = next else {
-                self.clients.clients[client].turn(stamp).agent = u32::MAX;
-                return None;
+        let mut purse = None;
+        while let Some(agent) = next {
+            let purse = match &purse {
+                Some(purse) => purse,
+                None => {
+                    let mut fresh = self.fill_purse(self.clients.clients[client].node, pass.stage);
+                    if !self.is_worth(&fresh) {
+                        // Which bound it was makes no difference to the agents: note all that may have been.
+                        fresh.how_many(&Quantities::of(self.config.min_cpus_milli.max(1), 0), 1);
+                        fresh.how_many(&Quantities::of(0, self.config.min_mem_bytes.max(1)), 1);
+                        self.note_hits(client, &fresh);
+                        return self.choose_reserved(client, pass, &fresh);
+                    }
+                    &*purse.insert(fresh)
+                }
             };
-            if let Some(choice) = self.try_plain(client, agent, pass, &purse) {
+            if let Some(choice) = self.try_plain(client, agent, pass, purse) {
                 // What is left of the agent after a chop may be given once more: stay here.
                 self.clients.clients[client].turn(stamp).agent = agent;
                 return Some(choice);
             }
-            from = agent + 1;
+            next = self.next_plain(client, agent + 1, pass);
         }
+        self.clients.clients[client].turn(stamp).agent = u32::MAX;
+        None
+    }
+
+    /// The next agent to try for a plain offer.
+    fn next_plain(&self, client: u32, from: u32, pass: Pass) -> Option<u32> {
+        let asked = if pass.second { &NONE } else { self.filters.asked(client) };
+        self.range(client).next_outside(from, [self.filters.blocked(client), asked])
+    }
+
+    /// Whether a purse holds enough for any plain offer of what is kept for nobody.
+    fn is_worth(&self, purse: &Purse) -> bool {
+        purse.open
+            || purse.bound(&Scalar::Cpus) >= self.config.min_cpus_milli.max(1)
+            || purse.bound(&Scalar::Mem) >= self.config.min_mem_bytes.max(1)
     }
 
     /// Only what is reserved: on few agents, found through the role.
@@ -149,7 +162,7 @@ impl Allocator {
                 && self.config.is_enough(&row.room)
                 && !row.room.is_zero()
                 && declined.is_none_or(|(declined, _)| !declined.contains(&row.free));
-            return good.then(|| Choice { agent, resources: None, want: None });
+            return good.then_some(Choice { agent, resources: None, want: None });
         }
         let mut purse = purse.clone();
         let offer = carve::whole(&row.free, role, &mut purse);
@@ -177,7 +190,8 @@ impl Allocator {
 
     fn is_below_hold(&self, held: &Quantities) -> bool {
         let share = u128::from(self.config.hold_share_milli);
-        let below = |amount: u64, total: u64| amount == 0 || u128::from(amount) * 1000 < u128::from(total) * share;
+        let below =
+            |amount: u64, total: u64| amount == 0 || u128::from(amount) * 1000 < u128::from(total) * share;
         held.fixed().iter().zip(self.totals.fixed()).all(|(amount, total)| below(*amount, *total))
             && held
                 .custom()

@@ -186,6 +186,17 @@ fn declined(grant: Grant, until: Instant) -> Change {
     }
 }
 
+fn rescinded(grant: Grant) -> Change {
+    Change::Recovered {
+        framework: grant.framework,
+        role: grant.role,
+        agent: grant.agent,
+        resources: grant.resources,
+        from: Account::Offered,
+        demand: grant.demand,
+    }
+}
+
 fn sound(allocator: &Allocator, agents: usize) -> bool {
     let faults = if agents <= 1_000 { allocator.faults() } else { Vec::new() };
     assert!(faults.is_empty(), "{faults:?}");
@@ -295,7 +306,7 @@ fn suppress((agents, frameworks): (usize, usize), cycles: usize) -> Value {
         let grants = cycle.time(|| allocator.allocate(now));
         offers = offers.max(grants.len());
         for grant in grants {
-            allocator.apply(now, declined(grant, now));
+            allocator.apply(now, rescinded(grant));
         }
     }
     json!({

@@ -46,6 +46,8 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::Ended(_)
         | Effect::ToKill(_) => return,
     };
+    // It may have come back while the log was asked: then it registers again, as one that was out of sight.
+    cut_off(d, id);
     d.l.agents.unpool(id);
     d.change(Change::AgentRemoved { agent: id.clone() });
     tell_failure(d, id, AgentState::Unreachable, keys.iter().map(|(framework, _)| framework.clone()));
@@ -75,16 +77,11 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::ToKill(_) => return,
     };
     d.l.deadlines.cancel(&Deadline::Agent(id.clone()));
-    for offer in d.l.offers.of_agent(id) {
-        d.rescind(offer, RescindReason::AgentLost);
-    }
     if let Some(link) = d.l.agents.link_of(id) {
         let refusal = Refusal::new(Code::AgentGone, format!("agent {id} was declared gone"));
         d.tell_link(link, ToAgentKind::Shutdown(Shutdown { refusal }));
-        d.out.push(Output::CloseAgent { link });
-        d.l.deadlines.cancel(&Deadline::Link(link));
-        d.l.agents.unlink(link);
     }
+    cut_off(d, id);
     tell_failure(d, id, AgentState::Gone, records.iter().map(|record| record.framework.clone()));
     for record in records {
         d.update(&record.framework.clone(), record.status.clone());
@@ -93,6 +90,18 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
     d.l.agents.unpool(id);
     d.change(Change::AgentRemoved { agent: id.clone() });
     d.show_agent(id);
+}
+
+/// Takes back what is offered of it and ends its link, if it has one.
+fn cut_off(d: &mut Desk<'_>, id: &AgentId) {
+    for offer in d.l.offers.of_agent(id) {
+        d.rescind(offer, RescindReason::AgentLost);
+    }
+    if let Some(link) = d.l.agents.link_of(id) {
+        d.out.push(Output::CloseAgent { link });
+        d.l.deadlines.cancel(&Deadline::Link(link));
+        d.l.agents.unlink(link);
+    }
 }
 
 fn tell_failure(

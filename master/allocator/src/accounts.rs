@@ -182,19 +182,23 @@ impl Allocator {
         if eligible == row.eligible {
             return;
         }
-        let (owner, before, plain) = (row.framework, framework.eligible, !framework.demand_driven);
+        let (owner, before) = (row.framework, framework.eligible);
+        let count = match framework.demand_driven {
+            true => &mut self.clients.driven,
+            false => &mut self.clients.plain,
+        };
         self.clients.clients[client].eligible = eligible;
         if eligible {
+            *count += 1;
             self.clients.frameworks[owner].eligible += 1;
             self.clients.wanting += usize::from(before == 0);
-            self.clients.plain += usize::from(before == 0 && plain);
             self.enlist(client);
             self.wake(client);
         } else {
+            *count -= 1;
             self.clients.frameworks[owner].eligible -= 1;
             if before == 1 {
                 self.clients.wanting -= 1;
-                self.clients.plain -= usize::from(plain);
                 self.work.rival_left = true;
             }
             self.delist(client);

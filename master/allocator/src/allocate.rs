@@ -15,8 +15,8 @@ use crate::accounts::Held;
 use crate::agents::OpenGrant;
 use crate::quota::Stage;
 
-/// Up to so many clients are compared with each other; for more the orders of all clients are walked.
-const FEW: usize = 8;
+/// Up to so many woken clients are sorted by themselves; for more the orders of all clients are walked.
+const FEW: usize = 64;
 
 /// Up to so many changed agents are looked at beforehand: does anybody want anything of that size at all?
 const SCREENED: usize = 16;
@@ -164,8 +164,14 @@ impl Allocator {
     /// Whether what is free of an agent is certainly of no use: too little for a plain offer and for every demand.
     fn is_unwanted(&self, agent: u32) -> bool {
         let row = &self.agents.rows[agent];
-        let plain = self.clients.plain > 0 && self.offerable.has(agent);
-        let demands = self.clients.wanting > self.clients.plain;
+        let takes_plain = |client: u32| {
+            let who = &self.clients.clients[client];
+            who.eligible && !self.clients.frameworks[who.framework].demand_driven
+        };
+        let plain = self.clients.plain > 0
+            && self.offerable.has(agent)
+            && !self.filters.all_blocked(agent, self.clients.plain, takes_plain);
+        let demands = self.clients.driven > 0;
         let mut shapes = self.shapes.shapes.iter().filter(|(_, shape)| shape.waiting > 0);
         !plain
             && (!demands
@@ -196,11 +202,12 @@ impl Allocator {
     fn run(&mut self, pass: Pass, grants: &mut Vec<Grant>) -> bool {
         self.work.stamp = self.work.stamp.wrapping_add(1).max(1);
         let mut woken = self.woken_left();
+        let mut few: Option<Vec<u32>> = None;
         loop {
             // Once no changed agent is left, only those that were woken need be asked.
             let next = match self.work.agents.is_empty() {
                 true if woken == 0 => None,
-                true if self.work.clients.len() <= FEW => self.first_of(&self.work.clients, pass.stage),
+                true if self.work.clients.len() <= FEW => self.next_of_few(&mut few, pass.stage),
                 true | false => self.next(pass.stage),
             };
             let Some(client) = next else { return false };
@@ -209,6 +216,11 @@ impl Allocator {
                 Some(choice) => {
                     grants.extend(self.grant(client, choice));
                     woken -= usize::from(dirty && !self.clients.clients[client].eligible);
+                    if let Some(few) = &mut few {
+                        // Its share grew, and that of its roles: everybody in them may stand elsewhere.
+                        few.push(client);
+                        self.sort_few(few, pass.stage);
+                    }
                     let freed = self.work.rival_left && !self.work.held.is_empty();
                     if freed || (self.work.slack_grew && !self.work.headroom.is_empty()) {
                         return true;
@@ -220,6 +232,22 @@ impl Allocator {
                 }
             }
         }
+    }
+
+    /// The next of those that were woken, from a list of its own.
+    fn next_of_few(&self, few: &mut Option<Vec<u32>>, stage: Stage) -> Option<u32> {
+        let few = few.get_or_insert_with(|| {
+            let mut few = self.work.clients.clone();
+            self.sort_few(&mut few, stage);
+            few
+        });
+        few.pop()
+    }
+
+    /// The next one last.
+    fn sort_few(&self, few: &mut Vec<u32>, stage: Stage) {
+        few.retain(|client| self.is_able(*client, stage));
+        few.sort_by(|a, b| self.precedence(*b, *a, stage));
     }
 
     fn woken_left(&self) -> usize {

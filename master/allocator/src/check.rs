@@ -92,12 +92,14 @@ impl Allocator {
                 faults.push(format!("{name}: offered {offered}, noted {}; eligible {eligible}", row.offered));
             }
         }
-        let wanting = |plain_only: bool| {
-            let rows = self.clients.frameworks.iter().filter(|(_, row)| row.eligible > 0);
-            rows.filter(|(_, row)| !plain_only || !row.demand_driven).count()
+        let wanting = self.clients.frameworks.iter().filter(|(_, row)| row.eligible > 0).count();
+        let eligible = |driven: bool| {
+            let rows = self.clients.clients.iter().filter(|(_, who)| who.eligible);
+            rows.filter(|(_, who)| self.clients.frameworks[who.framework].demand_driven == driven).count()
         };
-        if (wanting(false), wanting(true)) != (self.clients.wanting, self.clients.plain) {
-            faults.push("the frameworks that want something are miscounted".into());
+        let counts = (self.clients.wanting, self.clients.plain, self.clients.driven);
+        if (wanting, eligible(false), eligible(true)) != counts {
+            faults.push("those that want something are miscounted".into());
         }
         for (index, shape) in self.shapes.shapes.iter() {
             let wants = self.clients.clients.iter().flat_map(|(_, who)| &who.wants);

@@ -18,8 +18,10 @@ pub(crate) struct Table {
     pub clients: Slots<Client>,
     /// Frameworks with a client that is eligible.
     pub wanting: usize,
-    /// Those of them that take plain offers.
+    /// Eligible clients that take plain offers.
     pub plain: usize,
+    /// Eligible clients with demands.
+    pub driven: usize,
     /// Labels changed: entries that stand in orders have old ones.
     pub relabelled: bool,
     /// The serial of the next demand.

@@ -268,43 +268,48 @@ impl Allocator {
         }
     }
 
-    /// The first of a few clients: the same order as [`Allocator::next`] without walking over everybody.
-    pub(crate) fn first_of(&self, clients: &[u32], stage: Stage) -> Option<u32> {
-        let able = |client: &u32| {
-            let row = &self.clients.clients[*client];
-            row.eligible
-                && !row.is_over(self.work.stamp)
-                && (stage == Stage::Fair || self.roles.path(row.node).any(|node| self.roles.has_credit(node)))
-        };
-        clients.iter().copied().filter(able).min_by(|a, b| self.precedence(*a, *b, stage))
+    /// Whether the client may have a turn in this stage and has not had it.
+    pub(crate) fn is_able(&self, client: u32, stage: Stage) -> bool {
+        let row = &self.clients.clients[client];
+        row.eligible
+            && !row.is_over(self.work.stamp)
+            && (stage == Stage::Fair || self.roles.path(row.node).any(|node| self.roles.has_credit(node)))
     }
 
-    /// The order of two clients anywhere in the tree: decided where their paths part.
+    /// The order of two clients anywhere in the tree, the same as [`Allocator::next`]: decided where their paths part.
     pub(crate) fn precedence(&self, a: u32, b: u32, stage: Stage) -> Ordering {
-        let line = |client: u32| {
-            let mut line: Vec<u32> = self.roles.path(self.clients.clients[client].node).collect();
-            line.push(ROOT);
-            line.reverse();
-            line
-        };
-        let (line_a, line_b) = (line(a), line(b));
-        let parted = line_a.iter().zip(&line_b).take_while(|(a, b)| a == b).count();
-        let (sub_a, sub_b) = (line_a.get(parted).copied(), line_b.get(parted).copied());
-        // Below an unfulfilled guarantee of its own branch, a client comes before those who share this node's.
-        let owed = |line: &[u32]| {
-            stage == Stage::Guarantees && line[parted..].iter().any(|node| self.roles.has_credit(*node))
-        };
-        let (owed_a, owed_b) = (owed(&line_a), owed(&line_b));
-        if owed_a != owed_b {
-            return owed_b.cmp(&owed_a);
+        let nodes = &self.roles.nodes;
+        let (own_a, own_b) = (self.clients.clients[a].node, self.clients.clients[b].node);
+        if own_a == own_b {
+            return self.clients.compare(a, b);
         }
-        let node = line_a[parted - 1];
+        let (mut at_a, mut at_b, mut sub_a, mut sub_b) = (own_a, own_b, None, None);
+        while at_a != at_b {
+            let (deep_a, deep_b) = (nodes[at_a].depth, nodes[at_b].depth);
+            if deep_a >= deep_b {
+                at_a = nodes[*sub_a.insert(at_a)].parent;
+            }
+            if deep_b >= deep_a {
+                at_b = nodes[*sub_b.insert(at_b)].parent;
+            }
+        }
+        if stage == Stage::Guarantees {
+            // Below an unfulfilled guarantee of its own branch, a client comes before those who share this node's.
+            let owed = |own: u32| {
+                let branch = self.roles.path(own).take_while(|node| *node != at_a);
+                branch.into_iter().any(|node| self.roles.has_credit(node))
+            };
+            let (owed_a, owed_b) = (owed(own_a), owed(own_b));
+            if owed_a != owed_b {
+                return owed_b.cmp(&owed_a);
+            }
+        }
         match (sub_a, sub_b) {
             (None, None) => self.clients.compare(a, b),
             (Some(x), Some(y)) => self.roles.compare(x, y),
-            (None, Some(y)) if self.own_first(node, y) => Ordering::Less,
+            (None, Some(y)) if self.own_first(at_a, y) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(x), None) if self.own_first(node, x) => Ordering::Greater,
+            (Some(x), None) if self.own_first(at_a, x) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
         }
     }

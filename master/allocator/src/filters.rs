@@ -130,6 +130,17 @@ impl Table {
         self.clients.get(client as usize).map_or(&NONE, |row| &row.blocked)
     }
 
+    /// Whether `count` clients of some kind all have a filter that certainly forbids an offer of the agent.
+    pub fn all_blocked(&self, agent: u32, count: usize, of_kind: impl Fn(u32) -> bool) -> bool {
+        let Some(row) = self.agents.get(agent as usize) else { return false };
+        let active = row.groups.iter().filter(|group| group.active).map(|group| group.members as usize);
+        if active.sum::<usize>() < count {
+            return false;
+        }
+        let blocking = |f: &&Filter| row.groups[(f.group & !TIMED) as usize].active && of_kind(f.client);
+        row.filters.iter().filter(blocking).count() == count
+    }
+
     /// The agents that others may have first.
     pub fn asked(&self, client: u32) -> &Bits {
         self.clients.get(client as usize).map_or(&NONE, |row| &row.asked)

@@ -191,10 +191,15 @@ impl Allocator {
             });
         }
         let row = &mut self.clients.frameworks[framework];
-        let before = std::mem::replace(&mut row.demand_driven, demand_driven);
         row.demands = demands;
-        if row.eligible > 0 && before != demand_driven {
-            self.clients.plain = self.clients.plain + usize::from(before) - usize::from(demand_driven);
+        if std::mem::replace(&mut row.demand_driven, demand_driven) != demand_driven {
+            let eligible = row.eligible as usize;
+            let (from, to) = match demand_driven {
+                true => (&mut self.clients.plain, &mut self.clients.driven),
+                false => (&mut self.clients.driven, &mut self.clients.plain),
+            };
+            *from -= eligible;
+            *to += eligible;
         }
         for client in self.clients_of(framework) {
             let wants = wants.remove(&client).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Many short tasks: from the command to the last that finished, beside `xargs -P2` in the same minute.
+//! Many short tasks: from the command to the last that finished, beside `xargs -P2` and HyperQueue in the same minute.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use framework_sdk::task::TaskState;
@@ -12,10 +12,11 @@ use crate::flags::Flags;
 use crate::work::{Framework, Saw, Wish, default_shape};
 
 /// The names of its flags.
-pub const FLAGS: [&str; 4] = ["count", "rounds", "binary", "through"];
+pub const FLAGS: [&str; 5] = ["count", "rounds", "binary", "through", "hyperqueue"];
 
 /// Measures `--rounds` rounds of `--count` tasks. `--through run` is `stoa run`, what a person types; `--through sdk` is
-/// a framework in this process, which has no journal of its own.
+/// a framework in this process, which has no journal of its own. `--hyperqueue tests/bench/peers/hyperqueue` runs that
+/// peer in each round too.
 pub async fn run(flags: &Flags) -> Result<(), String> {
     let count: u32 = flags.get("count", 1000)?;
     let rounds: u32 = flags.get("rounds", 5)?;
@@ -31,7 +32,10 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
         true => None,
         false => Some(Framework::start(cluster.profile(), default_shape(), std::slice::from_ref(&binary))?),
     };
-    let (mut ours, mut peers, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let hyperqueue: String = flags.get("hyperqueue", String::new())?;
+    let mut hyperqueue =
+        Some(hyperqueue).filter(|path| !path.is_empty()).map(|path| Peer::start(&path)).transpose()?;
+    let (mut ours, mut peers, mut ratios, mut rivals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut profile = Value::Null;
     // The first round warms caches and is not counted.
     for round in 0..=rounds {
@@ -42,6 +46,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
         };
         profile = cluster.usage().since(&before);
         let peer = xargs(count, &binary)?;
+        let rival = hyperqueue.as_mut().map(|hyperqueue| hyperqueue.run(count, &binary)).transpose()?;
         if round == 0 {
             continue;
         }
@@ -52,20 +57,24 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
                 "bench": "launch", "through": through, "round": round, "count": count, "binary": binary,
                 "seconds": took.as_secs_f64(), "per_second": rate(count, took), "steps": steps,
                 "xargs_p2_seconds": peer.as_secs_f64(), "xargs_p2_per_second": rate(count, peer),
-                "times_xargs": ratio, "others_percent": profile["others_percent"],
+                "times_xargs": ratio, "hyperqueue_seconds": rival, "others_percent": profile["others_percent"],
             })
         );
         ours.push(took.as_secs_f64());
         peers.push(peer.as_secs_f64());
         ratios.push(ratio);
+        rivals.extend(rival);
     }
     let (ours, peer) = (median(&mut ours), median(&mut peers));
+    let rival = (!rivals.is_empty()).then(|| median(&mut rivals));
     println!(
         "{}",
         json!({
             "bench": "launch", "through": through, "rounds": rounds, "count": count, "binary": binary,
             "median_seconds": ours, "median_per_second": f64::from(count) / ours,
             "xargs_p2_median_per_second": f64::from(count) / peer,
+            "hyperqueue_median_seconds": rival,
+            "hyperqueue_median_per_second": rival.map(|seconds| f64::from(count) / seconds),
             "median_times_xargs": median(&mut ratios), "profile_of_last_round": profile,
         })
     );
@@ -142,6 +151,45 @@ fn xargs(count: u32, binary: &str) -> Result<Duration, String> {
     }
     let status = child.wait().map_err(failed)?;
     if status.success() { Ok(begun.elapsed()) } else { Err(format!("xargs ended with {status}")) }
+}
+
+/// A program that runs `N PROGRAM` for each line it is told, and says how many seconds that took.
+struct Peer {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+// === impl Peer ===
+
+impl Peer {
+    fn start(path: &str) -> Result<Peer, String> {
+        let mut child = Command::new(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot run {path}: {error}"))?;
+        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(format!("{path} has no pipes"));
+        };
+        Ok(Peer { child, orders, answers: BufReader::new(answers) })
+    }
+
+    fn run(&mut self, count: u32, binary: &str) -> Result<f64, String> {
+        let mut answer = String::new();
+        let told =
+            writeln!(self.orders, "{count} {binary}").and_then(|()| self.answers.read_line(&mut answer));
+        told.map_err(|error| format!("the peer does not answer: {error}"))?;
+        answer.trim().parse().map_err(|_| format!("the peer says {answer:?}: run it by hand to see why"))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _ended_already = self.child.wait();
+    }
 }
 
 fn rate(count: u32, took: Duration) -> f64 {

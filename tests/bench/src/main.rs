@@ -22,6 +22,7 @@ in process, alone:
              [--events N]; without --agents and --frameworks the sizes of the Mesos charts
 on a cluster of its own, started by the `stoa` beside this program (or --stoa PATH; a debug build needs --allow-debug):
   launch     [--count 1000] [--rounds 5] [--binary true] [--through run|sdk]
+             [--hyperqueue tests/bench/peers/hyperqueue]
   latency    [--count 500] [--binary /bin/true]
   failover   [--kills 30]
   registry   [--in-flight 1,64,1024] [--seconds 5]

@@ -41,20 +41,40 @@ pub fn is_alive(pid: u32) -> bool {
 
 impl Cluster {
     pub fn up(name: &str, args: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepared(name, args);
+        cluster.up_again();
+        cluster
+    }
+
+    /// Its directory, empty, and nothing started yet.
+    pub fn prepared(name: &str, args: &[&str]) -> Cluster {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{name}"));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(dir.join("tmp")).unwrap();
         let data = dir.join("data").display().to_string();
         let args =
             args.iter().map(|arg| if *arg == "DATA" { data.clone() } else { (*arg).to_owned() }).collect();
-        let mut cluster = Cluster { dir, args, up: None };
-        cluster.up_again();
-        cluster
+        Cluster { dir, args, up: None }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.up.is_some()
     }
 
     /// Starts it and waits until it says that it is ready.
     pub fn up_again(&mut self) {
-        let mut child = self.command().arg("up").args(&self.args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(env!("CARGO_BIN_EXE_stoa"));
+        command.arg("up").args(&self.args);
+        self.up_by(command);
+    }
+
+    /// The same by a command that becomes `stoa up`.
+    pub fn up_by(&mut self, mut command: Command) {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
         while !said.contains("ready in") {
@@ -64,8 +84,9 @@ impl Cluster {
         self.up = Some((child, out));
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stoa"));
+    /// A program that sees this cluster and no other.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env("XDG_CONFIG_HOME", self.dir.join("config"))
             .env("HOME", &self.dir)
@@ -77,7 +98,7 @@ impl Cluster {
 
     /// Runs a command of the CLI.
     pub fn stoa(&self, args: &[&str]) -> Said {
-        let output = self.command().args(args).output().unwrap();
+        let output = self.command(env!("CARGO_BIN_EXE_stoa")).args(args).output().unwrap();
         Said {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,6 +1,7 @@
 //! The real binary, end to end: a cluster from one command, work on it, and the death of each of its parts.
 
 mod cluster;
+mod docs;
 
 use std::time::Duration;
 

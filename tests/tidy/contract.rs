@@ -1,6 +1,6 @@
 //! The contracts in `.proto` files: numbers are given once, and every service is built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
@@ -151,5 +151,66 @@ fn every_service_of_the_contracts_is_built() {
             .collect();
         there.sort();
         assert_eq!(there, wanted, "{generated} holds a service that no .proto file has");
+    }
+}
+
+/// What travels, as `TaskInfo` and `v1::TaskInfo`, by the words with which `proto/src/wire` makes it so.
+fn travelling() -> BTreeSet<(String, String)> {
+    let mut all = BTreeSet::new();
+    for path in files("proto/src/wire", ".rs").iter().filter(|path| !path.ends_with("macros.rs")) {
+        let text = read(path);
+        let package = text.split("use proto_wire::").nth(1).and_then(|rest| rest.split(" as w;").next());
+        let mut add = |ty: &str, message: &str| {
+            let message = match message.strip_prefix("w::") {
+                Some(name) => format!("{}::{name}", package.unwrap_or_default()),
+                None => format!("v1::{message}"),
+            };
+            all.insert((ty.trim().to_owned(), message));
+        };
+        for opening in ["message!(", "only_oneof! {", "empty_message! {"] {
+            for rest in text.split(opening).skip(1) {
+                let pairs = rest.split(['{', '}', ')']).next().unwrap_or_default();
+                let pairs = pairs.split(';').filter_map(|pair| pair.split_once(" = "));
+                pairs.for_each(|(ty, message)| add(ty, message.trim()));
+            }
+        }
+        for rest in text.split("\nimpl Wire for ").skip(1) {
+            let ty = rest.split(" {").next().unwrap_or_default();
+            let message = rest.split("type Message = ").nth(1).and_then(|rest| rest.split(';').next());
+            add(ty, message.unwrap_or_default());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_type_that_travels_is_tried() {
+    let list = read(&root().join("proto/tests/wire/list.rs"));
+    let list = list.split("\nall! {\n").nth(1).expect("proto/tests/wire/list.rs has its list");
+    let tried: BTreeSet<(String, String)> = list
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(';').split_once(" = "))
+        .map(|(ty, message)| {
+            // `Arc<proto::task::TaskInfo>` is `Arc<TaskInfo>` where it is made to travel.
+            let (arc, path) = ty.strip_prefix("Arc<").map_or(("", ty), |path| ("Arc<", path));
+            (format!("{arc}{}", path.rsplit("::").next().unwrap_or(path)), message.to_owned())
+        })
+        .collect();
+    let travelling = travelling();
+    assert!(travelling.len() > 100, "the types were not found: {travelling:?}");
+    let missing: Vec<_> = travelling.difference(&tried).collect();
+    assert!(missing.is_empty(), "add {missing:?} to proto/tests/wire/list.rs");
+    let gone: Vec<_> = tried.difference(&travelling).collect();
+    assert!(gone.is_empty(), "proto/tests/wire/list.rs has {gone:?}, which proto/src/wire does not");
+}
+
+#[test]
+fn types_meet_the_wire_in_one_place() {
+    for path in files("", ".rs") {
+        let name = shown(&path);
+        // These rules name what they look for.
+        let exempt = name.starts_with("proto/src/wire/") || name.starts_with("tests/tidy/");
+        let there = !exempt && read(&path).contains("impl Wire for ");
+        assert!(!there, "{name} makes a type travel: that is done in proto/src/wire only");
     }
 }

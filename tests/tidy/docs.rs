@@ -2,13 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{files, read, root, shown};
+use std::path::Path;
+
+use super::{files, packages, read, root, shown};
+
+fn pages() -> Vec<std::path::PathBuf> {
+    let mut pages = files("docs", ".md");
+    pages.push(root().join("README.md"));
+    pages
+}
 
 #[test]
 fn links_in_the_docs_lead_somewhere() {
-    let mut pages = files("docs", ".md");
-    pages.push(root().join("README.md"));
-    for page in pages {
+    for page in pages() {
         let text = read(&page);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap_or_default();
@@ -18,6 +24,49 @@ fn links_in_the_docs_lead_somewhere() {
             let path = page.parent().expect("a folder").join(target);
             assert!(path.exists(), "{} links to {target}, which is not there", shown(&page));
         }
+    }
+}
+
+/// What a page writes as code within its sentences.
+fn in_backticks(text: &str) -> Vec<String> {
+    let blocks_apart = text.split("```").step_by(2);
+    blocks_apart.flat_map(|prose| prose.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn paths_in_the_docs_are_there() {
+    let sources: Vec<String> = files("", ".rs").iter().map(|path| shown(path)).collect();
+    let rooms = ["agent", "docs", "framework-sdk", "frameworks", "master", "proto", "tests"];
+    let mut looked_at = 0;
+    for page in pages() {
+        for word in in_backticks(&read(&page)) {
+            let whole = word.split_once('/').is_some_and(|(room, _)| rooms.contains(&room));
+            let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+            let file = plain
+                && word.contains('/')
+                && Path::new(&word).extension().is_some_and(|ending| ending == "rs");
+            if !plain || !(whole || file) {
+                continue;
+            }
+            looked_at += 1;
+            // A page that has named the folder may go on with the rest of the path.
+            let there = root().join(&word).exists()
+                || file && sources.iter().any(|path| path.ends_with(&format!("/{word}")));
+            assert!(there, "{} names {word}, which is not there", shown(&page));
+        }
+    }
+    assert!(looked_at > 30, "{looked_at} paths were found");
+}
+
+#[test]
+fn every_crate_is_on_the_map() {
+    let map = read(&root().join("docs/architecture.md"));
+    for package in packages() {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let folder = manifest.parent().map(shown).unwrap_or_default();
+        let there = folder.is_empty()
+            || in_backticks(&map).iter().any(|word| word.trim_end_matches("/src") == folder);
+        assert!(there, "docs/architecture.md does not say what `{folder}` is: add it to the code map");
     }
 }
 

@@ -54,6 +54,23 @@ fn every_command_in_the_docs_works() {
     assert!(tried >= 2, "the README and the benchmarks have commands; were the pages found?");
 }
 
+#[test]
+fn every_command_that_a_sentence_names_is_there() {
+    let mut texts: Vec<(String, String)> =
+        pages().iter().map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect();
+    for code in proto::refusal::Code::ALL {
+        texts.push((format!("the help of {}", code.as_str()), code.help().to_owned()));
+    }
+    let mut named = 0;
+    for (place, text) in texts {
+        for command in page::named_commands(&text) {
+            named += 1;
+            by_hand::check(&command).unwrap_or_else(|why| panic!("{place}: `{command}`: {why}"));
+        }
+    }
+    assert!(named > 5, "{named} commands were found in sentences");
+}
+
 /// Somebody who goes through one page, with a clone of their own and two terminals.
 struct Reader {
     page: String,

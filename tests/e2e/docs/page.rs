@@ -135,6 +135,14 @@ pub fn command_lines(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// The commands that a text names within its sentences, in backticks.
+pub fn named_commands(text: &str) -> Vec<String> {
+    let prose: String = text.split("```").step_by(2).collect();
+    let spans = prose.split('`').skip(1).step_by(2).map(|span| span.split_whitespace().collect::<Vec<_>>());
+    let commands = spans.filter(|words| words.len() > 1 && matches!(words[0], "stoa" | "cargo"));
+    commands.map(|words| words.join(" ")).collect()
+}
+
 #[test]
 fn marks_say_how_a_block_is_held() {
     let page = "text\n```sh\nstoa up\n```\n<!-- runs: until \"ready\" -->\n```sh\na\n```\n```toml web.toml\nx = 1\n```\n";
@@ -172,4 +180,10 @@ fn a_page_that_hides_something_is_refused() {
 #[test]
 fn commands_are_read_as_a_shell_would() {
     assert_eq!(command_lines("# one\na b   # c\n\nc \\\n  d\n"), ["a b", "c    d"]);
+}
+
+#[test]
+fn commands_in_sentences_are_found() {
+    let text = "`stoa` is run by `stoa\nup`.\n```sh\nstoa get\n```\nSee `x` and `cargo bench -p a`.\n";
+    assert_eq!(named_commands(text), ["stoa up", "cargo bench -p a"]);
 }

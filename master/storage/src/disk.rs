@@ -1,191 +1,122 @@
-//! `Disk`: the store of a running master, on redb.
+//! `Disk`: the store of a running master, a log of batches beside files of snapshots.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::ops::Bound;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use master_raft::{Image, Persist, Recovered, Snapshot};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::record::{self, Fact, Pointer};
-use crate::snapshots::io_error;
-use crate::{Error, Fatal, Group, LogStore, Snapshots};
+use crate::error::io_error;
+use crate::facts::{self, AllFacts};
+use crate::record::{self, Pointer};
+use crate::replay::replay;
+use crate::segment::{self, Highest, Segment};
+use crate::{Error, Fatal, Group, LogStore, Snapshots, lock};
 
-const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
-const META: TableDefinition<(u8, u8), &[u8]> = TableDefinition::new("meta");
-const LOG: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("log");
+/// How long a file of the log gets: a few of them hold what a master keeps between two snapshots, so that what is
+/// needless goes soon, and a new one is begun seldom.
+const FILE_BYTES: u64 = 8 << 20;
 
-/// Memory redb may use for pages: the tail of the log is in memory anyway, and is read from disk only at the start.
-const CACHE_BYTES: usize = 4 << 20;
-
-/// Entries a batch removes behind a snapshot, besides twice as many as it appends: a cut of ten thousand entries must
-/// not hold up the heartbeats behind it.
-const COMPACT_STEP: u64 = 64;
+/// Memory kept between batches. A larger batch is rare, and gives it back.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// The store of a running master: one directory, locked while it is open.
 #[derive(Debug)]
 pub struct Disk {
-    path: PathBuf,
-    database: Database,
+    log: PathBuf,
+    file_bytes: u64,
+    segment: Segment,
+    /// The files before it that are needed, oldest first.
+    sealed: VecDeque<Sealed>,
+    facts: AllFacts,
+    /// Up to where entries are not needed any more.
+    needless: BTreeMap<Group, u64>,
     snapshots: Snapshots,
-    groups: BTreeMap<Group, Cut>,
     given_up: bool,
-    /// Reused for each record.
-    scratch: Vec<u8>,
+    /// Kept for their memory only.
+    body: Vec<u8>,
+    buffer: Vec<u8>,
+    _lock: File,
 }
 
-/// Where a group's log on disk begins, and where it could.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cut {
-    first: u64,
-    needless_to: u64,
-    snapshot: Option<u64>,
+#[derive(Debug)]
+struct Sealed {
+    number: u64,
+    highest: Highest,
 }
 
 impl Disk {
-    /// Opens the directory, or makes it. Checks every page of the database.
+    /// Opens the directory, or makes it. Reads and checks the whole log.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(dir).map_err(io_error("make", dir))?;
-        let path = dir.join("log.redb");
-        let created = builder().create(&path);
-        let database = created.map_err(|error| open_error(&path, error))?;
-        let sync_dir = || File::open(dir)?.sync_all();
-        sync_dir().map_err(io_error("sync", dir))?;
-        Self::with_database(path, database, Snapshots::open(dir.join("snapshots"))?)
+        Self::open_with(dir, FILE_BYTES)
     }
 
-    fn with_database(path: PathBuf, database: Database, snapshots: Snapshots) -> Result<Self, Error> {
-        let mut disk =
-            Self { path, database, snapshots, groups: BTreeMap::new(), given_up: false, scratch: Vec::new() };
-        disk.check_format()?;
-        disk.find_groups()?;
+    /// The same with another length of files.
+    pub fn open_with(dir: &Path, file_bytes: u64) -> Result<Self, Error> {
+        let earlier = dir.join("log.redb");
+        if earlier.exists() {
+            return Err(Error::EarlierBuild { path: earlier });
+        }
+        let new = !dir.exists();
+        let log = dir.join("log");
+        DirBuilder::new().recursive(true).mode(0o700).create(&log).map_err(io_error("make", &log))?;
+        let lock = lock::take(&dir.join("lock"))?;
+        let mut found = replay(&log, None)?;
+        let last = std::mem::take(&mut found.last);
+        let segment = match found.files.pop() {
+            Some(read) => Segment::resume(read.path, read.header, &last, read.end, read.highest)?,
+            None => Segment::create(&log, 1, 1, 0, &[])?,
+        };
+        segment::sync_dir(&log)?;
+        segment::sync_dir(dir)?;
+        if let Some(parent) = dir.parent().filter(|parent| new && !parent.as_os_str().is_empty()) {
+            segment::sync_dir(parent)?;
+        }
+        let sealed = found.files.into_iter();
+        let sealed =
+            sealed.map(|read| Sealed { number: read.header.number, highest: read.highest }).collect();
+        let snapshots = Snapshots::open(dir.join("snapshots"))?;
+        let pointers = found.facts.iter();
         let keep: Vec<_> =
-            disk.groups.iter().filter_map(|(group, cut)| Some((*group, cut.snapshot?))).collect();
-        disk.snapshots.sweep(&keep);
-        Ok(disk)
-    }
-
-    fn check_format(&mut self) -> Result<(), Error> {
-        let look = || -> Result<Option<u64>, redb::Error> {
-            let write = self.database.begin_write()?;
-            let found = {
-                let mut about = write.open_table(ABOUT)?;
-                write.open_table(META)?;
-                write.open_table(LOG)?;
-                let found = about.get("format")?.map(|value| value.value());
-                if found.is_none() {
-                    about.insert("format", record::FORMAT)?;
-                }
-                found
-            };
-            if found.is_none() {
-                write.commit()?;
-            }
-            Ok(found)
-        };
-        match look().map_err(|error| database_error("read the format of", &self.path, error))? {
-            Some(found) if found != record::FORMAT => {
-                Err(Error::Format { path: self.path.clone(), found, known: record::FORMAT })
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn find_groups(&mut self) -> Result<(), Error> {
-        let look = || -> Result<BTreeMap<Group, Option<Vec<u8>>>, redb::Error> {
-            let read = self.database.begin_read()?;
-            let meta = read.open_table(META)?;
-            let mut groups = BTreeMap::new();
-            for fact in meta.iter()? {
-                let (key, value) = fact?;
-                let (group, fact) = key.value();
-                let pointer: &mut Option<Vec<u8>> = groups.entry(Group(group)).or_default();
-                if fact == Fact::Snapshot as u8 {
-                    *pointer = Some(value.value().to_vec());
-                }
-            }
-            Ok(groups)
-        };
-        let found = look().map_err(|error| database_error("read", &self.path, error))?;
-        for (group, pointer) in found {
-            let pointer = pointer.map(|bytes| record::read_pointer(group, &bytes)).transpose();
-            let pointer = pointer.map_err(|_| self.damaged_fact(group, Fact::Snapshot))?;
-            let snapshot = pointer.map(|pointer| pointer.index);
-            let first = self.first_entry(group)?.unwrap_or_default();
-            // A restarted member begins at its snapshot; what it kept for followers a little behind goes.
-            self.groups.insert(group, Cut { first, needless_to: snapshot.unwrap_or_default(), snapshot });
-        }
-        Ok(())
-    }
-
-    fn first_entry(&self, group: Group) -> Result<Option<u64>, Error> {
-        let look = || -> Result<Option<u64>, redb::Error> {
-            let log = self.database.begin_read()?.open_table(LOG)?;
-            let first = log.range((group.0, 0)..=(group.0, u64::MAX))?.next();
-            Ok(first.transpose()?.map(|(key, _)| key.value().1))
-        };
-        look().map_err(|error| database_error("read", &self.path, error))
-    }
-
-    fn damaged_fact(&self, group: Group, fact: Fact) -> Error {
-        let what = match fact {
-            Fact::HardState => "the hard state",
-            Fact::Members => "the members",
-            Fact::Snapshot => "the place of the snapshot",
-        };
-        Error::DamagedFact { path: self.path.clone(), group, what }
-    }
-
-    fn fact<T>(
-        &self,
-        group: Group,
-        fact: Fact,
-        read: impl Fn(Group, &[u8]) -> Result<T, record::Damaged>,
-    ) -> Result<Option<T>, Error> {
-        let look = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let meta = self.database.begin_read()?.open_table(META)?;
-            Ok(meta.get((group.0, fact as u8))?.map(|value| value.value().to_vec()))
-        };
-        let record = look().map_err(|error| database_error("read", &self.path, error))?;
-        record.map(|bytes| read(group, &bytes)).transpose().map_err(|_| self.damaged_fact(group, fact))
-    }
-
-    fn entries(&self, group: Group, after: u64) -> Result<Vec<master_raft::Entry>, Error> {
-        let fail = |error: redb::Error| database_error("read", &self.path, error);
-        let log = self.database.begin_read().map_err(|error| fail(error.into()))?;
-        let log = log.open_table(LOG).map_err(|error| fail(error.into()))?;
-        let range = log.range((group.0, after + 1)..=(group.0, u64::MAX));
-        let mut entries = Vec::new();
-        for (expected, item) in (after + 1..).zip(range.map_err(|error| fail(error.into()))?) {
-            let (key, value) = item.map_err(|error| fail(error.into()))?;
-            let (_, index) = key.value();
-            if index != expected {
-                return Err(Error::MissingEntry { path: self.path.clone(), group, index: expected });
-            }
-            let entry = record::read_entry(group, index, value.value());
-            let damaged = |_| Error::DamagedEntry { path: self.path.clone(), group, index };
-            entries.push(entry.map_err(damaged)?);
-        }
-        Ok(entries)
+            pointers.filter_map(|(group, facts)| Some((*group, facts.snapshot.as_ref()?.index))).collect();
+        snapshots.sweep(&keep);
+        Ok(Self {
+            log,
+            file_bytes,
+            segment,
+            sealed,
+            needless: found.facts.iter().map(|(group, facts)| (*group, facts.covered())).collect(),
+            facts: found.facts,
+            snapshots,
+            given_up: false,
+            body: Vec::new(),
+            buffer: Vec::new(),
+            _lock: lock,
+        })
     }
 
     fn write(&mut self, batch: &[(Group, Persist)]) -> Result<(), Error> {
         let pointers = self.file_images(batch)?;
-        let mut cuts = self.groups.clone();
-        let path = self.path.clone();
-        self.commit(batch, &pointers, &mut cuts).map_err(|error| database_error("write", &path, error))?;
-        let before = std::mem::replace(&mut self.groups, cuts);
-        for (group, cut) in before {
-            let now = self.groups.get(&group).and_then(|cut| cut.snapshot);
-            if let Some(old) = cut.snapshot.filter(|old| Some(*old) != now) {
-                self.snapshots.remove(group, old);
+        self.body.clear();
+        for ((group, persist), pointer) in batch.iter().zip(&pointers) {
+            encode(*group, persist, pointer.as_ref(), &mut self.body);
+        }
+        if !self.body.is_empty() {
+            if !self.segment.takes(self.body.len(), self.file_bytes) {
+                self.begin_file()?;
             }
+            self.segment.append(&self.body, &mut self.buffer)?;
+        }
+        self.body.shrink_to(BUFFER_BYTES);
+        self.buffer.shrink_to(BUFFER_BYTES);
+        for ((group, persist), pointer) in batch.iter().zip(pointers) {
+            self.remember(*group, persist, pointer);
         }
         Ok(())
     }
 
-    /// Snapshots go to their files first; only a committed pointer makes them count.
+    /// Snapshots go to their files first; only a pointer in the log makes them count.
     fn file_images(&self, batch: &[(Group, Persist)]) -> Result<Vec<Option<Pointer>>, Error> {
         let file = |(group, persist): &(Group, Persist)| {
             let Some(snapshot) = &persist.snapshot else { return Ok(None) };
@@ -204,78 +135,96 @@ impl Disk {
         batch.iter().map(file).collect()
     }
 
-    fn commit(
-        &mut self,
-        batch: &[(Group, Persist)],
-        pointers: &[Option<Pointer>],
-        cuts: &mut BTreeMap<Group, Cut>,
-    ) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        {
-            let mut log = write.open_table(LOG)?;
-            let mut meta = write.open_table(META)?;
-            for ((group, persist), pointer) in batch.iter().zip(pointers) {
-                let cut = cuts.entry(*group).or_default();
-                if let Some(pointer) = pointer {
-                    let record = record::pointer(*group, pointer);
-                    meta.insert((group.0, Fact::Snapshot as u8), record.as_slice())?;
-                    cut.snapshot = Some(pointer.index);
-                }
-                if let Some(from) = persist.truncate_from {
-                    log.retain_in((group.0, from)..=(group.0, u64::MAX), |_, _| false)?;
-                }
-                cut.needless_to = cut.needless_to.max(persist.compact_to.unwrap_or_default());
-                if let Some(first) = persist.entries.first() {
-                    if cut.first == 0 {
-                        cut.first = first.index;
-                    }
-                    let mut end = log.upper_bound_mut(Bound::Included((group.0, u64::MAX)))?;
-                    for entry in &persist.entries {
-                        record::write_entry(*group, entry, &mut self.scratch);
-                        end.insert_before((group.0, entry.index), self.scratch.as_slice())?;
-                    }
-                    end.close()?;
-                }
-                if cut.first != 0 && cut.first <= cut.needless_to {
-                    let step = COMPACT_STEP + 2 * persist.entries.len() as u64;
-                    let to = cut.needless_to.min(cut.first.saturating_add(step - 1));
-                    log.retain_in((group.0, cut.first)..=(group.0, to), |_, _| false)?;
-                    cut.first = to + 1;
-                }
-                if let Some(state) = &persist.hard_state {
-                    let record = record::hard_state(*group, state);
-                    meta.insert((group.0, Fact::HardState as u8), record.as_slice())?;
-                }
-                if let Some((index, conf_state)) = &persist.conf_state {
-                    let record = record::members(*group, *index, conf_state);
-                    meta.insert((group.0, Fact::Members as u8), record.as_slice())?;
-                }
+    /// Begins the next file, and removes those that hold only what is needless. They go from the oldest on: one that
+    /// says which entries of an older one are void stays as long as that.
+    fn begin_file(&mut self) -> Result<(), Error> {
+        let number = self.segment.header.number;
+        let highest = std::mem::take(&mut self.segment.highest);
+        self.sealed.push_back(Sealed { number, highest });
+        let needless = |group: &Group| self.needless.get(group).copied().unwrap_or_default();
+        let is_needless =
+            |sealed: &&Sealed| sealed.highest.iter().all(|(group, last)| *last <= needless(group));
+        let obsolete: Vec<_> =
+            self.sealed.iter().take_while(is_needless).map(|sealed| sealed.number).collect();
+        self.sealed.drain(..obsolete.len());
+        let oldest = self.sealed.front().map_or(number + 1, |sealed| sealed.number);
+        let facts = facts::batch(&self.facts);
+        self.segment = Segment::create(&self.log, number + 1, oldest, self.segment.end, &facts)?;
+        // The new file says, durably, that they are not needed: they need not go in order, nor durably.
+        obsolete.iter().for_each(|number| segment::remove(&segment::path(&self.log, *number)));
+        Ok(())
+    }
+
+    /// What has become durable.
+    fn remember(&mut self, group: Group, persist: &Persist, pointer: Option<Pointer>) {
+        let facts = self.facts.entry(group).or_default();
+        facts.hard_state = persist.hard_state.or(facts.hard_state);
+        if let Some(members) = &persist.conf_state {
+            facts.members = Some(members.clone());
+        }
+        let needless = self.needless.entry(group).or_default();
+        *needless = persist.compact_to.unwrap_or_default().max(*needless);
+        if let Some(pointer) = pointer {
+            *needless = pointer.index.max(*needless);
+            let index = pointer.index;
+            let before = facts.snapshot.replace(pointer);
+            if let Some(before) = before.filter(|before| before.index != index) {
+                self.snapshots.remove(group, before.index);
             }
         }
-        write.commit()?;
-        Ok(())
+        if let Some(last) = persist.entries.last() {
+            let highest = self.segment.highest.entry(group).or_default();
+            *highest = last.index.max(*highest);
+        }
+    }
+
+    fn read_snapshot(&self, group: Group, pointer: Pointer) -> Result<Snapshot, Error> {
+        let Pointer { index, term, bytes, crc, conf_state } = pointer;
+        let image = self.snapshots.read(group, index)?;
+        if image.len() as u64 != bytes || crc32fast::hash(&image) != crc {
+            let header = self.snapshots.reader(group, index)?;
+            return Err(header.not_the_one());
+        }
+        Ok(Snapshot { index, term, conf_state, image: Image::Bytes(image.into()) })
+    }
+}
+
+/// In the order in which it is to be performed.
+fn encode(group: Group, persist: &Persist, pointer: Option<&Pointer>, to: &mut Vec<u8>) {
+    if let Some(pointer) = pointer {
+        record::put_snapshot(to, group, pointer);
+    }
+    if let Some(from) = persist.truncate_from {
+        record::put_truncate_from(to, group, from);
+    }
+    for entry in &persist.entries {
+        record::put_entry(to, group, entry);
+    }
+    if let Some(state) = &persist.hard_state {
+        record::put_hard_state(to, group, state);
+    }
+    if let Some((index, conf_state)) = &persist.conf_state {
+        record::put_members(to, group, *index, conf_state);
     }
 }
 
 impl LogStore for Disk {
     fn recover(&mut self, group: Group) -> Result<Recovered, Error> {
-        let hard_state = self.fact(group, Fact::HardState, record::read_hard_state)?;
-        let conf_state = self.fact(group, Fact::Members, record::read_members)?;
-        let pointer = self.fact(group, Fact::Snapshot, record::read_pointer)?;
-        let snapshot = pointer.map(|pointer| self.read_snapshot(group, pointer)).transpose()?;
-        let entries = self.entries(group, snapshot.as_ref().map_or(0, |snapshot| snapshot.index))?;
+        let mut found = replay(&self.log, Some(group))?;
+        let facts = found.facts.remove(&group).unwrap_or_default();
+        let snapshot = facts.snapshot.map(|pointer| self.read_snapshot(group, pointer)).transpose()?;
         Ok(Recovered {
-            hard_state: hard_state.unwrap_or_default(),
-            conf_state,
+            hard_state: facts.hard_state.unwrap_or_default(),
+            conf_state: facts.members,
             snapshot,
-            entries,
+            entries: found.entries,
             applied: 0,
         })
     }
 
     fn persist(&mut self, batch: &[(Group, Persist)]) -> Result<(), Fatal> {
         if self.given_up {
-            return Err(Fatal(Error::GivenUp { path: self.path.clone() }));
+            return Err(Fatal(Error::GivenUp { path: self.log.clone() }));
         }
         if batch.is_empty() {
             return Ok(());
@@ -289,46 +238,6 @@ impl LogStore for Disk {
 
     fn snapshots(&self) -> &Snapshots {
         &self.snapshots
-    }
-}
-
-impl Disk {
-    fn read_snapshot(&self, group: Group, pointer: Pointer) -> Result<Snapshot, Error> {
-        let Pointer { index, term, bytes, crc, conf_state } = pointer;
-        let image = self.snapshots.read(group, index)?;
-        if image.len() as u64 != bytes || crc32fast::hash(&image) != crc {
-            let header = self.snapshots.reader(group, index)?;
-            return Err(header.not_the_one());
-        }
-        Ok(Snapshot { index, term, conf_state, image: Image::Bytes(image.into()) })
-    }
-}
-
-fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    // A plain open trusts a file that was closed properly; the log is small enough to be looked at.
-    builder.set_check_integrity_on_open(true);
-    builder
-}
-
-fn open_error(path: &Path, error: DatabaseError) -> Error {
-    let path = path.to_path_buf();
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::InUse { path },
-        error => database_error("open", &path, error.into()),
-    }
-}
-
-fn database_error(operation: &'static str, path: &Path, error: redb::Error) -> Error {
-    let path = path.to_path_buf();
-    match error {
-        redb::Error::Corrupted(what) => Error::Damaged { path, what },
-        // So redb says that the file is none of its own.
-        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Error::Damaged { path, what: error.to_string() }
-        }
-        error => Error::Database { operation, path, source: Box::new(error) },
     }
 }
 

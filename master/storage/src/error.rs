@@ -1,7 +1,7 @@
 //! What can go wrong with the disk, told by what was attempted and on which file.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Group;
 
@@ -28,21 +28,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The database failed.
-    #[error("cannot {operation} {path}")]
-    Database {
-        /// What was attempted.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What it said.
-        source: Box<redb::Error>,
-    },
     /// Another process works on this directory.
-    #[error("{path} is in use by another process")]
+    #[error("{path} is in use by {}; stop it, or give this one another directory", holder(*.pid))]
     InUse {
         /// The locked file.
         path: PathBuf,
+        /// Which process, as far as the file says.
+        pid: Option<u32>,
     },
     /// Written by another version of this program.
     #[error("{path} has format {found}, this program reads and writes format {known}")]
@@ -50,47 +42,44 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Its format.
-        found: u64,
+        found: u32,
         /// Ours.
-        known: u64,
+        known: u32,
     },
-    /// The database itself does not check.
-    #[error("{path} is damaged: {what}")]
+    /// A log of the time when it was a database.
+    #[error(
+        "{path} is the log of an earlier build, which this one cannot read: start with a new, empty directory, or \
+         go on with the build that wrote it"
+    )]
+    EarlierBuild {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was once durable does not check any more.
+    #[error("{path} is damaged at byte {offset}: {what}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What the database found.
-        what: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        what: &'static str,
     },
-    /// An entry does not match its checksum.
-    #[error("{path} is damaged: entry {index} of group {group}")]
-    DamagedEntry {
+    /// A file is not there, though those before and behind it belong together.
+    #[error("{path} is missing, and the log goes on behind it")]
+    MissingFile {
         /// The file.
         path: PathBuf,
-        /// The group.
-        group: Group,
-        /// The entry.
-        index: u64,
     },
     /// An entry is not there, though later ones are.
     #[error("{path} is damaged: entry {index} of group {group} is missing")]
     MissingEntry {
-        /// The file.
+        /// The file, or the directory of files.
         path: PathBuf,
         /// The group.
         group: Group,
         /// The entry.
         index: u64,
-    },
-    /// A fact that is not an entry does not match its checksum.
-    #[error("{path} is damaged: {what} of group {group}")]
-    DamagedFact {
-        /// The file.
-        path: PathBuf,
-        /// The group.
-        group: Group,
-        /// Which fact.
-        what: &'static str,
     },
     /// A snapshot file is cut short, does not match its checksum, or is another's.
     #[error("{path} is damaged: {what}")]
@@ -112,4 +101,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+}
+
+pub(crate) fn io_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io { operation, path: path.clone(), source }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

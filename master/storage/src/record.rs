@@ -1,22 +1,37 @@
-//! How entries and facts look on disk: fixed little-endian fields behind a CRC-32 of themselves and of their key.
+//! Records: what a batch says, as fixed little-endian fields behind a kind and a group.
 
 use bytes::Bytes;
 use master_raft::{ConfState, Entry, EntryKind, HardState, NodeId};
 
 use crate::Group;
 
-/// The version of everything in this file. A change of any of it is a new number.
-pub(crate) const FORMAT: u64 = 1;
+const ENTRY: u8 = 1;
+const TRUNCATE: u8 = 2;
+const HARD_STATE: u8 = 3;
+const MEMBERS: u8 = 4;
+const SNAPSHOT: u8 = 5;
 
-/// The place of a fact in the table `meta`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fact {
-    HardState = 0,
-    Members = 1,
-    Snapshot = 2,
+/// One thing a batch says of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    Entry(Stored<'a>),
+    /// Entries at and behind this index are void.
+    TruncateFrom(u64),
+    HardState(HardState),
+    Members(u64, ConfState),
+    Snapshot(Pointer),
 }
 
-/// The newest snapshot, as `meta` has it; its bytes are in a file.
+/// An entry whose data is still in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored<'a> {
+    pub index: u64,
+    term: u64,
+    kind: EntryKind,
+    data: &'a [u8],
+}
+
+/// The newest snapshot, as the log has it; its bytes are in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pointer {
     pub index: u64,
@@ -26,129 +41,108 @@ pub(crate) struct Pointer {
     pub conf_state: ConfState,
 }
 
-/// It does not match its checksum, or is cut short.
+/// It is no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Damaged;
 
-// === entries ===
+impl Stored<'_> {
+    pub(crate) fn to_entry(self) -> Entry {
+        let Self { index, term, kind, data } = self;
+        Entry { index, term, kind, data: Bytes::copy_from_slice(data) }
+    }
+}
 
-/// Writes the record of an entry into `to`, in place of what it holds.
-pub(crate) fn write_entry(group: Group, entry: &Entry, to: &mut Vec<u8>) {
-    to.clear();
-    to.extend([0; 4]);
+// === writing ===
+
+pub(crate) fn put_entry(to: &mut Vec<u8>, group: Group, entry: &Entry) {
+    to.extend([ENTRY, group.0]);
+    put_numbers(to, [entry.index, entry.term]);
     to.push(match entry.kind {
         EntryKind::Normal => 0,
         EntryKind::Members => 1,
     });
-    to.extend(entry.term.to_le_bytes());
+    put_numbers(to, [entry.data.len() as u64]);
     to.extend_from_slice(&entry.data);
-    seal(group, entry.index, to);
 }
 
-pub(crate) fn read_entry(group: Group, index: u64, record: &[u8]) -> Result<Entry, Damaged> {
-    let mut fields = open(group, index, record)?;
-    let kind = match fields.u8()? {
-        0 => EntryKind::Normal,
-        1 => EntryKind::Members,
-        _ => return Err(Damaged),
-    };
-    let term = fields.u64()?;
-    Ok(Entry { index, term, kind, data: Bytes::copy_from_slice(fields.0) })
+pub(crate) fn put_truncate_from(to: &mut Vec<u8>, group: Group, from: u64) {
+    to.extend([TRUNCATE, group.0]);
+    put_numbers(to, [from]);
 }
 
-// === facts ===
-
-pub(crate) fn hard_state(group: Group, state: &HardState) -> Vec<u8> {
-    let mut to = vec![0; 4];
-    for number in [state.term, state.vote.map_or(0, |id| id.0), state.commit] {
-        to.extend(number.to_le_bytes());
-    }
-    seal(group, Fact::HardState as u64, &mut to);
-    to
+pub(crate) fn put_hard_state(to: &mut Vec<u8>, group: Group, state: &HardState) {
+    to.extend([HARD_STATE, group.0]);
+    put_numbers(to, [state.term, state.vote.map_or(0, |id| id.0), state.commit]);
 }
 
-pub(crate) fn read_hard_state(group: Group, record: &[u8]) -> Result<HardState, Damaged> {
-    let mut fields = open(group, Fact::HardState as u64, record)?;
-    let (term, vote, commit) = (fields.u64()?, fields.u64()?, fields.u64()?);
-    fields.end()?;
-    Ok(HardState { term, vote: (vote != 0).then_some(NodeId(vote)), commit })
+pub(crate) fn put_members(to: &mut Vec<u8>, group: Group, index: u64, conf_state: &ConfState) {
+    to.extend([MEMBERS, group.0]);
+    put_numbers(to, [index]);
+    put_conf_state(to, conf_state);
 }
 
-pub(crate) fn members(group: Group, index: u64, conf_state: &ConfState) -> Vec<u8> {
-    let mut to = vec![0; 4];
-    to.extend(index.to_le_bytes());
-    write_members(conf_state, &mut to);
-    seal(group, Fact::Members as u64, &mut to);
-    to
+pub(crate) fn put_snapshot(to: &mut Vec<u8>, group: Group, pointer: &Pointer) {
+    to.extend([SNAPSHOT, group.0]);
+    put_numbers(to, [pointer.index, pointer.term, pointer.bytes, u64::from(pointer.crc)]);
+    put_conf_state(to, &pointer.conf_state);
 }
 
-pub(crate) fn read_members(group: Group, record: &[u8]) -> Result<(u64, ConfState), Damaged> {
-    let mut fields = open(group, Fact::Members as u64, record)?;
-    let members = (fields.u64()?, fields.members()?);
-    fields.end()?;
-    Ok(members)
-}
-
-pub(crate) fn pointer(group: Group, pointer: &Pointer) -> Vec<u8> {
-    let mut to = vec![0; 4];
-    for number in [pointer.index, pointer.term, pointer.bytes] {
-        to.extend(number.to_le_bytes());
-    }
-    to.extend(pointer.crc.to_le_bytes());
-    write_members(&pointer.conf_state, &mut to);
-    seal(group, Fact::Snapshot as u64, &mut to);
-    to
-}
-
-pub(crate) fn read_pointer(group: Group, record: &[u8]) -> Result<Pointer, Damaged> {
-    let mut fields = open(group, Fact::Snapshot as u64, record)?;
-    let pointer = Pointer {
-        index: fields.u64()?,
-        term: fields.u64()?,
-        bytes: fields.u64()?,
-        crc: fields.u32()?,
-        conf_state: fields.members()?,
-    };
-    fields.end()?;
-    Ok(pointer)
-}
-
-fn write_members(conf_state: &ConfState, to: &mut Vec<u8>) {
+fn put_conf_state(to: &mut Vec<u8>, conf_state: &ConfState) {
     let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave } = conf_state;
     to.push(u8::from(*auto_leave));
     for list in [voters, learners, voters_outgoing, learners_next] {
-        to.extend((list.len() as u32).to_le_bytes());
-        list.iter().for_each(|id| to.extend(id.0.to_le_bytes()));
+        put_numbers(to, [list.len() as u64]);
+        list.iter().for_each(|id| put_numbers(to, [id.0]));
     }
 }
 
-// === checksums and fields ===
+fn put_numbers<const N: usize>(to: &mut Vec<u8>, numbers: [u64; N]) {
+    numbers.iter().for_each(|number| to.extend(number.to_le_bytes()));
+}
 
-/// Fills the first four bytes.
-fn seal(group: Group, key: u64, record: &mut [u8]) {
-    if let Some((first, rest)) = record.split_first_chunk_mut() {
-        *first = checksum(group, key, rest).to_le_bytes();
+// === reading ===
+
+/// The records of a batch, in their order.
+pub(crate) struct Records<'a>(pub &'a [u8]);
+
+impl<'a> Records<'a> {
+    /// The next one; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(Group, Record<'a>)>, Damaged> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let (kind, group) = (self.u8()?, Group(self.u8()?));
+        let record = match kind {
+            ENTRY => {
+                let (index, term) = (self.u64()?, self.u64()?);
+                let kind = match self.u8()? {
+                    0 => EntryKind::Normal,
+                    1 => EntryKind::Members,
+                    _ => return Err(Damaged),
+                };
+                let length = usize::try_from(self.u64()?).map_err(|_| Damaged)?;
+                let (data, rest) = self.0.split_at_checked(length).ok_or(Damaged)?;
+                self.0 = rest;
+                Record::Entry(Stored { index, term, kind, data })
+            }
+            TRUNCATE => Record::TruncateFrom(self.u64()?),
+            HARD_STATE => {
+                let (term, vote, commit) = (self.u64()?, self.u64()?, self.u64()?);
+                Record::HardState(HardState { term, vote: (vote != 0).then_some(NodeId(vote)), commit })
+            }
+            MEMBERS => Record::Members(self.u64()?, self.conf_state()?),
+            SNAPSHOT => Record::Snapshot(Pointer {
+                index: self.u64()?,
+                term: self.u64()?,
+                bytes: self.u64()?,
+                crc: u32::try_from(self.u64()?).map_err(|_| Damaged)?,
+                conf_state: self.conf_state()?,
+            }),
+            _ => return Err(Damaged),
+        };
+        Ok(Some((group, record)))
     }
-}
 
-fn open(group: Group, key: u64, record: &[u8]) -> Result<Fields<'_>, Damaged> {
-    let (first, rest) = record.split_first_chunk().ok_or(Damaged)?;
-    let whole = u32::from_le_bytes(*first) == checksum(group, key, rest);
-    if whole { Ok(Fields(rest)) } else { Err(Damaged) }
-}
-
-/// The key is part of it: a record that is whole but stands in another's place is damage too.
-fn checksum(group: Group, key: u64, record: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&[group.0]);
-    crc.update(&key.to_le_bytes());
-    crc.update(record);
-    crc.finalize()
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
         let (first, rest) = self.0.split_first_chunk().ok_or(Damaged)?;
         self.0 = rest;
@@ -159,17 +153,13 @@ impl Fields<'_> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    fn u32(&mut self) -> Result<u32, Damaged> {
-        self.take().map(u32::from_le_bytes)
-    }
-
     fn u64(&mut self) -> Result<u64, Damaged> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn members(&mut self) -> Result<ConfState, Damaged> {
+    fn conf_state(&mut self) -> Result<ConfState, Damaged> {
         let auto_leave = self.u8()? != 0;
-        let mut list = || (0..self.u32()?).map(|_| self.u64().map(NodeId)).collect::<Result<Vec<_>, _>>();
+        let mut list = || (0..self.u64()?).map(|_| self.u64().map(NodeId)).collect::<Result<Vec<_>, _>>();
         Ok(ConfState {
             voters: list()?,
             learners: list()?,
@@ -178,21 +168,15 @@ impl Fields<'_> {
             auto_leave,
         })
     }
-
-    fn end(&self) -> Result<(), Damaged> {
-        if self.0.is_empty() { Ok(()) } else { Err(Damaged) }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const G: Group = Group(1);
-
-    fn entry() -> Entry {
-        Entry { index: 7, term: 3, kind: EntryKind::Members, data: Bytes::from_static(b"some data") }
-    }
 
     fn joint() -> ConfState {
         ConfState {
@@ -205,33 +189,56 @@ mod tests {
     }
 
     #[test]
-    fn records_come_back_as_they_were() {
-        let mut record = Vec::new();
-        write_entry(G, &entry(), &mut record);
-        assert_eq!(read_entry(G, 7, &record), Ok(entry()));
-        for vote in [None, Some(NodeId(9))] {
-            let state = HardState { term: 5, vote, commit: 4 };
-            assert_eq!(read_hard_state(G, &hard_state(G, &state)), Ok(state));
+    fn records_come_back_as_they_were_and_no_cut_passes() {
+        let entry = Entry { index: 7, term: 3, kind: EntryKind::Members, data: Bytes::from_static(b"data") };
+        let pointer = Pointer { index: 1, term: 2, bytes: 3, crc: u32::MAX, conf_state: joint() };
+        let states = [None, Some(NodeId(9))].map(|vote| HardState { term: 5, vote, commit: 4 });
+        let mut body = Vec::new();
+        let mut ends = Vec::new();
+        put_entry(&mut body, G, &entry);
+        ends.push(body.len());
+        put_truncate_from(&mut body, Group(2), 6);
+        ends.push(body.len());
+        for state in &states {
+            put_hard_state(&mut body, G, state);
+            ends.push(body.len());
         }
-        assert_eq!(read_members(G, &members(G, 6, &joint())), Ok((6, joint())));
-        let at = Pointer { index: 1, term: 2, bytes: 3, crc: 4, conf_state: joint() };
-        assert_eq!(read_pointer(G, &pointer(G, &at)), Ok(at));
+        put_members(&mut body, G, 8, &joint());
+        ends.push(body.len());
+        put_snapshot(&mut body, G, &pointer);
+        let mut records = Records(&body);
+        let Ok(Some((G, Record::Entry(stored)))) = records.next() else { panic!("an entry") };
+        assert_eq!(stored.to_entry(), entry);
+        assert_eq!(records.next(), Ok(Some((Group(2), Record::TruncateFrom(6)))));
+        for state in states {
+            assert_eq!(records.next(), Ok(Some((G, Record::HardState(state)))));
+        }
+        assert_eq!(records.next(), Ok(Some((G, Record::Members(8, joint())))));
+        assert_eq!(records.next(), Ok(Some((G, Record::Snapshot(pointer)))));
+        assert_eq!(records.next(), Ok(None));
+        for end in (1..body.len()).filter(|end| !ends.contains(end)) {
+            let mut records = Records(&body[..end]);
+            let failed = loop {
+                match records.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break false,
+                    Err(Damaged) => break true,
+                }
+            };
+            assert!(failed, "cut at {end}");
+        }
     }
 
-    #[test]
-    fn every_flipped_bit_every_cut_and_every_wrong_place_is_damage() {
-        let mut record = Vec::new();
-        write_entry(G, &entry(), &mut record);
-        for at in 0..record.len() {
-            for bit in 0..8 {
-                let mut flipped = record.clone();
-                flipped[at] ^= 1 << bit;
-                assert_eq!(read_entry(G, 7, &flipped), Err(Damaged));
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(body in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..7) {
+            let body = [vec![kind], body].concat();
+            let mut records = Records(&body);
+            let mut left = body.len();
+            while let Ok(Some(_)) = records.next() {
+                prop_assert!(records.0.len() < left, "it goes on");
+                left = records.0.len();
             }
-            assert_eq!(read_entry(G, 7, &record[..at]), Err(Damaged));
         }
-        assert_eq!(read_entry(G, 8, &record), Err(Damaged));
-        assert_eq!(read_entry(Group(2), 7, &record), Err(Damaged));
-        assert_eq!(read_hard_state(G, &members(G, 6, &joint())), Err(Damaged));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::error::io_error;
 use crate::{Error, Group};
 
 const MAGIC: &[u8; 8] = b"STOASNAP";
@@ -206,9 +207,4 @@ impl Header {
             crc: number(32, 4) as u32,
         })
     }
-}
-
-pub(crate) fn io_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Io { operation, path: path.clone(), source }
 }

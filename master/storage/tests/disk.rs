@@ -12,10 +12,7 @@ use master_raft::{
 };
 use master_storage::{Disk, Error, Group, LogStore};
 use proto_machine::{Instant, Machine, Now, Outbox};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-const META: TableDefinition<(u8, u8), &[u8]> = TableDefinition::new("meta");
-const LOG: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("log");
 const A: Group = Group(0);
 const B: Group = Group(1);
 
@@ -33,28 +30,36 @@ impl Dir {
         Disk::open(&self.0).expect("a sound store")
     }
 
-    fn log(&self) -> PathBuf {
-        self.0.join("log.redb")
+    /// Opens with files so small that many are begun.
+    fn open_small(&self) -> Disk {
+        Disk::open_with(&self.0, 16 << 10).expect("a sound store")
+    }
+
+    fn log(&self) -> Vec<PathBuf> {
+        paths(&self.0.join("log"))
     }
 
     fn snapshots(&self) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.0.join("snapshots")).expect("a directory");
-        let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
-        paths.sort();
-        paths
+        paths(&self.0.join("snapshots"))
     }
 
     /// As a crash leaves it: what was written is there, nothing was closed.
     fn image(&self) -> Dir {
         let to = Dir::new();
-        fs::create_dir_all(to.0.join("snapshots")).expect("a directory");
-        fs::copy(self.log(), to.log()).expect("a copy");
-        for file in self.snapshots() {
-            let name = file.file_name().expect("a name");
-            fs::copy(&file, to.0.join("snapshots").join(name)).expect("a copy");
+        for file in self.log().into_iter().chain(self.snapshots()) {
+            let copy = to.0.join(file.strip_prefix(&self.0).expect("in the directory"));
+            fs::create_dir_all(copy.parent().expect("a directory")).expect("a directory");
+            fs::copy(&file, copy).expect("a copy");
         }
         to
     }
+}
+
+fn paths(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).expect("a directory");
+    let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    paths.sort();
+    paths
 }
 
 impl Drop for Dir {
@@ -135,31 +140,53 @@ fn a_conflicting_suffix_gives_way() {
 }
 
 #[test]
-fn a_cut_log_shrinks_step_by_step_and_the_file_stays_small() {
+fn files_that_hold_only_what_a_snapshot_contains_go() {
     let dir = Dir::new();
-    let mut disk = dir.open();
+    let mut disk = dir.open_small();
     let mut last = 0;
-    let mut sizes = Vec::new();
+    let mut most = 0;
     for round in 1..=100u64 {
-        disk.persist(&[(A, append(last + 1..=last + 500, 1))]).expect("a working disk");
-        last += 500;
+        disk.persist(&[(A, append(last + 1..=last + 50, 1)), (B, append(round..=round, 1))])
+            .expect("a working disk");
+        last += 50;
         if round % 10 == 0 {
-            disk.persist(&[(A, taken(last - 100, "state"))]).expect("a working disk");
-            sizes.push(fs::metadata(dir.log()).expect("a file").len());
+            disk.persist(&[(A, taken(last - 20, "state")), (B, taken(round, "state"))])
+                .expect("a working disk");
+            most = dir.log().len().max(most);
         }
     }
-    assert_eq!(disk.recover(A).expect("sound").entries, entries(last - 99..=last, 1));
-    // Small batches work off the rest.
-    for _ in 0..100 {
-        disk.persist(&[(A, append(last + 1..=last + 1, 1))]).expect("a working disk");
-        last += 1;
-    }
-    assert_eq!(dir.snapshots().len(), 1);
+    assert!((2..=6).contains(&most), "{most} files");
+    assert!(!dir.log()[0].ends_with("0000000001.log"));
     drop(disk);
-    let database = Database::open(dir.log()).expect("sound");
-    let log = database.begin_read().expect("open").open_table(LOG).expect("there");
-    assert_eq!(log.iter().expect("readable").count(), 200);
-    assert!(sizes[9] <= 2 * sizes[2], "it grows and grows: {sizes:?}");
+    let mut disk = dir.open_small();
+    assert_eq!(disk.recover(A).expect("sound").entries, entries(last - 19..=last, 1));
+    assert_eq!(disk.recover(B).expect("sound").entries, []);
+    // What one group still needs, another's snapshots do not remove.
+    let files = dir.log().len();
+    disk.persist(&[(B, append(101..=101, 1))]).expect("a working disk");
+    for _ in 0..30 {
+        disk.persist(&[(A, append(last + 1..=last + 50, 1))]).expect("a working disk");
+        last += 50;
+        disk.persist(&[(A, taken(last, "state"))]).expect("a working disk");
+    }
+    assert!(dir.log().len() > files + 3);
+    drop(disk);
+    assert_eq!(dir.open_small().recover(B).expect("sound").entries, entries(101..=101, 1));
+}
+
+#[test]
+fn a_batch_larger_than_a_file_gets_one_of_its_own() {
+    let dir = Dir::new();
+    let mut disk = dir.open_small();
+    let large = |index| Entry { data: vec![index as u8; 300_000].into(), ..entry(index, 1) };
+    disk.persist(&[(A, append(1..=3, 1))]).expect("a working disk");
+    let batch = Persist { entries: vec![large(4), large(5)], ..Persist::default() };
+    disk.persist(&[(A, batch)]).expect("a working disk");
+    disk.persist(&[(A, append(6..=6, 1))]).expect("a working disk");
+    assert_eq!(dir.log().len(), 3);
+    drop(disk);
+    let found = dir.open_small().recover(A).expect("sound").entries;
+    assert_eq!(found, [entries(1..=3, 1), vec![large(4), large(5)], entries(6..=6, 1)].concat());
 }
 
 #[test]
@@ -189,7 +216,8 @@ fn one_process_at_a_time() {
     let disk = dir.open();
     let Err(error) = Disk::open(&dir.0) else { panic!("opened twice") };
     assert!(matches!(error, Error::InUse { .. }), "{error:?}");
-    assert!(error.to_string().contains("log.redb is in use by another process"));
+    let text = format!("lock is in use by process {}; stop it", std::process::id());
+    assert!(error.to_string().contains(&text), "{error}");
     drop(disk);
     dir.open();
 }
@@ -198,100 +226,128 @@ fn one_process_at_a_time() {
 fn another_format_is_not_read() {
     let dir = Dir::new();
     drop(dir.open());
-    let about: TableDefinition<&str, u64> = TableDefinition::new("about");
-    let database = Database::open(dir.log()).expect("sound");
-    let write = database.begin_write().expect("open");
-    write.open_table(about).expect("there").insert("format", 99).expect("writable");
-    write.commit().expect("a working disk");
-    drop(database);
+    let [file] = &dir.log()[..] else { panic!("one file") };
+    let mut bytes = fs::read(file).expect("readable");
+    bytes[8] = 99;
+    let crc = crc32fast::hash(&bytes[..508]).to_le_bytes();
+    bytes[508..512].copy_from_slice(&crc);
+    fs::write(file, bytes).expect("writable");
     let error = Disk::open(&dir.0).expect_err("from the future");
     assert!(matches!(error, Error::Format { found: 99, .. }), "{error:?}");
 }
 
-fn change_log(dir: &Dir, change: impl FnOnce(&mut redb::Table<(u8, u64), &'static [u8]>)) {
-    let database = Database::open(dir.log()).expect("sound");
-    let write = database.begin_write().expect("open");
-    change(&mut write.open_table(LOG).expect("there"));
-    write.commit().expect("a working disk");
-}
-
 #[test]
-fn a_damaged_or_missing_entry_is_named() {
+fn the_log_of_an_earlier_build_is_left_alone_and_named() {
     let dir = Dir::new();
-    dir.open().persist(&[(A, append(1..=20, 1)), (B, append(1..=20, 1))]).expect("a working disk");
-    let damaged = dir.image();
-    change_log(&damaged, |log| {
-        let mut record = log.get((1, 13)).expect("readable").expect("there").value().to_vec();
-        *record.last_mut().expect("not empty") ^= 1;
-        log.insert((1, 13), record.as_slice()).expect("writable");
-    });
-    let mut disk = damaged.open();
-    assert!(disk.recover(A).is_ok());
-    let error = disk.recover(B).expect_err("a flipped bit");
-    assert!(matches!(error, Error::DamagedEntry { index: 13, group: B, .. }), "{error:?}");
-    assert!(error.to_string().contains("log.redb is damaged: entry 13 of group 1"), "{error}");
-    change_log(&dir, |log| drop(log.remove((0, 7)).expect("writable")));
-    let error = dir.open().recover(A).expect_err("a gap");
-    assert!(matches!(error, Error::MissingEntry { index: 7, group: A, .. }), "{error:?}");
+    fs::create_dir_all(&dir.0).expect("a directory");
+    fs::write(dir.0.join("log.redb"), b"redb").expect("writable");
+    let error = Disk::open(&dir.0).expect_err("another log");
+    assert!(matches!(error, Error::EarlierBuild { .. }), "{error:?}");
+    assert!(error.to_string().contains("log.redb is the log of an earlier build"), "{error}");
+    assert_eq!(paths(&dir.0).len(), 1);
 }
 
 #[test]
-fn a_damaged_fact_is_named() {
-    for (fact, what) in [(0, "the hard state"), (1, "the members"), (2, "the place of the snapshot")] {
-        let dir = Dir::new();
-        let members = Persist { conf_state: Some((1, voters())), ..taken(2, "state") };
-        dir.open().persist(&[(A, append(1..=2, 1)), (A, members)]).expect("a working disk");
-        let database = Database::open(dir.log()).expect("sound");
-        let write = database.begin_write().expect("open");
-        {
-            let mut meta = write.open_table(META).expect("there");
-            let mut record = meta.get((0, fact)).expect("readable").expect("there").value().to_vec();
-            record[6] ^= 0x10;
-            meta.insert((0, fact), record.as_slice()).expect("writable");
-        }
-        write.commit().expect("a working disk");
-        drop(database);
-        let error = Disk::open(&dir.0).and_then(|mut disk| disk.recover(A)).expect_err("a flipped bit");
-        assert!(matches!(&error, Error::DamagedFact { what: found, .. } if *found == what), "{error:?}");
+fn a_missing_file_or_entry_is_named() {
+    let dir = Dir::new();
+    let mut disk = dir.open_small();
+    for n in 0..200 {
+        disk.persist(&[(B, append(n * 10 + 1..=n * 10 + 10, 1))]).expect("a working disk");
+    }
+    drop(disk);
+    let files = dir.log();
+    assert!(files.len() > 2);
+    for file in &files[..files.len() - 1] {
+        let damaged = dir.image();
+        let gone = damaged.0.join(file.strip_prefix(&dir.0).expect("in the directory"));
+        fs::remove_file(&gone).expect("removable");
+        let error = Disk::open(&damaged.0).expect_err("a gap");
+        assert!(matches!(&error, Error::MissingFile { path } if *path == gone), "{error:?}");
+    }
+    // A machine that forgets to append an entry does not make the others serve a log with a hole.
+    for gap in [1, 2012] {
+        let dir = if gap == 1 { Dir::new() } else { dir.image() };
+        dir.open().persist(&[(B, append(gap + 1..=gap + 1, 1))]).expect("a working disk");
+        let error = Disk::open(&dir.0).expect_err("a gap");
+        let index = if gap == 1 { 1 } else { 2001 };
+        assert!(matches!(error, Error::MissingEntry { index: i, group: B, .. } if i == index), "{error:?}");
+        assert!(error.to_string().contains(&format!("entry {index} of group 1 is missing")), "{error}");
     }
 }
 
-/// Whatever byte of a database changes, what is read is right or nothing is read. After a crash there is one way out: a
-/// newest batch that does not check cannot be told from one that was interrupted.
+/// Whatever bit of a log changes, what is read is right or the place is named: the newest batch is no exception.
 #[test]
-fn no_flipped_byte_of_the_log_is_served() {
+fn no_flipped_bit_of_the_log_is_served_and_none_drops_a_batch() {
+    let dir = Dir::new();
+    let mut disk = dir.open_small();
+    let members = Persist { conf_state: Some((3, voters())), ..taken(2, "state") };
+    disk.persist(&[(A, append(1..=3, 1)), (A, members)]).expect("a working disk");
+    for n in 0..40 {
+        disk.persist(&[(A, append(n * 10 + 4..=n * 10 + 13, 1))]).expect("a working disk");
+    }
+    let right = disk.recover(A).expect("sound");
+    drop(disk);
+    assert_eq!(dir.log().len(), 2);
+    for file in dir.log() {
+        let mut bytes = fs::read(&file).expect("readable");
+        let end = bytes.iter().rposition(|byte| *byte != 0).expect("not empty") + 1;
+        assert!(end > 4096, "{end}");
+        // A prime step of bits meets every part of a sector.
+        for bit in (0..end * 8).step_by(1_009) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&file, &bytes).expect("writable");
+            let error = Disk::open(&dir.0).expect_err("a flipped bit");
+            let Error::Damaged { path, offset, .. } = &error else { panic!("bit {bit}: {error:?}") };
+            assert!(*path == file && *offset <= bit as u64 / 8, "bit {bit}: {error}");
+            assert!(error.to_string().contains("is damaged at byte"), "{error}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        // In the zeros ahead of the log nothing was ever written.
+        for bit in (end * 8..bytes.len() * 8).step_by(160_001) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&file, &bytes).expect("writable");
+            if let Ok(mut disk) = Disk::open(&dir.0) {
+                assert_eq!(disk.recover(A).expect("sound"), right, "bit {bit}");
+            }
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        fs::write(&file, &bytes).expect("writable");
+    }
+    assert_eq!(dir.open().recover(A).expect("sound"), right);
+}
+
+/// Of a batch that was not acknowledged any beginning may be there.
+#[test]
+fn a_newest_batch_cut_short_anywhere_is_as_if_never_written() {
     let dir = Dir::new();
     let mut disk = dir.open();
-    for n in 0..40 {
-        disk.persist(&[(A, append(n * 10 + 1..=n * 10 + 10, 1))]).expect("a working disk");
-    }
+    disk.persist(&[(A, append(1..=5, 1))]).expect("a working disk");
     let before = disk.recover(A).expect("sound");
-    disk.persist(&[(A, append(401..=403, 1))]).expect("a working disk");
-    let right = disk.recover(A).expect("sound");
-    let crashed = dir.image();
+    let [file] = &dir.log()[..] else { panic!("one file") };
+    let start = fs::read(file).expect("readable").iter().rposition(|byte| *byte != 0).expect("not empty") + 1;
+    disk.persist(&[(A, append(6..=30, 1))]).expect("a working disk");
+    let after = disk.recover(A).expect("sound");
+    let whole = fs::read(file).expect("readable");
+    let end = whole.iter().rposition(|byte| *byte != 0).expect("not empty") + 1;
     drop(disk);
-    for (dir, fallback) in [(dir, &right), (crashed, &before)] {
-        let sound = fs::read(dir.log()).expect("readable");
-        let (mut noticed, mut whole, mut fell_back) = (0, 0, 0);
-        // A prime step meets every kind of page and every place in it.
-        for at in (0..sound.len()).step_by(211) {
-            let mut bytes = sound.clone();
-            bytes[at] ^= 0x20;
-            fs::write(dir.log(), bytes).expect("writable");
-            // redb panics at some damage in debug builds, where release builds return the error.
-            let found = std::panic::catch_unwind(|| Disk::open(&dir.0).and_then(|mut disk| disk.recover(A)));
-            match found {
-                Ok(Ok(found)) if found == right => whole += 1,
-                Ok(Ok(found)) => {
-                    assert!(found == *fallback, "byte {at}");
-                    fell_back += 1;
-                }
-                Ok(Err(_)) | Err(_) => noticed += 1,
-            }
+    assert!(end - start > 1_000);
+    for cut in start..=end {
+        let mut zeros = whole.clone();
+        zeros[cut..].fill(0);
+        for bytes in [&whole[..cut], &zeros] {
+            fs::write(file, bytes).expect("writable");
+            let found = dir.open().recover(A).expect("sound");
+            assert_eq!(found, if cut == end { after.clone() } else { before.clone() }, "cut at {cut}");
         }
-        println!("{noticed} noticed, {whole} whole, {fell_back} fell back, of {} bytes", sound.len());
-        assert!(noticed > 50);
     }
+    // What was acknowledged is not cut.
+    let mut hole = whole.clone();
+    hole[start - 512..start].fill(0);
+    fs::write(file, hole).expect("writable");
+    let error = Disk::open(&dir.0).expect_err("a hole");
+    let Error::Damaged { what: "a batch is not there, but a later one is", .. } = error else {
+        panic!("{error:?}");
+    };
 }
 
 #[test]
@@ -396,7 +452,7 @@ fn a_member_comes_back_from_its_disk() {
     let mut dir = Dir::new();
     let mut expected = Vec::new();
     for life in 0..6u8 {
-        let mut disk = dir.open();
+        let mut disk = dir.open_small();
         let mut config = Config::new(NodeId(1), &[NodeId(1)], u64::from(life));
         config.snapshot_after_bytes = 2_000;
         let mut raft = Raft::recover(config, disk.recover(A).expect("sound")).expect("fit");
@@ -448,7 +504,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
 }
 
 fn write_for_ever(dir: &Path) {
-    let mut disk = Disk::open(dir).expect("a sound store");
+    let mut disk = Disk::open_with(dir, 16 << 10).expect("a sound store");
     let found = disk.recover(A).expect("sound");
     let covered = found.snapshot.map_or(0, |snapshot| snapshot.index);
     let mut last = found.entries.last().map_or(covered, |entry| entry.index);

@@ -1,24 +1,15 @@
-//! The store on a disk that fails, and that loses, tears and reorders what was not synced.
+//! The store on a disk that fails, and that loses and tears what was not synced.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::fs::{self, OpenOptions};
 
 use master_raft::{Entry, EntryKind, HardState, NodeId};
 
 use super::*;
+use crate::frame::{Header, SECTOR};
 
-/// A disk in memory: what is safe, and what has been written since the last sync.
-#[derive(Clone, Debug, Default)]
-struct Platter(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    safe: Vec<u8>,
-    seen: Vec<u8>,
-    unsafe_writes: Vec<(u64, Vec<u8>)>,
-    syncs: u64,
-    broken: bool,
-}
+const G: Group = Group(0);
+/// Small files, so that many are begun.
+const FILE_BYTES: u64 = 16 << 10;
 
 /// xorshift64* (Vigna 2016).
 struct Chance(u64);
@@ -32,85 +23,26 @@ impl Chance {
     }
 }
 
-impl redb::StorageBackend for Platter {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().seen.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.0.lock().unwrap();
-        let from = state.seen.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        state.seen.resize(len as usize, 0);
-        // Journalled by the file system, unlike the data.
-        state.safe.resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        if state.broken {
-            return Err(io::Error::other("the disk is broken"));
-        }
-        state.safe = state.seen.clone();
-        state.unsafe_writes.clear();
-        state.syncs += 1;
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        let at = offset as usize;
-        state.seen.get_mut(at..at + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
-        state.unsafe_writes.push((offset, data.to_vec()));
-        Ok(())
-    }
-}
-
-impl Platter {
-    fn holding(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(State { safe: bytes.clone(), seen: bytes, ..State::default() })))
-    }
-
-    /// What a power cut leaves: of the writes since the last sync some, in any order, some only in part.
-    fn after_power_cut(&self, chance: &mut Chance) -> Vec<u8> {
-        const SECTOR: usize = 512;
-        let state = self.0.lock().unwrap();
-        let mut bytes = state.safe.clone();
-        for (offset, data) in &state.unsafe_writes {
-            for (n, sector) in data.chunks(SECTOR).enumerate() {
-                let at = *offset as usize + n * SECTOR;
-                if chance.below(3) > 0 && at + sector.len() <= bytes.len() {
-                    bytes[at..at + sector.len()].copy_from_slice(sector);
-                }
-            }
-        }
-        bytes
-    }
-}
-
-fn disk(platter: Platter, dir: &Path) -> Disk {
-    let database = builder().create_with_backend(platter).expect("a sound database");
-    let snapshots = Snapshots::open(dir.to_path_buf()).expect("a directory");
-    Disk::with_database(PathBuf::from("platter"), database, snapshots).expect("a sound store")
-}
-
-fn entry(index: u64, term: u64) -> Entry {
-    let data = vec![index as u8; 20 + (index as usize * 37) % 300].into();
-    Entry { index, term, kind: EntryKind::Normal, data }
-}
-
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("master-storage-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
         Self(dir)
+    }
+
+    fn open(&self) -> Disk {
+        Disk::open_with(&self.0, FILE_BYTES).expect("a sound store")
+    }
+
+    /// Replaces all by these files of a log.
+    fn fill(&self, files: &[(PathBuf, Vec<u8>)]) {
+        let _ = fs::remove_dir_all(&self.0);
+        fs::create_dir_all(self.0.join("log")).expect("a directory");
+        for (name, bytes) in files {
+            fs::write(self.0.join("log").join(name), bytes).expect("writable");
+        }
     }
 }
 
@@ -120,98 +52,180 @@ impl Drop for Scratch {
     }
 }
 
-#[test]
-fn a_failed_sync_is_fatal_and_nothing_is_taken_afterwards() {
-    let scratch = Scratch::new("fatal");
-    let platter = Platter::default();
-    let mut disk = disk(platter.clone(), &scratch.0);
-    let persist = |index| Persist { entries: vec![entry(index, 1)], ..Persist::default() };
-    disk.persist(&[(Group(0), persist(1))]).expect("a working disk");
-    platter.0.lock().unwrap().broken = true;
-    let Err(Fatal(Error::Database { operation: "write", .. })) = disk.persist(&[(Group(0), persist(2))])
-    else {
-        panic!("the disk was broken");
+fn files(disk: &Disk) -> Vec<(PathBuf, Vec<u8>)> {
+    let names = segment::numbers(&disk.log).expect("a directory");
+    let file = |number| {
+        let path = segment::path(&disk.log, number);
+        let bytes = fs::read(&path).expect("readable");
+        (PathBuf::from(path.file_name().expect("a name")), bytes)
     };
-    platter.0.lock().unwrap().broken = false;
-    let Err(Fatal(Error::GivenUp { .. })) = disk.persist(&[(Group(0), persist(2))]) else {
-        panic!("what an earlier batch lost cannot be known");
-    };
+    names.into_iter().map(file).collect()
+}
+
+fn entry(index: u64, term: u64) -> Entry {
+    let data = vec![index as u8; 20 + (index as usize * 37) % 300].into();
+    Entry { index, term, kind: EntryKind::Normal, data }
+}
+
+fn persist(range: std::ops::RangeInclusive<u64>, term: u64) -> Persist {
+    let hard_state = Some(HardState { term, vote: Some(NodeId(1)), commit: range.start() - 1 });
+    Persist { entries: range.map(|index| entry(index, term)).collect(), hard_state, ..Persist::default() }
+}
+
+/// A file to which nothing can be written.
+fn refuses_writes() -> File {
+    OpenOptions::new().write(true).open("/dev/full").expect("on any Linux")
+}
+
+/// A file that takes everything and syncs nothing.
+fn refuses_syncs() -> File {
+    OpenOptions::new().write(true).open("/dev/null").expect("on any Linux")
 }
 
 #[test]
-fn a_batch_is_one_sync() {
-    let scratch = Scratch::new("sync");
-    let platter = Platter::default();
-    let mut disk = disk(platter.clone(), &scratch.0);
-    let syncs = || platter.0.lock().unwrap().syncs;
-    let mut counts = Vec::new();
-    for n in 0..50u64 {
-        let before = syncs();
-        let batch: Vec<_> = (0..10u64)
-            .map(|m| {
-                let hard_state = Some(HardState { term: 1, vote: Some(NodeId(1)), commit: n });
-                let persist =
-                    Persist { entries: vec![entry(n * 5 + m / 2 + 1, 1)], hard_state, ..Persist::default() };
-                (Group((m % 2) as u8), persist)
-            })
-            .collect();
-        disk.persist(&batch).expect("a working disk");
-        counts.push(syncs() - before);
+fn a_failed_write_or_sync_is_fatal_and_nothing_is_taken_afterwards() {
+    for (name, broken, what) in [("write", refuses_writes(), "write"), ("sync", refuses_syncs(), "sync")] {
+        let scratch = Scratch::new(&format!("fatal-{name}"));
+        let mut disk = scratch.open();
+        disk.persist(&[(G, persist(1..=1, 1))]).expect("a working disk");
+        let working = std::mem::replace(&mut disk.segment.file, broken);
+        let Err(Fatal(Error::Io { operation, path, .. })) = disk.persist(&[(G, persist(2..=2, 1))]) else {
+            panic!("the disk was broken");
+        };
+        assert_eq!((operation, path.ends_with("log/0000000001.log")), (what, true));
+        disk.segment.file = working;
+        let Err(Fatal(Error::GivenUp { .. })) = disk.persist(&[(G, persist(2..=2, 1))]) else {
+            panic!("what an earlier batch lost cannot be known");
+        };
+        drop(disk);
+        assert_eq!(scratch.open().recover(G).expect("sound").entries, [entry(1, 1)]);
     }
-    // A second one makes the new length durable when the file has to grow, which it does in ever larger steps.
-    let single = counts.iter().filter(|count| **count == 1).count();
-    assert!(single >= 45 && counts.iter().all(|count| *count <= 2), "{counts:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_begun_is_fatal() {
+    let scratch = Scratch::new("begin");
+    let mut disk = scratch.open();
+    fs::create_dir(disk.log.join("0000000002.log")).expect("a directory in the way");
+    let mut last = 0;
+    let fatal = loop {
+        match disk.persist(&[(G, persist(last + 1..=last + 1, 1))]) {
+            Ok(()) => last += 1,
+            Err(fatal) => break fatal,
+        }
+    };
+    assert!(matches!(fatal.0, Error::Io { operation: "make", .. }), "{fatal:?}");
+    assert!(matches!(disk.persist(&[(G, persist(1..=1, 1))]), Err(Fatal(Error::GivenUp { .. }))));
+    fs::remove_dir(disk.log.join("0000000002.log")).expect("removable");
+    drop(disk);
+    assert_eq!(scratch.open().recover(G).expect("sound").entries.len() as u64, last);
+}
+
+/// The zeros ahead of the log are what makes a batch cost one sync of data only.
+#[test]
+fn the_file_grows_seldom_and_ahead_of_what_is_written() {
+    let scratch = Scratch::new("growth");
+    let mut disk = Disk::open(&scratch.0).expect("a sound store");
+    let length = |disk: &Disk| fs::metadata(&disk.segment.path).expect("a file").len();
+    let (mut grown, mut before) = (0, length(&disk));
+    for n in 1..=1_000 {
+        disk.persist(&[(G, persist(n..=n, 1))]).expect("a working disk");
+        grown += u64::from(length(&disk) != before);
+        before = length(&disk);
+        assert!(before >= disk.segment.end);
+    }
+    assert!((1..=3).contains(&grown), "it grew {grown} times");
+    let bytes = fs::read(&disk.segment.path).expect("readable");
+    assert!(bytes[disk.segment.end as usize..].iter().all(|byte| *byte == 0));
 }
 
 /// After a power cut at any moment a store holds all batches that were acknowledged, and of the one under way all or
-/// nothing.
+/// nothing; and it goes on from there.
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged_and_no_half_of_a_batch() {
     let scratch = Scratch::new("power");
-    let (mut fell_back, mut came_through) = (0, 0);
-    for seed in 1..=40u64 {
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let platter = Platter::default();
-        let mut store = disk(platter.clone(), &scratch.0);
-        let (mut last, mut term) = (0u64, 1u64);
-        for _ in 0..30 {
-            // A batch of appends, now and then over a conflicting suffix.
-            let mut persist = Persist::default();
-            if last > 3 && chance.below(4) == 0 {
-                last -= chance.below(3) as u64;
-                persist.truncate_from = Some(last + 1);
-                term += 1;
-            }
-            let count = 1 + chance.below(20) as u64;
-            persist.entries = (last + 1..=last + count).map(|index| entry(index, term)).collect();
-            persist.hard_state = Some(HardState { term, vote: None, commit: last });
-            let before = store.recover(Group(0)).expect("sound");
-            platter.0.lock().unwrap().broken = true;
-            let cut = chance.below(3) == 0;
-            if cut {
-                // The sync does not return: that is the moment of the cut.
-                assert!(store.persist(&[(Group(0), persist.clone())]).is_err());
-                let left = Platter::holding(platter.after_power_cut(&mut chance));
-                let found = disk(left.clone(), &scratch.0).recover(Group(0)).expect("sound after a cut");
-                let mut whole = before.clone();
-                let from = persist.truncate_from.unwrap_or(u64::MAX);
-                whole.entries.retain(|entry| entry.index < from);
-                whole.entries.extend(persist.entries.iter().cloned());
-                whole.hard_state = persist.hard_state.unwrap_or_default();
-                assert!(found == before || found == whole, "seed {seed}: half a batch");
-                fell_back += u64::from(found == before);
-                came_through += u64::from(found == whole);
-                break;
-            }
-            platter.0.lock().unwrap().broken = false;
-            store.persist(&[(Group(0), persist.clone())]).expect("a working disk");
-            last += count;
-            // And a cut right behind the acknowledgement.
-            let left = Platter::holding(platter.after_power_cut(&mut chance));
-            let found = disk(left, &scratch.0).recover(Group(0)).expect("sound after a cut");
-            assert_eq!(found.entries.last().map(|entry| entry.index), Some(last), "seed {seed}");
-            assert_eq!(Some(found.hard_state), persist.hard_state);
+    let crashed = Scratch::new("power-crashed");
+    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    let mut store = scratch.open();
+    let (mut last, mut term) = (0u64, 1u64);
+    let (mut fell_back, mut came_through, mut begun) = (0, 0, 0);
+    for _ in 0..60 {
+        // A batch of appends, now and then over a conflicting suffix.
+        let mut truncate_from = None;
+        if last > 3 && chance.below(4) == 0 {
+            last -= chance.below(3) as u64;
+            truncate_from = Some(last + 1);
+            term += 1;
+        }
+        let count = 1 + chance.below(20) as u64;
+        let batch = Persist { truncate_from, ..persist(last + 1..=last + count, term) };
+        last += count;
+        let before = (files(&store), store.recover(G).expect("sound"));
+        store.persist(&[(G, batch)]).expect("a working disk");
+        let after = (files(&store), store.recover(G).expect("sound"));
+        begun += u64::from(after.0.len() > before.0.len());
+        for _ in 0..8 {
+            let torn = tear(&before.0, &after.0, &mut chance);
+            crashed.fill(&torn);
+            let mut disk = crashed.open();
+            let found = disk.recover(G).expect("sound after a cut");
+            assert!(found == before.1 || found == after.1, "half a batch");
+            assert!(torn != after.0 || found == after.1, "an acknowledged batch is gone");
+            fell_back += u64::from(found == before.1);
+            came_through += u64::from(found == after.1);
+            let next = found.entries.last().map_or(0, |entry| entry.index) + 1;
+            disk.persist(&[(G, persist(next..=next, 99))]).expect("a working disk");
+            drop(disk);
+            let again = crashed.open().recover(G).expect("sound after going on").entries;
+            assert_eq!((again.len(), again.last()), (found.entries.len() + 1, Some(&entry(next, 99))));
         }
     }
-    assert!(fell_back > 5, "the cuts came too late: {fell_back} {came_through}");
+    assert!(fell_back > 100 && came_through > 50 && begun > 3, "{fell_back} {came_through} {begun}");
+}
+
+/// What a power cut may leave between two states: of the sectors that were written some, one perhaps in part; the file
+/// as long as before or as after; and of a file that was begun the whole beginning, since that was synced.
+fn tear(
+    before: &[(PathBuf, Vec<u8>)],
+    after: &[(PathBuf, Vec<u8>)],
+    chance: &mut Chance,
+) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut torn = after.to_vec();
+    let Some((_, bytes)) = torn.last_mut() else { return torn };
+    let old = if before.len() == after.len() {
+        before.last().map(|(_, bytes)| bytes.clone()).unwrap_or_default()
+    } else {
+        let made = Header::decode(bytes).expect("a header").made;
+        let mut old = bytes.clone();
+        old[made as usize..].fill(0);
+        old
+    };
+    if chance.below(3) == 0 {
+        bytes.truncate(old.len().max(SECTOR));
+    }
+    let whole = chance.below(4) == 0;
+    for at in (0..bytes.len()).step_by(SECTOR).filter(|_| !whole) {
+        let sector = &mut bytes[at..at + SECTOR];
+        let zeros = [0; SECTOR];
+        let old = old.get(at..at + SECTOR).unwrap_or(&zeros);
+        if sector != old {
+            let kept = match chance.below(4) {
+                0 => 0,
+                1 => chance.below(SECTOR),
+                _ => SECTOR,
+            };
+            sector[kept..].copy_from_slice(&old[kept..]);
+        }
+    }
+    torn
+}
+
+#[test]
+fn a_file_whose_beginning_was_interrupted_does_not_count() {
+    let scratch = Scratch::new("unnamed");
+    scratch.open().persist(&[(G, persist(1..=3, 1))]).expect("a working disk");
+    let part = scratch.0.join("log/next.part");
+    fs::write(&part, b"STOA-LO").expect("writable");
+    assert_eq!(scratch.open().recover(G).expect("sound").entries.len(), 3);
+    assert!(!part.exists());
 }

@@ -14,7 +14,6 @@ use proto::task::{CommandInfo, TaskInfo};
 use proto_drive::Handle as Machine;
 use tokio::sync::mpsc;
 
-use crate::master_link::LateMachine;
 use crate::sandbox::{Owner, Sandboxes, container};
 
 /// Most processes and threads of one task: far above what a server needs, far below what a fork bomb takes (systemd
@@ -28,7 +27,6 @@ const EVENTS_PER_TURN: usize = 1024;
 pub(crate) struct Orders {
     containerizer: Containerizer,
     facts: TaskFacts,
-    machine: LateMachine,
 }
 
 /// What every task on this agent is told, and who it is by default.
@@ -41,48 +39,21 @@ pub(crate) struct TaskFacts {
 
 impl Orders {
     /// To this containerizer.
-    pub fn new(containerizer: Containerizer, facts: TaskFacts, machine: LateMachine) -> Orders {
-        Orders { containerizer, facts, machine }
+    pub fn new(containerizer: Containerizer, facts: TaskFacts) -> Orders {
+        Orders { containerizer, facts }
     }
 
     /// Gives an order; what comes of it is told as an event.
     pub fn give(&self, order: Contain) {
         match order {
-            Contain::Launch(given) => match unkept_name(&given.task.command) {
-                None => self.containerizer.launch(launch(&given, &self.facts)),
-                Some(why) => self.refuse(given.run, why),
-            },
+            Contain::Launch(given) => self.containerizer.launch(launch(&given, &self.facts)),
             Contain::Kill { run, grace } => self.containerizer.kill(container(run), grace),
             Contain::Destroy(run) => self.containerizer.destroy(container(run)),
         }
     }
 }
 
-impl Orders {
-    fn refuse(&self, run: RunId, message: String) {
-        let failure = agent_core::StartFailure { kind: FailureKind::Fetch, message };
-        if let Some(machine) = self.machine.get() {
-            // Stopped: the next process comes to the same.
-            let _ = machine.send(Input::Container(Container::StartFailed { run, failure }));
-        }
-    }
-}
-
 // === A task as a process ===
-
-/// Artifacts are named after the last part of their URI's path; one that must be called otherwise cannot be had, and a
-/// task that would look for it in vain is told so.
-fn unkept_name(command: &CommandInfo) -> Option<String> {
-    let other = |artifact: &&proto::task::Artifact| {
-        let path = artifact.uri.split(['?', '#']).next().unwrap_or_default();
-        !artifact.name.is_empty() && path.rsplit('/').next() != Some(artifact.name.as_str())
-    };
-    let artifact = command.artifacts.iter().find(other)?;
-    let (uri, name) = (&artifact.uri, &artifact.name);
-    Some(format!(
-        "artifact {uri}: it cannot be named {name:?}; leave out the name, or rename it at its source"
-    ))
-}
 
 fn launch(given: &TaskRun, facts: &TaskFacts) -> Launch {
     let TaskInfo { id, command, resources, .. } = &given.task;
@@ -107,8 +78,13 @@ fn argv(command: &CommandInfo) -> Vec<String> {
 }
 
 fn artifact(artifact: &proto::task::Artifact) -> Artifact {
-    let sha256 = Some(artifact.sha256.clone()).filter(|sum| !sum.is_empty());
-    Artifact { uri: artifact.uri.clone(), sha256, executable: artifact.executable }
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Artifact {
+        uri: artifact.uri.clone(),
+        sha256: given(&artifact.sha256),
+        executable: artifact.executable,
+        name: given(&artifact.name),
+    }
 }
 
 /// What the task says, the ports it was given where it does not say otherwise, and who it is in any case.
@@ -281,22 +257,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_an_artifact_cannot_have_is_refused() {
-        let named = |uri: &str, name: &str| {
-            let artifact = proto::task::Artifact {
-                uri: uri.into(),
-                sha256: String::new(),
-                executable: false,
-                name: name.into(),
-            };
-            unkept_name(&CommandInfo { artifacts: vec![artifact], ..CommandInfo::default() })
-        };
-        assert_eq!(named("http://h/a/b.tar?x=/c", ""), None);
-        assert_eq!(named("http://h/a/b.tar?x=/c", "b.tar"), None);
-        assert!(named("http://h/a/b.tar", "c.tar").unwrap().contains("b.tar"));
-    }
-
-    #[test]
     fn a_task_gets_what_it_was_given() {
         let launch = launch(&given(), &facts());
         assert_eq!(launch.argv, ["/bin/sh", "-c", "echo $PORT0"]);
@@ -306,7 +266,15 @@ mod tests {
         root.task.command.user = "root".into();
         root.task.command.shell = false;
         let launch = super::launch(&root, &facts());
+        root.task.command.artifacts = vec![proto::task::Artifact {
+            uri: "http://h/a".into(),
+            sha256: String::new(),
+            executable: true,
+            name: "tool".into(),
+        }];
         assert_eq!(launch.user.as_deref(), Some("root"));
+        let tool = &launch.artifacts[0];
+        assert_eq!((tool.name.as_deref(), &tool.sha256, tool.executable), (Some("tool"), &None, true));
         assert_eq!(launch.argv, ["echo $PORT0"]);
     }
 }

@@ -133,7 +133,7 @@ pub async fn start(
     let performer = Performer {
         ledger: opened.ledger,
         link: MasterLink::new(tokio::runtime::Handle::current(), late.clone(), credentials.clone()),
-        orders: Orders::new(containerizer.clone(), task_facts, late.clone()),
+        orders: Orders::new(containerizer.clone(), task_facts),
         sandboxes: sandboxes.clone(),
         runs: runs.clone(),
         over,

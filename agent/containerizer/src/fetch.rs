@@ -27,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Fetches in progress at a time, per agent: enough to fill a network, few enough to leave it to the tasks.
 pub(crate) const CONCURRENT_MAX: usize = 8;
 
+/// Longest name of an artifact: a file name has 255 bytes, and ours begins with a prefix while it is unfinished.
+const NAME_BYTES_MAX: usize = 200;
+
 /// Why a fetch failed.
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -68,7 +71,7 @@ impl Fetcher {
         artifact: &Artifact,
         stop: &AtomicBool,
     ) -> Result<(), String> {
-        let name = file_name(&artifact.uri)?;
+        let name = file_name(artifact)?;
         let deadline = Instant::now() + self.patience;
         let mut pause = PAUSE;
         for attempt in 1.. {
@@ -191,21 +194,23 @@ fn split_scheme(uri: &str) -> Option<(&str, &str)> {
     uri.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-/// The name an artifact gets: the last part of its URI's path.
-fn file_name(uri: &str) -> Result<String, String> {
-    let (_, rest) = split_scheme(uri).ok_or("not a URI of the form scheme://...")?;
+/// The name an artifact gets: its own, or the last part of its URI's path.
+fn file_name(artifact: &Artifact) -> Result<String, String> {
+    let (_, rest) = split_scheme(&artifact.uri).ok_or("not a URI of the form scheme://...")?;
     let path = rest.split(['?', '#']).next().unwrap_or_default();
-    let name = match path.rsplit_once('/') {
-        Some((_, name)) => name,
-        None => "",
-    };
-    // The names of the task's own output, and a length that leaves room for our prefix.
+    let last = path.rsplit_once('/').map_or("", |(_, name)| name);
+    let name = artifact.name.as_deref().unwrap_or(last);
+    // The names of the task's own output.
     let taken = ["stdout", "stderr"].iter().any(|own| {
         let behind = name.strip_prefix(own);
         behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))
     });
-    if name.is_empty() || name == "." || name == ".." || name.contains('\0') || name.len() > 200 || taken {
-        return Err(format!("{name:?} cannot be the name of a file in a sandbox"));
+    let leads_away = name == "." || name == ".." || name.contains(['/', '\0']);
+    if name.is_empty() || leads_away || name.len() > NAME_BYTES_MAX || taken {
+        return Err(format!(
+            "{name:?} cannot be the name of a file in a sandbox; give it another name, without '/' and not that of \
+             the task's output"
+        ));
     }
     Ok(name.to_owned())
 }
@@ -214,10 +219,17 @@ fn file_name(uri: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    fn named(uri: &str, name: Option<&str>) -> Result<String, String> {
+        let name = name.map(str::to_owned);
+        file_name(&Artifact { uri: uri.to_owned(), sha256: None, executable: false, name })
+    }
+
     #[test]
-    fn the_name_is_the_last_part_of_the_path() {
-        assert_eq!(file_name("http://host:80/a/b.tgz?x=/y#z").as_deref(), Ok("b.tgz"));
-        assert_eq!(file_name("file:///opt/app").as_deref(), Ok("app"));
+    fn the_name_is_its_own_or_the_last_part_of_the_path() {
+        assert_eq!(named("http://host:80/a/b.tgz?x=/y#z", None).as_deref(), Ok("b.tgz"));
+        assert_eq!(named("file:///opt/app", None).as_deref(), Ok("app"));
+        assert_eq!(named("file:///opt/app", Some("tool")).as_deref(), Ok("tool"));
+        assert_eq!(named("http://host/?download=7", Some(".profile")).as_deref(), Ok(".profile"));
     }
 
     #[test]
@@ -234,8 +246,13 @@ mod tests {
             "HTTP://host/x",
         ];
         for uri in bad {
-            assert!(file_name(uri).is_err(), "{uri:?}");
+            assert!(named(uri, None).is_err(), "{uri:?}");
         }
-        assert!(file_name(&format!("http://host/{}", "x".repeat(300))).is_err());
+        let long = "x".repeat(300);
+        assert!(named(&format!("http://host/{long}"), None).is_err());
+        for name in ["", ".", "..", "../x", "a/b", "/etc/passwd", "x/..", "a\0", "stdout", "stderr.1", &long]
+        {
+            assert!(named("http://host/a", Some(name)).is_err(), "{name:?}");
+        }
     }
 }

@@ -77,7 +77,7 @@ pub enum Need {
     Unwanted,
 }
 
-/// A file to bring into the sandbox. It is named after the last part of its URI's path.
+/// A file to bring into the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// `file://`, `http://` or `https://`.
@@ -86,6 +86,8 @@ pub struct Artifact {
     pub sha256: Option<String>,
     /// Make it executable.
     pub executable: bool,
+    /// Its name in the sandbox; `None`: the last part of its URI's path.
+    pub name: Option<String>,
 }
 
 /// Bounds of one output file.

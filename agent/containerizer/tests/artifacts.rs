@@ -17,7 +17,7 @@ use rig::{Rig, Scratch, launch};
 const PROGRAM: &str = "#!/bin/sh\necho fetched\n";
 
 fn artifact(uri: impl Into<String>) -> Artifact {
-    Artifact { uri: uri.into(), sha256: None, executable: false }
+    Artifact { uri: uri.into(), sha256: None, executable: false, name: None }
 }
 
 fn with(artifact: Artifact) -> Launch {
@@ -73,13 +73,35 @@ async fn a_file_is_brought_checked_and_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_called_as_the_task_calls_it_and_stays_in_the_sandbox() {
+    let (mut rig, files) = rig_with_files("name").await;
+    fs::write(files.join("v1.2-linux"), PROGRAM).expect("file");
+    let uri = format!("file://{}/v1.2-linux", files.display());
+    let named = |name: &str| Artifact { executable: true, name: Some(name.into()), ..artifact(&uri) };
+    let tool = Launch { artifacts: vec![named("tool")], ..launch(&["./tool"]) };
+    let sandbox = rig.sandbox(&tool);
+    let id = rig.launch(tool);
+    assert_eq!(rig.how(id).await, How::Code(0));
+    assert_eq!(fs::read_to_string(sandbox.join("stdout")).expect("stdout"), "fetched\n");
+    assert!(!sandbox.join("v1.2-linux").exists());
+    for name in ["../tool", "/tmp/tool", "a/b", "..", "stdout"] {
+        let no = why(&mut rig, named(name)).await;
+        assert!(no.contains("cannot be the name of a file in a sandbox"), "{name}: {no}");
+    }
+    let mut rig = Rig::new("no-files").await;
+    let no = why(&mut rig, artifact(&uri)).await;
+    assert!(no.contains("--artifact-root"), "{no}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_come_from_the_named_directories_only() {
     let (mut rig, files) = rig_with_files("escape").await;
     fs::write(rig.scratch.dir.join("secret"), "secret").expect("file");
     symlink(rig.scratch.dir.join("secret"), files.join("link")).expect("link");
     fs::create_dir(files.join("dir")).expect("directory");
-    let outside = "files may only come from the directories in artifact_roots";
     let root = files.display();
+    let outside =
+        format!("files may only come from {root}; start the agent with another --artifact-root DIR as well");
     assert_eq!(why(&mut rig, artifact("file:///etc/passwd")).await, outside);
     let beside = format!("file://{}/secret", rig.scratch.dir.display());
     assert_eq!(why(&mut rig, artifact(beside)).await, outside);

@@ -27,7 +27,15 @@ impl Roots {
         let path = Path::new(path);
         let inside = self.roots.iter().find_map(|root| Some((root, path.strip_prefix(root).ok()?)));
         let Some((root, relative)) = inside else {
-            return Err(no("files may only come from the directories in artifact_roots".to_owned()));
+            return Err(no(match self.roots.as_slice() {
+                [] => {
+                    "this agent takes no files of its machine; start it with --artifact-root DIR".to_owned()
+                }
+                roots => format!(
+                    "files may only come from {}; start the agent with another --artifact-root DIR as well",
+                    roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", ")
+                ),
+            }));
         };
         let dir = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let dir = dir.map_err(|e| no(format!("{}: {e}", root.display())))?;

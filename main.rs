@@ -12,6 +12,7 @@ use framework_sdk_cli::profile::{self, Profile};
 use framework_sdk_cli::up::{CHILD, UpArgs};
 use framework_sdk_cli::{CompletionArgs, ContextArgs, Exit, ExplainVerb};
 use frameworks_jobs::cli::{self, Screen};
+use proto::caller::Caller;
 use proto::id::MasterId;
 use proto_drive::telemetry;
 
@@ -70,6 +71,9 @@ struct MasterArgs {
     /// The directory of the cluster's authority, if this master may let agents and frameworks join.
     #[arg(long)]
     authority: Option<PathBuf>,
+    /// A framework whose tasks may run as root, on agents that allow it too, such as framework/jobs; once for each.
+    #[arg(long = "allow-root-tasks", value_name = "PRINCIPAL")]
+    root_tasks: Vec<Caller>,
     /// How long an unanswered offer stands, in seconds.
     #[arg(long)]
     offer_timeout_s: Option<u64>,
@@ -151,6 +155,7 @@ async fn run_master(
         data_dir: args.data_dir,
         credentials_dir: args.credentials,
         authority_dir: args.authority,
+        root_tasks: args.root_tasks.into_iter().collect(),
         offer_timeout: args.offer_timeout_s.map(Duration::from_secs),
         agent_unreachable_after: args.agent_unreachable_after_s.map(Duration::from_secs),
     };

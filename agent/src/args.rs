@@ -44,9 +44,12 @@ pub struct AgentArgs {
     /// The cgroup, below the root of each hierarchy, that holds the tasks' cgroups
     #[arg(long, value_name = "PATH", default_value = "/stoa")]
     cgroups_root: String,
-    /// The user of tasks that name none; the agent's own if not given
+    /// The user of tasks that name none; the agent's own if not given, and nobody if that is root
     #[arg(long, value_name = "USER")]
     default_user: Option<String>,
+    /// Let tasks run as root that ask for it, and whose framework the masters allow it
+    #[arg(long)]
+    allow_root_tasks: bool,
     /// A directory that file:// artifacts may come from; once for each
     #[arg(long = "artifact-root", value_name = "DIR")]
     artifact_roots: Vec<PathBuf>,
@@ -73,6 +76,7 @@ impl From<AgentArgs> for Config {
             attributes: args.attributes,
             cgroups_root: args.cgroups_root,
             default_user: args.default_user,
+            allow_root_tasks: args.allow_root_tasks,
             join: args.join,
             share: args.share,
             artifact_roots: args.artifact_roots,

@@ -12,6 +12,9 @@ pub use crate::args::AgentArgs;
 use crate::declared::{BadDeclaration, Declared, parse_attributes};
 
 const HOSTNAME_BYTES_MAX: usize = 253;
+const ROOT: &str = "root";
+/// The user that owns nothing, by convention of every Linux.
+const NOBODY: &str = "nobody";
 /// `LOGIN_NAME_MAX` of Linux, less its zero.
 const USER_BYTES_MAX: usize = 255;
 
@@ -43,9 +46,13 @@ pub struct Config {
     /// The cgroup, below the root of each hierarchy, that holds the tasks' cgroups.
     #[serde(default = "cgroups_root")]
     pub cgroups_root: String,
-    /// The user of tasks that name none; the default is the agent's own.
+    /// The user of tasks that name none. The default is the agent's own, and `nobody` where that is root.
     #[serde(default)]
     pub default_user: Option<String>,
+    /// Let tasks run as root that name it, and whose framework the masters allow it. Who gives whole machines to one
+    /// trusted framework wants it; nobody else does.
+    #[serde(default)]
+    pub allow_root_tasks: bool,
     /// A join token, for the first start: it gets the credentials that `credentials_dir` does not hold yet.
     #[serde(default)]
     pub join: Option<String>,
@@ -88,8 +95,10 @@ pub struct Settings {
     pub credentials_dir: PathBuf,
     /// Absolute below each hierarchy's root, without a slash at its end.
     pub cgroups_root: String,
-    /// The user of tasks that name none.
+    /// The user of tasks that name none, if not the usual one.
     pub default_user: Option<String>,
+    /// Whether tasks may run as root.
+    pub allow_root_tasks: bool,
     /// A join token.
     pub join: Option<JoinToken>,
     /// So many agents share this machine; at least one.
@@ -162,6 +171,7 @@ impl Config {
             credentials_dir,
             cgroups_root: cgroups_root(),
             default_user: None,
+            allow_root_tasks: false,
             join: None,
             share: one(),
             artifact_roots: Vec::new(),
@@ -199,6 +209,9 @@ impl Config {
         }
         if let Some(user) = &self.default_user {
             check_user(user).map_err(|why| field("default_user", user, why))?;
+            if user == ROOT && !self.allow_root_tasks {
+                return Err(field("default_user", user, "needs allow_root_tasks; better name another user"));
+            }
         }
         if self.share == 0 {
             return Err(field(
@@ -223,6 +236,7 @@ impl Config {
             cgroups_root: check_cgroup(&self.cgroups_root)
                 .map_err(|why| field("cgroups_root", &self.cgroups_root, why))?,
             default_user: self.default_user,
+            allow_root_tasks: self.allow_root_tasks,
             join,
             share: u64::from(self.share),
             artifact_roots,
@@ -237,6 +251,12 @@ impl Config {
 // === impl Settings ===
 
 impl Settings {
+    /// The user of tasks that name none; `None`: the agent's own. An agent that runs as root does not hand that on to
+    /// whoever forgets to say otherwise.
+    pub fn task_user(&self, agent_is_root: bool) -> Option<String> {
+        self.default_user.clone().or_else(|| agent_is_root.then(|| NOBODY.to_owned()))
+    }
+
     /// What others reach the door by, once it listens at `bound`. `hostname` is the name people know the machine by; it
     /// stands in where the door listens on every interface.
     pub fn address(&self, bound: SocketAddr, hostname: &str) -> String {
@@ -400,6 +420,23 @@ mod tests {
         assert_eq!(address(Some("n1.example:7"), "0.0.0.0:41"), "n1.example:7");
         assert_eq!(address(Some("[fe80::1]"), "[::]:41"), "[fe80::1]:41");
         assert_eq!(address(Some("[fe80::1]:7"), "[::]:41"), "[fe80::1]:7");
+    }
+
+    #[test]
+    fn root_is_nobodys_user_by_default() {
+        let user = |change: fn(&mut Config), agent_is_root| {
+            let mut config = config();
+            change(&mut config);
+            config.check().unwrap().task_user(agent_is_root)
+        };
+        assert_eq!(user(|_| {}, true).as_deref(), Some("nobody"));
+        assert_eq!(user(|c| c.allow_root_tasks = true, true).as_deref(), Some("nobody"));
+        assert_eq!(user(|_| {}, false), None);
+        assert_eq!(user(|c| c.default_user = Some("web".into()), true).as_deref(), Some("web"));
+        let root = |c: &mut Config| c.default_user = Some("root".into());
+        assert!(why(root).contains("allow_root_tasks"));
+        let granted = |c: &mut Config| (c.default_user, c.allow_root_tasks) = (Some("root".into()), true);
+        assert_eq!(user(granted, true).as_deref(), Some("root"));
     }
 
     #[test]

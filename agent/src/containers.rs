@@ -159,6 +159,7 @@ fn failure(why: &StartFailure) -> agent_core::StartFailure {
     let kind = match why {
         StartFailure::Canceled => FailureKind::Canceled,
         StartFailure::Artifact { .. } => FailureKind::Fetch,
+        StartFailure::RootForbidden => FailureKind::Unauthorized,
         StartFailure::UnknownUser(_)
         | StartFailure::NotIsolated { .. }
         | StartFailure::Sandbox(_)
@@ -265,16 +266,16 @@ mod tests {
         let mut root = given();
         root.task.command.user = "root".into();
         root.task.command.shell = false;
-        let launch = super::launch(&root, &facts());
         root.task.command.artifacts = vec![proto::task::Artifact {
             uri: "http://h/a".into(),
             sha256: String::new(),
             executable: true,
             name: "tool".into(),
         }];
-        assert_eq!(launch.user.as_deref(), Some("root"));
+        let launch = super::launch(&root, &facts());
         let tool = &launch.artifacts[0];
         assert_eq!((tool.name.as_deref(), &tool.sha256, tool.executable), (Some("tool"), &None, true));
+        assert_eq!(launch.user.as_deref(), Some("root"));
         assert_eq!(launch.argv, ["echo $PORT0"]);
     }
 }

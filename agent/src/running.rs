@@ -1,7 +1,10 @@
 //! Puts an agent together and takes it apart again.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -87,6 +90,8 @@ pub async fn start(
     page: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<Running, Error> {
     let mut settings = config.check()?;
+    sandbox::make_work_dir(&settings.work_dir)
+        .map_err(|source| Error::Sandboxes { work_dir: settings.work_dir.clone(), source })?;
     // First of all: whoever holds the ledger holds the work directory.
     let opened = Ledger::open(&settings.work_dir.join("ledger"), &facts::boot_id()?)?;
     if opened.cut_bytes > 0 {
@@ -129,7 +134,11 @@ pub async fn start(
     let late = Arc::new(OnceLock::new());
     let (over, told_over) = mpsc::unbounded_channel();
     let (leave, left) = oneshot::channel();
-    let task_facts = TaskFacts { agent: id.clone(), hostname, default_user: settings.default_user.clone() };
+    let default_user = settings.task_user(rustix::process::geteuid().is_root());
+    if let Some(user) = &default_user {
+        warn_of_closed_doors(&settings.work_dir, user);
+    }
+    let task_facts = TaskFacts { agent: id.clone(), hostname, default_user };
     let performer = Performer {
         ledger: opened.ledger,
         link: MasterLink::new(tokio::runtime::Handle::current(), late.clone(), credentials.clone()),
@@ -264,8 +273,22 @@ fn containerizer_config(settings: &Settings, id: &AgentId) -> agent_containerize
     let mut config = agent_containerizer::Config::new(&settings.work_dir, id.as_str());
     config.cgroups_root = settings.cgroups_root.clone().into();
     config.cpu_quota = settings.cpu_quota;
+    config.allow_root = settings.allow_root_tasks;
     config.artifact_roots.clone_from(&settings.artifact_roots);
     config
+}
+
+/// Tasks begin in their sandboxes, whatever stands above; by an absolute path they get there only where every directory
+/// lets others pass.
+fn warn_of_closed_doors(work_dir: &Path, user: &str) {
+    let closed = |dir: &&Path| fs::metadata(dir).is_ok_and(|facts| facts.permissions().mode() & 0o001 == 0);
+    if let Some(dir) = work_dir.ancestors().find(closed) {
+        warn!(
+            user, dir = %dir.display(),
+            "tasks may not pass through this directory: absolute paths into their sandboxes do not work for them; \
+             chmod o+x it, or choose another --work-dir"
+        );
+    }
 }
 
 /// Tells what isolation is in force, in the log and in the attributes.

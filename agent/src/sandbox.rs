@@ -32,13 +32,24 @@ pub(crate) struct Owner {
     pub run: RunId,
 }
 
+/// Tasks of other users pass through to what is theirs, and see nothing on the way.
+const PASSAGE: u32 = 0o711;
+
+/// Makes the work directory, if it is missing, so that tasks can pass; one that is there stays as it is.
+pub(crate) fn make_work_dir(work_dir: &Path) -> io::Result<()> {
+    if work_dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(work_dir)?;
+    fs::set_permissions(work_dir, fs::Permissions::from_mode(PASSAGE))
+}
+
 impl Sandboxes {
     /// Those of a work directory.
     pub fn below(work_dir: &Path) -> io::Result<Sandboxes> {
         let root = work_dir.join("sandboxes");
         fs::create_dir_all(&root)?;
-        // Tasks of other users pass through, and see nothing of each other on the way.
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o711))?;
+        fs::set_permissions(&root, fs::Permissions::from_mode(PASSAGE))?;
         Ok(Sandboxes { work_dir: work_dir.to_owned() })
     }
 

@@ -1,10 +1,11 @@
 //! What a master process is told at its start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proto::caller::Caller;
 use proto::id::MasterId;
 
 /// What a master process is told at its start.
@@ -22,6 +23,8 @@ pub struct Config {
     pub credentials_dir: PathBuf,
     /// Where the cluster's authority is, if this master may let agents and frameworks join.
     pub authority_dir: Option<PathBuf>,
+    /// The frameworks that may name `root` as the user of a task.
+    pub root_tasks: BTreeSet<Caller>,
     /// How long an unanswered offer stands; `None`: a minute.
     pub offer_timeout: Option<Duration>,
     /// How long an agent may be silent before its tasks are called unreachable; `None`: 75 s.

@@ -11,6 +11,9 @@ mod raft_api;
 mod read_model;
 mod scheduler_api;
 
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use master_core::{Master, Unfit};
@@ -51,6 +54,14 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// Its data directory cannot be made, or not be kept from others.
+    #[error("cannot make {dir} for this master alone")]
+    DataDir {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Its disk cannot be read.
     #[error("the data directory of this master cannot be used")]
     Store(#[from] master_storage::Error),
@@ -70,6 +81,13 @@ pub enum RunError {
     Stopped(String),
 }
 
+/// Makes a directory that lets nobody else in: the log holds what tasks are told in confidence.
+fn make_private(dir: &Path) -> Result<(), RunError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
+        .map_err(|source| RunError::DataDir { dir: dir.to_owned(), source })
+}
+
 /// Runs a master until `shutdown` resolves or something fails that it cannot live with.
 pub async fn run(
     config: Config,
@@ -83,11 +101,13 @@ pub async fn run(
         .await
         .map_err(|source| RunError::Listen { address: config.listen, source })?;
 
+    make_private(&config.data_dir)?;
     let mut store = Disk::open(&config.data_dir)?;
     let recovered = store.recover(REGISTRY)?;
     let mut core = master_core::Config::new(config.id, config.members.clone(), seed(&config));
     core.offer_timeout = config.offer_timeout.unwrap_or(core.offer_timeout);
     core.agent_unreachable_after = config.agent_unreachable_after.unwrap_or(core.agent_unreachable_after);
+    core.root_tasks.clone_from(&config.root_tasks);
     let machine = Master::recover(core, recovered).map_err(RunError::Unfit)?;
 
     let doors = Arc::new(doors::Doors::default());

@@ -1,6 +1,6 @@
 //! Three masters with real sockets, certificates and disks, in one process: they elect, agree, and outlive their leader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +54,7 @@ impl Group {
             data_dir: self.dir.join(format!("data-{id}")),
             credentials_dir: self.dir.join(format!("credentials-{id}")),
             authority_dir: Some(self.dir.join("authority")),
+            root_tasks: BTreeSet::new(),
             offer_timeout: None,
             agent_unreachable_after: None,
         };

@@ -17,6 +17,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let work_dir = std::env::temp_dir().join(format!("stoa-launch-rate-{}", std::process::id()));
     let mut config = Config::new(&work_dir, "bench");
+    config.allow_root = true;
     config.cgroups_root = PathBuf::from(format!("/stoa-launch-rate-{}", std::process::id()));
     let root = config.cgroups_root.clone();
     runtime.block_on(async {

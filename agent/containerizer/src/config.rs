@@ -17,6 +17,9 @@ pub struct Config {
     /// Whether cpus are a ceiling (a quota) as well as a share. Default true: a task's speed must not depend on its
     /// neighbours. An operator with spare capacity may want false.
     pub cpu_quota: bool,
+    /// Whether a task may run as root: as the agent's own user where that is root, or by the name `root`. Default false:
+    /// then no command starts with uid 0, whatever name that has here.
+    pub allow_root: bool,
     /// Directories that `file://` artifacts may come from. Default none: the agent reads as root, so anything else would
     /// hand its secrets to whoever asks.
     pub artifact_roots: Vec<PathBuf>,
@@ -36,6 +39,7 @@ impl Config {
             cgroups_root: PathBuf::from("/stoa"),
             agent: agent.into(),
             cpu_quota: true,
+            allow_root: false,
             artifact_roots: Vec::new(),
             ca_file: None,
             artifact_bytes_max: 8 << 30,

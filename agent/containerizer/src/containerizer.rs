@@ -1,6 +1,7 @@
 //! The handle an agent holds, and the start of everything behind it.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl Containerizer {
             work_dir: std::path::absolute(&config.work_dir).unwrap_or(config.work_dir),
             cgroups: trees,
             cpu_quota: config.cpu_quota,
+            allow_root: config.allow_root,
             users: why_off(&report.users),
             pid_namespaces: report.pid_namespace.is_enforced(),
         };
@@ -166,6 +168,9 @@ fn set_up(config: &Config) -> Result<(Place, cgroups::Detected), Error> {
     let trouble = |path: PathBuf| move |source| Error::WorkDir { path, source };
     let dir = config.work_dir.join("keeper");
     std::fs::create_dir_all(&dir).map_err(trouble(dir.clone()))?;
+    // Its log holds the commands and how they ended: other users' tasks pass by on their way to their sandboxes.
+    let private = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&dir, private).map_err(trouble(dir.clone()))?;
     let program = binary::install(&config.work_dir).map_err(trouble(config.work_dir.join("bin")))?;
     // The keeper takes no relative path, and must not depend on where the agent stands.
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(trouble(path));

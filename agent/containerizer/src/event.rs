@@ -105,6 +105,12 @@ pub enum StartFailure {
     /// The user is not known here.
     #[error("user {0:?} is not known on this node")]
     UnknownUser(String),
+    /// It would run as root, and may not.
+    #[error(
+        "it would run as root, which this agent does not allow; name another user, or start the agent with \
+         --allow-root-tasks and name root"
+    )]
+    RootForbidden,
     /// The launch requires isolation that this node does not have.
     #[error("{isolation} is required, and this node cannot enforce it: {why}")]
     NotIsolated {

@@ -60,11 +60,15 @@ const RETRY: Duration = Duration::from_millis(10);
 /// And given up after this; the next start of the agent sweeps them.
 const RETRY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The number of the user who may do everything.
+const ROOT: u32 = 0;
+
 /// The thread's own tools.
 pub(crate) struct Workshop {
     pub(crate) work_dir: PathBuf,
     pub(crate) cgroups: Cgroups,
     pub(crate) cpu_quota: bool,
+    pub(crate) allow_root: bool,
     /// Whether a process may become another user, and if not why.
     pub(crate) users: Result<(), String>,
     pub(crate) pid_namespaces: bool,
@@ -183,6 +187,13 @@ impl Bench {
             }
             (_, user) => user,
         };
+        if user.as_ref().map_or(own, |user| user.uid) == ROOT {
+            // Rights are given for the name: another account with root's number has not been granted anything.
+            let by_name = launch.user.as_deref().is_none_or(|name| name == "root");
+            if !(workshop.allow_root && by_name) {
+                return Err(StartFailure::RootForbidden);
+            }
+        }
         let sandbox = sandbox::create(&workshop.work_dir, &launch.sandbox, user.as_ref()).map_err(|e| {
             StartFailure::Sandbox(format!("{}: {e}", launch.sandbox.path(&workshop.work_dir).display()))
         })?;

@@ -274,6 +274,54 @@ async fn a_task_runs_as_its_user_in_a_sandbox_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_as_root_unless_that_is_allowed_and_asked_for_by_name() {
+    let mut scratch = Scratch::new("no-root");
+    scratch.config.allow_root = false;
+    let mut rig = Rig::of(scratch).await;
+    if !rig.has("users") {
+        return;
+    }
+    let of = |user: Option<&str>| Launch { user: user.map(str::to_owned), ..launch(&["id", "-u"]) };
+    for user in [None, Some("root")] {
+        let id = rig.launch(of(user));
+        let failure = rig.end(id).await.expect_err("refused");
+        assert_eq!(failure, StartFailure::RootForbidden, "{user:?}");
+        assert!(failure.to_string().contains("--allow-root-tasks"), "{failure}");
+    }
+    let id = rig.launch(of(Some("nobody")));
+    assert_eq!(rig.how(id).await, How::Code(0));
+
+    let mut rig = Rig::new("root").await;
+    let root = of(Some("root"));
+    let stdout = rig.sandbox(&root).join("stdout");
+    let id = rig.launch(root);
+    assert_eq!(rig.how(id).await, How::Code(0));
+    assert_eq!(fs::read_to_string(stdout).expect("stdout"), "0\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_begins_in_its_sandbox_whoever_is_let_through_above() {
+    let scratch = Scratch::new("closed");
+    fs::set_permissions(&scratch.dir, fs::Permissions::from_mode(0o700)).expect("chmod");
+    let mut rig = Rig::of(scratch).await;
+    if !rig.has("users") {
+        return;
+    }
+    let launch = Launch { user: Some("nobody".into()), ..rig.script("echo mine > file && cat file") };
+    let stdout = rig.sandbox(&launch).join("stdout");
+    let id = rig.launch(launch);
+    assert_eq!(rig.how(id).await, How::Code(0));
+    assert_eq!(fs::read_to_string(stdout).expect("stdout"), "mine\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_keeper_keeps_is_shown_to_nobody_else() {
+    let rig = Rig::new("modes").await;
+    let mode = fs::metadata(rig.scratch.keeper_dir()).expect("directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_root_task_cannot_lift_its_limits() {
     let mut rig = Rig::new("caps").await;
     if !rig.has("capabilities") {

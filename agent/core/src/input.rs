@@ -88,6 +88,8 @@ pub enum FailureKind {
     Launch,
     /// An artifact could not be fetched.
     Fetch,
+    /// It may not run so on this agent.
+    Unauthorized,
     /// It was killed before it was begun.
     Canceled,
 }

@@ -296,13 +296,15 @@ pub(crate) unsafe fn become_command(birth: &Birth<'_>) -> ! {
                 fail(birth, Stage::Capabilities, capability);
             }
         }
+        // As the keeper: the task's user need not be let through every directory above.
+        let there = libc::chdir(plan.cwd.as_ptr()) == 0;
         if let Some(user) = &plan.user {
             become_user(birth, user);
         }
         if plan.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
             fail(birth, Stage::NoNewPrivs, 0);
         }
-        if libc::chdir(plan.cwd.as_ptr()) < 0 {
+        if !there && libc::chdir(plan.cwd.as_ptr()) < 0 {
             fail(birth, Stage::Cwd, 0);
         }
         let mut none: libc::sigset_t = zeroed();

@@ -8,7 +8,7 @@ use proto_pki::Identity;
 use tonic::service::Routes;
 
 use super::master::{Master, Session, command, script, task};
-use super::node::Node;
+use super::node::{Node, open_to_tasks};
 
 struct Scene {
     node: Node,
@@ -39,7 +39,7 @@ async fn a_task_runs_and_knows_who_it_is_and_its_output_is_there() {
                  [ \"$STOA_SANDBOX\" = \"$PWD\" ] && echo at home; command -v true";
     scene.session.launch(vec![script(1, words)]);
     let running = scene.session.acknowledged().await;
-    assert_eq!((running.state, running.sequence), (TaskState::Running, 1));
+    assert_eq!((running.state, running.sequence), (TaskState::Running, 1), "{running:?}");
     assert!(running.pid > 0);
     assert_eq!(running.agent.as_ref(), Some(&scene.node.id));
     let finished = scene.session.acknowledged().await;
@@ -50,6 +50,37 @@ async fn a_task_runs_and_knows_who_it_is_and_its_output_is_there() {
     assert!(output.starts_with(&format!("t.1 fw-1 {id} node-1 31000 31001\nat home\n")), "{output}");
     assert!(output.trim_end().ends_with("true"), "{output}");
     scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn no_task_is_root_unless_the_operator_said_so() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: without root nothing runs as root anyway");
+        return;
+    }
+    let mut scene = scene().await;
+    let mut root = script(2, "id -u");
+    root.task.command.user = "root".into();
+    scene.session.launch(vec![script(1, "id -u"), root.clone()]);
+    let seen = scene.session.until_over(&[RunId::at(1, 0), RunId::at(2, 0)]).await;
+    let end = |number| seen[&RunId::at(number, 0)].last().unwrap().clone();
+    assert_eq!(end(1).state, TaskState::Finished);
+    assert_eq!((end(2).state, end(2).reason), (TaskState::Failed, StatusReason::TaskUnauthorized));
+    assert!(end(2).message.contains("--allow-root-tasks"), "{}", end(2).message);
+    let output = scene.node.logs(scene.running.address(), task(1), true).await.unwrap().all().await;
+    assert_ne!(output, "0\n");
+    scene.running.stop().await;
+
+    let node = Node::new();
+    let mut master = Master::open(&node.ca, 1, Routes::default()).await;
+    let config = agent::Config { allow_root_tasks: true, ..node.config(&[&master.address]) };
+    let running = node.start_with(config).await;
+    let (mut session, _) = master.admit().await;
+    session.launch(vec![root]);
+    session.until_over(&[RunId::at(2, 0)]).await;
+    let output = node.logs(running.address(), task(2), true).await.unwrap().all().await;
+    assert_eq!(output, "0\n");
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -114,6 +145,7 @@ async fn a_thousand_tasks_in_one_launch_run_once_each() {
     let mut scene = scene().await;
     let tally = scene.node.dir().join("tally");
     std::fs::create_dir(&tally).unwrap();
+    open_to_tasks(&tally);
     let runs: Vec<RunId> = (1..=1000).map(|n| RunId::at(n, 0)).collect();
     let mkdir = |n| command(n, &["/bin/mkdir", &tally.join(n.to_string()).display().to_string()]);
     let start = Instant::now();

@@ -9,7 +9,7 @@ use tonic::Code;
 use tonic::service::Routes;
 
 use super::master::{Master, framework, script, task};
-use super::node::Node;
+use super::node::{Node, open_to_tasks};
 
 #[tokio::test]
 async fn output_is_followed_from_the_first_word_to_the_last() {
@@ -19,6 +19,7 @@ async fn output_is_followed_from_the_first_word_to_the_last() {
     let (mut session, _) = master.admit().await;
     let pipe = node.dir().join("go");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    open_to_tasks(&pipe);
     session.start(script(1, &format!("echo one; cat {}; echo three", pipe.display()))).await;
     let mut logs = node.logs(running.address(), task(1), true).await.unwrap();
     assert_eq!(logs.until("one\n").await, "one\n");

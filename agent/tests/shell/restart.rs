@@ -5,7 +5,7 @@ use proto::task::{Exit, TaskState};
 use tonic::service::Routes;
 
 use super::master::{Master, command, script, task};
-use super::node::Node;
+use super::node::{Node, open_to_tasks};
 
 #[tokio::test]
 async fn tasks_go_on_without_the_agent_and_it_finds_them_again() {
@@ -16,6 +16,7 @@ async fn tasks_go_on_without_the_agent_and_it_finds_them_again() {
     let stays = session.start(command(1, &["sleep", "600"])).await;
     let pipe = node.dir().join("go");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    open_to_tasks(&pipe);
     session.start(script(2, &format!("echo before; cat {}; echo after; exit 7", pipe.display()))).await;
     let keeper = running.keeper_pid();
     running.stop().await;

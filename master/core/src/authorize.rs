@@ -1,8 +1,13 @@
 //! The one authorization function: who may do what. Default deny.
 
+use std::collections::BTreeSet;
+
 use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::refusal::{Code, Refusal};
+
+/// The user that needs a grant of its own.
+const ROOT: &str = "root";
 
 /// What somebody wants to do, with the object where rights depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,13 @@ pub enum Action {
     CreateToken,
     /// Read metrics.
     ReadMetrics,
+    /// Run a task as a user it names. What a name means is the agent's to say, and it has its own word about root.
+    RunAs {
+        /// Which.
+        user: String,
+        /// The frameworks that were granted root.
+        root_granted: BTreeSet<Caller>,
+    },
 }
 
 /// Whether the caller may. Evaluated at every door and nowhere else.
@@ -45,6 +57,9 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         }
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadMetrics) => true,
+        (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
+            user != ROOT || root_granted.contains(caller)
+        }
         // People hold every operator's right for now; a person is not an agent or a master.
         (
             Caller::User(_),
@@ -54,7 +69,8 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::CreateToken
-            | Action::ReadMetrics,
+            | Action::ReadMetrics
+            | Action::RunAs { .. },
         ) => true,
         (
             Caller::Master(_) | Caller::Agent(_) | Caller::Framework(_) | Caller::User(_),
@@ -67,7 +83,8 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::CreateToken
-            | Action::ReadMetrics,
+            | Action::ReadMetrics
+            | Action::RunAs { .. },
         ) => false,
     };
     if allowed {
@@ -85,6 +102,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         Action::MarkAgentGone => "give agents up".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
         Action::ReadMetrics => "read metrics".to_owned(),
+        Action::RunAs { user, .. } => format!("run tasks as {user}"),
     };
     Err(Refusal::new(Code::Denied, format!("{caller} may not {what}")))
 }
@@ -106,5 +124,21 @@ mod tests {
         assert!(authorize(&Caller::User("jobs".into()), &resume).is_err());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
+    }
+
+    #[test]
+    fn root_is_for_people_and_for_frameworks_that_were_granted_it() {
+        let jobs = Caller::Framework("jobs".into());
+        let run_as = |user: &str, granted: &[&Caller]| Action::RunAs {
+            user: user.to_owned(),
+            root_granted: granted.iter().map(|caller| (*caller).clone()).collect(),
+        };
+        assert!(authorize(&jobs, &run_as("web", &[])).is_ok());
+        assert!(authorize(&jobs, &run_as("root", &[])).is_err());
+        assert!(authorize(&jobs, &run_as("root", &[&Caller::Framework("spark".into())])).is_err());
+        assert!(authorize(&jobs, &run_as("root", &[&jobs])).is_ok());
+        assert!(authorize(&Caller::User("ada".into()), &run_as("root", &[])).is_ok());
+        let agent = Caller::Agent(AgentId::new("a1").unwrap());
+        assert!(authorize(&agent, &run_as("web", &[&agent])).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! The master's few knobs, and its constants with their reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use proto::caller::Caller;
 use proto::id::MasterId;
 
 /// The knobs. Each says which two operators want different values.
@@ -20,6 +21,9 @@ pub struct Config {
     /// How long an agent may be silent before its tasks are called unreachable. 75 s, as Mesos (15 s x 5). A rack with
     /// flapping links wants more, a pool that restarts work quickly wants less.
     pub agent_unreachable_after: Duration,
+    /// The frameworks that may name `root` as the user of a task; none by default. The agent has its own word in it. Who
+    /// gives whole machines to one trusted framework names it here.
+    pub root_tasks: BTreeSet<Caller>,
     /// A snapshot is taken when the log since the last one costs so many bytes. Small disks want less, the simulator
     /// wants it often.
     pub snapshot_after_bytes: u64,
@@ -67,6 +71,7 @@ impl Config {
             seed,
             offer_timeout: Duration::from_secs(60),
             agent_unreachable_after: Duration::from_secs(75),
+            root_tasks: BTreeSet::new(),
             snapshot_after_bytes: master_raft::Config::SNAPSHOT_AFTER_BYTES,
         }
     }

@@ -39,8 +39,13 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> World {
         let members = BTreeMap::from([(MasterId(1), "127.0.0.1:1".to_owned())]);
-        let config = Config::new(MasterId(1), members, 7);
+        let mut config = Config::new(MasterId(1), members, 7);
+        change(&mut config);
         let master = Master::recover(config, master_raft::Recovered::default()).expect("a blank disk is fit");
         let mut world = World {
             master,
@@ -313,6 +318,46 @@ fn the_same_operation_is_carried_out_once() {
     world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
     assert_eq!(outcome(&world.events(10), "op-1"), first);
     assert!(world.launched().is_empty());
+}
+
+#[test]
+fn a_task_as_root_ends_as_an_error_that_says_how_root_is_granted() {
+    let as_user = |id: &str, user: &str| {
+        let mut task = task(id, 100);
+        task.command.user = user.into();
+        task
+    };
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    let tasks = vec![as_user("r", "root"), as_user("w", "web"), as_user("d", "")];
+    world.call(10, Some("op-1"), accept(&offers, tasks));
+    let refused: Vec<TaskStatus> = world
+        .events(10)
+        .into_iter()
+        .filter_map(|event| match event {
+            EventKind::Update(status) => Some(status),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    let status = &refused[0];
+    assert_eq!((status.task.as_str(), status.state), ("r", TaskState::Error));
+    assert_eq!(status.reason, StatusReason::TaskUnauthorized);
+    for word in ["user is root", "framework/jobs may not", "--allow-root-tasks framework/jobs"] {
+        assert!(status.message.contains(word), "{}", status.message);
+    }
+    assert_eq!(world.launched().len(), 2, "the others run");
+
+    let mut world = World::with(|config| {
+        config.root_tasks.insert(Caller::Framework("jobs".into()));
+    });
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![as_user("r", "root")]));
+    assert_eq!(world.launched().len(), 1, "it was granted");
 }
 
 #[test]

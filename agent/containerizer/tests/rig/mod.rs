@@ -47,6 +47,7 @@ impl Scratch {
         }
         let mut config = Config::new(work_dir, "agent/one");
         config.cgroups_root = PathBuf::from(format!("/{id}"));
+        config.allow_root = true;
         Scratch { dir, config }
     }
 

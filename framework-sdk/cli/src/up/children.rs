@@ -9,9 +9,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures::future::join_all;
+use proto::caller::Caller;
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::layout::Layout;
+use super::layout::{JOBS, Layout};
 use super::{UpArgs, UpError};
 
 /// A child that dies is started again after this, doubling up to the limit as long as it keeps dying.
@@ -69,6 +70,7 @@ impl Children {
                 format!("--credentials={}", dir.join("credentials").display()),
                 format!("--authority={}", layout.root.join("authority").display()),
             ];
+            list.extend(master_rights(args));
             list.extend(members.iter().cloned());
             masters.push(Keeping::start(layout, name, list)?);
         }
@@ -86,6 +88,7 @@ impl Children {
             ];
             let resources = args.agent_resources.clone().unwrap_or_else(all_cpus);
             list.push(format!("--resources={resources}"));
+            list.extend(agent_rights(args));
             if args.data_dir.is_none() {
                 list.push("--end-tasks-on-exit".to_owned());
             }
@@ -95,7 +98,7 @@ impl Children {
         let jobs = if args.no_jobs {
             None
         } else {
-            let dir = layout.root.join("jobs");
+            let dir = layout.root.join(JOBS);
             let mut list = vec![
                 "framework".to_owned(),
                 "jobs".to_owned(),
@@ -121,6 +124,20 @@ impl Children {
         join_all(agents.into_iter().map(Keeping::end)).await;
         join_all(masters.into_iter().map(Keeping::end)).await;
     }
+}
+
+/// What masters allow beyond the usual.
+fn master_rights(args: &UpArgs) -> Vec<String> {
+    let root =
+        args.allow_root_tasks.then(|| format!("--allow-root-tasks={}", Caller::Framework(JOBS.to_owned())));
+    root.into_iter().collect()
+}
+
+/// What agents allow beyond the usual.
+fn agent_rights(args: &UpArgs) -> Vec<String> {
+    let root = args.allow_root_tasks.then(|| "--allow-root-tasks".to_owned());
+    let from = args.artifact_roots.iter().map(|dir| format!("--artifact-root={}", dir.display()));
+    root.into_iter().chain(from).collect()
 }
 
 /// Memory and disk are shared out, but each agent offers every cpu: a task of one cpu must fit somewhere, and the kernel
@@ -187,4 +204,31 @@ fn spawn(args: &[String], log: &PathBuf) -> std::io::Result<Child> {
         // Ctrl-C in a terminal is for this process, which then ends its children in order.
         .process_group(0)
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: UpArgs,
+    }
+
+    fn rights(line: &[&str]) -> (Vec<String>, Vec<String>) {
+        let args = Line::try_parse_from([&["up"], line].concat()).expect("a line").up;
+        (master_rights(&args), agent_rights(&args))
+    }
+
+    #[test]
+    fn nothing_is_allowed_that_was_not_asked_for() {
+        assert_eq!(rights(&[]), (vec![], vec![]));
+        let (masters, agents) =
+            rights(&["--allow-root-tasks", "--artifact-root=/a", "--artifact-root", "/b c"]);
+        assert_eq!(masters, ["--allow-root-tasks=framework/jobs"]);
+        assert_eq!(agents, ["--allow-root-tasks", "--artifact-root=/a", "--artifact-root=/b c"]);
+    }
 }

@@ -1,13 +1,25 @@
 //! What `stoa up` keeps where: certificates, addresses, data, logs and the context for the CLI.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use proto::id::{AgentId, MasterId};
 use proto_pki::{Authority, Credentials, Identity, LEAF_VALIDITY};
 
 use super::{UpArgs, UpError};
+
+/// The principal of the jobs framework, and the name of its directory.
+pub(super) const JOBS: &str = "jobs";
+
+/// Only who runs the cluster sees what is in here: keys, logs, what the log of a master remembers.
+const PRIVATE: u32 = 0o700;
+/// Tasks of other users pass through to their sandboxes, and see nothing on the way.
+const PASSAGE: u32 = 0o711;
+/// Names tried for a temporary directory: one may be left of an earlier process of the same number.
+const NAMES_MAX: u32 = 100;
 
 /// The places of one cluster.
 pub(super) struct Layout {
@@ -41,10 +53,15 @@ impl Layout {
     /// Makes what is not there yet; what is there stays.
     pub fn prepare(args: &UpArgs) -> Result<Layout, UpError> {
         let (root, temporary) = match &args.data_dir {
-            Some(dir) => (dir.clone(), false),
-            None => (std::env::temp_dir().join(format!("stoa-up-{}", std::process::id())), true),
+            Some(dir) => {
+                // One that is there is the user's, and stays as it is.
+                if !dir.is_dir() {
+                    make(dir, PASSAGE)?;
+                }
+                (dir.clone(), false)
+            }
+            None => (temporary_dir(&std::env::temp_dir())?, true),
         };
-        file("make", &root, fs::create_dir_all(&root))?;
         let root = file("find", &root, fs::canonicalize(&root))?;
         let lock_path = root.join("up.lock");
         let lock = file("open", &lock_path, File::create(&lock_path))?;
@@ -64,6 +81,7 @@ impl Layout {
             authority
         };
         for number in 1..=args.masters {
+            make(&root.join(format!("master-{number}")), PRIVATE)?;
             ensure(
                 &authority,
                 &root.join(format!("master-{number}")),
@@ -72,14 +90,17 @@ impl Layout {
         }
         for number in 1..=args.agents {
             let name = format!("agent-{number}");
+            make(&root.join(&name), PASSAGE)?;
+            make(&root.join(&name).join("work"), PASSAGE)?;
             if let Ok(id) = AgentId::new(&name) {
                 ensure(&authority, &root.join(&name), Identity::Agent(id))?;
             }
         }
-        ensure(&authority, &root.join("jobs"), Identity::Framework("jobs".to_owned()))?;
+        make(&root.join(JOBS), PRIVATE)?;
+        ensure(&authority, &root.join(JOBS), Identity::Framework(JOBS.to_owned()))?;
         let operator = context(&authority, &root.join("context"))?;
         let logs = root.join("logs");
-        file("make", &logs, fs::create_dir_all(&logs))?;
+        make(&logs, PRIVATE)?;
         let masters = addresses(&root, args.masters)?;
         let listed: String = masters.iter().map(|address| format!("{address}\n")).collect();
         let path = root.join("context/masters");
@@ -140,6 +161,31 @@ impl Layout {
     /// Where the logs are.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+}
+
+/// Makes a directory for exactly those who may see it.
+fn make(dir: &Path, mode: u32) -> Result<(), UpError> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    // Once more, whatever the umask left of it, and for one that an earlier version made.
+    file("make", dir, made.and_then(|()| fs::set_permissions(dir, Permissions::from_mode(mode))))
+}
+
+/// A directory that was not there before: in a place where everybody may write, another user may have put one in our
+/// way.
+fn temporary_dir(parent: &Path) -> Result<PathBuf, UpError> {
+    let name = |attempt: u32| match attempt {
+        0 => parent.join(format!("stoa-up-{}", std::process::id())),
+        more => parent.join(format!("stoa-up-{}-{more}", std::process::id())),
+    };
+    let mut attempt = 0;
+    loop {
+        let dir = name(attempt);
+        match fs::create_dir(&dir) {
+            Ok(()) => return make(&dir, PASSAGE).map(|()| dir),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < NAMES_MAX => attempt += 1,
+            Err(error) => return file("make", &dir, Err(error)),
+        }
     }
 }
 
@@ -204,4 +250,61 @@ fn addresses(root: &Path, count: u16) -> Result<Vec<SocketAddr>, UpError> {
     let text: String = chosen.iter().map(|address| format!("{address}\n")).collect();
     file("write", &path, fs::write(&path, text))?;
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: UpArgs,
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn keys_and_logs_are_for_nobody_else_and_tasks_pass_to_their_sandboxes() {
+        let scratch = temporary_dir(&std::env::temp_dir()).expect("a directory");
+        let data = scratch.join("data");
+        let line = format!("--data-dir={}", data.display());
+        let args = Line::try_parse_from(["up", "--masters=1", "--agents=1", &line]).expect("a line").up;
+        Layout::prepare(&args).expect("a layout");
+        for name in
+            ["authority", "master-1", "agent-1/credentials", "jobs", "jobs/credentials", "context", "logs"]
+        {
+            assert_eq!(mode(&data.join(name)), PRIVATE, "{name}");
+        }
+        for name in ["", "agent-1", "agent-1/work"] {
+            assert_eq!(mode(&data.join(name)), PASSAGE, "{name}");
+        }
+        let mut keys = 0;
+        for dir in ["authority", "master-1/credentials", "agent-1/credentials", "jobs/credentials", "context"]
+        {
+            for entry in fs::read_dir(data.join(dir)).expect("a directory").flatten() {
+                let name = entry.file_name();
+                if name.to_string_lossy().contains("key") {
+                    keys += 1;
+                    assert_eq!(mode(&entry.path()), 0o600, "{}", entry.path().display());
+                }
+            }
+        }
+        assert_eq!(keys, 5);
+        fs::remove_dir_all(&scratch).expect("removed");
+    }
+
+    #[test]
+    fn a_temporary_directory_that_is_there_already_is_not_used() {
+        let (first, second) = (temporary_dir(&std::env::temp_dir()), temporary_dir(&std::env::temp_dir()));
+        let (first, second) = (first.expect("a directory"), second.expect("another"));
+        assert_ne!(first, second);
+        for dir in [first, second] {
+            fs::remove_dir(dir).expect("removed");
+        }
+    }
 }

@@ -28,6 +28,13 @@ pub struct UpArgs {
     /// What each agent offers, such as "cpus:2;mem:4GiB"; the machine's own resources shared out if not given.
     #[arg(long)]
     pub agent_resources: Option<String>,
+    /// A directory that file:// artifacts may come from; once for each. Agents read with the rights of this user.
+    #[arg(long = "artifact-root", value_name = "DIR")]
+    pub artifact_roots: Vec<PathBuf>,
+    /// Let jobs run as root that ask for it (user: root). Without it no task does; started as root, tasks that name no
+    /// user run as nobody.
+    #[arg(long)]
+    pub allow_root_tasks: bool,
     /// Do not start the jobs framework.
     #[arg(long)]
     pub no_jobs: bool,

@@ -4,10 +4,10 @@
 //! checksum over the frame's place, length and payload, and the payload, which is a batch of records. A frame is synced
 //! before the next is written, so only the last can be torn; damage before the last is corruption and is never skipped.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::marker::PhantomData;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -96,7 +96,8 @@ impl<M: Message + Default> Journal<M> {
     /// Opens the journal of a directory, or begins one, and reads every record. A torn end, which nobody was ever told
     /// is durable, is cut off.
     pub fn open(dir: &Path) -> Result<(Journal<M>, Vec<M>), JournalError> {
-        fs::create_dir_all(dir).map_err(failed("make", dir))?;
+        // What tasks are told in confidence is in here.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make", dir))?;
         let lock = lock(dir)?;
         let path = dir.join(FILE);
         if !path.try_exists().map_err(failed("look for", &path))? {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use master_allocator::{Change, Transform};
 use master_registry::{Effect, transformation};
 use proto::agent_link::{Launch as LaunchRuns, TaskRun, ToAgentKind};
+use proto::caller::Caller;
 use proto::demand::Filter;
 use proto::id::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
 use proto::log::{Accepted, AcceptedPart, Entry};
@@ -16,6 +17,7 @@ use proto::role::Role;
 use proto::scheduler::{Accept, AcceptPart, Decline, Outcome};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
+use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
 use crate::config::ACCEPT_TASKS_MAX;
 use crate::desk::Desk;
@@ -229,6 +231,8 @@ fn fit(
 ) -> Result<(), (TaskState, StatusReason, String)> {
     let error = |why: String| (TaskState::Error, StatusReason::TaskInvalid, why);
     validate::task(task).map_err(error)?;
+    may_run_as(d, id, &task.command.user)
+        .map_err(|why| (TaskState::Error, StatusReason::TaskUnauthorized, why))?;
     let known = d.registry.knows_task(id, &task.id) || d.l.tasks.launching(id, &task.id);
     if known || !named.insert(task.id.clone()) {
         let why = format!("id {} is taken by another task of this framework; choose a new one", task.id);
@@ -245,6 +249,20 @@ fn fit(
     }
     plan.used.add(&task.resources);
     Ok(())
+}
+
+/// Whether the framework's tasks may name this user; a task that names none is the agent's to give one.
+fn may_run_as(d: &Desk<'_>, id: &FrameworkId, user: &str) -> Result<(), String> {
+    let Some(framework) = d.registry.framework(id).filter(|_| !user.is_empty()) else { return Ok(()) };
+    let principal: Caller = framework.record.principal.parse()?;
+    let action = Action::RunAs { user: user.to_owned(), root_granted: d.config.root_tasks.clone() };
+    authorize(&principal, &action).map_err(|refusal| {
+        format!(
+            "command.user is {user}, and {}; name another user, or start masters with --allow-root-tasks {principal} \
+             and agents with --allow-root-tasks",
+            refusal.message
+        )
+    })
 }
 
 /// Applies a reservation or volume to what is left.

@@ -28,7 +28,7 @@
 //! - `Reached` with a plain end (exit code or signal, no kill, no memory limit) is *not*: the keeper has that end on
 //!   its own disk before it tells it, and is asked to forget it only behind `Forgotten`, that is after the framework
 //!   has acknowledged it. After a power loss the same status is made again from the keeper's log.
-//! - Every other terminal `Reached` is synced: nobody could make it again.
+//! - Every other terminal `Reached` is synced: nobody could make it again. So is Killing: the wish it tells of is.
 //! - `Reached` of Running is not: if it is lost the run is over, and its stream is begun again with one status before
 //!   the terminal one, so that the terminal one never takes a number that was given before.
 //! - `Acknowledged` and `Forgotten` are not: at worst an update is sent once more.

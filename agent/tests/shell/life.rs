@@ -168,13 +168,13 @@ async fn an_agent_that_ends_its_tasks_leaves_nothing_and_says_so() {
     let (mut session, _) = master.admit().await;
     let pid = session.start(command(1, &["sleep", "600"])).await.pid;
     let heard = tokio::spawn(async move {
-        let status = session.update().await;
+        let statuses = [session.update().await, session.update().await];
         session.closed().await;
-        status
+        statuses.map(|status| (status.state, status.reason))
     });
     running.stop().await;
-    let status = heard.await.unwrap();
-    assert_eq!((status.state, status.reason), (TaskState::Killed, StatusReason::AgentDraining));
+    let draining = |state| (state, StatusReason::AgentDraining);
+    assert_eq!(heard.await.unwrap(), [draining(TaskState::Killing), draining(TaskState::Killed)]);
     assert!(!node.has_keeper());
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }

@@ -192,6 +192,21 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_is_being_ended_does_not_run_again() {
+        let mut tracker = Tracker::default();
+        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 1)), News::Fresh);
+        assert_eq!(tracker.observe(&status(TaskState::Killing, Some(1), 2)), News::Fresh);
+        assert_eq!(
+            tracker.observe(&status(TaskState::Running, Some(1), 0)),
+            News::Stale,
+            "an answer to Reconcile"
+        );
+        assert_eq!(tracker.alive().count(), 1);
+        assert_eq!(tracker.observe(&status(TaskState::Killed, Some(1), 3)), News::Fresh);
+        assert_eq!(tracker.alive().count(), 0);
+    }
+
+    #[test]
     fn a_later_run_of_the_same_name_is_another_task() {
         let mut tracker = Tracker::default();
         let ended = status(TaskState::Finished, Some(1), 1);

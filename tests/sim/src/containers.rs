@@ -59,6 +59,7 @@ impl Keeper {
             FailureKind::Launch => "no such program",
             FailureKind::Fetch => "no such artifact",
             FailureKind::Canceled => "canceled",
+            FailureKind::Unauthorized => "not as root",
         };
         let failure = StartFailure { kind, message: message.to_owned() };
         slot.state = FoundState::StartFailed(failure.clone());

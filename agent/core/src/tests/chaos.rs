@@ -294,6 +294,12 @@ impl World {
             None => {
                 let over = wanted.states.last().is_some_and(|state| state.is_terminal());
                 assert!(!over, "seed {}: {run} goes on after its end", self.seed);
+                if status.state == TaskState::Killing {
+                    let right = wanted.kill_asked && wanted.states.last() == Some(&TaskState::Running);
+                    assert!(right, "seed {}: {run} is killed after {:?}", self.seed, wanted.states);
+                }
+                let killing = wanted.states.last() == Some(&TaskState::Killing);
+                assert!(!killing || status.state.is_terminal(), "seed {}: {run} goes on", self.seed);
                 wanted.states.push(status.state);
             }
             Some(earlier) => {
@@ -470,7 +476,7 @@ impl World {
 
 #[test]
 fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
-    let (mut finished, mut gone, mut killed, mut lossless) = (0, 0, 0, 0);
+    let (mut finished, mut gone, mut killed, mut killing, mut lossless) = (0, 0, 0, 0, 0);
     for seed in 0..600 {
         let mut world = World::new(seed);
         for _ in 0..400 {
@@ -480,6 +486,7 @@ fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
         world.check_truth();
         lossless += u32::from(world.power_losses == 0);
         for wanted in world.wanted.values() {
+            killing += u32::from(wanted.states.contains(&TaskState::Killing));
             match wanted.states.last() {
                 Some(TaskState::Finished) => finished += 1,
                 Some(TaskState::Gone) => gone += 1,
@@ -489,6 +496,9 @@ fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
         }
     }
     // The world was as rough as it was meant to be.
-    assert!(finished > 1000 && gone > 100 && killed > 100, "{finished} {gone} {killed}");
+    assert!(
+        finished > 1000 && gone > 100 && killed > 100 && killing > 100,
+        "{finished} {gone} {killed} {killing}"
+    );
     assert!(lossless > 0, "some worlds never lose power");
 }

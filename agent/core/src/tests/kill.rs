@@ -20,11 +20,15 @@ fn end_words(out: &[Output]) -> Vec<(TaskState, StatusReason)> {
 fn a_kill_is_written_down_carried_out_and_reported() {
     let mut rig = Rig::joined();
     let run = rig.running(task_run(1));
-    assert_eq!(brief(&rig.kill(run)), ["store+ kill 1.0", "kill 1.0 3s"]);
+    let out = rig.kill(run);
+    let killing =
+        ["store+ kill 1.0", "store+ reached 1.0 #2 killing", "update 1.0 #2 killing", "kill 1.0 3s"];
+    assert_eq!(brief(&out), killing);
+    assert_eq!(end_words(&out), [(TaskState::Killing, StatusReason::KillRequested)]);
     assert_eq!(brief(&rig.kill(run)), [""; 0], "asked twice, done once");
     let at_ms = rig.now.wall.as_millis() + 1;
     let out = rig.exited(run, signal(15, at_ms));
-    assert_eq!(brief(&out), ["store+ reached 1.0 #2 killed", "update 1.0 #2 killed"]);
+    assert_eq!(brief(&out), ["store+ reached 1.0 #3 killed", "update 1.0 #3 killed"]);
     assert_eq!(end_words(&out), [(TaskState::Killed, StatusReason::KillRequested)]);
 }
 
@@ -77,7 +81,16 @@ fn a_start_that_overtook_the_kill_is_killed_once_more() {
     rig.launch(vec![task_run(1)]);
     rig.kill(run_id(1));
     let out = rig.started(run_id(1));
-    assert_eq!(brief(&out), ["store reached 1.0 #1 running", "update 1.0 #1 running", "kill 1.0 3s"]);
+    assert_eq!(
+        brief(&out),
+        [
+            "store reached 1.0 #1 running",
+            "update 1.0 #1 running",
+            "store+ reached 1.0 #2 killing",
+            "update 1.0 #2 killing",
+            "kill 1.0 3s"
+        ]
+    );
 }
 
 #[test]
@@ -92,7 +105,18 @@ fn a_kill_survives_a_restart() {
     let run = rig.running(task_run(1));
     rig.kill(run);
     let found = Found { run, state: FoundState::Running { pid: 100 } };
+    let (_, out) = rig.restarted(false, vec![found.clone()]);
+    assert_eq!(brief(&out)[0], "kill 1.0 3s", "it was reported before");
+    // It died between the wish and the report of it.
+    rig.ledger.pop();
     let (mut again, out) = rig.restarted(false, vec![found]);
+    assert_eq!(brief(&out)[..2], ["store+ reached 1.0 #2 killing", "kill 1.0 3s"]);
+    assert_eq!(end_words(&again.join()), [(TaskState::Killing, StatusReason::KillRequested)]);
+    // That is acknowledged and the ledger rewritten: what is left still tells that the run was running.
+    again.acknowledge(run, 2);
+    again.ledger = again.image();
+    let found = Found { run, state: FoundState::Running { pid: 100 } };
+    let (mut again, out) = again.restarted(false, vec![found]);
     assert_eq!(brief(&out)[0], "kill 1.0 3s");
     again.join();
     let out = again.exited(run, signal(9, again.now.wall.as_millis()));
@@ -114,7 +138,14 @@ fn when_one_of_a_group_ends_badly_the_others_end_too() {
     let out = rig.exited(RunId::at(4, 1), code(2, 5));
     assert_eq!(
         brief(&out),
-        ["store reached 4.1 #2 failed", "update 4.1 #2 failed", "store+ kill 4.2", "kill 4.2 3s"]
+        [
+            "store reached 4.1 #2 failed",
+            "update 4.1 #2 failed",
+            "store+ kill 4.2",
+            "store+ reached 4.2 #2 killing",
+            "update 4.2 #2 killing",
+            "kill 4.2 3s"
+        ]
     );
     let out = rig.exited(RunId::at(4, 2), signal(15, rig.now.wall.as_millis()));
     assert_eq!(end_words(&out), [(TaskState::Killed, StatusReason::GroupEnded)]);
@@ -154,9 +185,12 @@ fn an_agent_that_is_gone_ends_its_runs_and_then_leaves() {
     let run = rig.running(task_run(1));
     let gone = Shutdown { refusal: Refusal::new(Code::AgentGone, "declared gone") };
     let out = rig.master(ToAgentKind::Shutdown(gone));
-    assert_eq!(brief(&out), ["note Lost", "disconnect", "store+ kill 1.0", "kill 1.0 3s"]);
+    assert_eq!(
+        brief(&out),
+        ["note Lost", "disconnect", "store+ kill 1.0", "store+ reached 1.0 #2 killing", "kill 1.0 3s"]
+    );
     let out = rig.exited(run, signal(15, rig.now.wall.as_millis()));
-    assert_eq!(brief(&out), ["store+ reached 1.0 #2 killed", "leave agent-gone"]);
+    assert_eq!(brief(&out), ["store+ reached 1.0 #3 killed", "leave agent-gone"]);
     assert_eq!(rig.agent.wake_at(), None);
 }
 
@@ -164,7 +198,9 @@ fn an_agent_that_is_gone_ends_its_runs_and_then_leaves() {
 fn an_agent_that_ends_takes_its_runs_along_and_takes_on_no_more() {
     let mut rig = Rig::joined();
     let run = rig.running(task_run(1));
-    assert_eq!(brief(&rig.step(Input::EndRuns)), ["store+ kill 1.0", "kill 1.0 3s"]);
+    let out = rig.step(Input::EndRuns);
+    assert_eq!(end_words(&out), [(TaskState::Killing, StatusReason::AgentDraining)]);
+    assert_eq!(brief(&out).last().map(String::as_str), Some("kill 1.0 3s"));
     assert_eq!(brief(&rig.step(Input::EndRuns)), [""; 0], "asked twice, done once");
     let out = rig.launch(vec![task_run(2)]);
     assert_eq!(brief(&out), ["store+ taken 2.0", "store+ reached 2.0 #1 dropped", "update 2.0 #1 dropped"]);

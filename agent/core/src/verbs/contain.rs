@@ -25,8 +25,10 @@ pub(crate) fn contain(s: &mut State, now: Now, event: Container, out: &mut Outbo
 pub(crate) fn started(s: &mut State, now: Now, id: RunId, pid: u32, out: &mut Outbox<Output>) {
     running(s, now, id, pid, now.wall.as_millis(), out);
     // Asked for before there was anything to end: said again, for that one may have met nothing.
-    if let Some(Run { phase: Phase::Running, kill: Some(kill), .. }) = s.runs.get(id) {
-        out.push(Output::Contain(Contain::Kill { run: id, grace: kill.grace }));
+    if let Some(Run { phase: Phase::Running, kill: Some(Kill { grace, .. }), .. }) = s.runs.get(id) {
+        let grace = *grace;
+        kill::killing(s, now, id, out);
+        out.push(Output::Contain(Contain::Kill { run: id, grace }));
     }
 }
 
@@ -99,11 +101,9 @@ pub(crate) fn over(s: &mut State, now: Now, id: RunId, said: Said, sync: bool, o
 
 /// Ended on request before there was anything to end.
 pub(crate) fn never_started(kill: Kill, now: Now) -> Said {
-    let (reason, why) = match kill.cause {
-        Cause::Requested => (StatusReason::KilledDuringLaunch, "its end was asked for"),
-        Cause::GroupEnded => (StatusReason::GroupEnded, "another task of its group ended badly"),
-        Cause::AgentGone => (StatusReason::AgentGone, "the agent was declared gone"),
-        Cause::AgentEnding => (StatusReason::AgentDraining, "the agent ends"),
+    let (reason, why) = match kill::words(kill.cause) {
+        (StatusReason::KillRequested, why) => (StatusReason::KilledDuringLaunch, why),
+        other => other,
     };
     Said::plain(TaskState::Killed, reason, format!("never started: {why}"), now)
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use proto::agent_link;
 use proto::id::RunId;
 use proto::ledger::{KillTaken, Record};
+use proto::task::{StatusReason, TaskState};
 use proto_machine::{Now, Outbox};
 
 use crate::output::{Contain, Note, Output};
 use crate::state::State;
-use crate::tables::runs::{Cause, Kill, Phase};
+use crate::tables::runs::{Cause, Kill, Phase, Run};
+use crate::verbs::report::{self, Said};
 
 /// The master wants a run to end.
 pub(crate) fn requested(s: &mut State, now: Now, order: &agent_link::Kill, out: &mut Outbox<Output>) {
@@ -37,7 +39,30 @@ pub(crate) fn kill(
     };
     s.runs.set_kill(id, kill);
     out.push(Output::Store { record: Record::KillTaken(KillTaken { run: id, grace }), sync: true });
+    killing(s, now, id, out);
     out.push(Output::Contain(Contain::Kill { run: id, grace }));
+}
+
+/// A run that runs and is to end is reported as such, once. Synced: its number is given to nothing else, and it follows
+/// the synced wish.
+pub(crate) fn killing(s: &mut State, now: Now, id: RunId, out: &mut Outbox<Output>) {
+    let Some(Run { phase: Phase::Running, kill: Some(kill), .. }) = s.runs.get(id) else { return };
+    let (reason, why) = words(kill.cause);
+    let Some(latest) = s.updates.latest(id).filter(|status| status.state != TaskState::Killing) else {
+        return;
+    };
+    let said = Said { pid: latest.pid, ..Said::plain(TaskState::Killing, reason, why, now) };
+    report::reached(s, now, id, said, true, out);
+}
+
+/// Who wants a run to end, as a reason and for people.
+pub(crate) fn words(cause: Cause) -> (StatusReason, &'static str) {
+    match cause {
+        Cause::Requested => (StatusReason::KillRequested, "its end was asked for"),
+        Cause::GroupEnded => (StatusReason::GroupEnded, "another task of its group ended badly"),
+        Cause::AgentGone => (StatusReason::AgentGone, "the agent was declared gone"),
+        Cause::AgentEnding => (StatusReason::AgentDraining, "the agent ends"),
+    }
 }
 
 /// One of a group has ended badly: the others on this agent must end too.

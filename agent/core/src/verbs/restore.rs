@@ -39,7 +39,7 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
                 s.updates.add(run, reached.status);
                 if state.is_terminal() {
                     s.runs.set_over(run, state != TaskState::Finished);
-                } else if state == TaskState::Running {
+                } else if matches!(state, TaskState::Running | TaskState::Killing) {
                     s.runs.set_running(run);
                 }
             }

@@ -16,7 +16,7 @@ pub enum Operation {
     Reserve(Reserve),
     /// Give back something reserved.
     Unreserve(Unreserve),
-    /// Make a persistent volume of reserved disk.
+    /// Make a persistent volume of reserved disk (for now in the books only).
     CreateVolume(CreateVolume),
     /// Destroy a persistent volume.
     DestroyVolume(DestroyVolume),

@@ -1,6 +1,7 @@
 //! `stoa up`: a whole secure cluster on one machine, each part a process of its own, from one command.
 
 mod children;
+mod isolation;
 mod layout;
 mod ready;
 
@@ -107,7 +108,12 @@ pub async fn run(args: &UpArgs, stop: impl Future<Output = ()>) -> Result<(), Up
         return Err(error);
     }
     layout.announce()?;
-    say_ready(&layout, args, begun.elapsed());
+    let took = begun.elapsed();
+    let agents = ready::agents(&layout).await;
+    // Agents of one machine find the same; the first one's log speaks for all.
+    let log = isolation::tail(&layout.logs().join("agent-1.log")).unwrap_or_default();
+    let less = isolation::line(agents.iter().map(|agent| &agent.info.attributes), &log);
+    say_ready(&layout, args, took, less);
     tokio::select! {
         () = &mut stop => {}
         () = children.keep_alive() => {}
@@ -118,10 +124,10 @@ pub async fn run(args: &UpArgs, stop: impl Future<Output = ()>) -> Result<(), Up
     Ok(())
 }
 
-fn say_ready(layout: &Layout, args: &UpArgs, took: Duration) {
+fn say_ready(layout: &Layout, args: &UpArgs, took: Duration, less_isolation: Option<String>) {
     let mut out = std::io::stdout().lock();
     let jobs = if args.no_jobs { "" } else { " and the jobs framework" };
-    let lines = [
+    let mut lines = vec![
         format!(
             "ready in {}.{} s: {} masters, {} agents{jobs}, mutual TLS everywhere",
             took.as_secs(),
@@ -140,6 +146,9 @@ fn say_ready(layout: &Layout, args: &UpArgs, took: Duration) {
         "  stoa get agents".to_owned(),
         "  stoa raft status".to_owned(),
     ];
+    if let Some(less) = less_isolation {
+        lines.insert(2, format!("  isolation       {less}"));
+    }
     // Whoever closed our output does not want to read it.
     let _ = writeln!(out, "{}", lines.join("\n"));
     let _ = out.flush();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use proto::operator::{Call, List, ReplyKind};
+use proto::operator::{AgentView, Call, List, ReplyKind};
 use proto_grpc::services::operator::operator_client::OperatorClient;
 use proto_pki::PeerRole;
 
@@ -24,6 +24,21 @@ pub(super) async fn wait(layout: &Layout, args: &UpArgs, limit: Duration) -> Res
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The agents, as the first master that answers knows them; none when nobody answers.
+pub(super) async fn agents(layout: &Layout) -> Vec<AgentView> {
+    for address in &layout.masters {
+        let channel = proto_grpc::channel(&address.to_string(), PeerRole::Master, &layout.operator).await;
+        let Ok(channel) = channel else { continue };
+        let Ok(reply) = OperatorClient::new(channel).ask(Call::Agents(List::default())).await else {
+            continue;
+        };
+        if let ReplyKind::Agents(agents) = reply.into_inner().kind {
+            return agents;
+        }
+    }
+    Vec::new()
 }
 
 /// What is still missing, as the leader sees it; `None` when nothing is.

@@ -224,7 +224,7 @@ pub struct Offer {
 }
 // ---- tasks ----
 
-/// A file to fetch into the sandbox before the task starts.
+/// A file to fetch into the sandbox before the task starts. Archives are not unpacked.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Artifact {
     /// file://, http:// or https://
@@ -235,7 +235,7 @@ pub struct Artifact {
     pub sha256: ::prost::alloc::string::String,
     #[prost(bool, tag = "3")]
     pub executable: bool,
-    /// The file's name in the sandbox; empty: the last part of the path of the uri.
+    /// The file's name in the sandbox, without '/'; empty: the last part of the path of the uri.
     #[prost(string, tag = "4")]
     pub name: ::prost::alloc::string::String,
 }
@@ -249,7 +249,7 @@ pub struct CommandInfo {
     pub shell: bool,
     #[prost(btree_map = "string, string", tag = "3")]
     pub env: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
-    /// The user to run as; empty: whom the principal maps to.
+    /// The user to run as; empty: the agent's default. Root only where both masters and agent allow it.
     #[prost(string, tag = "4")]
     pub user: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "5")]
@@ -267,7 +267,7 @@ pub struct TaskInfo {
     /// What it takes of the accepted offers.
     #[prost(message, optional, tag = "4")]
     pub resources: ::core::option::Option<Resources>,
-    /// Time between TERM and KILL.
+    /// Time between TERM and KILL; the task is KILLING meanwhile.
     #[prost(uint64, tag = "5")]
     pub kill_grace_ms: u64,
     #[prost(btree_map = "string, string", tag = "6")]
@@ -355,7 +355,8 @@ pub struct Unreserve {
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<Amount>,
 }
-/// Make a persistent volume of reserved disk.
+/// Make a persistent volume of reserved disk. For now this is bookkeeping: it keeps the disk for the role under this name.
+/// Agents do not yet make a directory for it, so a task finds nothing of it in its sandbox.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateVolume {
     #[prost(string, tag = "1")]
@@ -365,7 +366,7 @@ pub struct CreateVolume {
     #[prost(uint64, tag = "3")]
     pub disk_bytes: u64,
 }
-/// Destroy a persistent volume and what is on it.
+/// Destroy a persistent volume, and, once agents keep data in volumes, what is on it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DestroyVolume {
     #[prost(string, tag = "1")]

@@ -5,7 +5,7 @@ mod rig;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_containerizer::{
     Config, Containerizer, Event, How, Isolation, Launch, Loss, Need, Recovered, RecoveredState,
@@ -122,7 +122,11 @@ async fn an_idle_keeper_of_another_build_is_replaced_and_a_busy_one_is_not() {
         let served = Command::new(&program).arg("serve").arg(scratch.keeper_dir()).arg(build).status();
         served.expect("served").success()
     };
-    assert!(serve("another build"));
+    // The old one is out of reach a moment before it lets go of its directory.
+    let deadline = Instant::now() + PATIENCE;
+    while !serve("another build") {
+        assert!(Instant::now() < deadline, "the old keeper does not let go");
+    }
     let (before, mut events) = Containerizer::start(scratch.config.clone()).await.expect("started");
     assert!(matches!(events.recv().await, Some(Event::Recovered(none)) if none.is_empty()));
     let id = {

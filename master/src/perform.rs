@@ -16,8 +16,8 @@ use crate::read_model::ReadModel;
 pub(crate) const REGISTRY: Group = Group(1);
 
 /// The hands of the machine.
-pub(crate) struct Hands {
-    pub store: Disk,
+pub(crate) struct Hands<S = Disk> {
+    pub store: S,
     pub doors: Arc<Doors>,
     pub peers: Peers,
     pub model: Arc<ReadModel>,
@@ -39,7 +39,7 @@ pub enum Fault {
     },
 }
 
-impl Perform<Output, Input> for Hands {
+impl<S: LogStore> Perform<Output, Input> for Hands<S> {
     type Error = Fault;
 
     fn perform(&mut self, _now: Now, mut outputs: Vec<Output>, feed: &mut Vec<Input>) -> Result<(), Fault> {
@@ -50,11 +50,14 @@ impl Perform<Output, Input> for Hands {
                 persists.push((REGISTRY, std::mem::take(persist)));
             }
         }
-        let mut folded = self.model.fold();
+        // Opened when there is something to fold, and never held across a sync: readers wait for it.
+        let model = &self.model;
+        let mut folded = None;
         for output in outputs {
             match output {
                 Output::Persist(_) => {
                     if let Some(last) = persists.last().map(|(_, persist)| persist.sequence) {
+                        folded = None;
                         self.store.persist(&persists)?;
                         persists.clear();
                         feed.push(Input::Raft(master_raft::Input::Stored { sequence: last }));
@@ -76,14 +79,14 @@ impl Perform<Output, Input> for Hands {
                 Output::ToAgent { link, message } => self.doors.say_to_link(link, message),
                 Output::CloseAgent { link } => self.doors.close_link(link),
                 Output::Reply { ticket, kind } => self.doors.answer(ticket, kind),
-                Output::Changed(kind) => folded.changed(kind),
+                Output::Changed(kind) => folded.get_or_insert_with(|| model.fold()).changed(kind),
                 Output::Part { term, leads, leader } => {
                     info!(term, leads, leader = leader.map(|id| id.0), "part");
                     metrics::gauge!("master_leads").set(if leads { 1.0 } else { 0.0 });
                     metrics::gauge!("master_term").set(term as f64);
-                    folded.part(term, leads, leader);
+                    folded.get_or_insert_with(|| model.fold()).part(term, leads, leader);
                 }
-                Output::Applied(index) => folded.applied(index),
+                Output::Applied(index) => folded.get_or_insert_with(|| model.fold()).applied(index),
                 Output::Note(note) => write(note)?,
             }
         }
@@ -111,4 +114,66 @@ fn write(note: Note) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use master_raft::{Persist, Recovered};
+    use master_storage::{Error, Snapshots};
+    use proto::id::MasterId;
+    use proto_pki::{Authority, Identity, LEAF_VALIDITY};
+
+    use super::*;
+    use crate::peers::{Own, Reporting};
+
+    /// A store that, in the middle of its sync, lets somebody read.
+    struct Slow {
+        model: Arc<ReadModel>,
+        disk: Disk,
+        read: Vec<u64>,
+    }
+
+    impl LogStore for Slow {
+        fn recover(&mut self, group: Group) -> Result<Recovered, Error> {
+            self.disk.recover(group)
+        }
+
+        fn persist(&mut self, _: &[(Group, Persist)]) -> Result<(), Fatal> {
+            let (said, heard) = mpsc::channel();
+            let model = self.model.clone();
+            std::thread::spawn(move || said.send(model.as_of().0));
+            self.read.push(heard.recv_timeout(Duration::from_secs(5)).expect("a reader waits for the sync"));
+            Ok(())
+        }
+
+        fn snapshots(&self) -> &Snapshots {
+            self.disk.snapshots()
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_do_not_wait_for_a_sync() {
+        let ca = Authority::create("pool").unwrap();
+        let own = Own {
+            id: MasterId(1),
+            cluster: "pool".to_owned(),
+            credentials: Arc::new(ca.issue(&Identity::Master(MasterId(1)), LEAF_VALIDITY).unwrap()),
+        };
+        let model = Arc::new(ReadModel::default());
+        let dir = std::env::temp_dir().join(format!("stoa-readers-{}", std::process::id()));
+        let store = Slow { model: model.clone(), disk: Disk::open(&dir).unwrap(), read: Vec::new() };
+        let peers = Peers::start(own, &BTreeMap::new(), Reporting::default());
+        let mut hands = Hands { store, doors: Arc::default(), peers, model: model.clone() };
+        let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];
+        let mut feed = Vec::new();
+        hands.perform(Now::default(), outputs, &mut feed).unwrap();
+        assert_eq!(hands.store.read, [3], "what came before the sync is there to be read in it");
+        assert_eq!(model.as_of().0, 4);
+        assert_eq!(feed.len(), 1);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use crate::runs::{Runs, Seen};
-use crate::sandbox_files::Output;
+use crate::sandbox_files::{Output, Start};
 
 /// How often a followed file is looked at: soon enough for somebody who watches, and a hundred followers cost nothing.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(50);
@@ -45,7 +45,10 @@ impl AgentDoor for Door {
         let asked = request.into_inner();
         authorize(&who)?;
         let seen = self.runs.find(&asked.framework, &asked.task).ok_or_else(|| not_here(&asked))?;
-        info!(caller = %who, framework = %asked.framework, task = %asked.task, run = %seen.run, "output is read");
+        info!(
+            caller = %who, framework_id = %asked.framework, task_id = %asked.task, run_id = %seen.run,
+            "output is read"
+        );
         let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
         tokio::spawn(async move {
             let ended = tokio::select! {
@@ -101,7 +104,11 @@ async fn send_all(
     chunks: &mpsc::Sender<Result<LogsChunk, Status>>,
 ) -> io::Result<()> {
     let name = if asked.stderr { "stderr" } else { "stdout" };
-    let mut tail_lines = asked.tail_lines;
+    let mut start = match (asked.offset, asked.tail_lines) {
+        (Some(bytes), _) => Start::Offset(bytes),
+        (None, Some(lines)) => Start::Tail(lines),
+        (None, None) => Start::Beginning,
+    };
     let mut output = None;
     let mut ticks = interval(FOLLOW_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,15 +116,15 @@ async fn send_all(
         // Asked first: what was written before the end is then there to be read.
         let over = seen.is_over();
         if output.is_none() {
-            output = open(&seen, name, tail_lines).await?;
+            output = open(&seen, name, start).await?;
             // Where there is nothing yet there is nothing to leave out later.
-            tail_lines = None;
+            start = Start::Beginning;
         }
         while let Some(reader) = output.take() {
             let (reader, chunk) = next(reader).await?;
             output = Some(reader);
-            let Some(data) = chunk else { break };
-            if chunks.send(Ok(LogsChunk { data })).await.is_err() {
+            let Some(chunk) = chunk else { break };
+            if chunks.send(Ok(chunk)).await.is_err() {
                 return Ok(());
             }
         }
@@ -133,18 +140,19 @@ async fn send_all(
 }
 
 /// The output, if the sandbox is there yet.
-async fn open(seen: &Seen, name: &'static str, tail_lines: Option<u64>) -> io::Result<Option<Output>> {
+async fn open(seen: &Seen, name: &'static str, start: Start) -> io::Result<Option<Output>> {
     let sandbox = seen.sandbox.clone();
-    match blocking(move || Output::open(&sandbox, name, tail_lines)).await {
+    match blocking(move || Output::open(&sandbox, name, start)).await {
         Ok(output) => Ok(Some(output)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-async fn next(mut output: Output) -> io::Result<(Output, Option<Vec<u8>>)> {
+async fn next(mut output: Output) -> io::Result<(Output, Option<LogsChunk>)> {
     blocking(move || {
-        let chunk = output.next()?.map(<[u8]>::to_vec);
+        let offset = output.position();
+        let chunk = output.next()?.map(|data| LogsChunk { data: data.to_vec(), offset });
         Ok((output, chunk))
     })
     .await
@@ -193,7 +201,14 @@ mod tests {
     }
 
     fn request() -> LogsRequest {
-        LogsRequest { framework: framework(), task: task(), stderr: false, follow: false, tail_lines: None }
+        LogsRequest {
+            framework: framework(),
+            task: task(),
+            stderr: false,
+            follow: false,
+            tail_lines: None,
+            offset: None,
+        }
     }
 
     impl House {
@@ -250,6 +265,27 @@ mod tests {
         assert_eq!(all(house.ask(tail).await.unwrap()).await.unwrap(), "two\nthree\n");
         let stderr = LogsRequest { stderr: true, ..request() };
         assert_eq!(all(house.ask(stderr).await.unwrap()).await.unwrap(), "bad\n");
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_where_another_broke() {
+        let (house, scratch) = (House::open().await, Scratch::new("door-offset"));
+        house.begin(scratch.path());
+        fs::write(scratch.path().join("stdout.1"), "one\n").unwrap();
+        fs::write(scratch.path().join("stdout"), "two\nthree\n").unwrap();
+        let tail = LogsRequest { tail_lines: Some(2), ..request() };
+        let chunk = house.ask(tail).await.unwrap().message().await.unwrap().unwrap();
+        assert_eq!((chunk.offset, chunk.data.as_slice()), (4, b"two\nthree\n".as_slice()));
+        for (offset, rest) in
+            [(0, "one\ntwo\nthree\n"), (2, "e\ntwo\nthree\n"), (4, "two\nthree\n"), (8, "three\n")]
+        {
+            let asked = LogsRequest { offset: Some(offset), ..request() };
+            assert_eq!(all(house.ask(asked).await.unwrap()).await.unwrap(), rest, "from {offset}");
+        }
+        for beyond in [14, 99] {
+            let asked = LogsRequest { offset: Some(beyond), ..request() };
+            assert_eq!(all(house.ask(asked).await.unwrap()).await.unwrap(), "");
+        }
     }
 
     #[tokio::test]

@@ -25,6 +25,18 @@ const ROTATED_MAX: u32 = 1_024;
 /// Which file, however it is called now: device and inode.
 type FileId = (u64, u64);
 
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the beginning of what there is.
+    #[default]
+    Beginning,
+    /// With the last so many lines.
+    Tail(u64),
+    /// Behind so many bytes of what there is; at its end if there are not as many.
+    Offset(u64),
+}
+
 /// The output of one run, from where it is read on.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -37,6 +49,8 @@ pub(crate) struct Output {
     /// Older files, all read or left out, as long as they have a name.
     done: Vec<Found>,
     buffer: Vec<u8>,
+    /// Bytes of what there was at the beginning, and of what came since, that are read or left out.
+    position: u64,
 }
 
 #[derive(Debug)]
@@ -54,8 +68,8 @@ struct Reading {
 // === impl Output ===
 
 impl Output {
-    /// The output `name` (`stdout` or `stderr`) in a sandbox: from the beginning, or the last so many lines.
-    pub(crate) fn open(sandbox: &Path, name: &'static str, tail_lines: Option<u64>) -> io::Result<Output> {
+    /// The output `name` (`stdout` or `stderr`) in a sandbox.
+    pub(crate) fn open(sandbox: &Path, name: &'static str, start: Start) -> io::Result<Output> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = rustix::fs::open(sandbox, flags, Mode::empty())?;
         let mut output = Output {
@@ -65,12 +79,20 @@ impl Output {
             waiting: VecDeque::new(),
             done: Vec::new(),
             buffer: vec![0; CHUNK_BYTES_MAX],
+            position: 0,
         };
         output.look()?;
-        if let Some(lines) = tail_lines {
-            output.skip_to_tail(lines)?;
+        match start {
+            Start::Beginning => {}
+            Start::Tail(lines) => output.skip_to_tail(lines)?,
+            Start::Offset(bytes) => output.skip(bytes)?,
         }
         Ok(output)
+    }
+
+    /// Where the next bytes begin, counted from the beginning of what there was when it was opened.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The next bytes, at most [`CHUNK_BYTES_MAX`]; `None` when all is read that is there now.
@@ -78,6 +100,7 @@ impl Output {
         loop {
             let len = self.read_current()?;
             if len > 0 {
+                self.position += len as u64;
                 return Ok(self.buffer.get(..len));
             }
             if self.waiting.is_empty() {
@@ -200,7 +223,25 @@ impl Output {
         Ok(())
     }
 
+    /// Leaves so many bytes out; all there are, if there are fewer.
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let mut left = bytes;
+        let newest = self.waiting.len().saturating_sub(1);
+        for (place, found) in self.waiting.iter().enumerate() {
+            let len = found.file.metadata()?.len();
+            if left < len || place == newest {
+                return self.begin_at(place, left.min(len));
+            }
+            left -= len;
+        }
+        Ok(())
+    }
+
     fn begin_at(&mut self, place: usize, at: u64) -> io::Result<()> {
+        self.position = at;
+        for older in self.waiting.iter().take(place) {
+            self.position += older.file.metadata()?.len();
+        }
         self.done.extend(self.waiting.drain(..place));
         self.current = self.waiting.pop_front().map(|found| Reading { found, at });
         Ok(())

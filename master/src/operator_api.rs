@@ -155,6 +155,8 @@ impl Operator for OperatorDoor {
             call,
             Call::Status
                 | Call::Raft
+                | Call::StatusHere
+                | Call::RaftHere
                 | Call::Agents(_)
                 | Call::Frameworks(_)
                 | Call::Tasks(_)
@@ -183,6 +185,8 @@ impl Operator for OperatorDoor {
                 Some(redirect) => redirect,
                 None => self.raft(caller).await?,
             },
+            Call::StatusHere => self.status(caller).await?,
+            Call::RaftHere => self.raft(caller).await?,
             Call::Agents(list) => ReplyKind::Agents(self.model.agents(&list)),
             Call::Frameworks(list) => ReplyKind::Frameworks(self.model.frameworks(&list)),
             Call::Tasks(list) => ReplyKind::Tasks(self.model.tasks(&list)),

@@ -147,6 +147,8 @@ pub struct LogsRequest {
     pub follow: bool,
     /// Start at the last so many lines.
     pub tail_lines: Option<u64>,
+    /// Start behind so many bytes of what there is: to go on where a stream broke. Not together with `tail_lines`.
+    pub offset: Option<u64>,
 }
 
 /// Some of the output.
@@ -154,4 +156,6 @@ pub struct LogsRequest {
 pub struct LogsChunk {
     /// Raw bytes.
     pub data: Vec<u8>,
+    /// Where they begin, in bytes from the beginning of what there was when the stream began.
+    pub offset: u64,
 }

@@ -272,6 +272,10 @@ pub enum Call {
     MarkAgentGone(MarkAgentGone),
     /// Make a join token.
     CreateToken(CreateToken),
+    /// How is the cluster, as this master sees it?
+    StatusHere,
+    /// Who are the masters, as this one sees it?
+    RaftHere,
 }
 
 /// How the cluster is.

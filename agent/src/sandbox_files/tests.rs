@@ -58,7 +58,7 @@ fn rest(output: &mut Output) -> String {
 }
 
 fn open(scratch: &Scratch, tail: Option<u64>) -> Output {
-    Output::open(scratch.path(), "stdout", tail).unwrap()
+    Output::open(scratch.path(), "stdout", tail.map_or(Start::Beginning, Start::Tail)).unwrap()
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn what_is_not_a_plain_file_is_not_read() {
     fs::create_dir(&sandbox).unwrap();
     let place = sandbox.join("stdout");
     let refused = |what: &str| {
-        let error = Output::open(&sandbox, "stdout", None).expect_err(what);
+        let error = Output::open(&sandbox, "stdout", Start::Beginning).expect_err(what);
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{what}: {error}");
     };
     symlink(&secret, &place).unwrap();
@@ -234,8 +234,8 @@ fn what_is_not_a_plain_file_is_not_read() {
     fs::remove_dir(&place).unwrap();
     symlink(&secret, sandbox.join("stdout.1")).unwrap();
     fs::write(&place, "mine").unwrap();
-    assert_eq!(rest(&mut Output::open(&sandbox, "stdout", None).unwrap()), "mine");
+    assert_eq!(rest(&mut Output::open(&sandbox, "stdout", Start::Beginning).unwrap()), "mine");
     let link = scratch.path().join("link");
     symlink(&sandbox, &link).unwrap();
-    assert!(Output::open(&link, "stdout", None).is_err());
+    assert!(Output::open(&link, "stdout", Start::Beginning).is_err());
 }

@@ -41,8 +41,14 @@ async fn output_is_not_for_agents_and_what_is_not_there_is_not_found() {
     session.until_over(&[RunId::at(1, 0)]).await;
     let agent = node.ca.issue(&Identity::Agent(node.id.clone()), LEAF_VALIDITY).unwrap();
     let channel = channel(running.address(), PeerRole::Agent, &agent).await.unwrap();
-    let asked =
-        LogsRequest { framework: framework(), task: task(1), stderr: false, follow: false, tail_lines: None };
+    let asked = LogsRequest {
+        framework: framework(),
+        task: task(1),
+        stderr: false,
+        follow: false,
+        tail_lines: None,
+        offset: None,
+    };
     let refused = AgentDoorClient::new(channel).logs(asked).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     let missing = node.logs(running.address(), task(9), false).await.err().unwrap();

@@ -71,7 +71,14 @@ impl Node {
     /// The output of a task.
     pub async fn logs(&self, address: &str, task: TaskId, follow: bool) -> Result<Logs, Status> {
         let channel = channel(address, PeerRole::Agent, &self.user()).await.unwrap();
-        let asked = LogsRequest { framework: framework(), task, stderr: false, follow, tail_lines: None };
+        let asked = LogsRequest {
+            framework: framework(),
+            task,
+            stderr: false,
+            follow,
+            tail_lines: None,
+            offset: None,
+        };
         Ok(Logs(AgentDoorClient::new(channel).logs(asked).await?.into_inner()))
     }
 

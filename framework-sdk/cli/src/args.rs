@@ -145,6 +145,10 @@ pub struct GetArgs {
     /// Ended tasks too
     #[arg(short, long)]
     pub all: bool,
+    /// Any master may answer, as far as it knows the log: "as of index N". Not what only the leader knows, such as that
+    /// a task runs by now
+    #[arg(long, conflicts_with = "watch")]
+    pub stale: bool,
 }
 
 /// Describes.
@@ -159,6 +163,10 @@ pub struct DescribeArgs {
     /// How
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
+    /// Any master may answer, as far as it knows the log: "as of index N". Not what only the leader knows, such as that
+    /// a task runs by now
+    #[arg(long)]
+    pub stale: bool,
 }
 
 /// Prints output of a task.
@@ -195,6 +203,10 @@ pub struct StatusArgs {
     /// How
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
+    /// Any master may answer, as far as it knows the log: "as of index N". Not what only the leader knows, such as that
+    /// a task runs by now
+    #[arg(long)]
+    pub stale: bool,
 }
 
 /// Explains.

@@ -80,5 +80,6 @@ message!(LogsRequest = w::LogsRequest {
     plain stderr: stderr,
     plain follow: follow,
     optp tail_lines: tail_lines,
+    optp offset: offset,
 });
-message!(LogsChunk = w::LogsChunk { plain data: data });
+message!(LogsChunk = w::LogsChunk { plain data: data, plain offset: offset });

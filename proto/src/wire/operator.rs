@@ -116,6 +116,8 @@ oneof!(Call = w::call::Kind {
     msg TeardownFramework: TeardownFramework,
     msg MarkAgentGone: MarkAgentGone,
     msg CreateToken: CreateToken,
+    unit StatusHere: StatusHere,
+    unit RaftHere: RaftHere,
 });
 only_oneof! { Call = w::Call; }
 

@@ -58,6 +58,14 @@ pub trait View: Sized + Clone + PartialEq {
     }
     /// Other things people call it.
     fn aliases(&self) -> Vec<String>;
+    /// Whether it is over: where a name means several, those that are not come first.
+    fn is_over(&self) -> bool {
+        false
+    }
+    /// When it began, for those of which the newest is meant.
+    fn since_ms(&self) -> u64 {
+        0
+    }
     /// Whether a list of this selection holds it; the masters select likewise, except in a watch.
     fn selected(&self, list: &List) -> bool;
     /// The cells of a table.

@@ -159,8 +159,17 @@ impl View for TaskView {
         format!("{}/{}", self.framework, self.info.id)
     }
 
+    /// A framework that starts a task again gives it a new id and the old name.
     fn aliases(&self) -> Vec<String> {
-        Vec::new()
+        vec![self.info.name.clone()]
+    }
+
+    fn is_over(&self) -> bool {
+        self.status.state.is_terminal()
+    }
+
+    fn since_ms(&self) -> u64 {
+        self.accepted_ms
     }
 
     fn selected(&self, list: &List) -> bool {

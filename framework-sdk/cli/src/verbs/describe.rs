@@ -20,33 +20,41 @@ const RELATED_MAX: usize = 20;
 /// Describes one thing.
 pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let (now_ms, colours) = (terminal.now_ms(), terminal.colours);
+    let all = List { stale: args.stale, ..List::default() };
+    if args.stale {
+        // Asked first: all that follows is of this index or a later one.
+        let first = list::<RoleView>(client, all.clone()).await?;
+        super::say_as_of(first.as_of, first.from_leader, terminal);
+    }
     let text = match args.noun {
         Noun::Agents => {
-            let agent = find::<AgentView>(client, List::default(), &args.id).await?;
-            let on_it = List { agent: agent.info.id.to_string(), ..List::default() };
+            let agent = find::<AgentView>(client, all.clone(), &args.id).await?;
+            let on_it = List { agent: agent.info.id.to_string(), ..all.clone() };
             let mut sheet = agent.sheet(now_ms);
             related::<TaskView>(client, on_it.clone(), &mut sheet, now_ms, colours).await?;
             related::<OfferView>(client, on_it, &mut sheet, now_ms, colours).await?;
             write(args, &agent, &sheet)?
         }
         Noun::Frameworks => {
-            let framework = find::<FrameworkView>(client, List::default(), &args.id).await?;
-            let of_it = List { framework: framework.id.to_string(), ..List::default() };
+            let framework = find::<FrameworkView>(client, all.clone(), &args.id).await?;
+            let of_it = List { framework: framework.id.to_string(), ..all.clone() };
             let mut sheet = framework.sheet(now_ms);
             related::<TaskView>(client, of_it.clone(), &mut sheet, now_ms, colours).await?;
             related::<OfferView>(client, of_it, &mut sheet, now_ms, colours).await?;
             write(args, &framework, &sheet)?
         }
         Noun::Tasks => {
-            let task = task(client, &args.id, true).await?;
+            let (framework, id) = split(&args.id);
+            let selection = List { framework: framework.to_owned(), ended: true, ..all.clone() };
+            let task = find::<TaskView>(client, selection, id).await?;
             write(args, &task, &task.sheet(now_ms))?
         }
         Noun::Offers => {
-            let offer = find::<OfferView>(client, List::default(), &args.id).await?;
+            let offer = find::<OfferView>(client, all.clone(), &args.id).await?;
             write(args, &offer, &offer.sheet(now_ms))?
         }
         Noun::Roles => {
-            let role = find::<RoleView>(client, List::default(), &args.id).await?;
+            let role = find::<RoleView>(client, all.clone(), &args.id).await?;
             write(args, &role, &role.sheet(now_ms))?
         }
     };

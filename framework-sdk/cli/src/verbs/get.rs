@@ -25,7 +25,7 @@ pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -
 
 async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let selection = List {
-        stale: false,
+        stale: args.stale,
         framework: args.framework.clone().unwrap_or_default(),
         agent: args.agent.clone().unwrap_or_default(),
         ended: args.all,
@@ -45,6 +45,9 @@ async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_
         listing.items = picked;
     }
     listing.items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
+    if args.stale {
+        super::say_as_of(listing.as_of, listing.from_leader, terminal);
+    }
     if listing.items.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
         terminal.note(&format!("no {}", V::MANY));
         return Ok(Exit::Ok);

@@ -33,20 +33,12 @@ pub async fn run(client: &Client, args: &KillArgs, terminal: &mut Terminal<'_>) 
     Ok(Exit::Ok)
 }
 
+/// Ended ones are looked at too: the name of a task that has ended must not pass for the beginning of another's.
 async fn running(client: &Client, wanted: &str) -> Result<TaskView, Stop> {
-    let missing = match task(client, wanted, false).await {
-        Err(Stop::Failed(failure)) if failure.exit == Exit::NotFound => failure,
-        other => return other,
-    };
-    // It may have ended in the meantime: that is another answer than a slip of the pen.
-    match task(client, wanted, true).await {
-        Ok(ended) => Err(Failure::new(
-            Exit::Conflict,
-            "conflict",
-            format!("{} has ended already: {}", ended.full_name(), ended.status.state.as_str()),
-            "",
-        )
-        .into()),
-        Err(_) => Err(Stop::Failed(missing)),
+    let found = task(client, wanted, true).await?;
+    if !found.status.state.is_terminal() {
+        return Ok(found);
     }
+    let message = format!("{} has ended already: {}", found.full_name(), found.status.state.as_str());
+    Err(Failure::new(Exit::Conflict, "conflict", message, "").into())
 }

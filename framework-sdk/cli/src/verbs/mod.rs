@@ -22,12 +22,19 @@ use crate::escape::{escaped_json, is_special};
 use crate::failure::{Failure, Stop};
 use crate::nouns::View;
 use crate::shapes::Listing;
+use crate::terminal::Terminal;
 
 /// What the masters list.
 pub(crate) async fn list<V: View>(client: &Client, list: List) -> Result<Listing<V>, Stop> {
     let Reply { as_of, from_leader, kind } = client.ask(V::call(list)).await?;
     let items = V::of_reply(kind).ok_or_else(|| other_answer(V::MANY))?;
     Ok(Listing { as_of, from_leader, items })
+}
+
+/// As of when a master answered that need not lead.
+pub(crate) fn say_as_of(index: u64, from_leader: bool, terminal: &mut Terminal<'_>) {
+    let whose = if from_leader { "the leader" } else { "a follower" };
+    terminal.note(&format!("as of index {index}, by {whose}"));
 }
 
 /// An order; the index at which it was committed.

@@ -36,7 +36,10 @@ struct Member {
 /// Shows the group of masters.
 pub async fn run(client: &Client, verb: &RaftVerb, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let RaftVerb::Status(args) = verb;
-    let reply = client.ask(Call::Raft).await?;
+    let reply = client.ask(if args.stale { Call::RaftHere } else { Call::Raft }).await?;
+    if args.stale {
+        super::say_as_of(reply.as_of, reply.from_leader, terminal);
+    }
     let text = render(reply, args.output, terminal.colours)?;
     terminal.print(&text)?;
     Ok(Exit::Ok)

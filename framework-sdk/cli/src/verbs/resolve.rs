@@ -8,7 +8,8 @@ use crate::nouns::View;
 /// At most so many candidates are named.
 const NAMED_MAX: usize = 5;
 
-/// The one item that was meant: its id or full name, else a name it alone has, else the only one that begins so.
+/// The one item that was meant: its id or full name, else its name, else the beginning of its id. Where that fits
+/// several, the one that is not over; of several that are over and have one name, the newest.
 pub fn one<'a, V: View>(items: &'a [V], wanted: &str) -> Result<&'a V, Failure> {
     let exact: Vec<&V> =
         items.iter().filter(|item| item.id() == wanted || item.full_name() == wanted).collect();
@@ -21,11 +22,33 @@ pub fn one<'a, V: View>(items: &'a [V], wanted: &str) -> Result<&'a V, Failure> 
             found = more();
         }
     }
+    if found.len() > 1 {
+        found = likeliest(found);
+    }
     match found.as_slice() {
         [item] => Ok(item),
         [] => Err(nothing(items, wanted)),
         several => Err(ambiguous(several, wanted)),
     }
+}
+
+/// Those that are not over; or else the newest, if all are starts of one thing.
+fn likeliest<V: View>(found: Vec<&V>) -> Vec<&V> {
+    let alive: Vec<&V> = found.iter().copied().filter(|item| !item.is_over()).collect();
+    if !alive.is_empty() {
+        return alive;
+    }
+    let newest = found.iter().map(|item| item.since_ms()).max();
+    // What stands before the id, and the name: two frameworks may have tasks of one name.
+    let whose = |item: &V| (item.full_name().strip_suffix(&item.id()).map(str::to_owned), item.aliases());
+    let same = found.windows(2).all(|two| match two {
+        [a, b] => whose(a) == whose(b),
+        _ => true,
+    });
+    if !same {
+        return found;
+    }
+    found.into_iter().filter(|item| Some(item.since_ms()) == newest).collect()
 }
 
 fn nothing<V: View>(items: &[V], wanted: &str) -> Failure {

@@ -1,6 +1,6 @@
 //! `stoa status`: is the cluster well? In words and as an exit code.
 
-use proto::operator::{Call, Raft, ReplyKind, Status};
+use proto::operator::{Call, Raft, Reply, ReplyKind, Status};
 use proto::quantities::Quantities as Amounts;
 use serde::Serialize;
 
@@ -47,8 +47,13 @@ struct Shape {
 
 /// Says how the cluster is.
 pub async fn run(client: &Client, args: &StatusArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    let (status, raft) = match ask(client).await {
-        Ok(answers) => answers,
+    let (status, raft) = match ask(client, args.stale).await {
+        Ok(Answers { status, raft, as_of, from_leader }) => {
+            if args.stale {
+                super::say_as_of(as_of, from_leader, terminal);
+            }
+            (status, raft)
+        }
         Err(Stop::Failed(failure)) if failure.exit == Exit::Unavailable => {
             return down(*failure, args.output, terminal);
         }
@@ -59,17 +64,28 @@ pub async fn run(client: &Client, args: &StatusArgs, terminal: &mut Terminal<'_>
     Ok(health.exit())
 }
 
-async fn ask(client: &Client) -> Result<(Status, Raft), Stop> {
-    let ReplyKind::Raft(raft) = client.ask(Call::Raft).await?.kind else {
+struct Answers {
+    status: Status,
+    raft: Raft,
+    as_of: u64,
+    from_leader: bool,
+}
+
+async fn ask(client: &Client, stale: bool) -> Result<Answers, Stop> {
+    let (raft_call, status_call) =
+        if stale { (Call::RaftHere, Call::StatusHere) } else { (Call::Raft, Call::Status) };
+    let Reply { as_of, from_leader, kind } = client.ask(raft_call).await?;
+    let ReplyKind::Raft(raft) = kind else {
         return Err(other_answer("the group of masters").into());
     };
-    match client.ask(Call::Status).await.map(|reply| reply.kind) {
-        Ok(ReplyKind::Status(status)) => Ok((status, raft)),
-        Ok(_) => Err(other_answer("the status").into()),
+    let status = match client.ask(status_call).await.map(|reply| reply.kind) {
+        Ok(ReplyKind::Status(status)) => status,
+        Ok(_) => return Err(other_answer("the status").into()),
         // Some masters say nothing without a leader; what is known is worth showing.
-        Err(AskError::NoLeader(_)) => Ok((unled(&raft), raft)),
-        Err(error) => Err(error.into()),
-    }
+        Err(AskError::NoLeader(_)) => unled(&raft),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Answers { status, raft, as_of, from_leader })
 }
 
 fn unled(raft: &Raft) -> Status {

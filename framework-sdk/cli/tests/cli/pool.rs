@@ -71,8 +71,8 @@ impl World {
         self.calls.push(call.clone());
         let all = &self.snapshot;
         match call {
-            Call::Status => ReplyKind::Status(self.health.clone()),
-            Call::Raft => ReplyKind::Raft(self.raft.clone()),
+            Call::Status | Call::StatusHere => ReplyKind::Status(self.health.clone()),
+            Call::Raft | Call::RaftHere => ReplyKind::Raft(self.raft.clone()),
             Call::Agents(list) => ReplyKind::Agents(of_list(&all.agents, |agent| {
                 named(&list.agent, [agent.info.id.as_str(), &agent.info.hostname])
             })),
@@ -140,6 +140,8 @@ impl Operator for PretendMaster {
 pub struct PretendAgent {
     pub chunks: Vec<&'static [u8]>,
     pub asked: Arc<Mutex<Vec<LogsRequest>>>,
+    /// So many streams break after their first chunk, as when the process of the agent dies.
+    pub breaks: Arc<Mutex<usize>>,
 }
 
 #[tonic::async_trait]
@@ -147,13 +149,31 @@ impl AgentDoor for PretendAgent {
     type LogsStream = ReceiverStream<Result<LogsChunk, Status>>;
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         caller(&request)?;
+        let start = request.get_ref().offset.unwrap_or(0);
         self.asked.lock().unwrap().push(request.into_inner());
         if self.chunks.is_empty() {
             return Err(Status::not_found("the sandbox is gone"));
         }
-        let (sender, chunks) = mpsc::channel(self.chunks.len());
+        let breaks = {
+            let mut left = self.breaks.lock().unwrap();
+            let breaks = *left > 0;
+            *left = left.saturating_sub(1);
+            breaks
+        };
+        let (sender, chunks) = mpsc::channel(self.chunks.len() + 1);
+        let mut offset = 0;
         for data in &self.chunks {
-            sender.try_send(Ok(LogsChunk { data: data.to_vec() })).unwrap();
+            let end = offset + data.len() as u64;
+            if end > start {
+                let rest = &data[usize::try_from(start.saturating_sub(offset)).unwrap()..];
+                let chunk = LogsChunk { data: rest.to_vec(), offset: offset.max(start) };
+                sender.try_send(Ok(chunk)).unwrap();
+                if breaks {
+                    sender.try_send(Err(Status::unavailable("the agent dies"))).unwrap();
+                    break;
+                }
+            }
+            offset = end;
         }
         Ok(Response::new(ReceiverStream::new(chunks)))
     }

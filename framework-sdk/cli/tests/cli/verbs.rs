@@ -26,6 +26,8 @@ fn orders(world: &Arc<Mutex<World>>) -> Vec<Call> {
             call,
             Call::Status
                 | Call::Raft
+                | Call::StatusHere
+                | Call::RaftHere
                 | Call::Agents(_)
                 | Call::Frameworks(_)
                 | Call::Tasks(_)
@@ -223,10 +225,12 @@ async fn explain_knows_beginnings_and_slips() {
 
 async fn with_agent(
     chunks: Vec<&'static [u8]>,
+    breaks: usize,
 ) -> (Pool, Client, Arc<Mutex<World>>, Arc<Mutex<Vec<proto::agent_link::LogsRequest>>>) {
     let (pool, client, world) = one_master().await;
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let address = pool.agent(PretendAgent { chunks, asked: asked.clone() }).await;
+    let address =
+        pool.agent(PretendAgent { chunks, asked: asked.clone(), breaks: Arc::new(Mutex::new(breaks)) }).await;
     world.lock().unwrap().snapshot.agents[0] = views::agent("a1", AgentState::Active, &address);
     (pool, client, world, asked)
 }
@@ -235,7 +239,7 @@ const OUTPUT: [&[u8]; 2] = [b"hello \x1b[31mred\x1b[0m \x1b", b"[2Jbye\n\xff"];
 
 #[tokio::test]
 async fn logs_are_raw_in_a_pipe_and_harmless_on_a_terminal() {
-    let (_pool, client, _world, asked) = with_agent(OUTPUT.to_vec()).await;
+    let (_pool, client, _world, asked) = with_agent(OUTPUT.to_vec(), 0).await;
     let ran = typed(&client, "logs web.2 --tail 5 --stderr").await;
     assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
     assert_eq!(ran.out, String::from_utf8_lossy(&OUTPUT.concat()));
@@ -249,7 +253,7 @@ async fn logs_are_raw_in_a_pipe_and_harmless_on_a_terminal() {
 
 #[tokio::test]
 async fn logs_of_a_sandbox_that_is_gone_say_so() {
-    let (_pool, client, _world, _asked) = with_agent(Vec::new()).await;
+    let (_pool, client, _world, _asked) = with_agent(Vec::new(), 0).await;
     let ran = typed(&client, "logs batch.10").await;
     assert_eq!(ran.exit, Exit::NotFound);
     assert!(ran.err.contains("the sandbox is gone"), "{}", ran.err);
@@ -267,7 +271,7 @@ async fn logs_of_an_agent_that_is_down_name_it() {
 
 #[tokio::test]
 async fn following_waits_until_the_task_has_started() {
-    let (_pool, client, world, asked) = with_agent(OUTPUT.to_vec()).await;
+    let (_pool, client, world, asked) = with_agent(OUTPUT.to_vec(), 0).await;
     let started = views::task("web.10", TaskState::Running);
     world.lock().unwrap().scripts.push_back(vec![
         event(3, 1, EventKind::Snapshot(views::snapshot())),
@@ -279,4 +283,96 @@ async fn following_waits_until_the_task_has_started() {
     assert!(ran.out.starts_with("hello"));
     assert!(asked.lock().unwrap()[0].follow);
     assert_eq!(world.lock().unwrap().watches.len(), 1);
+}
+
+#[tokio::test]
+async fn following_survives_the_death_of_the_agents_process() {
+    let (_pool, client, _world, asked) = with_agent(vec![b"one\n", b"two\n", b"three\n"], 2).await;
+    let ran = typed(&client, "logs -f --tail 3 web.2").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "one\ntwo\nthree\n"), "{}", ran.err);
+    let asked = asked.lock().unwrap();
+    let from: Vec<_> = asked.iter().map(|request| (request.offset, request.tail_lines)).collect();
+    assert_eq!(from, [(None, Some(3)), (Some(4), None), (Some(8), None)], "it goes on behind what was shown");
+}
+
+#[tokio::test]
+async fn following_ends_when_the_task_has_ended_and_its_output_is_gone() {
+    let (_pool, client, _world, asked) = with_agent(Vec::new(), 0).await;
+    let ran = typed(&client, "logs -f batch.10").await;
+    assert_eq!(ran.exit, Exit::NotFound, "{}", ran.err);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn without_following_a_break_is_an_error() {
+    let (_pool, client, _world, asked) = with_agent(vec![b"one\n", b"two\n"], 1).await;
+    let ran = typed(&client, "logs web.2").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Unavailable, "one\n"), "{}", ran.err);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+/// A start of an instance, as the jobs framework names them.
+fn start(id: &str, name: &str, state: TaskState, accepted_ms: u64) -> proto::operator::TaskView {
+    let mut view = views::task(id, state);
+    let mut info = (*view.info).clone();
+    info.name = name.to_owned();
+    (view.info, view.accepted_ms) = (info.into(), accepted_ms);
+    view
+}
+
+#[tokio::test]
+async fn a_name_means_the_start_that_lives_or_else_the_newest() {
+    let (_pool, client, world) = one_master().await;
+    let set = |tasks| world.lock().unwrap().snapshot.tasks = tasks;
+    set(vec![
+        start("web.0-1", "web.0", TaskState::Failed, 1),
+        start("web.0-2", "web.0", TaskState::Running, 2),
+        start("web.0-3", "web.0", TaskState::Failed, 3),
+        start("web.1-1", "web.1", TaskState::Failed, 4),
+        start("web.1-5", "web.1", TaskState::Killed, 9),
+        start("web.1-7", "web.1", TaskState::Failed, 6),
+        start("web.10-8", "web.10", TaskState::Running, 7),
+    ]);
+    for (typed_name, meant) in [
+        ("web.0", "web.0-2"),
+        ("jobs/web.0", "web.0-2"),
+        ("web.0-3", "web.0-3"),
+        ("web.1", "web.1-5"),
+        ("web.10", "web.10-8"),
+        ("web.1-", "web.1-5"),
+    ] {
+        let ran = typed(&client, &format!("describe task {typed_name}")).await;
+        let line = format!("Task:         {meant}\n");
+        assert!(ran.out.contains(&line), "{typed_name}: {} {}", ran.out, ran.err);
+    }
+    for (line, exit) in [("kill web.0", Exit::Ok), ("kill web.1", Exit::Conflict)] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, exit, "{line}: {}", ran.err);
+    }
+    set(vec![
+        start("web.0-1", "web.0", TaskState::Running, 1),
+        start("web.0-2", "web.0", TaskState::Running, 2),
+    ]);
+    let ran = typed(&client, "kill web.0").await;
+    assert_eq!(ran.exit, Exit::Usage, "two that live: nobody guesses");
+    assert!(ran.err.contains("F-1/web.0-1, F-1/web.0-2"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn stale_reads_are_answered_by_any_master_and_say_as_of_when() {
+    let (_pool, client, world) = one_master().await;
+    world.lock().unwrap().mood = crate::pool::Mood::Leaderless;
+    for line in ["get tasks --stale", "describe task web.2 --stale", "status --stale", "raft status --stale"]
+    {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, Exit::Ok, "{line}: {}", ran.err);
+        assert_eq!(ran.err, "as of index 93, by a follower\n", "{line}");
+    }
+    for call in &world.lock().unwrap().calls {
+        match call {
+            Call::Tasks(list) | Call::Roles(list) => assert!(list.stale, "{call:?}"),
+            Call::StatusHere | Call::RaftHere => {}
+            other => panic!("not a stale read: {other:?}"),
+        }
+    }
 }

@@ -62,6 +62,7 @@ impl Readers {
                     stderr,
                     follow: true,
                     tail_lines: None,
+                    offset: None,
                 },
                 lines: self.prefixed.then(|| Lines::new(&task.name)),
                 shown: 0,

@@ -17,12 +17,18 @@ pub struct LogsRequest {
     /// Start at the last so many lines; absent: from the beginning.
     #[prost(uint64, optional, tag = "5")]
     pub tail_lines: ::core::option::Option<u64>,
+    /// Start behind so many bytes of what there is: to go on where a stream broke. Not together with tail_lines.
+    #[prost(uint64, optional, tag = "6")]
+    pub offset: ::core::option::Option<u64>,
 }
 /// Some of the output.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogsChunk {
     #[prost(bytes = "vec", tag = "1")]
     pub data: ::prost::alloc::vec::Vec<u8>,
+    /// Where it begins, in bytes from the beginning of what there was when the stream began.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
 }
 /// One run as the agent knows it.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -228,7 +228,7 @@ pub struct CreateToken {
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -263,6 +263,11 @@ pub mod call {
         MarkAgentGone(super::MarkAgentGone),
         #[prost(message, tag = "14")]
         CreateToken(super::CreateToken),
+        /// The same as status and raft, as this master sees it, whether it leads or not.
+        #[prost(message, tag = "15")]
+        StatusHere(super::super::Empty),
+        #[prost(message, tag = "16")]
+        RaftHere(super::super::Empty),
     }
 }
 // ---- replies ----

@@ -350,7 +350,7 @@ impl AgentDoor for Door {
         tokio::spawn(async move {
             let shown = if breaks { content.len() / 2 } else { content.len() };
             for piece in content[..shown].chunks(7) {
-                if sender.send(Ok(LogsChunk { data: piece.to_vec() })).await.is_err() {
+                if sender.send(Ok(LogsChunk { data: piece.to_vec(), offset: 0 })).await.is_err() {
                     return;
                 }
             }

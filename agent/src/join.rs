@@ -30,7 +30,7 @@ pub(crate) async fn credentials(settings: &mut Settings) -> Result<Credentials, 
         match ask(&address, &token, &id).await {
             Ok((credentials, masters)) => {
                 credentials.save(&dir).map_err(|source| Error::Credentials { dir, source })?;
-                info!(agent = %id, master = address, "joined the cluster");
+                info!(agent_id = %id, master = address, "joined the cluster");
                 let new = |master: &String| !settings.masters.contains(master);
                 let more: Vec<String> = masters.into_iter().filter(new).collect();
                 settings.masters.extend(more);

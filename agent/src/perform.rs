@@ -123,6 +123,10 @@ impl Performer {
                 let Some(run) = status.run else { return };
                 self.runs.end(&framework, &status.task, run);
                 self.alive.fetch_sub(1, Ordering::Relaxed);
+                info!(
+                    framework_id = %framework, task_id = %status.task, run_id = %run,
+                    state = status.state.as_str(), reason = ?status.reason, message = status.message, "ended"
+                );
                 metrics::counter!("agent_runs_ended_total", "state" => status.state.as_str()).increment(1);
                 // The sweeper is gone: then the process is ending already.
                 let _ = self.over.send(Owner { framework, task: status.task, run });
@@ -147,7 +151,9 @@ impl Performer {
             }
             Output::Contain(order) => {
                 if let Contain::Launch(given) = &order {
-                    debug!(run = %given.run, framework = %given.framework, task = %given.task.id, "launch");
+                    info!(
+                        framework_id = %given.framework, task_id = %given.task.id, run_id = %given.run, "launch"
+                    );
                 }
                 self.orders.give(order);
             }
@@ -179,8 +185,10 @@ fn log(note: &Note) {
         Note::OldEpoch { epoch, obeyed } => {
             warn!(epoch = epoch.0, obeyed = obeyed.0, "a master that no longer leads was not obeyed");
         }
-        Note::UnknownKill { run } => info!(%run, "asked to end a run that is not known here"),
-        Note::ForgottenLaunch { run } => warn!(%run, "asked to start a run that is over and forgotten"),
-        Note::Orphan { run } => warn!(%run, "ending a run that the ledger does not know"),
+        Note::UnknownKill { run } => info!(run_id = %run, "asked to end a run that is not known here"),
+        Note::ForgottenLaunch { run } => {
+            warn!(run_id = %run, "asked to start a run that is over and forgotten")
+        }
+        Note::Orphan { run } => warn!(run_id = %run, "ending a run that the ledger does not know"),
     }
 }

@@ -112,7 +112,7 @@ pub async fn start(
     // Its first event says what it has found; nothing can be said to a master before that.
     let Some(recovered) = events.recv().await else { return Err(Error::Stopped) };
     info!(
-        agent = %id, address, records = opened.records.len(), rebooted = opened.boot_changed,
+        agent_id = %id, address, records = opened.records.len(), rebooted = opened.boot_changed,
         keeper = containerizer.keeper_pid(), "agent starts"
     );
     let attributes = isolation(&containerizer, settings.attributes.clone());

@@ -4,6 +4,8 @@ mod agent_api;
 mod caller;
 mod config;
 mod doors;
+mod log;
+mod meters;
 mod operator_api;
 mod peers;
 mod perform;
@@ -116,7 +118,8 @@ pub async fn run(
     let own = peers::Own { id: config.id, cluster: cluster.clone(), credentials: credentials.clone() };
     let reporting = peers::Reporting::default();
     let peers = peers::Peers::start(own, &config.members, reporting.clone());
-    let hands = Hands { store, doors: doors.clone(), peers, model: model.clone() };
+    let hands =
+        Hands { store, doors: doors.clone(), peers, model: model.clone(), meters: meters::Meters::default() };
     let (ended, mut end) = oneshot::channel();
     let handle = proto_drive::spawn("master", machine, hands, move |how| {
         let _ = ended.send(match how {
@@ -136,6 +139,7 @@ pub async fn run(
         handle: handle.clone(),
         heard: heard.clone(),
     };
+    let watched = model.clone();
     let operator = operator_api::OperatorDoor {
         id: config.id,
         members: config.members.clone(),
@@ -150,8 +154,11 @@ pub async fn run(
         .add_service(AgentLinkServer::new(agents).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX))
         .add_service(OperatorServer::new(operator))
         .add_service(RaftServer::new(raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
-    let routes = proto_grpc::with_metrics(routes, render_metrics);
-    info!(id = config.id.0, listen = %config.listen, "master");
+    let routes = proto_grpc::with_metrics(routes, move || {
+        meters::show(&watched.standing());
+        render_metrics()
+    });
+    info!(master_id = config.id.0, listen = %config.listen, "master");
 
     let stopped = async {
         tokio::select! {

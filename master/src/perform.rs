@@ -1,14 +1,17 @@
 //! Does each output, in order: nothing behind a `Persist` leaves before it is on disk.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use master_core::{Input, Note, Output};
 use master_storage::{Disk, Fatal, Group, LogStore};
 use proto_drive::Perform;
 use proto_machine::Now;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::doors::Doors;
+use crate::log;
+use crate::meters::Meters;
 use crate::peers::Peers;
 use crate::read_model::ReadModel;
 
@@ -21,6 +24,7 @@ pub(crate) struct Hands<S = Disk> {
     pub doors: Arc<Doors>,
     pub peers: Peers,
     pub model: Arc<ReadModel>,
+    pub meters: Meters,
 }
 
 /// Why a master cannot go on.
@@ -58,7 +62,10 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                 Output::Persist(_) => {
                     if let Some(last) = persists.last().map(|(_, persist)| persist.sequence) {
                         folded = None;
+                        self.meters.storing(persists.iter().map(|(_, persist)| persist));
+                        let since = Instant::now();
                         self.store.persist(&persists)?;
+                        self.meters.stored(since);
                         persists.clear();
                         feed.push(Input::Raft(master_raft::Input::Stored { sequence: last }));
                     }
@@ -76,44 +83,42 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                 }
                 Output::ToFramework { session, event } => self.doors.say_to_session(session, event),
                 Output::CloseFramework { session } => self.doors.close_session(session),
-                Output::ToAgent { link, message } => self.doors.say_to_link(link, message),
+                Output::ToAgent { link, message } => {
+                    log::told_agent(&message);
+                    self.doors.say_to_link(link, message);
+                }
                 Output::CloseAgent { link } => self.doors.close_link(link),
                 Output::Reply { ticket, kind } => self.doors.answer(ticket, kind),
-                Output::Changed(kind) => folded.get_or_insert_with(|| model.fold()).changed(kind),
+                Output::Changed(kind) => {
+                    let passed = folded.get_or_insert_with(|| model.fold()).changed(kind);
+                    self.meters.passed(&passed);
+                    if log::is_news(&passed) {
+                        folded = None;
+                    }
+                    log::passed(&passed);
+                }
                 Output::Part { term, leads, leader } => {
                     info!(term, leads, leader = leader.map(|id| id.0), "part");
-                    metrics::gauge!("master_leads").set(if leads { 1.0 } else { 0.0 });
-                    metrics::gauge!("master_term").set(term as f64);
+                    self.meters.part(term, leads);
                     folded.get_or_insert_with(|| model.fold()).part(term, leads, leader);
                 }
-                Output::Applied(index) => folded.get_or_insert_with(|| model.fold()).applied(index),
-                Output::Note(note) => write(note)?,
+                Output::Applied(index) => {
+                    self.meters.applied(index);
+                    folded.get_or_insert_with(|| model.fold()).applied(index);
+                }
+                Output::Note(note) => {
+                    // A log may be as slow as a disk.
+                    folded = None;
+                    self.meters.note(&note);
+                    log::note(&note);
+                    if let Note::Unreadable { index, why } = note {
+                        return Err(Fault::Unreadable { index, why });
+                    }
+                }
             }
         }
         Ok(())
     }
-}
-
-/// One line of the log for each fact an operator would act on.
-fn write(note: Note) -> Result<(), Fault> {
-    match note {
-        Note::Refused { caller, code, message } => {
-            metrics::counter!("calls_refused_total", "code" => code.as_str()).increment(1);
-            warn!(caller, code = code.as_str(), message, "refused");
-        }
-        Note::Agent { agent, state } => info!(agent = agent.as_str(), state = state.as_str(), "agent"),
-        Note::Framework { framework, what } => info!(framework = framework.as_str(), what, "framework"),
-        Note::Peer { from, why } => warn!(peer = from, why, "a peer's message was refused"),
-        Note::Books { what } => {
-            metrics::counter!("allocator_refusals_total").increment(1);
-            error!(what, "the allocator refused a fact");
-        }
-        Note::Unreadable { index, why } => {
-            error!(index, why, "a committed entry cannot be read");
-            return Err(Fault::Unreadable { index, why });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -167,7 +172,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("stoa-readers-{}", std::process::id()));
         let store = Slow { model: model.clone(), disk: Disk::open(&dir).unwrap(), read: Vec::new() };
         let peers = Peers::start(own, &BTreeMap::new(), Reporting::default());
-        let mut hands = Hands { store, doors: Arc::default(), peers, model: model.clone() };
+        let mut hands =
+            Hands { store, doors: Arc::default(), peers, model: model.clone(), meters: Meters::default() };
         let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];
         let mut feed = Vec::new();
         hands.perform(Now::default(), outputs, &mut feed).unwrap();

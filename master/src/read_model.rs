@@ -36,6 +36,8 @@ struct State {
     offers: BTreeMap<OfferId, OfferView>,
     roles: BTreeMap<Role, RoleView>,
     running: u64,
+    /// Tasks that have not ended.
+    alive: BTreeMap<TaskState, u64>,
     epoch: Epoch,
     leads: bool,
     leader: Option<MasterId>,
@@ -48,6 +50,33 @@ struct State {
 pub(crate) struct Folded<'a> {
     state: MutexGuard<'a, State>,
     news: &'a broadcast::Sender<Arc<Event>>,
+}
+
+/// A change that was folded.
+pub(crate) struct Passed {
+    /// As watchers are told.
+    pub event: Arc<Event>,
+    /// Whether a task ended with it.
+    pub ended: bool,
+    /// Whether this master leads.
+    pub leads: bool,
+}
+
+/// How many of each there are, and how they stand.
+#[derive(Default)]
+pub(crate) struct Standing {
+    /// Tasks that have not ended.
+    pub tasks: BTreeMap<TaskState, u64>,
+    /// Agents, in every state they can be in.
+    pub agents: BTreeMap<AgentState, u64>,
+    /// Frameworks with a session.
+    pub frameworks_connected: u64,
+    /// Frameworks without one.
+    pub frameworks_disconnected: u64,
+    /// Open offers.
+    pub offers: u64,
+    /// As of which index.
+    pub applied: u64,
 }
 
 /// Where a watcher starts.
@@ -149,6 +178,33 @@ impl ReadModel {
         status
     }
 
+    /// How many of each there are.
+    pub fn standing(&self) -> Standing {
+        let state = self.lock();
+        let mut standing = Standing {
+            tasks: state.alive.clone(),
+            offers: state.offers.len() as u64,
+            applied: state.applied,
+            ..Standing::default()
+        };
+        // Named even where there is none: whoever plots it wants a zero.
+        for known in [AgentState::Active, AgentState::Disconnected, AgentState::Unreachable, AgentState::Gone]
+        {
+            standing.agents.insert(known, 0);
+        }
+        for agent in state.agents.values() {
+            *standing.agents.entry(agent.state).or_default() += 1;
+        }
+        for framework in state.frameworks.values() {
+            let count = match framework.connected {
+                true => &mut standing.frameworks_connected,
+                false => &mut standing.frameworks_disconnected,
+            };
+            *count += 1;
+        }
+        standing
+    }
+
     /// Starts a watcher: after the event it names if that is still kept, else from a snapshot.
     pub fn watch(&self, from: Watch) -> Watching {
         let state = self.lock();
@@ -174,8 +230,9 @@ fn selects(wanted: &str, id: &str, name: &str) -> bool {
 
 impl Folded<'_> {
     /// One change.
-    pub fn changed(&mut self, kind: EventKind) {
+    pub fn changed(&mut self, kind: EventKind) -> Passed {
         let state = &mut *self.state;
+        let mut ended = false;
         let kind = match kind {
             EventKind::Snapshot(snapshot) => {
                 state.replace(snapshot);
@@ -188,16 +245,16 @@ impl Folded<'_> {
                 EventKind::FrameworkRemoved(id)
             }
             EventKind::TaskChanged(view) => {
-                state.put_task(view.clone());
+                ended = state.put_task(view.clone());
                 EventKind::TaskChanged(view)
             }
             EventKind::OfferMade(view) => {
                 state.put_offer(view.clone());
                 EventKind::OfferMade(view)
             }
-            EventKind::OfferEnded(ended) => {
-                state.end_offer(ended.offer);
-                EventKind::OfferEnded(ended)
+            EventKind::OfferEnded(over) => {
+                state.end_offer(over.offer);
+                EventKind::OfferEnded(over)
             }
             EventKind::RoleChanged(view) => EventKind::RoleChanged(state.put_role(view)),
         };
@@ -207,7 +264,8 @@ impl Folded<'_> {
         if state.kept.len() > EVENTS_KEPT {
             state.kept.pop_front();
         }
-        let _ = self.news.send(event);
+        let _ = self.news.send(event.clone());
+        Passed { event, ended, leads: state.leads }
     }
 
     /// The part this master plays has changed: a new stream of events begins.
@@ -237,7 +295,9 @@ impl State {
         snapshot.roles.into_iter().for_each(|view| drop(self.put_role(view)));
         snapshot.agents.into_iter().for_each(|view| drop(self.put_agent(view)));
         snapshot.frameworks.into_iter().for_each(|view| drop(self.put_framework(view)));
-        snapshot.tasks.into_iter().for_each(|view| self.put_task(view));
+        for view in snapshot.tasks {
+            self.put_task(view);
+        }
         snapshot.offers.into_iter().for_each(|view| self.put_offer(view));
     }
 
@@ -306,8 +366,17 @@ impl State {
         }
     }
 
-    fn put_task(&mut self, view: TaskView) {
+    /// Whether it ended with that.
+    fn put_task(&mut self, view: TaskView) -> bool {
         let key = (view.framework.clone(), view.info.id.clone());
+        if let Some(old) = self.tasks.get(&key).filter(|old| !old.status.state.is_terminal())
+            && let Some(count) = self.alive.get_mut(&old.status.state)
+        {
+            *count = count.saturating_sub(1);
+        }
+        if !view.status.state.is_terminal() {
+            *self.alive.entry(view.status.state).or_default() += 1;
+        }
         let was = self.tasks.get(&key).map(|old| (!old.status.state.is_terminal(), counts_as_running(old)));
         let (was_alive, was_running) = was.unwrap_or((false, false));
         let (alive, running) = (!view.status.state.is_terminal(), counts_as_running(&view));
@@ -328,7 +397,7 @@ impl State {
         if !alive && (was_alive || was.is_none()) {
             if !self.frameworks.contains_key(&view.framework) {
                 self.tasks.remove(&key);
-                return;
+                return was_alive;
             }
             let ended = self.ended.entry(view.framework.clone()).or_default();
             ended.push_back(view.info.id.clone());
@@ -339,6 +408,7 @@ impl State {
             }
         }
         self.tasks.insert(key, view);
+        was_alive && !alive
     }
 
     fn put_offer(&mut self, view: OfferView) {
@@ -389,3 +459,7 @@ fn book_out(sum: &mut Quantities, quantities: &Quantities, count: &mut u64) {
     *sum = sum.saturating_sub(quantities);
     *count = count.saturating_sub(1);
 }
+
+#[cfg(test)]
+#[path = "read_model/tests.rs"]
+mod tests;

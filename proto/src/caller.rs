@@ -18,6 +18,19 @@ pub enum Caller {
     User(String),
 }
 
+// === impl Caller ===
+
+impl Caller {
+    /// Whether it may read the metrics of a process. Here, because agents and frameworks have a page too, and ask the
+    /// same question as the masters' authorization: people and masters may, guests and agents have no business there.
+    pub fn may_read_metrics(&self) -> bool {
+        match self {
+            Caller::Master(_) | Caller::User(_) => true,
+            Caller::Agent(_) | Caller::Framework(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -56,10 +56,12 @@ impl Waiting {
         (ticket, answer)
     }
 
-    /// Hands out what the scheduler says to people; what it wants stored is not for here.
+    /// Hands out what the scheduler says to people, to its log and to whoever reads metrics; what it wants stored is not for here.
     pub fn tell(&self, output: Output) {
         match output {
             Output::Store(_) => {}
+            Output::Note(note) => note.log(),
+            Output::Totals(totals) => totals.show(),
             Output::Reply(ticket, reply) => {
                 if let Some(sender) = lock(&self.tickets).remove(&ticket) {
                     // Whoever asked may have gone.

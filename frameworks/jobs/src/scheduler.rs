@@ -6,6 +6,7 @@
 mod orders;
 mod places;
 mod progress;
+pub mod report;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -47,6 +48,10 @@ pub enum Output {
     Tell(Watcher, wire::JobEvent),
     /// The watcher's stream is over: well, or because of this.
     WatchOver(Watcher, Option<Refusal>),
+    /// A note for the log.
+    Note(report::Note),
+    /// How many of each there are, when that has changed.
+    Totals(report::Totals),
 }
 
 /// Something that is due at a time.
@@ -98,6 +103,12 @@ pub struct Jobs {
     outputs: Vec<Output>,
     /// Jobs of which something changed.
     touched: BTreeSet<JobName>,
+
+    // ---- for metrics ----
+    /// Starts after an end, in this life of the framework.
+    restarts: u64,
+    /// As last told.
+    totals: report::Totals,
 }
 
 impl Jobs {
@@ -132,6 +143,8 @@ impl Jobs {
             kills: Vec::new(),
             outputs: Vec::new(),
             touched: BTreeSet::new(),
+            restarts: 0,
+            totals: report::Totals::default(),
         };
         jobs.recover();
         jobs
@@ -243,6 +256,9 @@ impl Scheduler for Jobs {
     fn settle(&mut self, now: Now, out: &mut Calls<Output>) {
         let placed = self.place(now, out);
         self.roll(now);
+        if !self.touched.is_empty() {
+            self.total();
+        }
         self.summarize(now);
         self.store(out);
         self.accept(placed, out);

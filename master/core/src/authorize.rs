@@ -56,10 +56,11 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             caller.to_string() == *owner
         }
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
-        (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadMetrics) => true,
         (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
             user != ROOT || root_granted.contains(caller)
         }
+        (Caller::Master(_), Action::BeMaster | Action::Read) => true,
+        (who, Action::ReadMetrics) => who.may_read_metrics(),
         // People hold every operator's right for now; a person is not an agent or a master.
         (
             Caller::User(_),
@@ -69,7 +70,6 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::CreateToken
-            | Action::ReadMetrics
             | Action::RunAs { .. },
         ) => true,
         (
@@ -83,7 +83,6 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::CreateToken
-            | Action::ReadMetrics
             | Action::RunAs { .. },
         ) => false,
     };
@@ -140,5 +139,12 @@ mod tests {
         assert!(authorize(&Caller::User("ada".into()), &run_as("root", &[])).is_ok());
         let agent = Caller::Agent(AgentId::new("a1").unwrap());
         assert!(authorize(&agent, &run_as("web", &[&agent])).is_err());
+    }
+
+    #[test]
+    fn metrics_are_for_people_and_masters() {
+        let may = |caller| authorize(&caller, &Action::ReadMetrics).is_ok();
+        assert!(may(Caller::User("ada".into())) && may(Caller::Master(proto::id::MasterId(1))));
+        assert!(!may(Caller::Framework("jobs".into())) && !may(Caller::Agent(AgentId::new("a1").unwrap())));
     }
 }

@@ -88,6 +88,17 @@ pub enum Note {
         /// What was wrong.
         message: String,
     },
+    /// A framework used offers, and that is committed.
+    Accepted {
+        /// Who.
+        framework: proto::id::FrameworkId,
+        /// With which call.
+        operation: proto::id::OperationId,
+        /// Where in the log.
+        index: u64,
+        /// How many tasks start with it.
+        tasks: u64,
+    },
     /// An agent's standing changed.
     Agent {
         /// Which.

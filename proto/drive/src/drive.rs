@@ -116,9 +116,11 @@ impl<M: Machine, P: Perform<M::Output, M::Input>> Driver<M, P> {
             if self.machine.wake_at().is_some_and(|at| at <= now.monotonic) {
                 self.machine.wake(now, &mut self.out);
             }
+            let woken = self.clock.now();
+            self.gauges.step_time.record(woken.monotonic.since(now.monotonic).as_secs_f64());
             self.machine.settle(now, &mut self.out);
             let stepped = self.clock.now();
-            self.gauges.step_time.record(stepped.monotonic.since(now.monotonic).as_secs_f64());
+            self.gauges.settle_time.record(stepped.monotonic.since(woken.monotonic).as_secs_f64());
             if !self.out.is_empty() {
                 self.perform.perform(now, self.out.take(), &mut self.feed)?;
                 let took = self.clock.now().monotonic.since(stepped.monotonic);
@@ -154,6 +156,7 @@ struct Gauges {
     queued: Gauge,
     batch_size: Histogram,
     step_time: Histogram,
+    settle_time: Histogram,
     perform_time: Histogram,
 }
 
@@ -166,6 +169,7 @@ impl Gauges {
             queued: metrics::gauge!("machine_inputs_queued", "machine" => machine),
             batch_size: metrics::histogram!("machine_batch_inputs", "machine" => machine),
             step_time: metrics::histogram!("machine_step_seconds", "machine" => machine),
+            settle_time: metrics::histogram!("machine_settle_seconds", "machine" => machine),
             perform_time: metrics::histogram!("machine_perform_seconds", "machine" => machine),
         }
     }

@@ -279,13 +279,22 @@ async fn a_malformed_message_is_answered_with_the_field() {
 #[tokio::test]
 async fn metrics_are_for_those_who_show_a_certificate() {
     let house = House::open().await;
-    assert!(scrape(&house, true).await.ends_with("answer 42\n"));
-    let refused = scrape(&house, false).await;
+    for who in [Identity::User("ada".into()), Identity::Master(MasterId(1))] {
+        assert!(scrape(&house, Some(who)).await.ends_with("answer 42\n"));
+    }
+    let refused = scrape(&house, None).await;
     assert!(refused.starts_with("HTTP/1.1 401") && !refused.contains("42\n"), "{refused}");
+    for who in [Identity::Agent(AgentId::new("a1").unwrap()), Identity::Framework("jobs".into())] {
+        let refused = scrape(&house, Some(who)).await;
+        assert!(refused.starts_with("HTTP/1.1 403") && !refused.contains("42\n"), "{refused}");
+        assert!(refused.contains("may not read metrics"), "{refused}");
+    }
 }
 
-async fn scrape(house: &House, with_certificate: bool) -> String {
-    let ada = house.ada();
+async fn scrape(house: &House, as_whom: Option<Identity>) -> String {
+    let with_certificate = as_whom.is_some();
+    let who = as_whom.unwrap_or(Identity::User("ada".into()));
+    let ada = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ada.ca().unwrap()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());

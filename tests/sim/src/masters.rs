@@ -254,7 +254,8 @@ impl World {
                     self.mark("a call was refused");
                     self.trace.line(self.now, || format!("{node} refused: {} {message}", code.as_str()));
                 }
-                Note::Agent { .. }
+                Note::Accepted { .. }
+                | Note::Agent { .. }
                 | Note::Framework { .. }
                 | Note::Books { .. }
                 | Note::Unreadable { .. } => {}

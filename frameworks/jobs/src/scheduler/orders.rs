@@ -7,6 +7,7 @@ use framework_sdk::refusal::{Code, Refusal};
 use framework_sdk::role::Role;
 
 use super::places::key;
+use super::report::Note;
 use super::work::{JobName, Work, is_live, is_over};
 use super::{Jobs, Output};
 use crate::reconcile::same_task;
@@ -166,6 +167,11 @@ impl Jobs {
             Some(_) if outcome == SubmitUnchanged => {}
             Some((old, old_revision, _)) => self.respec(now, &job, &old, old_revision, &spec),
         }
+        match outcome {
+            SubmitCreated => self.report(Note::Job { job: job.to_string(), what: "created" }),
+            SubmitUpdated => self.report(Note::Job { job: job.to_string(), what: "updated" }),
+            _ => {}
+        }
         self.wake_waiting(now, &job);
         let revision = self.state.jobs.get(&*job).map_or(1, |stored| stored.revision);
         Ok(self.submitted(job.to_string(), revision, outcome))
@@ -248,6 +254,7 @@ impl Jobs {
         let job = key(name);
         if !was_stopped || (purge && !was_purged) {
             self.record(Record::JobStopped { name: name.to_owned(), purge });
+            self.report(Note::Job { job: name.to_owned(), what: "stopped" });
         }
         self.touched.insert(job.clone());
         let mut killing = 0;

@@ -8,6 +8,7 @@ use framework_sdk::offer::Offer;
 use framework_sdk::role::Role;
 use framework_sdk::{ACCEPT_TASKS_MAX, Calls, Now, Room};
 
+use super::report::Note;
 use super::work::JobName;
 use super::{Jobs, Output};
 use crate::spec::task_id;
@@ -108,6 +109,8 @@ impl Jobs {
             let stored = self.state.jobs.get(&**job);
             let before = stored.and_then(|job| job.instances.get(&number)).cloned();
             let before = before.unwrap_or_else(|| Instance::waiting(number, revision));
+            let note = Note::Launch { job: job.to_string(), task: id.clone(), agent: agent.id.clone() };
+            self.report(note);
             room.launch(spec.task(id.clone(), number, before.attempt, resources));
             *bytes += task_bytes;
             launched += 1;

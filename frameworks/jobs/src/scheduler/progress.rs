@@ -221,6 +221,8 @@ impl Jobs {
             _ if replacing => Next::Again { pause: Duration::ZERO, counts: Counts::default() },
             next => next,
         };
+        let note = super::report::ended(job, &ended, matches!(next, Next::Again { .. }));
+        self.outputs.extend(note.map(super::Output::Note));
         match next {
             Next::Over => {
                 ended.last = true;
@@ -250,6 +252,7 @@ impl Jobs {
             at_ms: now.wall.as_millis(),
             ..ended
         };
+        self.restarts += u64::from(counts.drops == 0);
         self.put(job, waits);
         let Some(work) = self.work.get_mut(job) else { return };
         if counts.drops > 0 {
@@ -378,6 +381,8 @@ impl Jobs {
         self.work.remove(job);
         self.record(Record::JobForgotten { name: job.to_string() });
         self.demands_changed = true;
+        // Nothing is left to summarize, but it counts no more.
+        self.touched.insert(job.clone());
         self.end_watches(job);
     }
 }

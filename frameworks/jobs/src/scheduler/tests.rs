@@ -626,3 +626,47 @@ fn nothing_is_doubled_or_forgotten_wherever_it_dies() {
         }
     }
 }
+
+#[test]
+fn what_happens_is_noted_and_counted() {
+    use super::report::{Note, Totals};
+    let mut process = start();
+    process.sync();
+    let spec = Arc::new(spec("s", Kind::Service, 2));
+    let submit = Order::Submit {
+        ticket: Ticket(9),
+        request: "request".to_owned(),
+        spec,
+        ephemeral: false,
+        replace: true,
+    };
+    process.harness.input(submit);
+    let mut outputs = process.sync();
+    process.harness.offer();
+    outputs.extend(process.sync());
+    let first = process.harness.alive()[0].clone();
+    process.harness.report(&first, TaskState::Running, None);
+    process.harness.report(&first, TaskState::Failed, Some(Exit::Code(3)));
+    outputs.extend(process.sync());
+    let notes: Vec<&Note> = outputs
+        .iter()
+        .filter_map(|output| if let Output::Note(note) = output { Some(note) } else { None })
+        .collect();
+    assert!(matches!(notes[0], Note::Job { job, what: "created" } if job == "s"), "{notes:?}");
+    assert_eq!(notes.iter().filter(|note| matches!(note, Note::Launch { .. })).count(), 2, "{notes:?}");
+    assert!(
+        notes.iter().any(|note| matches!(note,
+            Note::Ended { task, state: wire::TaskState::TaskFailed, again: true, .. } if task.as_str() == first)),
+        "{notes:?}"
+    );
+    let totals = outputs
+        .iter()
+        .rev()
+        .find_map(|output| if let Output::Totals(totals) = output { Some(*totals) } else { None });
+    let expected = Totals { active: 1, waiting: 1, starting: 1, restarts: 1, ..Totals::default() };
+    assert_eq!(totals, Some(expected));
+    assert!(process.stop("s", true).is_ok());
+    process.report_all(TaskState::Killed, None);
+    assert!(process.job("s").is_none(), "it is forgotten");
+    assert_eq!(process.harness.scheduler().totals, Totals { restarts: 1, ..Totals::default() });
+}

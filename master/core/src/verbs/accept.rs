@@ -21,6 +21,7 @@ use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
 use crate::config::ACCEPT_TASKS_MAX;
 use crate::desk::Desk;
+use crate::output::{Note, Output};
 use crate::tables::offers::OpenOffer;
 use crate::validate;
 
@@ -362,6 +363,12 @@ pub(crate) fn accepted(
             }
         }
     }
+    d.out.push(Output::Note(Note::Accepted {
+        framework: id.clone(),
+        operation: operation.clone(),
+        index,
+        tasks: launched.len() as u64,
+    }));
     d.answer(id, operation, Outcome::Committed(index));
     let mut by_agent: BTreeMap<AgentId, Vec<TaskRun>> = BTreeMap::new();
     for (key, run) in launched {

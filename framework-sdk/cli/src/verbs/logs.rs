@@ -33,7 +33,7 @@ pub async fn run(client: &Client, args: &LogsArgs, terminal: &mut Terminal<'_>) 
     // Raw bytes belong in a pipe or a file; a terminal would obey what is in them.
     let sanitizer = terminal.interactive.then(Sanitizer::default);
     let mut reading = Reading { client, args, task, sanitizer, next: None };
-    match reading.to_the_end(terminal).await {
+    match reading.read_all(terminal).await {
         Ok(()) => {}
         Err(stop) => {
             reading.finish(terminal)?;
@@ -65,7 +65,7 @@ enum Broken {
 // === impl Reading ===
 
 impl Reading<'_> {
-    async fn to_the_end(&mut self, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
+    async fn read_all(&mut self, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
         let mut wait = WAITS.0;
         let mut give_up: Option<Instant> = None;
         loop {

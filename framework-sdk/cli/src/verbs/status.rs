@@ -48,9 +48,13 @@ struct Shape {
 /// Says how the cluster is.
 pub async fn run(client: &Client, args: &StatusArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let (status, raft) = match ask(client, args.stale).await {
-        Ok(Answers { status, raft, as_of, from_leader }) => {
+        Ok(Answers { status, mut raft, as_of, from_leader }) => {
             if args.stale {
                 super::say_as_of(as_of, from_leader, terminal);
+            }
+            // A follower that has a leader hears that one only: of the others it can say nothing bad.
+            if !from_leader && raft.members.iter().any(|member| member.leader && member.alive) {
+                raft.members.iter_mut().for_each(|member| member.alive = true);
             }
             (status, raft)
         }

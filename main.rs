@@ -1,7 +1,7 @@
 //! The one binary: it picks a role, wires it, and runs it.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,13 +12,14 @@ use framework_sdk_cli::profile::{self, Profile};
 use framework_sdk_cli::up::{CHILD, UpArgs};
 use framework_sdk_cli::{CompletionArgs, ContextArgs, Exit, ExplainVerb};
 use frameworks_jobs::cli::{self, Screen};
+use master::founding::{Begun, Founded, Founding};
 use proto::caller::Caller;
 use proto::id::MasterId;
 use proto_drive::telemetry;
 
 /// Stoa pools machines: agents offer what they have, a replicated master hands it out, frameworks run work on it.
 #[derive(Debug, Parser)]
-#[command(name = "stoa", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "stoa", version, propagate_version = true, arg_required_else_help = true, after_help = HELP)]
 struct Args {
     #[command(flatten)]
     context: ContextArgs,
@@ -29,23 +30,29 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Start a whole secure cluster on this machine.
+    #[command(after_help = UP_EXAMPLES)]
     Up(UpArgs),
-    /// Run one master.
+    /// Run one master; the first one founds the cluster.
+    #[command(after_help = MASTER_EXAMPLES)]
     Master(MasterArgs),
+    /// Get a certificate with a token, for a person or a framework.
+    Join(framework_sdk_cli::JoinArgs),
     /// Run one agent.
+    #[command(after_help = AGENT_EXAMPLES)]
     Agent(agent::AgentArgs),
     /// Run a framework.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = FRAMEWORK_EXAMPLES)]
     Framework(FrameworkVerb),
     /// Run a command on the pool and wait for it.
     Run(cli::RunArgs),
     /// Services and batch jobs from files.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(cli::JobVerb),
     /// Say why something waits, or how it ended.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainWhat),
     /// Print the completion script of a shell.
+    #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
     #[command(flatten)]
     Operator(framework_sdk_cli::Verb),
@@ -54,26 +61,37 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct MasterArgs {
     /// The number of this member, from 1; never used again after its disk was lost.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     id: u64,
     /// Where its door listens.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Every member of the group, this one included: NUMBER=HOST:PORT.
-    #[arg(long = "member", required = true, value_parser = member)]
+    /// Every member of the group, this one included: NUMBER=HOST:PORT; once for each. Fixed at the founding: adding members
+    /// to a group that runs is not possible yet. Without, this master is the only one.
+    #[arg(long = "member", value_parser = member)]
     members: Vec<(MasterId, String)>,
-    /// Where its log and snapshots are kept.
+    /// Where its log and snapshots are kept. Empty at the first start: then it founds a cluster, or joins with a token.
     #[arg(long)]
     data_dir: PathBuf,
-    /// The directory of its certificate: ca.pem, cert.pem, key.pem.
+    /// The directory of its certificate: ca.pem, cert.pem, key.pem [default: credentials, in the data directory]
     #[arg(long)]
-    credentials: PathBuf,
-    /// The directory of the cluster's authority, if this master may let agents and frameworks join.
+    credentials: Option<PathBuf>,
+    /// The directory of the cluster's authority, with which others are let in [default: authority, in the data directory,
+    /// if it is there]
     #[arg(long)]
     authority: Option<PathBuf>,
     /// A framework whose tasks may run as root, on agents that allow it too, such as framework/jobs; once for each.
     #[arg(long = "allow-root-tasks", value_name = "PRINCIPAL")]
     root_tasks: Vec<Caller>,
+    /// The token that the founder printed for this member, for its first start.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "STOA_JOIN",
+        hide_env_values = true,
+        conflicts_with = "credentials"
+    )]
+    join: Option<String>,
     /// How long an unanswered offer stands, in seconds.
     #[arg(long)]
     offer_timeout_s: Option<u64>,
@@ -87,14 +105,60 @@ enum ExplainWhat {
     #[command(flatten)]
     Cluster(ExplainVerb),
     /// Why a job waits
+    #[command(after_help = EXPLAIN_EXAMPLES)]
     Job(cli::ExplainJobArgs),
 }
 
 #[derive(Debug, Subcommand)]
 enum FrameworkVerb {
     /// The jobs framework: services and batch jobs.
+    #[command(after_help = FRAMEWORK_EXAMPLES)]
     Jobs(frameworks_jobs::config::JobsArgs),
 }
+
+const HELP: &str = "Examples:
+  stoa up                       a whole cluster on this machine
+  stoa run -- echo hello        a command on it
+  stoa job apply web.toml       a service from a file
+  stoa get tasks --watch        what runs
+  stoa explain job web          why it waits
+  stoa logs -f web.0            what it says
+
+Exit codes and everything else: docs/guide/running.md";
+
+const UP_EXAMPLES: &str = "Examples:
+  stoa up
+  stoa up --masters 1 --agents 1
+  stoa up --data-dir ~/pool     go on where it stopped the next time";
+
+const MASTER_EXAMPLES: &str = "Examples:
+  stoa master --data-dir /var/lib/stoa/master --listen 10.0.0.1:7070
+      founds a cluster of one master
+  stoa master --data-dir D --listen 10.0.0.1:7070 --member 1=10.0.0.1:7070 --member 2=10.0.0.2:7070 --member 3=10.0.0.3:7070
+      founds one of three, and prints what to type on the other two machines";
+
+const AGENT_EXAMPLES: &str = "Examples:
+  stoa agent --work-dir /var/lib/stoa/agent --listen 10.0.0.2:7071 --master 10.0.0.1:7070 --join TOKEN
+      joins; `stoa token create --kind agent` makes the token
+  stoa agent --work-dir /var/lib/stoa/agent --listen 10.0.0.2:7071 --master 10.0.0.1:7070
+      from then on";
+
+const FRAMEWORK_EXAMPLES: &str = "Examples:
+  stoa framework jobs --master 10.0.0.1:7070 --data-dir /var/lib/stoa/jobs/data --credentials /var/lib/stoa/jobs/credentials
+      `stoa join` makes the credentials";
+
+const JOB_EXAMPLES: &str = "Examples:
+  stoa job apply web.toml --wait
+  stoa job get web
+  stoa job stop web --purge";
+
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  stoa explain job web
+  stoa explain task web.0
+  stoa explain framework jobs";
+
+const COMPLETION_EXAMPLES: &str = "Examples:
+  stoa completion bash > ~/.local/share/bash-completion/completions/stoa";
 
 fn member(text: &str) -> Result<(MasterId, String), String> {
     let bad = || format!("{text:?} is not NUMBER=HOST:PORT, such as 1=10.0.0.1:7070");
@@ -135,6 +199,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Explain(ExplainWhat::Cluster(verb)) => client(framework_sdk_cli::run(args.context, verb)),
+        Verb::Join(join) => client(framework_sdk_cli::join::run(&join)),
         Verb::Operator(verb) => client(framework_sdk_cli::run(args.context, verb)),
     }
 }
@@ -143,18 +208,38 @@ async fn run_master(
     args: MasterArgs,
     render: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<(), String> {
-    let members: BTreeMap<MasterId, String> = args.members.into_iter().collect();
+    let mut members: BTreeMap<MasterId, String> = args.members.into_iter().collect();
     let id = MasterId(args.id);
+    if members.is_empty() {
+        members.insert(id, args.listen.to_string());
+    }
     if !members.contains_key(&id) {
         return Err(format!("--id {id} is not among the members; add --member {id}=HOST:PORT"));
     }
+    let founding = Founding {
+        id,
+        members: members.clone(),
+        data_dir: args.data_dir.clone(),
+        join: args.join,
+        operator: operator(),
+    };
+    let credentials = match args.credentials {
+        Some(dir) => dir,
+        None => {
+            if let Begun::Founded(founded) = founding.begin().await.map_err(chained)? {
+                say_founded(&founding, &founded);
+            }
+            founding.credentials_dir()
+        }
+    };
+    let authority = args.authority.or_else(|| Some(founding.authority_dir()).filter(|dir| dir.is_dir()));
     let config = master::Config {
         id,
         listen: args.listen,
         members,
         data_dir: args.data_dir,
-        credentials_dir: args.credentials,
-        authority_dir: args.authority,
+        credentials_dir: credentials,
+        authority_dir: authority,
         root_tasks: args.root_tasks.into_iter().collect(),
         offer_timeout: args.offer_timeout_s.map(Duration::from_secs),
         agent_unreachable_after: args.agent_unreachable_after_s.map(Duration::from_secs),
@@ -167,6 +252,36 @@ async fn run_master(
 fn master_threads() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (processors / 2).clamp(1, 8)
+}
+
+/// Says what was made, and what to type next: on standard output, once.
+fn say_founded(founding: &Founding, founded: &Founded) {
+    let members: String =
+        founding.members.iter().map(|(id, address)| format!(" --member {id}={address}")).collect();
+    let door = founding.members.get(&founding.id).cloned().unwrap_or_default();
+    let mut text = format!(
+        "founded the cluster {}\n  authority  {}  (back it up; whoever holds it can be anybody)\n  context    {}\n\nnext:\n  \
+         export STOA_CONTEXT={}\n  stoa status\n  stoa token create --kind agent\n  stoa agent --work-dir DIR --listen \
+         ADDRESS:PORT --master {door} --join TOKEN\n",
+        founded.cluster,
+        founded.authority.display(),
+        founded.context.display(),
+        founded.context.display(),
+    );
+    for (id, address, token) in &founded.tokens {
+        text.push_str(&format!(
+            "\nmember {id}, within a day:\n  stoa master --id {id} --data-dir DIR --listen {address}{members} --join {token}\n"
+        ));
+    }
+    // Whoever closed our output does not want to read it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// What whoever founds a cluster is called.
+fn operator() -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let user: String = std::env::var("USER").unwrap_or_default().chars().filter(plain).collect();
+    if user.is_empty() { "operator".to_owned() } else { user }
 }
 
 /// Runs a long-lived process with logs and metrics.

@@ -14,10 +14,10 @@ pub struct AgentArgs {
     /// HOST:PORT of a master; once for each
     #[arg(long = "master", value_name = "HOST:PORT", required = true)]
     masters: Vec<String>,
-    /// Where ca.pem, cert.pem and key.pem are
+    /// Where ca.pem, cert.pem and key.pem are [default: credentials, in the work directory]
     #[arg(long, value_name = "DIR")]
-    credentials: PathBuf,
-    /// A join token, for the first start (make one with `stoa token create`)
+    credentials: Option<PathBuf>,
+    /// A join token, for the first start (`stoa token create --kind agent` makes one)
     #[arg(long, value_name = "TOKEN", env = "STOA_JOIN", hide_env_values = true)]
     join: Option<String>,
     /// Where the agent's own door listens
@@ -68,6 +68,7 @@ impl From<AgentArgs> for Config {
     fn from(args: AgentArgs) -> Config {
         let ports = args.ports.map(|ranges| format!("ports:{ranges}"));
         let resources: Vec<String> = args.resources.into_iter().chain(ports).collect();
+        let credentials = args.credentials.unwrap_or_else(|| args.work_dir.join("credentials"));
         Config {
             listen: args.listen,
             advertise: args.advertise,
@@ -83,7 +84,7 @@ impl From<AgentArgs> for Config {
             cpu_quota: !args.no_cpu_quota,
             sandbox_keep_s: args.sandbox_keep_s,
             end_tasks_on_exit: args.end_tasks_on_exit,
-            ..Config::new(args.work_dir, args.masters, args.credentials)
+            ..Config::new(args.work_dir, args.masters, credentials)
         }
     }
 }
@@ -109,6 +110,9 @@ mod tests {
     fn a_line_without_options_is_the_usual_config() {
         let usual = Config::new("/w".into(), vec!["m1:1".into(), "m2:1".into()], "/c".into());
         assert_eq!(parse(&[]), usual);
+        let line = ["agent", "--work-dir=/w", "--master=m1:1"];
+        let config: Config = Line::try_parse_from(line).unwrap().agent.into();
+        assert_eq!(config.credentials_dir, PathBuf::from("/w/credentials"));
     }
 
     #[test]

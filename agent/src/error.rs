@@ -41,11 +41,13 @@ pub enum Error {
         source: proto_pki::PkiError,
     },
     /// There are no credentials, and no token to get them with.
-    #[error("there are no credentials in {0}; give a join token (`stoa token create` makes one)")]
+    #[error(
+        "there are no credentials in {0}; give --join a token (`stoa token create --kind agent` makes one)"
+    )]
     NoCredentials(PathBuf),
     /// Joining failed.
     #[error("cannot join the cluster: {0}")]
-    Join(String),
+    Join(#[from] proto_grpc::join::JoinError),
     /// The keeper or the cgroups.
     #[error("cannot run containers")]
     Containers(#[from] agent_containerizer::Error),

@@ -9,7 +9,8 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     proto_grpc::caller(request).map(subject)
 }
 
-fn subject(identity: Identity) -> Caller {
+/// The subject of authorization that an identity is.
+pub(crate) fn subject(identity: Identity) -> Caller {
     match identity {
         Identity::Master(id) => Caller::Master(id),
         Identity::Agent(id) => Caller::Agent(id),

@@ -4,6 +4,7 @@ mod agent_api;
 mod caller;
 mod config;
 mod doors;
+pub mod founding;
 mod log;
 mod meters;
 mod operator_api;
@@ -18,7 +19,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use master_core::{Master, Unfit};
+use master_core::{Action, Master, Unfit, authorize};
 use master_storage::{Disk, LogStore};
 use proto_drive::Ended;
 use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
@@ -145,6 +146,7 @@ pub async fn run(
         members: config.members.clone(),
         ca_sha256: credentials.ca_sha256()?,
         authority,
+        authority_dir: config.authority_dir.clone(),
         doors,
         handle: handle.clone(),
         model,
@@ -154,9 +156,12 @@ pub async fn run(
         .add_service(AgentLinkServer::new(agents).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX))
         .add_service(OperatorServer::new(operator))
         .add_service(RaftServer::new(raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
-    let routes = proto_grpc::with_metrics(routes, move || {
+    let page = move || {
         meters::show(&watched.standing());
         render_metrics()
+    };
+    let routes = proto_grpc::with_metrics_if(routes, page, |who| {
+        authorize(&caller::subject(who.clone()), &Action::ReadMetrics).map_err(|refusal| refusal.message)
     });
     info!(master_id = config.id.0, listen = %config.listen, "master");
 

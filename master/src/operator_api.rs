@@ -1,6 +1,7 @@
 //! The operators' door: reads from the read model, orders to the machine, tokens for certificates.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,15 +15,18 @@ use proto::operator::{
 };
 use proto::refusal::{Code, Refusal};
 use proto_drive::Handle;
+use proto_grpc::join::LEADER;
 use proto_grpc::services::operator::operator_server::Operator;
 use proto_pki::{Authority, Identity, JoinToken, LEAF_VALIDITY};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use crate::caller::{caller, status};
 use crate::doors::Doors;
+use crate::founding;
 use crate::peers::Heard;
 use crate::read_model::ReadModel;
 
@@ -39,10 +43,25 @@ pub(crate) struct OperatorDoor {
     pub members: BTreeMap<MasterId, String>,
     pub ca_sha256: [u8; 32],
     pub authority: Option<Authority>,
+    pub authority_dir: Option<PathBuf>,
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
     pub model: Arc<ReadModel>,
     pub heard: Arc<Heard>,
+}
+
+/// What is said to whoever wants to become a member that nobody named.
+const NO_NEW_MEMBERS: &str = "name is not the number of another member of the list that this group was founded with; adding \
+                              members to a group that runs is not possible yet";
+
+/// Says who leads, for people and for the joiner that asks there next.
+fn led_by(address: &str) -> Status {
+    let text = format!("this master does not lead; the leader is at {address}");
+    let mut status = Status::unavailable(if address.is_empty() { "no master leads yet" } else { &text });
+    if let Ok(value) = address.parse() {
+        status.metadata_mut().insert(LEADER, value);
+    }
+    status
 }
 
 fn now_ms() -> u64 {
@@ -111,6 +130,16 @@ impl OperatorDoor {
         Some(ReplyKind::Redirect(address))
     }
 
+    /// Whether a token of the founding makes somebody this member. An error if there is no such member to be.
+    fn admits_member(&self, becomes: &Identity, token: &JoinToken) -> Result<bool, Status> {
+        let Identity::Master(id) = becomes else { return Ok(false) };
+        if *id == self.id || !self.members.contains_key(id) {
+            return Err(Status::invalid_argument(NO_NEW_MEMBERS));
+        }
+        let dir = self.authority_dir.as_deref();
+        Ok(dir.is_some_and(|dir| founding::admits(dir, *id, token)))
+    }
+
     async fn create_token(&self, caller: Caller, call: CreateToken) -> Result<ReplyKind, Status> {
         let refused = |message: &str| Ok(ReplyKind::Refused(Refusal::new(Code::Invalid, message)));
         if call.ttl.is_zero() || call.ttl > TOKEN_TTL_MAX {
@@ -119,12 +148,19 @@ impl OperatorDoor {
         if call.uses == 0 || call.uses > 10_000 {
             return refused("uses is not within 1 to 10000");
         }
-        let named = match call.kind {
-            TokenKind::Agent => call.name.is_empty(),
-            TokenKind::Framework => format!("framework/{}", call.name).parse::<Caller>().is_ok(),
-        };
-        if !named {
-            return refused("name is for framework tokens: the principal, of letters, digits and - _ . @");
+        let is = |kind: &str| format!("{kind}/{}", call.name).parse::<Caller>();
+        match call.kind {
+            TokenKind::Agent if call.name.is_empty() => {}
+            TokenKind::Agent => return refused("name is not for agent tokens: an agent chooses its own id"),
+            TokenKind::Framework if is("framework").is_ok() => {}
+            TokenKind::User if is("user").is_ok() => {}
+            TokenKind::Framework | TokenKind::User => {
+                return refused("name is missing or malformed; use letters, digits and - _ . @");
+            }
+            TokenKind::Master => match is("master") {
+                Ok(Caller::Master(id)) if self.members.contains_key(&id) => {}
+                Ok(_) | Err(_) => return refused(NO_NEW_MEMBERS),
+            },
         }
         let token =
             JoinToken::generate(self.ca_sha256).map_err(|error| Status::internal(error.to_string()))?;
@@ -250,10 +286,13 @@ impl Operator for OperatorDoor {
         if token.ca_sha256 != self.ca_sha256 {
             return Err(Status::permission_denied("the token is of another cluster"));
         }
-        // The name says what it becomes: a framework is asked for by its principal.
-        let becomes = match call.name.strip_prefix("framework/") {
-            Some(name) => Identity::Framework(name.to_owned()),
-            None => Identity::Agent(
+        // The name says what it becomes; an agent's id holds no `/`.
+        let becomes = match call.name.contains('/') {
+            true => call
+                .name
+                .parse::<Identity>()
+                .map_err(|bad| Status::invalid_argument(format!("name {bad}")))?,
+            false => Identity::Agent(
                 AgentId::new(&call.name).map_err(|bad| Status::invalid_argument(format!("name {bad}")))?,
             ),
         };
@@ -263,16 +302,20 @@ impl Operator for OperatorDoor {
             secret_sha256: token.secret_sha256().to_vec(),
             becomes: caller.clone(),
         };
-        match self.order(caller, redeem).await? {
-            ReplyKind::Done(_) => {}
-            ReplyKind::Refused(refusal) => return Err(status(&refusal)),
-            ReplyKind::Redirect(address) => {
-                return Err(Status::unavailable(format!(
-                    "this master does not lead; the leader is at {address}"
-                )));
+        if !self.admits_member(&becomes, &token)? {
+            match self.order(caller, redeem).await? {
+                ReplyKind::Done(_) => {}
+                ReplyKind::Refused(refusal) => return Err(status(&refusal)),
+                ReplyKind::Redirect(address) => return Err(led_by(&address)),
+                other => return Err(Status::internal(format!("an unfitting answer: {other:?}"))),
             }
-            other => return Err(Status::internal(format!("an unfitting answer: {other:?}"))),
         }
+        let authority_key_pem = match &becomes {
+            // Every master may have to let others in.
+            Identity::Master(_) => authority.key_pem().to_owned(),
+            Identity::Agent(_) | Identity::Framework(_) | Identity::User(_) => String::new(),
+        };
+        info!(name = %becomes, "certified");
         let certificate_pem = authority
             .sign(&call.csr_pem, &becomes, LEAF_VALIDITY)
             .map_err(|error| Status::invalid_argument(format!("csr_pem {error}")))?;
@@ -280,6 +323,7 @@ impl Operator for OperatorDoor {
             certificate_pem,
             ca_pem: authority.ca_pem().to_owned(),
             masters: self.members.values().cloned().collect(),
+            authority_key_pem,
         }))
     }
 }

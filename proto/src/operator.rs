@@ -226,6 +226,10 @@ pub enum TokenKind {
     Agent,
     /// A framework.
     Framework,
+    /// A member that was named at the founding.
+    Master,
+    /// A person.
+    User,
 }
 
 /// Makes a join token.
@@ -237,7 +241,7 @@ pub struct CreateToken {
     pub ttl: Duration,
     /// How often it can be used.
     pub uses: u32,
-    /// The framework principal it is for; empty for agents.
+    /// The framework's principal, the user, or the number of the member that it is for; empty for agents.
     pub name: String,
 }
 
@@ -451,7 +455,7 @@ pub struct Join {
 }
 
 /// A certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Joined {
     /// The leaf, PEM.
     pub certificate_pem: String,
@@ -459,4 +463,13 @@ pub struct Joined {
     pub ca_pem: String,
     /// `host:port` of every master.
     pub masters: Vec<String>,
+    /// The authority's key, PEM; for masters only, empty for others.
+    pub authority_key_pem: String,
+}
+
+impl std::fmt::Debug for Joined {
+    /// Without the key: it must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Joined").field("masters", &self.masters).finish_non_exhaustive()
+    }
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod docs;
+mod founding;
 
 use std::time::Duration;
 

@@ -24,29 +24,34 @@ pub enum Verb {
     #[command(visible_alias = "ls", after_help = GET_EXAMPLES)]
     Get(GetArgs),
     /// Show everything about one agent, task, framework, offer or role
+    #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
     /// Print the output of a task
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
     /// End a task
+    #[command(after_help = KILL_EXAMPLES)]
     Kill(KillArgs),
     /// Say whether the cluster is well: exit code 0 healthy, 1 degraded, 2 down
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// Look at the group of masters
-    #[command(subcommand)]
+    #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),
     /// Make join tokens
-    #[command(subcommand)]
+    #[command(subcommand, after_help = TOKEN_EXAMPLES)]
     Token(TokenVerb),
     /// Guarantees and limits of a role
-    #[command(subcommand)]
+    #[command(subcommand, after_help = QUOTA_EXAMPLES)]
     Quota(QuotaVerb),
     /// The weight of a role
-    #[command(subcommand)]
+    #[command(subcommand, after_help = WEIGHT_EXAMPLES)]
     Weight(WeightVerb),
     /// End a framework and all its tasks
+    #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(TeardownArgs),
     /// Say that an agent will never be back: its tasks are given up
+    #[command(after_help = GONE_EXAMPLES)]
     Gone(GoneArgs),
 }
 
@@ -54,11 +59,13 @@ pub enum Verb {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ExplainVerb {
     /// Why a task waits, or how it ended
+    #[command(after_help = EXPLAIN_TASK_EXAMPLES)]
     Task(ExplainArgs),
     /// Why a framework gets no offers
-    #[command(visible_alias = "fw")]
+    #[command(visible_alias = "fw", after_help = EXPLAIN_FRAMEWORK_EXAMPLES)]
     Framework(ExplainArgs),
     /// Why a declared demand is not met: FRAMEWORK/DEMAND
+    #[command(after_help = EXPLAIN_DEMAND_EXAMPLES)]
     Demand(ExplainArgs),
 }
 
@@ -72,6 +79,58 @@ const LOGS_EXAMPLES: &str = "Examples:
   stoa logs web.1
   stoa logs -f --stderr jobs/web.1
   stoa logs --tail 100 web.1";
+
+const TOKEN_EXAMPLES: &str = "Examples:
+  stoa token create --kind agent
+  stoa token create --kind framework --name spark --ttl 10m
+  stoa token create --kind user --name ada
+
+Use it with `stoa agent --join TOKEN`, or `stoa join TOKEN` for a framework or a person.";
+
+const DESCRIBE_EXAMPLES: &str = "Examples:
+  stoa describe agent agent-1
+  stoa describe task web.0
+  stoa describe role default -o json";
+
+const KILL_EXAMPLES: &str = "Examples:
+  stoa kill web.0
+  stoa kill jobs/web.0 --grace 30s
+  stoa get tasks -o name | xargs -n1 stoa kill";
+
+const STATUS_EXAMPLES: &str = "Examples:
+  stoa status
+  stoa status -o json
+  stoa status --stale";
+
+const RAFT_EXAMPLES: &str = "Examples:
+  stoa raft status
+  stoa raft status -o json";
+
+const QUOTA_EXAMPLES: &str = "Examples:
+  stoa quota set eng --guarantee cpus=4,mem=8GiB --limit cpus=8
+  stoa quota clear eng";
+
+const WEIGHT_EXAMPLES: &str = "Examples:
+  stoa weight set eng 2.5";
+
+const TEARDOWN_EXAMPLES: &str = "Examples:
+  stoa teardown spark
+  stoa teardown spark --yes";
+
+const GONE_EXAMPLES: &str = "Examples:
+  stoa gone agent-3
+  stoa gone agent-3 --yes";
+
+const EXPLAIN_TASK_EXAMPLES: &str = "Examples:
+  stoa explain task web.0
+  stoa explain task jobs/web.0 -v -o json";
+
+const EXPLAIN_FRAMEWORK_EXAMPLES: &str = "Examples:
+  stoa explain framework jobs
+  stoa explain framework jobs --summary";
+
+const EXPLAIN_DEMAND_EXAMPLES: &str = "Examples:
+  stoa explain demand jobs/web";
 
 /// A kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -238,24 +297,47 @@ pub struct ExplainView {
 #[derive(Clone, Debug, Subcommand)]
 pub enum RaftVerb {
     /// Who the masters are, and who leads
+    #[command(after_help = RAFT_EXAMPLES)]
     Status(StatusArgs),
 }
 
 /// What can be done with tokens.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TokenVerb {
-    /// Make a token with which an agent or a framework joins; it is shown once
+    /// Make a token with which somebody joins; it is shown once
     Create(TokenArgs),
+}
+
+/// What a token makes of whoever shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TokenFor {
+    /// An agent
+    Agent,
+    /// A framework
+    Framework,
+    /// A member of the group of masters that was named at its founding
+    Master,
+    /// A person
+    User,
 }
 
 /// Makes a join token.
 #[derive(Clone, Debug, Args)]
-#[command(group(ArgGroup::new("kind").required(true).args(["agent", "framework"])))]
+#[command(
+    group(ArgGroup::new("whom").required(true).args(["kind", "agent", "framework"])),
+    after_help = TOKEN_EXAMPLES
+)]
 pub struct TokenArgs {
-    /// For an agent
+    /// For what
+    #[arg(long, value_enum)]
+    pub kind: Option<TokenFor>,
+    /// For whom: a framework's principal, a user, or the number of a master; agents need none
+    #[arg(long, value_name = "NAME", requires = "kind")]
+    pub name: Option<String>,
+    /// For an agent: the same as --kind agent
     #[arg(long)]
     pub agent: bool,
-    /// For the framework of this name
+    /// For the framework of this name: the same as --kind framework --name NAME
     #[arg(long, value_name = "NAME")]
     pub framework: Option<String>,
     /// For how long it can be used
@@ -273,8 +355,10 @@ pub struct TokenArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum QuotaVerb {
     /// Replace a role's guarantees and limits
+    #[command(after_help = QUOTA_EXAMPLES)]
     Set(QuotaArgs),
     /// Take a role's guarantees and limits away
+    #[command(after_help = QUOTA_EXAMPLES)]
     Clear(QuotaClearArgs),
 }
 
@@ -305,6 +389,7 @@ pub struct QuotaClearArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum WeightVerb {
     /// Replace a role's weight
+    #[command(after_help = WEIGHT_EXAMPLES)]
     Set(WeightArgs),
 }
 

@@ -74,10 +74,15 @@ pub struct RunArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum JobVerb {
     /// Starts or changes the jobs of a file
+    #[command(
+        after_help = "Examples:\n  stoa job apply web.toml\n  stoa job apply batch.yaml --wait --timeout 5m"
+    )]
     Apply(ApplyArgs),
     /// Shows jobs
+    #[command(after_help = "Examples:\n  stoa job get\n  stoa job get web --watch\n  stoa job get -o json")]
     Get(GetArgs),
     /// Ends a job and its tasks
+    #[command(after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge")]
     Stop(StopArgs),
 }
 

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod connect;
+pub mod join;
 mod metrics_page;
 mod peer;
 pub mod serve;
@@ -12,7 +13,7 @@ pub mod services;
 mod verify;
 
 pub use connect::{ConnectError, channel, channel_lazy, joining_channel};
-pub use metrics_page::with_metrics;
+pub use metrics_page::{with_metrics, with_metrics_if};
 pub use peer::{Peer, caller};
 pub use proto_pki::{Credentials, Identity, PeerRole};
 pub use serve::{ServeError, serve};

@@ -51,7 +51,12 @@ impl Operator for Mirror {
 
     async fn join(&self, request: Request<Join>) -> Result<Response<Joined>, Status> {
         let masters = vec![request.into_inner().name];
-        Ok(Response::new(Joined { certificate_pem: String::new(), ca_pem: String::new(), masters }))
+        Ok(Response::new(Joined {
+            certificate_pem: String::new(),
+            ca_pem: String::new(),
+            masters,
+            authority_key_pem: String::new(),
+        }))
     }
 }
 

@@ -78,7 +78,10 @@ message!(SetQuota = w::SetQuota { plain role: role, req quota: quota });
 message!(SetWeight = w::SetWeight { plain role: role, plain weight: weight_milli });
 message!(TeardownFramework = w::TeardownFramework { plain framework: framework_id });
 message!(MarkAgentGone = w::MarkAgentGone { plain agent: agent_id });
-numbered!(TokenKind = w::TokenKind { Agent: TokenAgent, Framework: TokenFramework });
+numbered!(
+    TokenKind =
+        w::TokenKind { Agent: TokenAgent, Framework: TokenFramework, Master: TokenMaster, User: TokenUser }
+);
 message!(CreateToken = w::CreateToken { plain kind: kind, plain ttl: ttl_ms, plain uses: uses, plain name: name });
 
 impl Wire for Explain {
@@ -222,7 +225,12 @@ oneof!(EventKind = w::event::Kind {
 message!(Event = w::Event { plain epoch: epoch, plain sequence: sequence, one kind: kind });
 
 message!(Join = w::Join { plain token: token, plain csr_pem: csr_pem, plain name: name });
-message!(Joined = w::Joined { plain certificate_pem: certificate_pem, plain ca_pem: ca_pem, plain masters: masters });
+message!(Joined = w::Joined {
+    plain certificate_pem: certificate_pem,
+    plain ca_pem: ca_pem,
+    plain masters: masters,
+    plain authority_key_pem: authority_key_pem,
+});
 
 /// Nothing to say, where a conversation needs a type for it.
 impl Wire for () {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use framework_sdk_cli::args::{Form, Format, Noun, QuotaVerb, RaftVerb, TokenVerb};
+use framework_sdk_cli::args::{Form, Format, Noun, QuotaVerb, RaftVerb, TokenFor, TokenVerb};
 use framework_sdk_cli::{Action, CompletionArgs, ContextArgs, ExplainVerb, Verb, completion};
 
 /// A command that mounts the verbs, as `stoa` does.
@@ -109,6 +109,11 @@ fn the_others_take_what_they_say() {
         (Some("jobs"), 3, Duration::from_secs(600))
     );
 
+    let Verb::Token(TokenVerb::Create(token)) = verb("token create --kind user --name ada") else {
+        panic!("not token")
+    };
+    assert_eq!((token.kind, token.name.as_deref()), (Some(TokenFor::User), Some("ada")));
+
     let Verb::Quota(QuotaVerb::Set(quota)) = verb("quota set eng/web --limit cpus=8,mem=1GiB") else {
         panic!("not quota")
     };
@@ -134,6 +139,9 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("kill web.1 --grace 5", "500ms, 5s"),
         ("token create", "--agent"),
         ("token create --agent --framework jobs", "cannot be used"),
+        ("token create --agent --kind agent", "cannot be used"),
+        ("token create --name ada", "--kind"),
+        ("token create --kind pod", "framework"),
         ("token create --agent --uses 0", "0"),
         ("quota set eng", "--guarantee"),
         ("quota set eng --limit cpus", "NAME=AMOUNT"),

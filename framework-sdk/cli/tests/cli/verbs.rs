@@ -167,6 +167,13 @@ async fn a_token_is_alone_on_stdout() {
         name: "jobs".to_owned(),
     };
     assert_eq!(orders(&world), [Call::CreateToken(call)]);
+    let ran = typed(&client, "token create --kind user --name ada").await;
+    assert_eq!(ran.err, "lets the user ada join, once, within 1h; it is not shown again\n");
+    let asked = orders(&world).pop();
+    assert!(
+        matches!(&asked, Some(Call::CreateToken(call)) if call.kind == TokenKind::User && call.name == "ada"),
+        "{asked:?}"
+    );
     let ran = typed(&client, "token create --agent -o json").await;
     assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap()["token"], "SJ1.aa.bb.cc");
 }
@@ -368,6 +375,10 @@ async fn stale_reads_are_answered_by_any_master_and_say_as_of_when() {
         assert_eq!(ran.exit, Exit::Ok, "{line}: {}", ran.err);
         assert_eq!(ran.err, "as of index 93, by a follower\n", "{line}");
     }
+    // A follower does not hear the other followers: that is no news of them.
+    world.lock().unwrap().raft = views::members(Some(1), &[3]);
+    let ran = typed(&client, "status --stale").await;
+    assert_eq!((ran.exit, ran.out.lines().next()), (Exit::Ok, Some("healthy")), "{}", ran.out);
     for call in &world.lock().unwrap().calls {
         match call {
             Call::Tasks(list) | Call::Roles(list) => assert!(list.stale, "{call:?}"),

@@ -116,7 +116,9 @@ fn redeem(
     let fits = match (token.kind, becomes) {
         (TokenKind::Agent, Caller::Agent(_)) => true,
         (TokenKind::Framework, Caller::Framework(name)) => *name == token.name,
-        (TokenKind::Agent | TokenKind::Framework, _) => false,
+        (TokenKind::Master, Caller::Master(id)) => id.to_string() == token.name,
+        (TokenKind::User, Caller::User(name)) => *name == token.name,
+        (TokenKind::Agent | TokenKind::Framework | TokenKind::Master | TokenKind::User, _) => false,
     };
     if !fits {
         return Err(Refusal::new(Code::Denied, format!("this token does not make anybody {becomes}")));

@@ -221,7 +221,7 @@ pub struct CreateToken {
     /// How often it can be used.
     #[prost(uint32, tag = "3")]
     pub uses: u32,
-    /// The framework principal it is for.
+    /// The framework's principal, the user, or the number of the member that it is for; empty for agents.
     #[prost(string, tag = "4")]
     pub name: ::prost::alloc::string::String,
 }
@@ -517,7 +517,7 @@ pub struct Join {
     /// PKCS#10, PEM.
     #[prost(string, tag = "2")]
     pub csr_pem: ::prost::alloc::string::String,
-    /// The name to be certified: an agent id.
+    /// The name to be certified: an agent id, framework/NAME, user/NAME or master/NUMBER.
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
 }
@@ -531,6 +531,9 @@ pub struct Joined {
     /// host:port of every master.
     #[prost(string, repeated, tag = "3")]
     pub masters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The authority's key, PEM, for masters only: each of them lets others join. Nobody else is ever told.
+    #[prost(string, tag = "4")]
+    pub authority_key_pem: ::prost::alloc::string::String,
 }
 /// What a join token lets somebody become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -539,6 +542,10 @@ pub enum TokenKind {
     Unspecified = 0,
     TokenAgent = 1,
     TokenFramework = 2,
+    /// A member that was named at the founding.
+    TokenMaster = 3,
+    /// A person.
+    TokenUser = 4,
 }
 impl TokenKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -550,6 +557,8 @@ impl TokenKind {
             Self::Unspecified => "TOKEN_KIND_UNSPECIFIED",
             Self::TokenAgent => "TOKEN_AGENT",
             Self::TokenFramework => "TOKEN_FRAMEWORK",
+            Self::TokenMaster => "TOKEN_MASTER",
+            Self::TokenUser => "TOKEN_USER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -558,6 +567,8 @@ impl TokenKind {
             "TOKEN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "TOKEN_AGENT" => Some(Self::TokenAgent),
             "TOKEN_FRAMEWORK" => Some(Self::TokenFramework),
+            "TOKEN_MASTER" => Some(Self::TokenMaster),
+            "TOKEN_USER" => Some(Self::TokenUser),
             _ => None,
         }
     }

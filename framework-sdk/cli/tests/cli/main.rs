@@ -2,6 +2,7 @@
 
 mod finding;
 mod golden;
+mod guide;
 mod parsing;
 mod pool;
 mod verbs;

@@ -15,7 +15,7 @@ use framework_sdk::task::Artifact;
 /// The largest job file that is read.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 
-const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 17] = [
     "name",
     "command",
     "kind",

@@ -300,3 +300,22 @@ fn a_forged_message_is_refused_field_by_field() {
         assert!(told.contains(key), "{key} in {told}");
     }
 }
+
+#[test]
+fn the_guide_has_every_key_and_its_examples_are_job_files() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/jobs.md");
+    let page = std::fs::read_to_string(path).expect("docs/guide/jobs.md reads");
+    for key in super::read::KEYS {
+        assert!(page.contains(&format!("\n| `{key}` | ")), "docs/guide/jobs.md has no line for {key}");
+    }
+    let mut examples = 0;
+    for extension in ["toml", "yaml"] {
+        for block in page.split(&format!("\n```{extension}\n")).skip(1) {
+            let text = block.split("\n```").next().unwrap_or_default();
+            let jobs = parse_file(Path::new(&format!("example.{extension}")), text);
+            assert!(jobs.is_ok(), "docs/guide/jobs.md: {}\n{text}", jobs.expect_err("faults"));
+            examples += 1;
+        }
+    }
+    assert!(examples >= 4, "examples are found: {examples}");
+}

@@ -1,0 +1,62 @@
+//! What the guide says of exit codes and of JSON is what the commands do.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use framework_sdk_cli::EXIT_CODES;
+use serde_json::Value;
+
+fn page(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_guide_has_the_table_of_exit_codes() {
+    let page = page("running.md");
+    let mut codes = 0;
+    for line in EXIT_CODES.lines().skip(1) {
+        let (code, meaning) = line.trim().split_once("  ").expect("a code and its meaning");
+        let row = |line: &str| line.replace("`stoa status`", "`status`") == format!("| {code} | {meaning} |");
+        assert!(page.lines().any(row), "docs/guide/running.md has no line `| {code} | {meaning} |`");
+        codes += 1;
+    }
+    assert_eq!(codes, 9);
+}
+
+/// The names of an object's fields.
+fn names(value: &Value) -> BTreeSet<String> {
+    value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The names in the first column of a section's table.
+fn documented(page: &str, section: &str) -> BTreeSet<String> {
+    let from = page.find(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("no section {section}"));
+    let text = &page[from + 4..];
+    let text = &text[..text.find("\n## ").unwrap_or(text.len())];
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_guide_has_every_field_of_every_noun() {
+    let page = page("json.md");
+    for (golden, section) in [
+        ("get-agents.json", "Agent"),
+        ("get-tasks.json", "Task"),
+        ("get-frameworks.json", "Framework"),
+        ("get-offers.json", "Offer"),
+        ("get-roles.json", "Role"),
+    ] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/golden").join(golden);
+        let list: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(list["apiVersion"], "stoa/v1", "{golden}");
+        assert_eq!(list["kind"], format!("{section}List"), "{golden}");
+        let head: BTreeSet<String> =
+            ["apiVersion", "kind", "as_of", "from_leader", "items"].map(str::to_owned).into();
+        assert_eq!(names(&list), head, "{golden}");
+        assert_eq!(names(&list["items"][0]), documented(&page, section), "docs/guide/json.md, {section}");
+    }
+}

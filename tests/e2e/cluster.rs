@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// What a command said.
@@ -11,6 +12,12 @@ pub struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
+}
+
+/// A command that stays, such as a watch; it is ended with this.
+pub struct Staying {
+    child: Child,
+    lines: Receiver<String>,
 }
 
 /// A running cluster.
@@ -38,6 +45,41 @@ pub fn is_alive(pid: u32) -> bool {
     let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
+
+// === impl Staying ===
+
+impl Staying {
+    /// The next line; `None` when the command ended.
+    pub fn line(&self, what: &str, limit: Duration) -> Option<String> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line within {limit:?}: {what}"),
+        }
+    }
+
+    /// Reads on until a line is as wanted.
+    pub fn until(&self, what: &str, limit: Duration, mut wanted: impl FnMut(&str) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let line = self.line(what, limit.saturating_sub(begun.elapsed()));
+            let line = line.unwrap_or_else(|| panic!("the command ended without: {what}"));
+            if wanted(&line) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === impl Cluster ===
 
 impl Cluster {
     pub fn up(name: &str, args: &[&str]) -> Cluster {
@@ -106,7 +148,23 @@ impl Cluster {
         }
     }
 
-    fn json(&self, args: &[&str]) -> Option<serde_json::Value> {
+    /// Starts a command of the CLI that stays.
+    pub fn staying(&self, args: &[&str]) -> Staying {
+        let mut child = self.command(env!("CARGO_BIN_EXE_stoa")).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            // Ends with the command's output, or when nobody reads it any more.
+            for line in out.lines().map_while(Result::ok) {
+                if told.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Staying { child, lines }
+    }
+
+    pub fn json(&self, args: &[&str]) -> Option<serde_json::Value> {
         let said = self.stoa(args);
         (said.code == 0).then(|| serde_json::from_str(&said.out).expect("-o json prints JSON"))
     }
@@ -116,6 +174,30 @@ impl Cluster {
         let json = self.json(&["get", noun, "-o", "json"]).unwrap_or_default();
         let items = json.as_array().or_else(|| json["items"].as_array()).or_else(|| json[noun].as_array());
         items.cloned().unwrap_or_default()
+    }
+
+    /// The directory by which the CLI knows this cluster: credentials, and where the masters are.
+    pub fn context(&self) -> PathBuf {
+        let current = std::fs::read_to_string(self.dir.join("config/stoa/current")).unwrap();
+        PathBuf::from(current.trim())
+    }
+
+    /// A place for a file of the test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Applies a job file.
+    pub fn apply(&self, file: &str) {
+        let applied = self.stoa(&["job", "apply", file]);
+        assert_eq!(applied.code, 0, "{applied:?}");
+    }
+
+    /// Waits until `stoa status` finds everything well.
+    pub fn is_healthy(&self) {
+        eventually("a healthy cluster", Duration::from_secs(20), || {
+            (self.stoa(&["status"]).code == 0).then_some(())
+        });
     }
 
     /// The leader's member id and process, if there is one.
@@ -136,7 +218,8 @@ impl Cluster {
         })
     }
 
-    fn children(&self) -> Vec<(u32, String)> {
+    /// Every process of the cluster with its command line.
+    pub fn children(&self) -> Vec<(u32, String)> {
         let up = self.up.as_ref().unwrap().0.id();
         let path = format!("/proc/{up}/task/{up}/children");
         std::fs::read_to_string(path)

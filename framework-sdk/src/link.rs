@@ -124,7 +124,8 @@ async fn session<I: Send>(
 fn final_fault(status: &Status) -> Option<Refusal> {
     let code = match status.code() {
         tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => Code::Denied,
-        tonic::Code::InvalidArgument | tonic::Code::Unimplemented => Code::Invalid,
+        // Out of range: a call that is larger than any master takes.
+        tonic::Code::InvalidArgument | tonic::Code::Unimplemented | tonic::Code::OutOfRange => Code::Invalid,
         _ => return None,
     };
     Some(Refusal::new(code, status.message()))

@@ -103,7 +103,7 @@ impl Operator {
                 }
                 Err(_) => {
                     self.forget();
-                    "it did not answer in time".to_owned()
+                    tries.silence()
                 }
             };
             tries.wait(problem).await?;
@@ -217,7 +217,7 @@ pub async fn join(masters: &[String], token: &JoinToken, call: Join) -> Result<J
         let problem = match timeout_at(tries.deadline(), attempt).await {
             Ok(Ok(joined)) => return Ok(joined),
             Ok(Err(problem)) => tries.judge(problem)?,
-            Err(_) => "it did not answer in time".to_owned(),
+            Err(_) => tries.silence(),
         };
         tries.wait(problem).await?;
     }
@@ -249,6 +249,10 @@ struct Tries {
     redirects: u32,
     wait: Duration,
     until: Instant,
+    /// How many in a row were not of the authority that is trusted.
+    strangers: usize,
+    /// What went wrong last.
+    last: Option<String>,
 }
 
 // === impl Tries ===
@@ -263,6 +267,8 @@ impl Tries {
             redirects: 0,
             wait: BACKOFF.0,
             until: Instant::now() + ASK_LIMIT,
+            strangers: 0,
+            last: None,
         }
     }
 
@@ -300,7 +306,17 @@ impl Tries {
     }
 
     /// What went wrong in words; an error when no other try can do better.
-    fn judge(&self, problem: Problem) -> Result<String, AskError> {
+    fn judge(&mut self, problem: Problem) -> Result<String, AskError> {
+        match problem {
+            Problem::Connect(error) if error.is_distrust() => {
+                self.strangers += 1;
+                if self.strangers >= self.masters.len() {
+                    return Err(AskError::Connect(error));
+                }
+                return Ok(error.reason());
+            }
+            Problem::Connect(_) | Problem::Status(_) => self.strangers = 0,
+        }
         match problem {
             Problem::Connect(error @ ConnectError::Unreachable { .. }) => Ok(chain(&error)),
             Problem::Connect(error) => Err(AskError::Connect(error)),
@@ -308,14 +324,26 @@ impl Tries {
                 GrpcCode::Unauthenticated
                 | GrpcCode::PermissionDenied
                 | GrpcCode::InvalidArgument
+                // Larger than any master takes.
+                | GrpcCode::OutOfRange
                 | GrpcCode::Unimplemented => Err(AskError::Rejected(status)),
                 _ => Ok(status.message().to_owned()),
             },
         }
     }
 
+    /// What to say of a master that is silent. When the time is over it had no time to answer: what went wrong before says
+    /// more.
+    fn silence(&self) -> String {
+        match &self.last {
+            Some(last) if Instant::now() >= self.until => last.clone(),
+            Some(_) | None => "it did not answer in time".to_owned(),
+        }
+    }
+
     /// Waits before the next try, where it is not another master's turn at once.
     async fn wait(&mut self, last: String) -> Result<(), AskError> {
+        self.last = Some(last.clone());
         if Instant::now() >= self.until {
             return Err(AskError::NoMaster { last });
         }

@@ -156,6 +156,22 @@ async fn a_rejected_certificate_is_no_reason_to_try_for_long() {
 }
 
 #[tokio::test]
+async fn masters_of_another_authority_are_named_at_once() {
+    let (ours, theirs) = (Cluster::new(), Cluster::new());
+    let (first, _) = theirs.master(script(vec![Ok(healthy())])).await;
+    let (second, _) = theirs.master(script(vec![Ok(healthy())])).await;
+    let limit = std::time::Duration::from_secs(5);
+    let asked = ours.operator(&[first, second]);
+    match tokio::time::timeout(limit, asked.ask(Call::Status)).await.expect("long before the limit") {
+        Err(AskError::Connect(error)) => assert!(error.is_distrust(), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    // One stranger among them is passed over.
+    let (own, _) = ours.master(script(vec![Ok(healthy())])).await;
+    assert_eq!(ours.operator(&[first, own]).ask(Call::Status).await.expect("answered").kind, healthy());
+}
+
+#[tokio::test]
 async fn a_watch_goes_on_where_it_broke() {
     let cluster = Cluster::new();
     let (address, said) = cluster.master(Script { per_watch: 2, ..script(vec![Ok(healthy())]) }).await;

@@ -82,6 +82,10 @@ pub enum AskError {
 pub struct Tried {
     masters: BTreeMap<String, String>,
     knows_no_leader: bool,
+    /// Somebody is there, but not of the authority that is trusted.
+    strangers: BTreeSet<String>,
+    /// Our own certificate is none of that authority.
+    foreign: bool,
 }
 
 // === impl Tried ===
@@ -89,6 +93,26 @@ pub struct Tried {
 impl Tried {
     fn failed(&mut self, address: &str, why: impl Into<String>) {
         self.masters.insert(address.to_owned(), why.into());
+        self.strangers.remove(address);
+    }
+
+    fn not_connected(&mut self, address: &str, error: &ConnectError) {
+        self.failed(address, error.reason());
+        if error.is_distrust() {
+            self.strangers.insert(address.to_owned());
+        }
+        self.foreign |= matches!(error, ConnectError::Foreign { .. });
+    }
+
+    /// What the user can do when none was reached.
+    fn help(&self) -> &'static str {
+        if self.foreign {
+            "take ca.pem, cert.pem and key.pem from the same cluster, or ask for a new certificate"
+        } else if !self.strangers.is_empty() && self.strangers.len() == self.masters.len() {
+            "name the credentials of this cluster with --context DIR"
+        } else {
+            "is the cluster up? `stoa up` starts one; --context names another"
+        }
     }
 }
 
@@ -279,7 +303,7 @@ impl Client {
                     self.keep(&address, &channel);
                     return Some((address, channel));
                 }
-                Some(Ok((address, Err(error)))) => tried.failed(&address, error.reason()),
+                Some(Ok((address, Err(error)))) => tried.not_connected(&address, &error),
                 Some(Err(_)) | None => {}
             }
         }
@@ -294,10 +318,10 @@ impl Client {
         tried: &mut Tried,
     ) -> Result<(), AskError> {
         // A status that was made here, by the transport, has a source; one that the master sent has none.
-        let broken = std::error::Error::source(&status).is_some();
-        if broken || status.code() == Code::Unavailable {
+        let broken = std::error::Error::source(&status).map(chain);
+        if broken.is_some() || status.code() == Code::Unavailable {
             self.forget(&address);
-            let why = if broken { chain(&status) } else { status.message().to_owned() };
+            let why = broken.unwrap_or_else(|| status.message().to_owned());
             tried.failed(&address, why);
             silent.insert(address);
             return Ok(());
@@ -329,10 +353,7 @@ impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         let message = error.to_string();
         match error {
-            AskError::Unreachable(_) => Failure::unavailable(
-                message,
-                "is the cluster up? `stoa up` starts one; --context names another",
-            ),
+            AskError::Unreachable(tried) => Failure::unavailable(message, tried.help()),
             AskError::NoLeader(_) => Failure::unavailable(
                 message,
                 "an election takes a second or two; without a majority there is none",
@@ -347,12 +368,14 @@ impl From<AskError> for Failure {
                     "its process or its machine may be down; see `stoa get agents`",
                 ),
                 ConnectError::Address { .. } => Failure::internal(chain(&error)),
-                ConnectError::Credentials(_) | ConnectError::Tls(_) => Failure::new(
-                    Exit::Denied,
-                    "denied",
-                    chain(&error),
-                    "the context's certificate or key is broken; ask for new ones",
-                ),
+                ConnectError::Credentials(_) | ConnectError::Tls(_) | ConnectError::Foreign { .. } => {
+                    Failure::new(
+                        Exit::Denied,
+                        "denied",
+                        chain(&error),
+                        "the context's certificate or key is broken; ask for new ones",
+                    )
+                }
             },
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto_pki::{Credentials, PeerRole, PkiError};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
-use crate::verify::Verifier;
+use crate::verify::{self, Verifier};
 
 /// How long a TCP connect may take: a machine that is down answers nothing at all, and there is another to try.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,6 +35,13 @@ pub enum ConnectError {
     /// TLS cannot be set up with the credentials.
     #[error("TLS cannot be set up with these credentials")]
     Tls(#[source] Box<dyn Error + Send + Sync>),
+    /// One's own certificate would be refused by everybody who trusts the same authority. A refusing server just closes the
+    /// connection (TLS 1.3 tells a client before it is checked that all is well), so it is said here.
+    #[error("the certificate (cert.pem) is not a valid one of the authority beside it (ca.pem): {why}")]
+    Foreign {
+        /// What is wrong with it.
+        why: String,
+    },
     /// Nobody there, or not whom we want.
     #[error("cannot reach a {role} at {address}")]
     Unreachable {
@@ -52,20 +59,29 @@ pub enum ConnectError {
 impl ConnectError {
     /// The deepest cause, in words: `connection refused` rather than `transport error`.
     pub fn reason(&self) -> String {
+        let deepest = self.deepest();
+        match deepest.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(why)) => format!(
+                "its certificate is not of this cluster, or of another role ({why}); are the credentials of another cluster?"
+            ),
+            Some(_) | None => deepest.to_string(),
+        }
+    }
+
+    /// Whether somebody is there who is not of the authority we trust, or of another role: another try is no better.
+    pub fn is_distrust(&self) -> bool {
+        matches!(self.deepest().downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+    }
+
+    fn deepest(&self) -> &(dyn Error + 'static) {
         let mut deepest: &(dyn Error + 'static) = self;
         loop {
             // An IO error that wraps another one shows it but does not count it among its sources.
             let wrapped = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             match wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| deepest.source()) {
                 Some(cause) => deepest = cause,
-                None => break,
+                None => return deepest,
             }
-        }
-        match deepest.downcast_ref::<rustls::Error>() {
-            Some(rustls::Error::InvalidCertificate(why)) => format!(
-                "its certificate is not of this cluster, or of another role ({why}); are the credentials of another cluster?"
-            ),
-            Some(_) | None => deepest.to_string(),
         }
     }
 }
@@ -107,6 +123,8 @@ async fn connected(endpoint: Endpoint, address: &str, role: PeerRole) -> Result<
 fn endpoint(address: &str, role: PeerRole, credentials: &Credentials) -> Result<Endpoint, ConnectError> {
     let verifier =
         Verifier::of_authority(credentials.ca()?).map_err(|error| ConnectError::Tls(error.into()))?;
+    verify::as_a_client(credentials.ca()?, &credentials.certificate()?)
+        .map_err(|why| ConnectError::Foreign { why })?;
     let identity = TlsIdentity::from_pem(&credentials.certificate_pem, &credentials.key_pem);
     secured(address, role, ClientTlsConfig::new().identity(identity), verifier)
 }

@@ -7,6 +7,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// The one cryptography of the house.
@@ -19,6 +20,20 @@ pub(crate) fn roots(ca: CertificateDer<'static>) -> Result<Arc<RootCertStore>, E
     let mut roots = RootCertStore::empty();
     roots.add(ca)?;
     Ok(Arc::new(roots))
+}
+
+/// Whether servers of this authority would take this certificate of a client; if not, why.
+pub(crate) fn as_a_client(ca: CertificateDer<'static>, own: &CertificateDer<'_>) -> Result<(), String> {
+    let roots = roots(ca).map_err(|error| error.to_string())?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+    let verifier = verifier.map_err(|error| error.to_string())?;
+    match verifier.verify_client_cert(own, &[], UnixTime::now()) {
+        Ok(_) => Ok(()),
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            Err("another authority issued it".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What a server must prove.

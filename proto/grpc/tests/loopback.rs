@@ -163,13 +163,15 @@ async fn strangers_are_refused_from_both_sides() {
     assert!(matches!(error, ConnectError::Unreachable { .. }));
     assert!(error.to_string().contains(&house.address), "{error}");
     assert!(error.reason().contains("not of this cluster"), "{}", error.reason());
-    // They say they do, but we do not trust them.
-    let sly = Credentials { ca_pem: house.ca.ca_pem().to_owned(), ..theirs };
-    let refused = match channel(&house.address, PeerRole::Master, &sly).await {
-        Ok(channel) => who_am_i(channel).await.is_err(),
-        Err(_) => true,
-    };
-    assert!(refused);
+    assert!(error.is_distrust());
+    // They say they do, but we would not trust them: that is told before anything is sent.
+    let sly = Credentials { ca_pem: house.ca.ca_pem().to_owned(), ..theirs.clone() };
+    let error = channel(&house.address, PeerRole::Master, &sly).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Foreign { .. }), "{error:?}");
+    assert!(error.to_string().contains("cert.pem") && error.to_string().contains("ca.pem"), "{error}");
+    // Who does not look at its own certificate is refused all the same.
+    let page = scrape(&house, Some(&theirs)).await;
+    assert!(page.is_err(), "{page:?}");
     house.still_serves().await;
 }
 
@@ -285,41 +287,41 @@ async fn a_malformed_message_is_answered_with_the_field() {
 async fn metrics_are_for_those_who_show_a_certificate() {
     let house = House::open().await;
     for who in [Identity::User("ada".into()), Identity::Master(MasterId(1))] {
-        assert!(scrape(&house, Some(who)).await.ends_with("answer 42\n"));
+        let shown = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
+        assert!(scrape(&house, Some(&shown)).await.unwrap().ends_with("answer 42\n"));
     }
-    let refused = scrape(&house, None).await;
+    let refused = scrape(&house, None).await.unwrap();
     assert!(refused.starts_with("HTTP/1.1 401") && !refused.contains("42\n"), "{refused}");
     for who in [Identity::Agent(AgentId::new("a1").unwrap()), Identity::Framework("jobs".into())] {
-        let refused = scrape(&house, Some(who)).await;
+        let shown = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
+        let refused = scrape(&house, Some(&shown)).await.unwrap();
         assert!(refused.starts_with("HTTP/1.1 403") && !refused.contains("42\n"), "{refused}");
         assert!(refused.contains("may not read metrics"), "{refused}");
     }
 }
 
-async fn scrape(house: &House, as_whom: Option<Identity>) -> String {
-    let with_certificate = as_whom.is_some();
-    let who = as_whom.unwrap_or(Identity::User("ada".into()));
-    let ada = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
+async fn scrape(house: &House, shown: Option<&Credentials>) -> std::io::Result<String> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(ada.ca().unwrap()).unwrap();
+    roots.add(house.ada().ca().unwrap()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots);
-    let config = if with_certificate {
-        config.with_client_auth_cert(vec![ada.certificate().unwrap()], ada.key().unwrap()).unwrap()
-    } else {
-        config.with_no_client_auth()
+    let config = match shown {
+        Some(shown) => {
+            config.with_client_auth_cert(vec![shown.certificate().unwrap()], shown.key().unwrap()).unwrap()
+        }
+        None => config.with_no_client_auth(),
     };
     let stream = TcpStream::connect(&house.address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("master.stoa").unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let mut tls = connector.connect(name, stream).await.unwrap();
-    tls.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    tls.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
     let mut page = String::new();
-    tls.read_to_string(&mut page).await.unwrap();
-    page
+    tls.read_to_string(&mut page).await?;
+    Ok(page)
 }
 
 #[tokio::test]

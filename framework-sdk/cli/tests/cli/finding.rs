@@ -121,3 +121,16 @@ async fn each_refusal_has_its_exit_code() {
         assert!(ran.err.contains("no, thank you") && ran.err.contains(code.help()), "{code:?}: {}", ran.err);
     }
 }
+
+#[tokio::test]
+async fn credentials_of_another_cluster_are_said_to_be_the_reason() {
+    let (ours, theirs) = (Pool::new(), Pool::new());
+    let (one, _) = theirs.master(1).await;
+    let (two, _) = theirs.master(2).await;
+    let failure = Failure::from(ours.client(&[&one, &two]).ask(Call::Status).await.unwrap_err());
+    assert!(failure.message.contains("not of this cluster"), "{failure:?}");
+    assert!(failure.hint.contains("--context"), "{failure:?}");
+    // Nobody is there at all: another reason, another help.
+    let failure = Failure::from(ours.client(&[&nobody().await]).ask(Call::Status).await.unwrap_err());
+    assert!(failure.hint.contains("is the cluster up?"), "{failure:?}");
+}

@@ -100,12 +100,28 @@ impl From<AskError> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let exit = match &error {
-            ConnectError::Unreachable { .. } => UNAVAILABLE,
-            ConnectError::Address { .. } => BAD,
-            ConnectError::Credentials(_) | ConnectError::Tls(_) => DENIED,
+        let (exit, hint) = match &error {
+            ConnectError::Unreachable { address, role, .. } if error.is_distrust() => {
+                let message = format!("{address} is no {role} that we trust: {}", error.reason());
+                return Failure::new(
+                    DENIED,
+                    message,
+                    "name the credentials of this cluster with --context DIR",
+                );
+            }
+            ConnectError::Unreachable { .. } => {
+                (UNAVAILABLE, "try again in a moment; `stoa status` says how the cluster is")
+            }
+            ConnectError::Address { .. } => (BAD, ""),
+            ConnectError::Foreign { .. } => (
+                DENIED,
+                "take ca.pem, cert.pem and key.pem from the same cluster, or ask for a new certificate",
+            ),
+            ConnectError::Credentials(_) | ConnectError::Tls(_) => {
+                (DENIED, "the context's certificate or key is broken; ask for new ones")
+            }
         };
-        Failure::new(exit, chain(&error), "try again in a moment; `stoa status` says how the cluster is")
+        Failure::new(exit, chain(&error), hint)
     }
 }
 

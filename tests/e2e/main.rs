@@ -5,7 +5,9 @@ mod docs;
 mod founding;
 mod faults;
 mod ledgers;
+mod mistakes;
 mod session;
+mod strangers;
 
 use std::time::Duration;
 

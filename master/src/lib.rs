@@ -179,7 +179,11 @@ pub async fn run(
     handle.close();
     match told.await {
         Ok(Some(why)) => Err(RunError::Stopped(why)),
-        Ok(None) | Err(_) => Ok(()),
+        Ok(None) | Err(_) => {
+            // Until its thread is gone the disk is in use, and whoever runs a master again at once would find it so.
+            let _ = end.await;
+            Ok(())
+        }
     }
 }
 

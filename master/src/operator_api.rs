@@ -69,6 +69,11 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Whether it sends on to a leader that is not known.
+fn names_nobody(kind: &ReplyKind) -> bool {
+    matches!(kind, ReplyKind::Redirect(address) if address.is_empty())
+}
+
 // === impl OperatorDoor ===
 
 impl OperatorDoor {
@@ -120,14 +125,16 @@ impl OperatorDoor {
         Reply { as_of, from_leader, kind }
     }
 
-    /// Only the leader hears from everybody.
+    /// Only the leader hears from everybody. Without one, whoever was led before tells what it knows; who has just started
+    /// would tell of a cluster of long ago, as if it were so.
     fn elsewhere(&self) -> Option<ReplyKind> {
         let (_, leads, leader) = self.model.as_of();
         if leads {
             return None;
         }
-        let address = leader.and_then(|id| self.members.get(&id)).cloned()?;
-        Some(ReplyKind::Redirect(address))
+        let address = leader.and_then(|id| self.members.get(&id)).cloned();
+        let nobody = || (!self.model.was_led()).then(String::new);
+        address.or_else(nobody).map(ReplyKind::Redirect)
     }
 
     /// Whether a token of the founding makes somebody this member. An error if there is no such member to be.
@@ -217,7 +224,8 @@ impl Operator for OperatorDoor {
                 Some(redirect) => redirect,
                 None => self.status(caller).await?,
             },
-            Call::Raft => match self.elsewhere() {
+            // Who is there can be told without a leader, and is what one asks then.
+            Call::Raft => match self.elsewhere().filter(|kind| !names_nobody(kind)) {
                 Some(redirect) => redirect,
                 None => self.raft(caller).await?,
             },
@@ -249,9 +257,9 @@ impl Operator for OperatorDoor {
         let caller = caller(&request)?;
         authorize(&caller, &Action::Read).map_err(|refusal| status(&refusal))?;
         if let Some(ReplyKind::Redirect(address)) = self.elsewhere() {
-            return Err(Status::unavailable(format!(
-                "this master does not lead; watch the leader at {address}"
-            )));
+            let leader =
+                if address.is_empty() { "once it is known".to_owned() } else { format!("at {address}") };
+            return Err(Status::unavailable(format!("this master does not lead; watch the leader {leader}")));
         }
         let from = request.into_inner();
         let model = self.model.clone();

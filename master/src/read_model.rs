@@ -41,6 +41,8 @@ struct State {
     epoch: Epoch,
     leads: bool,
     leader: Option<MasterId>,
+    /// Whether it has known a leader since it was started.
+    was_led: bool,
     applied: u64,
     sequence: u64,
     kept: VecDeque<Arc<Event>>,
@@ -110,6 +112,11 @@ impl ReadModel {
     pub fn as_of(&self) -> (u64, bool, Option<MasterId>) {
         let state = self.lock();
         (state.applied, state.leads, state.leader)
+    }
+
+    /// Whether it has known a leader since it was started. Until then it knows the log as it stood long ago, if at all.
+    pub fn was_led(&self) -> bool {
+        self.lock().was_led
     }
 
     pub fn agents(&self, list: &List) -> Vec<AgentView> {
@@ -277,6 +284,7 @@ impl Folded<'_> {
         state.epoch = Epoch(term);
         state.leads = leads;
         state.leader = leader;
+        state.was_led |= leads || leader.is_some();
     }
 
     /// The registry stands at this index now.
@@ -289,9 +297,9 @@ impl Folded<'_> {
 
 impl State {
     fn replace(&mut self, snapshot: Snapshot) {
-        let (epoch, leads, leader) = (self.epoch, self.leads, self.leader);
+        let (epoch, leads, leader, was_led) = (self.epoch, self.leads, self.leader, self.was_led);
         let (applied, sequence, kept) = (self.applied, self.sequence, std::mem::take(&mut self.kept));
-        *self = State { epoch, leads, leader, applied, sequence, kept, ..State::default() };
+        *self = State { epoch, leads, leader, was_led, applied, sequence, kept, ..State::default() };
         snapshot.roles.into_iter().for_each(|view| drop(self.put_role(view)));
         snapshot.agents.into_iter().for_each(|view| drop(self.put_agent(view)));
         snapshot.frameworks.into_iter().for_each(|view| drop(self.put_framework(view)));

@@ -167,3 +167,32 @@ async fn what_was_answered_outlives_the_leader_and_a_restart() {
     let found = group.eventually(Call::Roles(stale()), |_, kind| weight(&kind)).await;
     assert_eq!(found, 2000, "it is on the disks");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_knows_no_leader_yet_tells_no_tale_of_long_ago() {
+    let mut group = Group::new("alone");
+    for number in 1..=3 {
+        group.start(MasterId(number));
+    }
+    let leader = group.leader().await;
+    let mut client = group.client(leader).await.unwrap();
+    client.ask(set(2000)).await.unwrap();
+    for number in 1..=3 {
+        group.stop(MasterId(number)).await;
+    }
+    // Alone it cannot know what the others have agreed on since.
+    group.start(leader);
+    let alone = Call::Roles(List::default());
+    group
+        .eventually(alone.clone(), |_, kind| match kind {
+            ReplyKind::Redirect(address) => address.is_empty().then_some(()),
+            other => panic!("{other:?}"),
+        })
+        .await;
+    // Who wants its word all the same has it, and who is there can be told.
+    group.eventually(Call::Roles(stale()), |_, kind| matches!(kind, ReplyKind::Roles(_)).then_some(())).await;
+    group.eventually(Call::Raft, |_, kind| matches!(kind, ReplyKind::Raft(_)).then_some(())).await;
+    group.start(*group.addresses.keys().find(|id| **id != leader).unwrap());
+    let weight = group.eventually(alone, |_, kind| weight(&kind)).await;
+    assert_eq!(weight, 2000);
+}

@@ -78,17 +78,19 @@ struct Answers {
 async fn ask(client: &Client, stale: bool) -> Result<Answers, Stop> {
     let (raft_call, status_call) =
         if stale { (Call::RaftHere, Call::StatusHere) } else { (Call::Raft, Call::Status) };
+    // First what a master that has just started leaves to the leader: by then it knows who leads.
+    let status = match client.ask(status_call).await.map(|reply| reply.kind) {
+        Ok(ReplyKind::Status(status)) => Some(status),
+        Ok(_) => return Err(other_answer("the status").into()),
+        // Some masters say nothing without a leader; what is known is worth showing.
+        Err(AskError::NoLeader(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
     let Reply { as_of, from_leader, kind } = client.ask(raft_call).await?;
     let ReplyKind::Raft(raft) = kind else {
         return Err(other_answer("the group of masters").into());
     };
-    let status = match client.ask(status_call).await.map(|reply| reply.kind) {
-        Ok(ReplyKind::Status(status)) => status,
-        Ok(_) => return Err(other_answer("the status").into()),
-        // Some masters say nothing without a leader; what is known is worth showing.
-        Err(AskError::NoLeader(_)) => unled(&raft),
-        Err(error) => return Err(error.into()),
-    };
+    let status = status.unwrap_or_else(|| unled(&raft));
     Ok(Answers { status, raft, as_of, from_leader })
 }
 

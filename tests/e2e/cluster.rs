@@ -150,7 +150,8 @@ impl Cluster {
 
     /// Starts a command of the CLI that stays.
     pub fn staying(&self, args: &[&str]) -> Staying {
-        let mut child = self.command(env!("CARGO_BIN_EXE_stoa")).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command(env!("CARGO_BIN_EXE_stoa")).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (told, lines) = channel();
         std::thread::spawn(move || {

@@ -155,9 +155,15 @@ impl Job {
         let lost: Vec<_> = never.iter().filter(|task| !dropped(task)).collect();
         assert!(lost.is_empty(), "accepted and never started: {lost:?}");
         let ids: Vec<&String> = started.keys().collect();
+        let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+        accepted.values().for_each(|told| *states.entry(&told.state).or_default() += 1);
         let finished: Vec<&String> =
             accepted.iter().filter(|(_, told)| told.state == "finished").map(|(task, _)| task).collect();
-        assert_eq!(ids, finished, "{}: started is what the masters report finished", self.name);
+        assert_eq!(
+            ids, finished,
+            "{}: started is what the masters report finished; they say {states:?}",
+            self.name
+        );
         assert_eq!(ids, framework.keys().collect::<Vec<_>>(), "and what the framework knows");
         assert!(framework.values().all(|state| state == "finished"), "{framework:?}");
         let of_instances: Vec<u64> = {

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What the servers say of themselves goes to standard error and is not held back in a buffer: as in the README.
 const WEB: &str = r#"
 name = "web"
-command = "exec python3 -m http.server $PORT0"
+command = "exec python3 -u -m http.server $PORT0"
 instances = 3
 cpus = 0.1
 mem = "64MiB"

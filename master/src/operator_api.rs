@@ -305,6 +305,9 @@ impl Operator for OperatorDoor {
             ),
         };
         let caller: Caller = becomes.to_string().parse().map_err(Status::invalid_argument)?;
+        // Before a use of the token is spent on it.
+        Authority::check_request(&call.csr_pem)
+            .map_err(|error| Status::invalid_argument(format!("csr_pem {error}")))?;
         let redeem = OperatorCall::RedeemToken {
             id: token.id.clone(),
             secret_sha256: token.secret_sha256().to_vec(),

@@ -121,17 +121,14 @@ impl Authority {
         Ok(Credentials { ca_pem: self.ca_pem.clone(), certificate_pem, key_pem: key.serialize_pem() })
     }
 
+    /// Whether [`sign`](Authority::sign) would take a request.
+    pub fn check_request(csr_pem: &str) -> Result<(), PkiError> {
+        read_request(csr_pem).map(drop)
+    }
+
     /// Certifies the key of a request, as PEM. Whatever the request claims of names, uses or powers is ignored.
     pub fn sign(&self, csr_pem: &str, identity: &Identity, validity: Duration) -> Result<String, PkiError> {
-        if csr_pem.len() > REQUEST_BYTES_MAX {
-            return Err(PkiError::BadRequest("is larger than 16 KiB"));
-        }
-        let request = CertificateSigningRequestParams::from_pem(csr_pem)
-            .map_err(|_| PkiError::BadRequest("is not a signed PKCS#10 request in PEM"))?;
-        if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
-            return Err(PkiError::BadRequest("is for a key that is not ECDSA P-256"));
-        }
-        self.certify(&request.public_key, identity, validity)
+        self.certify(&read_request(csr_pem)?.public_key, identity, validity)
     }
 
     fn certify(
@@ -209,4 +206,17 @@ fn cluster_of(ca: &x509_parser::prelude::X509Certificate<'_>) -> Result<String, 
     let cluster = cluster.ok_or(BadIdentity::NotOneUri)?;
     check_cluster(cluster)?;
     Ok(cluster.to_owned())
+}
+
+/// Reads a request: of bounded size, signed with its own key, and for a key as all of the cluster's are.
+fn read_request(csr_pem: &str) -> Result<CertificateSigningRequestParams, PkiError> {
+    if csr_pem.len() > REQUEST_BYTES_MAX {
+        return Err(PkiError::BadRequest("is larger than 16 KiB"));
+    }
+    let request = CertificateSigningRequestParams::from_pem(csr_pem)
+        .map_err(|_| PkiError::BadRequest("is not a signed PKCS#10 request in PEM"))?;
+    if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+        return Err(PkiError::BadRequest("is for a key that is not ECDSA P-256"));
+    }
+    Ok(request)
 }

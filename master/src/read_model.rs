@@ -12,7 +12,8 @@ use proto::operator::{
     AgentView, Event, EventKind, FrameworkView, List, OfferView, RoleView, Snapshot, Status, TaskView, Watch,
 };
 use proto::quantities::Quantities;
-use proto::role::Role;
+use proto::quota::Quota;
+use proto::role::{Role, Weight};
 use proto::task::TaskState;
 use tokio::sync::broadcast;
 
@@ -355,6 +356,9 @@ impl State {
         if let Some(old) = self.frameworks.get(&view.id) {
             (view.used, view.offered, view.tasks) = (old.used.clone(), old.offered.clone(), old.tasks);
         }
+        for role in &view.info.roles {
+            self.roles.entry(role.clone()).or_insert_with(|| plain_role(role.clone()));
+        }
         self.frameworks.insert(view.id.clone(), view.clone());
         view
     }
@@ -446,11 +450,22 @@ impl State {
     fn for_role_and_above(&mut self, role: &Role, mut change: impl FnMut(&mut RoleView)) {
         let mut next = Some(role.clone());
         while let Some(role) = next {
-            if let Some(view) = self.roles.get_mut(&role) {
-                change(view);
-            }
             next = role.parent();
+            change(self.roles.entry(role.clone()).or_insert_with(|| plain_role(role)));
         }
+    }
+}
+
+/// A role of which nobody set anything.
+fn plain_role(role: Role) -> RoleView {
+    RoleView {
+        role,
+        weight: Weight::default(),
+        quota: Quota::default(),
+        used: Quantities::ZERO,
+        offered: Quantities::ZERO,
+        reserved: Quantities::ZERO,
+        frameworks: 0,
     }
 }
 
@@ -471,3 +486,7 @@ fn book_out(sum: &mut Quantities, quantities: &Quantities, count: &mut u64) {
 #[cfg(test)]
 #[path = "read_model/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "read_model/roles_tests.rs"]
+mod roles_tests;

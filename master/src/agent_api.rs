@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::caller;
-use crate::doors::Doors;
+use crate::doors::{Doors, first_word};
 
 /// The agents' door.
 pub(crate) struct AgentDoor {
@@ -40,8 +40,14 @@ impl AgentLink for AgentDoor {
         let (link, words) = self.doors.open_link();
         let (doors, handle) = (self.doors.clone(), self.handle.clone());
         tokio::spawn(async move {
+            let mut first = true;
             loop {
-                match messages.message().await {
+                let next = match first {
+                    true => first_word(messages.message()).await.and_then(introduced),
+                    false => messages.message().await,
+                };
+                first = false;
+                match next {
                     Ok(Some(message)) => {
                         let input = Input::Agent { link, agent: agent.clone(), message };
                         if handle.send_async(input).await.is_err() {
@@ -59,5 +65,15 @@ impl AgentLink for AgentDoor {
             doors.close_link(link);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(words))))
+    }
+}
+
+/// A link begins with Register: whoever says something else would be listened to and never heard.
+fn introduced(word: Option<ToMaster>) -> Result<Option<ToMaster>, Status> {
+    match word {
+        Some(ToMaster::Update(_) | ToMaster::Heartbeat) => {
+            Err(Status::failed_precondition("the first message of a link must be Register"))
+        }
+        Some(ToMaster::Register(_)) | None => Ok(word),
     }
 }

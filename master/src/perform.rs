@@ -54,6 +54,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                 persists.push((REGISTRY, std::mem::take(persist)));
             }
         }
+        self.doors.begin_turn();
         // Opened when there is something to fold, and never held across a sync: readers wait for it.
         let model = &self.model;
         let mut folded = None;

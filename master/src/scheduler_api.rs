@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::{caller, status};
-use crate::doors::Doors;
+use crate::doors::{Doors, first_word};
 
 /// The frameworks' door.
 pub(crate) struct SchedulerDoor {
@@ -34,8 +34,14 @@ impl Scheduler for SchedulerDoor {
         let (session, events) = self.doors.open_session();
         let (doors, handle) = (self.doors.clone(), self.handle.clone());
         tokio::spawn(async move {
+            let mut first = true;
             loop {
-                match calls.message().await {
+                let next = match first {
+                    true => first_word(calls.message()).await,
+                    false => calls.message().await,
+                };
+                first = false;
+                match next {
                     Ok(Some(call)) => {
                         let input = Input::Framework { session, caller: caller.clone(), call };
                         if handle.send_async(input).await.is_err() {

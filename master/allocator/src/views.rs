@@ -114,6 +114,17 @@ impl Allocator {
         crate::share::Scale::new(&self.totals).share(held, 1000).millionths()
     }
 
+    /// By how much what counts against a role's limits passes them.
+    pub fn beyond_limit(&self, role: &Role) -> Quantities {
+        let mut beyond = Quantities::ZERO;
+        if let Some(row) = self.roles.find(role).map(|node| &self.roles.nodes[node]) {
+            for (scalar, limit) in &row.limits.0 {
+                beyond.set(scalar, row.consumed.get(scalar).saturating_sub(*limit));
+            }
+        }
+        beyond
+    }
+
     /// Every role that anything names, by path.
     pub fn roles(&self) -> Vec<RolePicture> {
         let rows = self.roles.by_role.iter().map(|(role, node)| (role, &self.roles.nodes[*node]));

@@ -59,6 +59,9 @@ pub const RESUME_EVENTS: usize = 1024;
 /// Tasks in one accept.
 pub const ACCEPT_TASKS_MAX: usize = 1000;
 
+/// Frameworks of one principal that have not ended: far more than one needs, far fewer than would burden the log.
+pub const FRAMEWORKS_MAX: usize = 256;
+
 /// Demands of one framework.
 pub const DEMANDS_MAX: usize = 1000;
 

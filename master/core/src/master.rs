@@ -21,8 +21,8 @@ use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
 use crate::verbs::{
-    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, reconcile, register, subscribe,
-    take_lead, teardown, update,
+    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, quota, reconcile, register,
+    subscribe, take_lead, teardown, update,
 };
 use crate::views;
 
@@ -121,13 +121,13 @@ impl Master {
                 return subscribe::subscribe(d, session, caller, inner);
             }
             let Some(id) = d.l.frameworks.on(session).cloned() else {
-                if d.l.frameworks.subscribing.contains(&session) {
+                if d.l.frameworks.subscribing.contains_key(&session) {
                     let refusal = Refusal::new(Code::Conflict, "the session is not subscribed yet")
                         .with_help("wait for Subscribed before the next call");
-                    return subscribe::fault(d, session, caller, refusal);
+                    return subscribe::fault(d, session, &caller.to_string(), refusal);
                 }
                 let refusal = Refusal::new(Code::Conflict, "the first call of a session must be Subscribe");
-                return subscribe::fault(d, session, caller, refusal);
+                return subscribe::fault(d, session, &caller.to_string(), refusal);
             };
             d.after(Deadline::Session(session), SILENCE_LIMIT);
             match kind {
@@ -375,8 +375,10 @@ impl Master {
                 .map(|record| Changed::TaskChanged(views::task(&self.registry, record, None)))
         };
         match effect {
-            Effect::Launched(launched) => {
-                out.extend(launched.iter().filter_map(|(key, _)| task(key)).map(Output::Changed));
+            Effect::Launched { runs, dropped } => {
+                out.extend(runs.iter().filter_map(|(key, _)| task(key)).map(Output::Changed));
+                let views = dropped.iter().map(|record| views::task(&self.registry, record, None));
+                out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
             }
             Effect::OutOfSight(keys) | Effect::ToKill(keys) => {
                 out.extend(keys.iter().filter_map(task).map(Output::Changed));
@@ -465,36 +467,28 @@ fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, ef
             }
         }
         Entry::KillWanted(inner) => kill::ask(d, &(inner.framework.clone(), inner.task.clone())),
-        Entry::TaskAdopted(inner) => {
-            register::offer_anew(d, &inner.agent);
-            d.show_task(&(inner.framework.clone(), inner.task.id.clone()));
-        }
-        Entry::QuotaSet(inner) => operate::role_set(d, &inner.role),
-        Entry::WeightSet(inner) => operate::role_set(d, &inner.role),
-        Entry::Accepted(_) => {
+        Entry::TaskAdopted(inner) => register::adopted(d, inner, &effect),
+        Entry::QuotaSet(inner) => quota::role_set(d, &inner.role),
+        Entry::WeightSet(inner) => quota::role_set(d, &inner.role),
+        Entry::Accepted(inner) => {
             if let Pending::Accept { framework, operation } = pending {
-                accept::accepted(d, &framework, operation, index, entry, effect);
+                accept::accepted(d, &framework, operation, index, inner, effect);
             }
             return;
         }
         Entry::FrameworkRegistered(inner) => {
-            if matches!(pending, Pending::Answer { .. }) {
-                subscribe::updated(d, &inner.id);
-            }
+            return subscribe::registered(d, index, &inner.id, pending, &effect);
         }
-        Entry::AgentAdmitted(_)
-        | Entry::FrameworkDisconnected(_)
-        | Entry::FrameworkReconnected(_)
-        | Entry::TokenCreated(_)
-        | Entry::TokenUsed(_) => {}
+        Entry::FrameworkDisconnected(inner) => {
+            subscribe::disconnected(d, &inner.framework, inner.deadline_ms);
+        }
+        Entry::TokenUsed(_) => return operate::redeemed(d, index, &pending, &effect),
+        Entry::AgentAdmitted(_) | Entry::FrameworkReconnected(_) | Entry::TokenCreated(_) => {}
     }
     match pending {
-        Pending::Nothing | Pending::Accept { .. } => {}
+        Pending::Nothing | Pending::Accept { .. } | Pending::Subscribe { .. } => {}
         Pending::Admit { link, register } => register::admitted(d, link, *register),
         Pending::Reply { ticket } => d.reply(ticket, ReplyKind::Done(index)),
-        Pending::Subscribe { session, framework, resume } => {
-            subscribe::subscribed(d, session, &framework, resume);
-        }
         Pending::Answer { framework, operation } => {
             d.answer(&framework, operation, proto::scheduler::Outcome::Committed(index));
         }
@@ -532,7 +526,10 @@ impl Machine for Master {
         if self.raft.wake_at().is_some_and(|at| at <= now.monotonic) {
             self.raft.wake(now, &mut Outbox::new());
         }
-        while let Some(deadline) = self.leading.as_mut().and_then(|l| l.deadlines.pop_due(now.monotonic)) {
+        // What is due at once again waits for the next turn: the log must get its word in between.
+        for _ in 0..self.leading.as_ref().map_or(0, |l| l.deadlines.len()) {
+            let due = self.leading.as_mut().and_then(|l| l.deadlines.pop_due(now.monotonic));
+            let Some(deadline) = due else { break };
             self.at_desk(now, out, |d| expire::expire(d, deadline));
         }
     }

@@ -1,6 +1,9 @@
 //! What a call must satisfy: pure functions that name the field and the fix.
 
-use proto::attributes::Predicate;
+use std::time::Duration;
+
+use proto::agent::AgentInfo;
+use proto::attributes::{AttributeValue, Predicate};
 use proto::demand::Demand;
 use proto::framework::FrameworkInfo;
 use proto::refusal::{Code, Refusal};
@@ -15,6 +18,13 @@ const LABEL_BYTES_MAX: usize = 256;
 const ROLES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 128;
 const WORDS_MAX: usize = 256;
+const ATTRIBUTES_MAX: usize = 256;
+/// Custom scalars, ranges and items of an agent's resources.
+const AMOUNTS_MAX: usize = 4096;
+/// A framework that does not come back within a year does not come back.
+const FAILOVER_TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// A database may take long to end; nothing takes longer than a day.
+const KILL_GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 fn invalid(message: String) -> Refusal {
     Refusal::new(Code::Invalid, message)
@@ -26,6 +36,15 @@ fn name(field: &str, text: &str) -> Result<(), Refusal> {
             "{field} is {:?}; give it 1 to {NAME_BYTES_MAX} characters without control characters",
             text.chars().take(40).collect::<String>()
         )));
+    }
+    Ok(())
+}
+
+fn short(field: &str, text: &str) -> Result<(), String> {
+    if text.len() > LABEL_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!(
+            "{field} is longer than {LABEL_BYTES_MAX} bytes or holds control characters; shorten it"
+        ));
     }
     Ok(())
 }
@@ -43,6 +62,11 @@ fn labels(field: &str, labels: &std::collections::BTreeMap<String, String>) -> R
 /// What a framework says of itself.
 pub(crate) fn framework(info: &FrameworkInfo) -> Result<(), Refusal> {
     name("framework.name", &info.name)?;
+    short("framework.address", &info.address).map_err(invalid)?;
+    if info.failover_timeout > FAILOVER_TIMEOUT_MAX {
+        let days = FAILOVER_TIMEOUT_MAX.as_secs() / 86_400;
+        return Err(invalid(format!("framework.failover_timeout is more than {days} days; make it shorter")));
+    }
     labels("framework.labels", &info.labels)?;
     if info.roles.is_empty() || info.roles.len() > ROLES_MAX {
         return Err(invalid(format!(
@@ -92,7 +116,56 @@ pub(crate) fn task(task: &TaskInfo) -> Result<(), String> {
     if task.name.len() > NAME_BYTES_MAX || task.name.chars().any(char::is_control) {
         return Err(format!("name is longer than {NAME_BYTES_MAX} bytes or holds control characters"));
     }
+    kill_grace("kill_grace", task.kill_grace)?;
     labels("labels", &task.labels).map_err(|refusal| refusal.message)
+}
+
+/// How long a task may take to end.
+pub(crate) fn kill_grace(field: &str, grace: Duration) -> Result<(), String> {
+    if grace > KILL_GRACE_MAX {
+        return Err(format!(
+            "{field} is more than {} hours; make it shorter",
+            KILL_GRACE_MAX.as_secs() / 3600
+        ));
+    }
+    Ok(())
+}
+
+/// What an agent says of itself: everybody is shown it, and the log keeps it.
+pub(crate) fn agent(info: &AgentInfo) -> Result<(), Refusal> {
+    name("agent.hostname", &info.hostname)?;
+    short("agent.address", &info.address).map_err(invalid)?;
+    short("agent.version", &info.version).map_err(invalid)?;
+    let long = |text: &str| text.len() > LABEL_BYTES_MAX || text.chars().any(char::is_control);
+    let bad = |(key, value): (&String, &AttributeValue)| match value {
+        AttributeValue::Text(text) => long(key) || long(text),
+        AttributeValue::Scalar(_) => long(key),
+    };
+    if info.attributes.0.len() > ATTRIBUTES_MAX || info.attributes.0.iter().any(bad) {
+        return Err(invalid(format!(
+            "agent.attributes has more than {ATTRIBUTES_MAX} entries or one that is longer than {LABEL_BYTES_MAX} bytes or holds control characters; shorten them"
+        )));
+    }
+    let mut amounts = 0;
+    for portion in info.resources.portions() {
+        if portion.reservation.is_some() || portion.volume.is_some() {
+            return Err(invalid(
+                "agent.resources holds something reserved; say what there is, frameworks reserve it by offers"
+                    .to_owned(),
+            ));
+        }
+        let amount = &portion.amount;
+        let pairs: usize = amount.ranges().iter().map(|(_, ranges)| ranges.pairs().len()).sum();
+        let items: usize = amount.sets().iter().map(|(_, items)| items.len()).sum();
+        amounts +=
+            amount.scalars.custom().len() + amount.ranges().len() + amount.sets().len() + pairs + items;
+    }
+    if amounts > AMOUNTS_MAX {
+        return Err(invalid(format!(
+            "agent.resources has {amounts} custom amounts, ranges and items; at most {AMOUNTS_MAX}"
+        )));
+    }
+    Ok(())
 }
 
 /// What a framework wants.

@@ -1,5 +1,10 @@
 //! One master alone, with an agent and a framework as values: the walk of an offer, and what happens off its path.
 
+#[path = "one_master/races.rs"]
+mod races;
+#[path = "one_master/refusals.rs"]
+mod refusals;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -35,6 +40,7 @@ struct World {
     to_agent: Vec<(LinkId, ToAgentKind)>,
     closed: Vec<SessionId>,
     replies: Vec<(Ticket, ReplyKind)>,
+    changed: Vec<proto::operator::EventKind>,
 }
 
 impl World {
@@ -55,6 +61,7 @@ impl World {
             to_agent: vec![],
             closed: vec![],
             replies: vec![],
+            changed: vec![],
         };
         world.run(Duration::from_secs(2));
         assert!(world.master.leads(), "a master alone leads");
@@ -84,8 +91,8 @@ impl World {
                     Output::Reply { ticket, kind } => self.replies.push((ticket, kind)),
                     Output::Note(Note::Books { what }) => panic!("the allocator refused {what}"),
                     Output::Note(Note::Unreadable { why, .. }) => panic!("unreadable: {why}"),
+                    Output::Changed(kind) => self.changed.push(kind),
                     Output::Note(_)
-                    | Output::Changed(_)
                     | Output::Part { .. }
                     | Output::Applied(_)
                     | Output::CloseAgent { .. }
@@ -138,13 +145,15 @@ impl World {
     }
 
     fn subscribe(&mut self, session: u64, id: Option<FrameworkId>) -> FrameworkId {
-        let framework = FrameworkInfo {
-            name: "jobs".into(),
-            roles: vec![role()],
-            failover_timeout: Duration::from_secs(60),
-            address: String::new(),
-            labels: BTreeMap::new(),
-        };
+        self.subscribe_as(session, id, info())
+    }
+
+    fn subscribe_as(
+        &mut self,
+        session: u64,
+        id: Option<FrameworkId>,
+        framework: FrameworkInfo,
+    ) -> FrameworkId {
         let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![] };
         self.call(session, None, CallKind::Subscribe(subscribe));
         self.events(session)
@@ -198,6 +207,16 @@ impl World {
                 _ => vec![],
             })
             .collect()
+    }
+}
+
+fn info() -> FrameworkInfo {
+    FrameworkInfo {
+        name: "jobs".into(),
+        roles: vec![role()],
+        failover_timeout: Duration::from_secs(60),
+        address: String::new(),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -17,6 +17,14 @@ use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 use crate::effect::{Effect, TaskKey};
 use crate::registry::{Framework, REMOVED_MAX, Registry};
 
+/// What became of one launch.
+enum Launched {
+    /// It is to run.
+    Runs(TaskKey),
+    /// It ended at once.
+    Dropped(Box<TaskRecord>),
+}
+
 /// Where and when an entry stands in the log.
 struct Place<'a> {
     index: u64,
@@ -110,6 +118,10 @@ impl Registry {
 
     fn register_framework(&mut self, inner: FrameworkRegistered, at_ms: u64) -> Effect {
         let FrameworkRegistered { id, info, principal } = inner;
+        if self.was_removed(&id) {
+            // Asked for before its end was in the log. An end is for ever: the id is dead.
+            return Effect::Nothing;
+        }
         match self.frameworks.get_mut(&id) {
             Some(framework) => {
                 framework.record.info = info;
@@ -169,33 +181,26 @@ impl Registry {
             return Effect::Repeated(index);
         }
         framework.remember_operation(inner.operation, place.index);
-        let mut launched = Vec::new();
+        let Place { index, at_ms, ordinal } = place;
+        let (mut runs, mut dropped) = (Vec::new(), Vec::new());
         for part in inner.parts {
+            let owner = (&inner.framework, &part.agent, &part.role);
+            let mut launch = |registry: &mut Registry, task: TaskInfo| {
+                let run = RunId::at(index, *ordinal);
+                *ordinal += 1;
+                match registry.launch(owner, task, run, at_ms) {
+                    Some(Launched::Runs(key)) => runs.push((key, run)),
+                    Some(Launched::Dropped(record)) => dropped.push(*record),
+                    None => {}
+                }
+            };
             for operation in part.operations {
                 match operation {
-                    Operation::Launch(launch) => {
-                        for task in launch.tasks {
-                            let owner = (&inner.framework, &part.agent, &part.role);
-                            launched.extend(self.launch(
-                                owner,
-                                task,
-                                place.index,
-                                place.ordinal,
-                                place.at_ms,
-                            ));
-                        }
-                    }
-                    Operation::LaunchGroup(launch) => {
-                        for mut task in launch.tasks {
-                            task.group = Some(launch.group.clone());
-                            let owner = (&inner.framework, &part.agent, &part.role);
-                            launched.extend(self.launch(
-                                owner,
-                                task,
-                                place.index,
-                                place.ordinal,
-                                place.at_ms,
-                            ));
+                    Operation::Launch(inner) => inner.tasks.into_iter().for_each(|task| launch(self, task)),
+                    Operation::LaunchGroup(inner) => {
+                        for mut task in inner.tasks {
+                            task.group = Some(inner.group.clone());
+                            launch(self, task);
                         }
                     }
                     Operation::Reserve(_)
@@ -212,28 +217,35 @@ impl Registry {
                 }
             }
         }
-        Effect::Launched(launched)
+        Effect::Launched { runs, dropped }
     }
 
     fn launch(
         &mut self,
         (framework, agent, role): (&FrameworkId, &AgentId, &Role),
         info: TaskInfo,
-        index: u64,
-        ordinal: &mut u64,
+        run: RunId,
         at_ms: u64,
-    ) -> Option<(TaskKey, RunId)> {
-        let run = RunId::at(index, *ordinal);
-        *ordinal += 1;
+    ) -> Option<Launched> {
         if self.knows_task(framework, &info.id) {
             return None;
         }
-        let key = (framework.clone(), info.id.clone());
-        let mut status =
-            TaskStatus::by_master(info.id.clone(), TaskState::Staging, StatusReason::None, "", at_ms);
+        // Nobody would ever report the end of a task on an agent that was lost before it in the log.
+        let lost = match self.agents.get(agent).map(|record| record.state) {
+            Some(AgentState::Active | AgentState::Disconnected) => None,
+            Some(AgentState::Unreachable) => Some(StatusReason::AgentUnreachable),
+            Some(AgentState::Gone) | None => Some(StatusReason::AgentGone),
+        };
+        let (state, reason, message) = match lost {
+            None => (TaskState::Staging, StatusReason::None, String::new()),
+            Some(reason) => {
+                (TaskState::Dropped, reason, format!("agent {agent} was lost before this was committed"))
+            }
+        };
+        let mut status = TaskStatus::by_master(info.id.clone(), state, reason, &message, at_ms);
         status.agent = Some(agent.clone());
         status.run = Some(run);
-        self.insert_task(TaskRecord {
+        let record = TaskRecord {
             framework: framework.clone(),
             agent: agent.clone(),
             role: role.clone(),
@@ -241,8 +253,16 @@ impl Registry {
             status,
             accepted_ms: at_ms,
             kill_grace: None,
-        });
-        Some((key, run))
+        };
+        if lost.is_some() {
+            if let Some(framework) = self.frameworks.get_mut(framework) {
+                framework.remember_ended(record.clone());
+            }
+            return Some(Launched::Dropped(Box::new(record)));
+        }
+        let key = (record.framework.clone(), record.info.id.clone());
+        self.insert_task(record);
+        Some(Launched::Runs(key))
     }
 
     fn end_task(&mut self, inner: TaskEnded) -> Effect {
@@ -274,7 +294,13 @@ impl Registry {
 
     fn adopt_task(&mut self, inner: TaskAdopted, at_ms: u64) -> Effect {
         let known = inner.status.run.is_none_or(|run| self.by_run.contains_key(&run));
-        if known || self.knows_task(&inner.framework, &inner.task.id) || inner.status.state.is_terminal() {
+        let there = self.agents.get(&inner.agent).is_some_and(|agent| agent.state == AgentState::Active)
+            && self.frameworks.contains_key(&inner.framework);
+        if known
+            || !there
+            || self.knows_task(&inner.framework, &inner.task.id)
+            || inner.status.state.is_terminal()
+        {
             return Effect::Nothing;
         }
         let role = self
@@ -292,9 +318,8 @@ impl Registry {
             accepted_ms: at_ms,
             kill_grace: None,
         });
-        Effect::Launched(
-            self.tasks.get(&key).and_then(|t| t.status.run).map(|run| (key, run)).into_iter().collect(),
-        )
+        let run = self.tasks.get(&key).and_then(|task| task.status.run);
+        Effect::Launched { runs: run.map(|run| (key, run)).into_iter().collect(), dropped: Vec::new() }
     }
 
     // === roles and tokens ===

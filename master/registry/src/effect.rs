@@ -13,8 +13,13 @@ pub enum Effect {
     Done,
     /// Nothing changed: it was done before, or what it speaks of is not there any more.
     Nothing,
-    /// The accept was carried out: these tasks are new, in the order of the accept.
-    Launched(Vec<(TaskKey, RunId)>),
+    /// The accept was carried out.
+    Launched {
+        /// These tasks are new, in the order of the accept.
+        runs: Vec<(TaskKey, RunId)>,
+        /// These ended at once, because their agent was lost before them in the log; they stand among the ended ones.
+        dropped: Vec<TaskRecord>,
+    },
     /// This operation was carried out before, at this index.
     Repeated(u64),
     /// These tasks are out of sight.

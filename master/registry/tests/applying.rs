@@ -7,8 +7,8 @@ use master_registry::{Effect, Registry};
 use proto::agent::{AgentInfo, AgentState};
 use proto::attributes::Attributes;
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, FrameworkId, OperationId, TaskId, VolumeId};
-use proto::log::{Accepted, AcceptedPart, Entry, FrameworkRegistered, TaskEnded};
+use proto::id::{AgentId, FrameworkId, OperationId, RunId, TaskId, VolumeId};
+use proto::log::{Accepted, AcceptedPart, Entry, FrameworkRegistered, TaskAdopted, TaskEnded};
 use proto::operation::{CreateVolume, DestroyVolume, Launch, Operation, Reserve};
 use proto::quantities::Quantities;
 use proto::resources::{Amount, Resources};
@@ -78,7 +78,10 @@ fn ended(task: &str, state: TaskState) -> Entry {
 fn an_accept_is_carried_out_once_however_often_it_is_logged() {
     let mut registry = registry();
     let entry = accept("op-1", vec![Operation::Launch(Launch { tasks: vec![task("t1"), task("t2")] })]);
-    let Effect::Launched(first) = registry.apply(3, 30, &mut 0, entry.clone()) else { panic!() };
+    let Effect::Launched { runs: first, dropped } = registry.apply(3, 30, &mut 0, entry.clone()) else {
+        panic!()
+    };
+    assert!(dropped.is_empty());
     assert_eq!(first.len(), 2);
     assert_ne!(first[0].1, first[1].1, "each run has an id of its own");
     assert_eq!(registry.apply(4, 40, &mut 0, entry), Effect::Repeated(3));
@@ -91,7 +94,8 @@ fn a_task_id_is_not_used_again_while_it_is_remembered() {
     let launch = |op: &str| accept(op, vec![Operation::Launch(Launch { tasks: vec![task("t1")] })]);
     registry.apply(3, 30, &mut 0, launch("op-1"));
     assert!(matches!(registry.apply(4, 40, &mut 0, ended("t1", TaskState::Finished)), Effect::Ended(_)));
-    assert_eq!(registry.apply(5, 50, &mut 0, launch("op-2")), Effect::Launched(vec![]));
+    let nothing = Effect::Launched { runs: vec![], dropped: vec![] };
+    assert_eq!(registry.apply(5, 50, &mut 0, launch("op-2")), nothing);
     assert_eq!(registry.apply(6, 60, &mut 0, ended("t1", TaskState::Failed)), Effect::Nothing);
 }
 
@@ -137,6 +141,71 @@ fn an_agent_that_is_gone_takes_its_tasks_with_it_and_never_comes_back() {
     assert_eq!(records[0].status.state, TaskState::GoneByOperator);
     assert_eq!(registry.apply(5, 50, &mut 0, Entry::AgentAdmitted(agent("a1"))), Effect::Nothing);
     assert_eq!(registry.agent(&id).unwrap().state, AgentState::Gone);
+}
+
+#[test]
+fn a_launch_on_an_agent_that_was_lost_before_it_ends_at_once() {
+    let id = AgentId::new("a1").unwrap();
+    for (entry, reason) in [
+        (Entry::AgentGone(id.clone()), StatusReason::AgentGone),
+        (Entry::AgentUnreachable(id.clone()), StatusReason::AgentUnreachable),
+    ] {
+        let mut registry = registry();
+        registry.apply(3, 30, &mut 0, entry);
+        let launch = Operation::Launch(Launch { tasks: vec![task("t1")] });
+        let Effect::Launched { runs, dropped } =
+            registry.apply(4, 40, &mut 0, accept("op-1", vec![launch.clone()]))
+        else {
+            panic!()
+        };
+        assert!(runs.is_empty());
+        assert_eq!((dropped[0].status.state, dropped[0].status.reason), (TaskState::Dropped, reason));
+        assert_eq!(registry.task_count(), 0);
+        let framework = FrameworkId::new("F1").unwrap();
+        assert!(registry.knows_task(&framework, &TaskId::new("t1").unwrap()), "it is remembered as ended");
+        assert_eq!(Registry::from_image(&registry.to_image()).unwrap(), registry);
+    }
+}
+
+#[test]
+fn a_framework_that_ended_is_not_registered_again() {
+    let mut registry = registry();
+    let id = FrameworkId::new("F1").unwrap();
+    let info = registry.framework(&id).unwrap().record.info.clone();
+    assert!(matches!(registry.apply(3, 30, &mut 0, Entry::FrameworkRemoved(id.clone())), Effect::ToKill(_)));
+    let again = FrameworkRegistered { id: id.clone(), info, principal: "framework/jobs".into() };
+    assert_eq!(registry.apply(4, 40, &mut 0, Entry::FrameworkRegistered(again)), Effect::Nothing);
+    assert!(registry.framework(&id).is_none());
+}
+
+#[test]
+fn a_run_is_adopted_only_where_somebody_can_end_it() {
+    let adopt = |task_id: &str| {
+        let mut status = TaskStatus::by_master(
+            TaskId::new(task_id).unwrap(),
+            TaskState::Running,
+            StatusReason::None,
+            "",
+            5,
+        );
+        status.run = Some(RunId::at(90, 0));
+        Entry::TaskAdopted(TaskAdopted {
+            framework: FrameworkId::new("F1").unwrap(),
+            agent: AgentId::new("a1").unwrap(),
+            task: task(task_id),
+            status,
+        })
+    };
+    for entry in [
+        Entry::AgentGone(AgentId::new("a1").unwrap()),
+        Entry::FrameworkRemoved(FrameworkId::new("F1").unwrap()),
+    ] {
+        let mut registry = registry();
+        registry.apply(3, 30, &mut 0, entry);
+        assert_eq!(registry.apply(4, 40, &mut 0, adopt("t1")), Effect::Nothing);
+        assert_eq!(registry.task_count(), 0);
+    }
+    assert!(matches!(registry().apply(3, 30, &mut 0, adopt("t1")), Effect::Launched { .. }));
 }
 
 #[test]

@@ -15,6 +15,9 @@ pub(crate) struct Table {
     by_link: BTreeMap<LinkId, AgentId>,
     /// Agents that the allocator knows, with what they say of themselves as offers show it.
     pooled: BTreeMap<AgentId, Arc<AgentInfo>>,
+    /// How many accepts with reservations or volumes are proposed and not yet committed: until none is, the allocator
+    /// is ahead of the log.
+    transforming: BTreeMap<AgentId, u32>,
 }
 
 impl Table {
@@ -45,9 +48,9 @@ impl Table {
         self.by_link.get(&link)
     }
 
-    /// The agent is in the pool; true when it was before.
-    pub fn pool(&mut self, info: Arc<AgentInfo>) -> bool {
-        self.pooled.insert(info.id.clone(), info).is_some()
+    /// The agent is in the pool; returns what it said of itself before, when it was there already.
+    pub fn pool(&mut self, info: Arc<AgentInfo>) -> Option<Arc<AgentInfo>> {
+        self.pooled.insert(info.id.clone(), info)
     }
 
     /// The agent is not in the pool any more.
@@ -58,6 +61,22 @@ impl Table {
     /// An agent of the pool.
     pub fn pooled(&self, agent: &AgentId) -> Option<&Arc<AgentInfo>> {
         self.pooled.get(agent)
+    }
+
+    /// An accept that reserves or makes volumes is proposed.
+    pub fn transforms(&mut self, agent: &AgentId) {
+        *self.transforming.entry(agent.clone()).or_default() += 1;
+    }
+
+    /// Such an accept is committed; true when no other is on its way.
+    pub fn transformed(&mut self, agent: &AgentId) -> bool {
+        let Some(left) = self.transforming.get_mut(agent) else { return true };
+        *left = left.saturating_sub(1);
+        let none = *left == 0;
+        if none {
+            self.transforming.remove(agent);
+        }
+        none
     }
 
     /// All links.

@@ -32,8 +32,8 @@ pub(crate) struct Standing {
 pub(crate) struct Table {
     by_id: BTreeMap<FrameworkId, Standing>,
     by_session: BTreeMap<SessionId, FrameworkId>,
-    /// Sessions whose Subscribe waits for the log.
-    pub subscribing: BTreeSet<SessionId>,
+    /// Sessions whose Subscribe waits for the log, and as which framework.
+    pub subscribing: BTreeMap<SessionId, FrameworkId>,
 }
 
 impl Standing {

@@ -1,16 +1,17 @@
 //! A framework uses offers: validated here, committed by consensus, and only then answered and sent to the agents.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use master_allocator::{Change, Transform};
+use master_allocator::{Account, Change, Transform};
 use master_registry::{Effect, transformation};
 use proto::agent_link::{Launch as LaunchRuns, TaskRun, ToAgentKind};
 use proto::caller::Caller;
 use proto::demand::Filter;
 use proto::id::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
 use proto::log::{Accepted, AcceptedPart, Entry};
-use proto::operation::{Launch, LaunchGroup, Operation};
-use proto::operator::OfferEnd;
+use proto::operation::{Launch, Operation};
+use proto::operator::{EventKind as Changed, OfferEnd};
 use proto::refusal::{Code, Refusal};
 use proto::resources::Resources;
 use proto::role::Role;
@@ -24,6 +25,7 @@ use crate::desk::Desk;
 use crate::output::{Note, Output};
 use crate::tables::offers::OpenOffer;
 use crate::validate;
+use crate::views;
 
 /// A task that will not run, and why.
 type Rejected = (TaskInfo, TaskState, StatusReason, String);
@@ -49,42 +51,56 @@ pub(crate) fn accept(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Opera
         return d.refuse(id, None, refusal);
     };
     if let Some(index) = d.registry.framework(id).and_then(|f| f.operation(&operation)) {
-        return d.answer(id, operation, Outcome::Committed(index));
+        return repeated(d, id, operation, index, &call);
     }
     if !d.l.frameworks.standing(id).in_flight.insert(operation.clone()) {
         // It was sent twice: both wait for the same answer.
         return;
     }
-    let tasks: usize = call.parts.iter().flat_map(|part| &part.operations).map(tasks_of).sum();
+    let Accept { parts, all_or_nothing, filter } = call;
+    let offers: Vec<OfferId> = parts.iter().flat_map(|part| &part.offers).copied().collect();
+    let tasks: usize = parts.iter().flat_map(|part| &part.operations).map(|o| tasks_of(o).len()).sum();
     if tasks > ACCEPT_TASKS_MAX {
         let message = format!("accept.parts launch {tasks} tasks; at most {ACCEPT_TASKS_MAX} in one accept");
-        return d.refuse(id, Some(operation), Refusal::new(Code::TooMuch, message));
+        return turn_down(d, id, operation, offers, filter, Refusal::new(Code::TooMuch, message));
     }
-    let mut plans = Vec::with_capacity(call.parts.len());
+    let mut plans = Vec::with_capacity(parts.len());
     let mut rejected: Vec<Rejected> = Vec::new();
     let mut taken: Vec<OfferId> = Vec::new();
     let mut named: BTreeSet<TaskId> = BTreeSet::new();
-    for part in call.parts {
-        match plan(d, id, part, &taken, &mut named) {
-            Ok(plan) if call.all_or_nothing && !plan.rejected.is_empty() => {
-                let why = plan.rejected.first().map(|(task, _, _, why)| format!("task {}: {why}", task.id));
-                let message = why.unwrap_or_default();
-                return d.refuse(id, Some(operation), Refusal::new(Code::Invalid, message));
+    for part in parts {
+        let AcceptPart { offers: own, operations } = part;
+        // A task has a status to say that it will not run. What a reservation or a volume came to, only the answer can
+        // say: so an accept in which one cannot be made is refused whole.
+        let whole = all_or_nothing || operations.iter().any(|operation| !is_launch(operation));
+        let planned = match lease(d, id, own, &taken) {
+            Ok(mut plan) => fill(d, id, &mut plan, operations, &mut named).map(|()| plan),
+            Err(refusal) if whole => Err(refusal),
+            Err(refusal) => {
+                rejected.extend(operations.into_iter().flat_map(into_tasks).map(|task| {
+                    (task, TaskState::Dropped, StatusReason::InvalidOffers, refusal.message.clone())
+                }));
+                continue;
             }
-            Ok(plan) => {
-                taken.extend(&plan.offers);
-                plans.push(plan);
-            }
-            Err((refusal, _)) if call.all_or_nothing => return d.refuse(id, Some(operation), refusal),
-            Err((refusal, tasks)) => rejected.extend(tasks.into_iter().map(|task| {
-                (task, TaskState::Dropped, StatusReason::InvalidOffers, refusal.message.clone())
-            })),
+        };
+        match planned {
+            Ok(plan) => match plan.rejected.first().filter(|_| all_or_nothing) {
+                Some((task, _, _, why)) => {
+                    let refusal = Refusal::new(Code::Invalid, format!("task {}: {why}", task.id));
+                    return turn_down(d, id, operation, offers, filter, refusal);
+                }
+                None => {
+                    taken.extend(&plan.offers);
+                    plans.push(plan);
+                }
+            },
+            Err(refusal) => return turn_down(d, id, operation, offers, filter, refusal),
         }
     }
     let mut parts = Vec::with_capacity(plans.len());
     for plan in plans {
         rejected.extend(plan.rejected.iter().cloned());
-        if let Some(part) = carry_out(d, id, plan, call.filter) {
+        if let Some(part) = carry_out(d, id, plan, filter) {
             parts.push(part);
         }
     }
@@ -93,6 +109,8 @@ pub(crate) fn accept(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Opera
         status.agent = None;
         d.update(id, status);
     }
+    // Whatever else the accept named: the framework has done with it.
+    give_back(d, id, offers, Some(filter.refuse));
     if parts.is_empty() {
         return d.answer(id, operation, Outcome::Committed(0));
     }
@@ -100,41 +118,70 @@ pub(crate) fn accept(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Opera
     d.batch.propose(entry, Pending::Accept { framework: id.clone(), operation });
 }
 
-fn tasks_of(operation: &Operation) -> usize {
+/// It is in the log already. What the framework was told besides may have died with the leader that told it: of a task
+/// that is not in the log it hears that nobody knows it.
+fn repeated(d: &mut Desk<'_>, id: &FrameworkId, operation: OperationId, index: u64, call: &Accept) {
+    d.answer(id, operation, Outcome::Committed(index));
+    for task in call.parts.iter().flat_map(|part| &part.operations).flat_map(tasks_of) {
+        if !d.registry.knows_task(id, &task.id) {
+            super::reconcile::tell_one(d, id, &task.id);
+        }
+    }
+}
+
+/// Nothing of the accept is carried out.
+fn turn_down(
+    d: &mut Desk<'_>,
+    id: &FrameworkId,
+    operation: OperationId,
+    offers: Vec<OfferId>,
+    filter: Filter,
+    refusal: Refusal,
+) {
+    // Even with a filter of no length the allocator waits a little: who is refused again and again must not spin.
+    give_back(d, id, offers, Some(filter.refuse));
+    d.refuse(id, Some(operation), refusal);
+}
+
+/// Ends those of the offers as declined that are open, and the framework's.
+fn give_back(d: &mut Desk<'_>, id: &FrameworkId, offers: Vec<OfferId>, refuse: Option<Duration>) {
+    for offer in offers {
+        if d.l.offers.get(offer).is_none_or(|open| open.framework != *id) {
+            continue;
+        }
+        let Some(ended) = d.end_offer(offer, OfferEnd::Declined) else { continue };
+        d.recover(ended, refuse);
+    }
+}
+
+fn tasks_of(operation: &Operation) -> &[TaskInfo] {
     match operation {
-        Operation::Launch(launch) => launch.tasks.len(),
-        Operation::LaunchGroup(launch) => launch.tasks.len(),
+        Operation::Launch(launch) => &launch.tasks,
+        Operation::LaunchGroup(launch) => &launch.tasks,
         Operation::Reserve(_)
         | Operation::Unreserve(_)
         | Operation::CreateVolume(_)
-        | Operation::DestroyVolume(_) => 0,
+        | Operation::DestroyVolume(_) => &[],
     }
 }
 
-fn all_tasks(operations: Vec<Operation>) -> Vec<TaskInfo> {
-    let mut tasks = Vec::new();
-    for operation in operations {
-        match operation {
-            Operation::Launch(launch) => tasks.extend(launch.tasks),
-            Operation::LaunchGroup(launch) => tasks.extend(launch.tasks),
-            Operation::Reserve(_)
-            | Operation::Unreserve(_)
-            | Operation::CreateVolume(_)
-            | Operation::DestroyVolume(_) => {}
-        }
+fn into_tasks(operation: Operation) -> Vec<TaskInfo> {
+    match operation {
+        Operation::Launch(launch) => launch.tasks,
+        Operation::LaunchGroup(launch) => launch.tasks,
+        Operation::Reserve(_)
+        | Operation::Unreserve(_)
+        | Operation::CreateVolume(_)
+        | Operation::DestroyVolume(_) => Vec::new(),
     }
-    tasks
 }
 
-/// Decides what becomes of one part, and changes nothing.
-fn plan(
-    d: &Desk<'_>,
-    id: &FrameworkId,
-    part: AcceptPart,
-    taken: &[OfferId],
-    named: &mut BTreeSet<TaskId>,
-) -> Result<Plan, (Refusal, Vec<TaskInfo>)> {
-    let AcceptPart { offers, operations } = part;
+fn is_launch(operation: &Operation) -> bool {
+    matches!(operation, Operation::Launch(_) | Operation::LaunchGroup(_))
+}
+
+/// The offers of one part, if they can be used together, as a plan in which nothing is done with them.
+fn lease(d: &Desk<'_>, id: &FrameworkId, offers: Vec<OfferId>, taken: &[OfferId]) -> Result<Plan, Refusal> {
     let mut open: Vec<&OpenOffer> = Vec::with_capacity(offers.len());
     for (at, offer) in offers.iter().enumerate() {
         let found = d.l.offers.get(*offer).filter(|found| found.framework == *id);
@@ -143,37 +190,46 @@ fn plan(
             Some(found) if !again => open.push(found),
             Some(_) | None => {
                 let message = format!("offer {offer} is not open for this framework");
-                return Err((Refusal::new(Code::StaleOffer, message), all_tasks(operations)));
+                return Err(Refusal::new(Code::StaleOffer, message));
             }
         }
     }
     let Some(first) = open.first() else {
-        let refusal =
-            Refusal::new(Code::Invalid, "accept.parts has a part without offers; name at least one");
-        return Err((refusal, all_tasks(operations)));
+        let message = "accept.parts has a part without offers; name at least one";
+        return Err(Refusal::new(Code::Invalid, message));
     };
     if open.iter().any(|offer| offer.agent != first.agent || offer.role != first.role) {
         let message = "accept.parts has a part with offers of several agents or roles";
-        let refusal = Refusal::new(Code::Invalid, message).with_help("make one part for each agent and role");
-        return Err((refusal, all_tasks(operations)));
+        return Err(Refusal::new(Code::Invalid, message).with_help("make one part for each agent and role"));
     }
-    let mut plan = Plan {
+    let mut left = Resources::EMPTY;
+    open.iter().for_each(|offer| left.add(&offer.resources));
+    Ok(Plan {
         agent: first.agent.clone(),
         role: first.role.clone(),
         offers,
-        left: Resources::EMPTY,
+        left,
         used: Resources::EMPTY,
         transforms: Vec::new(),
         operations: Vec::new(),
         rejected: Vec::new(),
-    };
-    open.iter().for_each(|offer| plan.left.add(&offer.resources));
+    })
+}
+
+/// Decides what becomes of the operations of one part, and changes nothing.
+fn fill(
+    d: &Desk<'_>,
+    id: &FrameworkId,
+    plan: &mut Plan,
+    operations: Vec<Operation>,
+    named: &mut BTreeSet<TaskId>,
+) -> Result<(), Refusal> {
     for operation in operations {
         match operation {
             Operation::Launch(launch) => {
                 let mut tasks = Vec::with_capacity(launch.tasks.len());
                 for task in launch.tasks {
-                    match fit(d, id, &mut plan, named, &task) {
+                    match fit(d, id, plan, named, &task) {
                         Ok(()) => tasks.push(task),
                         Err((state, reason, why)) => plan.rejected.push((task, state, reason, why)),
                     }
@@ -185,22 +241,9 @@ fn plan(
             Operation::LaunchGroup(launch) => {
                 // A group runs whole or not at all.
                 let before = (plan.left.clone(), plan.used.clone());
-                let mut tasks = Vec::with_capacity(launch.tasks.len());
-                let mut fault = None;
-                for task in &launch.tasks {
-                    match fit(d, id, &mut plan, named, task) {
-                        Ok(()) => tasks.push(task.clone()),
-                        Err(why) => {
-                            fault = Some(why);
-                            break;
-                        }
-                    }
-                }
+                let fault = launch.tasks.iter().find_map(|task| fit(d, id, plan, named, task).err());
                 match fault {
-                    None => {
-                        plan.operations
-                            .push(Operation::LaunchGroup(LaunchGroup { group: launch.group, tasks }));
-                    }
+                    None => plan.operations.push(Operation::LaunchGroup(launch)),
                     Some((state, reason, why)) => {
                         (plan.left, plan.used) = before;
                         plan.rejected
@@ -212,14 +255,12 @@ fn plan(
             | Operation::Unreserve(_)
             | Operation::CreateVolume(_)
             | Operation::DestroyVolume(_) => {
-                if let Err(refusal) = transform(&mut plan, &operation) {
-                    return Err((refusal, all_tasks(vec![operation])));
-                }
+                transform(plan, &operation)?;
                 plan.operations.push(operation);
             }
         }
     }
-    Ok(plan)
+    Ok(())
 }
 
 /// Whether one task can run on what is left; takes its resources if so.
@@ -313,16 +354,10 @@ fn carry_out(d: &mut Desk<'_>, id: &FrameworkId, plan: Plan, filter: Filter) -> 
     if plan.operations.is_empty() {
         return None;
     }
-    for operation in &plan.operations {
-        let tasks = match operation {
-            Operation::Launch(launch) => &launch.tasks,
-            Operation::LaunchGroup(launch) => &launch.tasks,
-            Operation::Reserve(_)
-            | Operation::Unreserve(_)
-            | Operation::CreateVolume(_)
-            | Operation::DestroyVolume(_) => continue,
-        };
-        tasks.iter().for_each(|task| d.l.tasks.launch(id, &task.id));
+    let tasks = plan.operations.iter().flat_map(tasks_of);
+    tasks.for_each(|task| d.l.tasks.launch(id, &task.id));
+    if !plan.operations.iter().all(is_launch) {
+        d.l.agents.transforms(&plan.agent);
     }
     Some(AcceptedPart { agent: plan.agent, role: plan.role, operations: plan.operations })
 }
@@ -333,45 +368,41 @@ pub(crate) fn accepted(
     id: &FrameworkId,
     operation: OperationId,
     index: u64,
-    entry: &Entry,
+    entry: &Accepted,
     effect: Effect,
 ) {
-    let launched = match effect {
-        Effect::Launched(launched) => launched,
-        Effect::Repeated(index) => return d.answer(id, operation, Outcome::Committed(index)),
+    let (runs, dropped) = match effect {
+        Effect::Launched { runs, dropped } => {
+            d.out.push(Output::Note(Note::Accepted {
+                framework: id.clone(),
+                operation: operation.clone(),
+                index,
+                tasks: runs.len() as u64,
+            }));
+            d.answer(id, operation, Outcome::Committed(index));
+            (runs, dropped)
+        }
+        Effect::Repeated(index) => {
+            d.answer(id, operation, Outcome::Committed(index));
+            (Vec::new(), Vec::new())
+        }
         Effect::Done | Effect::Nothing | Effect::OutOfSight(_) | Effect::Ended(_) | Effect::ToKill(_) => {
             let refusal = Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down"));
-            return d.refuse(id, Some(operation), refusal);
+            d.refuse(id, Some(operation), refusal);
+            (Vec::new(), Vec::new())
         }
     };
-    if let Entry::Accepted(accepted) = entry {
-        for part in &accepted.parts {
-            let transforms = part.operations.iter().any(|operation| tasks_of(operation) == 0);
-            for operation in &part.operations {
-                let tasks: &[TaskInfo] = match operation {
-                    Operation::Launch(launch) => &launch.tasks,
-                    Operation::LaunchGroup(launch) => &launch.tasks,
-                    Operation::Reserve(_)
-                    | Operation::Unreserve(_)
-                    | Operation::CreateVolume(_)
-                    | Operation::DestroyVolume(_) => &[],
-                };
-                tasks.iter().for_each(|task| d.l.tasks.launched(id, &task.id));
-            }
-            if transforms {
-                d.show_agent(&part.agent);
-            }
-        }
+    let begun: BTreeSet<&TaskId> = runs.iter().map(|((_, task), _)| task).collect();
+    for part in &entry.parts {
+        settle(d, id, part, &begun);
     }
-    d.out.push(Output::Note(Note::Accepted {
-        framework: id.clone(),
-        operation: operation.clone(),
-        index,
-        tasks: launched.len() as u64,
-    }));
-    d.answer(id, operation, Outcome::Committed(index));
+    for record in dropped {
+        d.update(id, record.status.clone());
+        let view = views::task(d.registry, &record, None);
+        d.changed(Changed::TaskChanged(view));
+    }
     let mut by_agent: BTreeMap<AgentId, Vec<TaskRun>> = BTreeMap::new();
-    for (key, run) in launched {
+    for (key, run) in runs {
         if let Some(record) = d.registry.task(&key) {
             let task = (*record.info).clone();
             let launch = TaskRun { run, framework: id.clone(), task };
@@ -385,14 +416,37 @@ pub(crate) fn accepted(
     }
 }
 
+/// Brings the books of one part from what was planned to what the log made of it: what its tasks would have used that
+/// did not begin is free again.
+fn settle(d: &mut Desk<'_>, id: &FrameworkId, part: &AcceptedPart, begun: &BTreeSet<&TaskId>) {
+    let mut unused = Resources::EMPTY;
+    for task in part.operations.iter().flat_map(tasks_of) {
+        d.l.tasks.launched(id, &task.id);
+        if !begun.contains(&task.id) {
+            unused.add(&task.resources);
+        }
+    }
+    // Where the agent was lost meanwhile, all that was held of it is gone from the books already.
+    if !unused.is_empty() && d.l.agents.pooled(&part.agent).is_some() {
+        d.change(Change::Recovered {
+            framework: id.clone(),
+            role: part.role.clone(),
+            agent: part.agent.clone(),
+            resources: unused,
+            from: Account::Used,
+            demand: None,
+        });
+    }
+    if !part.operations.iter().all(is_launch) {
+        if d.l.agents.transformed(&part.agent) {
+            super::register::match_total(d, &part.agent);
+        }
+        d.show_agent(&part.agent);
+    }
+}
+
 /// A framework gives offers back.
 pub(crate) fn decline(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<OperationId>, call: Decline) {
-    for offer in call.offers {
-        if d.l.offers.get(offer).is_none_or(|open| open.framework != *id) {
-            continue;
-        }
-        let Some(ended) = d.end_offer(offer, OfferEnd::Declined) else { continue };
-        d.recover(ended, (!call.filter.refuse.is_zero()).then_some(call.filter.refuse));
-    }
+    give_back(d, id, call.offers, (!call.filter.refuse.is_zero()).then_some(call.filter.refuse));
     d.done(id, operation);
 }

@@ -25,12 +25,16 @@ pub(crate) fn expire(d: &mut Desk<'_>, deadline: Deadline) {
         Deadline::Framework(id) => {
             let Some(framework) = d.registry.framework(&id) else { return };
             let deadline_ms = framework.record.deadline_ms;
-            if d.l.frameworks.get(&id).is_some_and(|standing| standing.session.is_some()) {
+            let table = &d.l.frameworks;
+            if table.get(&id).is_some_and(|standing| standing.session.is_some())
+                || table.subscribing.values().any(|subscribing| *subscribing == id)
+            {
+                // It is back, or about to be. If its session ends before the log knows, the timer starts again.
                 return;
             }
             if deadline_ms == 0 {
                 // The old leader's framework has not come to the new one: its timer starts now.
-                return start_timer(d, &id);
+                return super::subscribe::start_timer(d, &id);
             }
             if deadline_ms > d.at_ms() {
                 let wait = Duration::from_millis(deadline_ms - d.at_ms());
@@ -41,16 +45,4 @@ pub(crate) fn expire(d: &mut Desk<'_>, deadline: Deadline) {
         Deadline::Lazy => {}
         Deadline::Heartbeat => super::beat::beat(d),
     }
-}
-
-fn start_timer(d: &mut Desk<'_>, id: &proto::id::FrameworkId) {
-    let Some(framework) = d.registry.framework(id) else { return };
-    let timeout = framework.record.info.failover_timeout;
-    let wait_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    let entry = Entry::FrameworkDisconnected(proto::log::FrameworkDisconnected {
-        framework: id.clone(),
-        deadline_ms: d.at_ms().saturating_add(wait_ms).max(1),
-    });
-    d.batch.propose(entry, Pending::Nothing);
-    d.after(Deadline::Framework(id.clone()), timeout);
 }

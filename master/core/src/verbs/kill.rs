@@ -6,10 +6,12 @@ use master_registry::TaskKey;
 use proto::agent_link::{Kill as KillRun, ToAgentKind};
 use proto::id::{FrameworkId, OperationId};
 use proto::log::{Entry, KillWanted};
+use proto::refusal::{Code, Refusal};
 use proto::scheduler::Kill;
 
 use crate::batch::Pending;
 use crate::desk::Desk;
+use crate::validate;
 
 /// The first half.
 pub(crate) fn kill(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<OperationId>, call: Kill) {
@@ -20,6 +22,9 @@ pub(crate) fn kill(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Operati
         return d.done(id, operation);
     };
     let grace = call.grace.unwrap_or(task.info.kill_grace);
+    if let Err(why) = validate::kill_grace("grace", grace) {
+        return d.refuse(id, operation, Refusal::new(Code::Invalid, why));
+    }
     let pending = match operation {
         Some(operation) => Pending::Answer { framework: id.clone(), operation },
         None => Pending::Nothing,

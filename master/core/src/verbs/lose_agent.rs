@@ -41,7 +41,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         Effect::OutOfSight(keys) => keys,
         Effect::Done
         | Effect::Nothing
-        | Effect::Launched(_)
+        | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::Ended(_)
         | Effect::ToKill(_) => return,
@@ -71,7 +71,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         Effect::Ended(records) => records,
         Effect::Done
         | Effect::Nothing
-        | Effect::Launched(_)
+        | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)
         | Effect::ToKill(_) => return,

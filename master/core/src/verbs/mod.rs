@@ -10,6 +10,7 @@ pub(crate) mod kill;
 pub(crate) mod lose_agent;
 pub(crate) mod offer;
 pub(crate) mod operate;
+pub(crate) mod quota;
 pub(crate) mod reconcile;
 pub(crate) mod register;
 pub(crate) mod subscribe;

@@ -1,18 +1,18 @@
 //! An operator wants something changed.
 
-use master_allocator::Change;
+use master_registry::Effect;
 use proto::caller::Caller;
 use proto::id::FrameworkId;
 use proto::log::{Entry, QuotaSet, TokenCreated, WeightSet};
-use proto::operator::{EventKind as Changed, KillTask, ReplyKind, TokenKind};
+use proto::operator::{KillTask, ReplyKind, TokenKind};
 use proto::refusal::{Code, Refusal};
-use proto::role::Role;
 
 use crate::batch::Pending;
 use crate::desk::Desk;
 use crate::input::{OperatorCall, Ticket};
 use crate::output::{Note, Output};
-use crate::views;
+use crate::validate;
+use crate::verbs::quota;
 
 /// The first half. The switchboard has asked whether the caller may.
 pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: OperatorCall) {
@@ -27,9 +27,9 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
             };
         }
         OperatorCall::KillTask(call) => kill(d, ticket, call),
-        OperatorCall::SetQuota(call) => {
+        OperatorCall::SetQuota(call) => quota::check(d.registry, &call.role, &call.quota).and_then(|()| {
             propose(d, ticket, Entry::QuotaSet(QuotaSet { role: call.role, quota: call.quota }))
-        }
+        }),
         OperatorCall::SetWeight(call) => {
             propose(d, ticket, Entry::WeightSet(WeightSet { role: call.role, weight: call.weight }))
         }
@@ -84,6 +84,7 @@ fn kill(d: &mut Desk<'_>, ticket: Ticket, call: KillTask) -> Result<(), Refusal>
         [task] => {
             let key = (task.framework.clone(), task.info.id.clone());
             let grace = call.grace.unwrap_or(task.info.kill_grace);
+            validate::kill_grace("grace", grace).map_err(|why| Refusal::new(Code::Invalid, why))?;
             super::kill::want(d, key, grace, Pending::Reply { ticket });
             Ok(())
         }
@@ -107,11 +108,10 @@ fn redeem(
     secret_sha256: &[u8],
     becomes: &Caller,
 ) -> Result<(), Refusal> {
-    let bad = || Refusal::new(Code::BadToken, "the token is unknown, used up or out of time");
-    let token: &TokenCreated = d.registry.token(id).ok_or_else(bad)?;
+    let token: &TokenCreated = d.registry.token(id).ok_or_else(bad_token)?;
     // Hashes of a random secret: comparing them leaks nothing about the secret itself.
     if token.secret_sha256 != secret_sha256 || token.expires_ms <= d.at_ms() {
-        return Err(bad());
+        return Err(bad_token());
     }
     let fits = match (token.kind, becomes) {
         (TokenKind::Agent, Caller::Agent(_)) => true,
@@ -123,14 +123,34 @@ fn redeem(
     if !fits {
         return Err(Refusal::new(Code::Denied, format!("this token does not make anybody {becomes}")));
     }
+    // A token lets new agents in. Whoever holds one must not become an agent that is there already.
+    if let Caller::Agent(agent) = becomes
+        && d.registry.agent(agent).is_some()
+    {
+        let message = format!("there is an agent {agent} already; a token does not make anybody this agent");
+        return Err(Refusal::new(Code::Conflict, message).with_help(
+            "start the agent with the credentials it has, or with another id in a fresh work directory",
+        ));
+    }
     d.batch.propose(Entry::TokenUsed(id.to_owned()), Pending::Reply { ticket });
     Ok(())
 }
 
-/// The second half of what concerns roles.
-pub(crate) fn role_set(d: &mut Desk<'_>, role: &Role) {
-    d.change(Change::QuotaSet { role: role.clone(), quota: d.registry.quota(role) });
-    d.change(Change::WeightSet { role: role.clone(), weight: d.registry.weight(role) });
-    let view = views::role(d.registry, role);
-    d.changed(Changed::RoleChanged(view));
+/// It is in the log that a token was used: whether it could still be used is known only now.
+pub(crate) fn redeemed(d: &mut Desk<'_>, index: u64, pending: &Pending, effect: &Effect) {
+    let Pending::Reply { ticket } = pending else { return };
+    let kind = match effect {
+        Effect::Nothing => ReplyKind::Refused(bad_token()),
+        Effect::Done
+        | Effect::Launched { .. }
+        | Effect::Repeated(_)
+        | Effect::OutOfSight(_)
+        | Effect::Ended(_)
+        | Effect::ToKill(_) => ReplyKind::Done(index),
+    };
+    d.reply(*ticket, kind);
+}
+
+fn bad_token() -> Refusal {
+    Refusal::new(Code::BadToken, "the token is unknown, used up or out of time")
 }

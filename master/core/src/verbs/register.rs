@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use master_allocator::Change;
+use master_registry::Effect;
 use proto::agent::AgentState;
 use proto::agent_link::{
     Kill as KillRun, Launch, Register, Registered, RunReport, Shutdown, TaskRun, ToAgentKind, Update,
@@ -11,6 +12,7 @@ use proto::agent_link::{
 use proto::id::{AgentId, RunId};
 use proto::log::{Entry, TaskAdopted};
 use proto::refusal::{Code, Refusal};
+use proto::scheduler::RescindReason;
 use proto::task::{StatusReason, TaskState};
 
 use crate::authorize::{Action, authorize};
@@ -20,6 +22,7 @@ use crate::desk::Desk;
 use crate::input::LinkId;
 use crate::leading::Deadline;
 use crate::output::Output;
+use crate::validate;
 
 /// The first half.
 pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call: Register) {
@@ -31,6 +34,9 @@ pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call
         // It has obeyed a newer leader: this one does not know yet that it is over.
         d.out.push(Output::CloseAgent { link });
         return;
+    }
+    if let Err(refusal) = validate::agent(&call.agent) {
+        return turn_away(d, link, refusal);
     }
     match d.registry.agent(&call.agent.id) {
         Some(record) if record.state == AgentState::Gone => {
@@ -84,7 +90,11 @@ pub(crate) fn offer_anew(d: &mut Desk<'_>, id: &AgentId) {
     let Some(record) = d.registry.agent(id) else { return };
     let active = d.l.agents.link_of(id).is_some();
     let (info, total) = (Arc::new(record.info.clone()), record.total.clone());
-    if d.l.agents.pool(info.clone()) {
+    if let Some(before) = d.l.agents.pool(info.clone()) {
+        if before != info {
+            // What is offered shows the agent as it was, and may be more than it has now.
+            rescind_all(d, id);
+        }
         d.change(Change::AgentChanged { info, total });
         return d.change(Change::AgentActive { agent: id.clone(), active });
     }
@@ -97,6 +107,45 @@ pub(crate) fn offer_anew(d: &mut Desk<'_>, id: &AgentId) {
             agent: id.clone(),
             resources: task.info.resources.clone(),
         });
+    }
+}
+
+/// The agent's total in the allocator's books becomes what the log says, where an operation in which they differ was
+/// not carried out.
+pub(crate) fn match_total(d: &mut Desk<'_>, id: &AgentId) {
+    let (Some(info), Some(record)) = (d.l.agents.pooled(id).cloned(), d.registry.agent(id)) else { return };
+    if d.l.allocator.agent(id).is_some_and(|booked| booked.total != record.total) {
+        rescind_all(d, id);
+        d.change(Change::AgentChanged { info, total: record.total.clone() });
+    }
+}
+
+fn rescind_all(d: &mut Desk<'_>, id: &AgentId) {
+    for offer in d.l.offers.of_agent(id) {
+        d.rescind(offer, RescindReason::ResourcesChanged);
+    }
+}
+
+/// It is in the log that a task runs which only its agent knew: what it uses is not free, and never was.
+pub(crate) fn adopted(d: &mut Desk<'_>, entry: &TaskAdopted, effect: &Effect) {
+    let Effect::Launched { runs, .. } = effect else {
+        if let Some(run) = entry.status.run.filter(|run| d.registry.task_of_run(*run).is_none()) {
+            d.tell_agent(&entry.agent, ToAgentKind::Kill(KillRun { run, grace: entry.task.kill_grace }));
+        }
+        return;
+    };
+    for (key, _) in runs {
+        let Some(record) = d.registry.task(key) else { continue };
+        if d.l.agents.pooled(&record.agent).is_some() {
+            rescind_all(d, &record.agent);
+            d.change(Change::Charged {
+                framework: record.framework.clone(),
+                role: record.role.clone(),
+                agent: record.agent.clone(),
+                resources: record.info.resources.clone(),
+            });
+        }
+        d.show_task(key);
     }
 }
 

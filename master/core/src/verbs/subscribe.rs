@@ -1,15 +1,22 @@
 //! A framework starts or takes up its session, changes what it says of itself, or is cut off.
 
+use std::time::Duration;
+
 use master_allocator::Change;
+use master_registry::Effect;
 use proto::caller::Caller;
 use proto::id::{FrameworkId, OperationId};
 use proto::log::{Entry, FrameworkDisconnected, FrameworkRegistered};
+use proto::operator::EventKind as Changed;
 use proto::refusal::{Code, Refusal};
-use proto::scheduler::{EventKind, Fault, RescindReason, Resume, Subscribe, Subscribed, UpdateFramework};
+use proto::role::Role;
+use proto::scheduler::{
+    EventKind, Fault, Outcome, RescindReason, Resume, Subscribe, Subscribed, UpdateFramework,
+};
 
 use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
-use crate::config::{HEARTBEAT_INTERVAL, SILENCE_LIMIT};
+use crate::config::{FRAMEWORKS_MAX, HEARTBEAT_INTERVAL, SILENCE_LIMIT};
 use crate::desk::Desk;
 use crate::input::SessionId;
 use crate::leading::Deadline;
@@ -18,17 +25,25 @@ use crate::validate;
 
 /// The first half: who may, and what has to be logged for it.
 pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
-    if d.l.frameworks.on(session).is_some() || d.l.frameworks.subscribing.contains(&session) {
+    if d.l.frameworks.on(session).is_some() || d.l.frameworks.subscribing.contains_key(&session) {
         let refusal = Refusal::new(Code::Conflict, "this session is subscribed already")
             .with_help("send Subscribe once, as the first call of a session");
-        return fault(d, session, caller, refusal);
+        return fault(d, session, &caller.to_string(), refusal);
     }
     let checked = authorize(caller, &Action::BeFramework).and_then(|()| validate::framework(&call.framework));
     if let Err(refusal) = checked {
-        return fault(d, session, caller, refusal);
+        return fault(d, session, &caller.to_string(), refusal);
     }
     let id = match call.id {
         None => {
+            let owner = caller.to_string();
+            let own = d.registry.frameworks().filter(|f| f.record.principal == owner).count();
+            if own >= FRAMEWORKS_MAX {
+                let message = format!("{owner} has {own} frameworks; at most {FRAMEWORKS_MAX}");
+                let refusal = Refusal::new(Code::TooMuch, message)
+                    .with_help("take up one of them by its id, or end some with `stoa framework teardown`");
+                return fault(d, session, &owner, refusal);
+            }
             d.l.named += 1;
             let text = format!("F{}-{}", d.l.epoch, d.l.named);
             let Ok(id) = FrameworkId::new(&text) else { return };
@@ -42,11 +57,11 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
                     Refusal::new(Code::NotFound, format!("framework_id {id} is unknown"))
                         .with_help("subscribe without a framework id to start anew")
                 };
-                return fault(d, session, caller, refusal);
+                return fault(d, session, &caller.to_string(), refusal);
             };
             let owner = framework.record.principal.clone();
             if let Err(refusal) = authorize(caller, &Action::ResumeFramework { owner }) {
-                return fault(d, session, caller, refusal);
+                return fault(d, session, &caller.to_string(), refusal);
             }
             id
         }
@@ -58,7 +73,7 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     if same {
         return attach(d, session, &id, call.resume);
     }
-    d.l.frameworks.subscribing.insert(session);
+    d.l.frameworks.subscribing.insert(session, id.clone());
     let entry = Entry::FrameworkRegistered(FrameworkRegistered {
         id: id.clone(),
         info: call.framework,
@@ -67,11 +82,43 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     d.batch.propose(entry, Pending::Subscribe { session, framework: id, resume: call.resume });
 }
 
-/// The second half: the framework is in the log.
-pub(crate) fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
+/// It is in the log what a framework says of itself: the second half of Subscribe and of UpdateFramework.
+pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending: Pending, effect: &Effect) {
+    // Its end came before it in the log.
+    let refusal = (*effect == Effect::Nothing)
+        .then(|| Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down")));
+    match (pending, refusal) {
+        (Pending::Subscribe { session, framework, resume }, None) => {
+            subscribed(d, session, &framework, resume);
+        }
+        (Pending::Subscribe { session, framework, .. }, Some(refusal)) => {
+            if d.l.frameworks.subscribing.contains_key(&session) {
+                fault(d, session, framework.as_str(), refusal);
+            }
+            super::teardown::forget_if_empty(d, &framework);
+        }
+        (Pending::Answer { framework, operation }, None) => {
+            updated(d, id);
+            d.answer(&framework, operation, Outcome::Committed(index));
+        }
+        (Pending::Answer { framework, operation }, Some(refusal)) => {
+            d.refuse(&framework, Some(operation), refusal);
+        }
+        (Pending::Nothing | Pending::Admit { .. } | Pending::Reply { .. } | Pending::Accept { .. }, None) => {
+            updated(d, id);
+        }
+        (_, Some(_)) => {}
+    }
+}
+
+/// The framework is in the log.
+fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
     // The session may have ended while the log was asked.
-    if d.l.frameworks.subscribing.remove(&session) {
+    if d.l.frameworks.subscribing.remove(&session).is_some() {
         attach(d, session, id, resume);
+    } else if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
+        // Another session took its place meanwhile.
+        updated(d, id);
     } else {
         cut_off(d, id);
     }
@@ -125,10 +172,7 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
     }
     d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "subscribed" }));
     d.show_framework(id);
-    for role in roles {
-        let view = crate::views::role(d.registry, &role);
-        d.changed(proto::operator::EventKind::RoleChanged(view));
-    }
+    show_roles(d, roles);
 }
 
 /// The framework changes what it says of itself.
@@ -155,7 +199,7 @@ pub(crate) fn update(
 }
 
 /// The framework's new word is in the log.
-pub(crate) fn updated(d: &mut Desk<'_>, id: &FrameworkId) {
+fn updated(d: &mut Desk<'_>, id: &FrameworkId) {
     let Some(framework) = d.registry.framework(id) else { return };
     let roles = framework.record.info.roles.clone();
     for offer in d.l.offers.of_framework(id) {
@@ -164,8 +208,16 @@ pub(crate) fn updated(d: &mut Desk<'_>, id: &FrameworkId) {
         }
     }
     let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
-    d.change(Change::FrameworkRoles { id: id.clone(), roles, suppressed });
+    d.change(Change::FrameworkRoles { id: id.clone(), roles: roles.clone(), suppressed });
     d.show_framework(id);
+    show_roles(d, roles);
+}
+
+fn show_roles(d: &mut Desk<'_>, roles: Vec<Role>) {
+    for role in roles {
+        let view = crate::views::role(d.registry, &role);
+        d.changed(Changed::RoleChanged(view));
+    }
 }
 
 /// A session is over: offers come back, tasks run on, the failover timer starts.
@@ -180,20 +232,40 @@ fn cut_off(d: &mut Desk<'_>, id: &FrameworkId) {
         d.rescind(offer, RescindReason::Operator);
     }
     d.change(Change::FrameworkActive { id: id.clone(), active: false });
+    start_timer(d, id);
+    if d.registry.framework(id).is_some() {
+        d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "disconnected" }));
+        d.show_framework(id);
+    }
+}
+
+/// Has it logged until when a framework without a session is waited for.
+pub(crate) fn start_timer(d: &mut Desk<'_>, id: &FrameworkId) {
     let Some(framework) = d.registry.framework(id) else { return };
     let timeout = framework.record.info.failover_timeout;
     let deadline_ms = d.at_ms().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).max(1);
     let entry = Entry::FrameworkDisconnected(FrameworkDisconnected { framework: id.clone(), deadline_ms });
     d.batch.propose(entry, Pending::Nothing);
-    d.after(Deadline::Framework(id.clone()), timeout);
-    d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "disconnected" }));
-    d.show_framework(id);
+}
+
+/// It is in the log that the framework is cut off, and until when it is waited for: only now does its timer start, since
+/// a timer of no length would otherwise end before the log knows what for.
+pub(crate) fn disconnected(d: &mut Desk<'_>, id: &FrameworkId, deadline_ms: u64) {
+    if d.registry.framework(id).is_none() {
+        return;
+    }
+    if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
+        // It came back while the log was asked. The next leader must not take it for one that is cut off.
+        return d.batch.propose(Entry::FrameworkReconnected(id.clone()), Pending::Nothing);
+    }
+    let wait = Duration::from_millis(deadline_ms.saturating_sub(d.at_ms()));
+    d.after(Deadline::Framework(id.clone()), wait);
 }
 
 /// Ends a session with a fault.
-pub(crate) fn fault(d: &mut Desk<'_>, session: SessionId, caller: &Caller, refusal: Refusal) {
+pub(crate) fn fault(d: &mut Desk<'_>, session: SessionId, caller: &str, refusal: Refusal) {
     let note =
-        Note::Refused { caller: caller.to_string(), code: refusal.code, message: refusal.message.clone() };
+        Note::Refused { caller: caller.to_owned(), code: refusal.code, message: refusal.message.clone() };
     d.out.push(Output::Note(note));
     d.tell_session(session, EventKind::Fault(Fault { refusal }));
     d.out.push(Output::CloseFramework { session });

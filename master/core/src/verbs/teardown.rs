@@ -30,7 +30,7 @@ pub(crate) fn removed(d: &mut Desk<'_>, id: &FrameworkId, index: u64, pending: &
         Effect::ToKill(keys) => keys,
         Effect::Done
         | Effect::Nothing
-        | Effect::Launched(_)
+        | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)
         | Effect::Ended(_) => return,

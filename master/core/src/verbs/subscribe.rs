@@ -120,6 +120,9 @@ fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Op
         // Another session took its place meanwhile.
         updated(d, id);
     } else {
+        // The allocator knows all frameworks that the log knows.
+        let roles = d.registry.framework(id).map(|f| f.record.info.roles.clone()).unwrap_or_default();
+        d.change(Change::FrameworkAdded { id: id.clone(), roles, suppressed: Vec::new() });
         cut_off(d, id);
     }
 }

@@ -10,7 +10,7 @@ use proto::agent_link::{TaskRun, ToMaster};
 use proto::attributes::Attributes;
 use proto::id::{AgentId, Epoch, RunId};
 use proto::ledger::Record;
-use proto::quantities::Quantities;
+use proto::quantities::{Quantities, Scalar};
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
 use proto::task::Exit;
@@ -97,6 +97,13 @@ impl AgentNode {
             stream: None,
         }
     }
+
+    /// Its disk is so large from now on, in GiB.
+    pub fn set_disk(&mut self, gib: u64) {
+        let mut amount = self.info.resources.flatten();
+        amount.scalars.set(&Scalar::Disk, gib * GIB);
+        self.info.resources = Resources::unreserved(amount);
+    }
 }
 
 impl World {
@@ -104,8 +111,17 @@ impl World {
         let clock = self.clock();
         let seed = self.dice.next_u64();
         let masters = (1..=self.options.masters).map(address).collect();
+        let changing = self.options.changing_agents;
         let agent = &mut self.agents[node.index()];
         agent.process.begin(clock);
+        if changing {
+            // Tasks use no disk, so less of it takes nothing from under them.
+            let life = u64::from(agent.process.life);
+            agent.info.version = life.to_string();
+            if agent.info.resources.quantities().disk_bytes() > 0 {
+                agent.set_disk([20, 3, 11][life as usize % 3]);
+            }
+        }
         let mut config = Config::new(agent.info.clone(), masters, seed);
         config.resend_first = Duration::from_secs(2);
         config.resend_cap = Duration::from_secs(30);

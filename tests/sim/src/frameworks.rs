@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use framework_sdk_core::{Config, Driver, Input, Link, Output};
 use proto::framework::FrameworkInfo;
+use proto::operation::Operation;
 use proto::quantities::Quantities;
 use proto::ranges::Ranges;
 use proto::refusal::Code;
@@ -90,21 +91,17 @@ impl World {
         let framework = &mut self.frameworks[node.index()];
         framework.process.begin(clock);
         framework.memory.starts += 1;
-        let workload = Workload::new(
-            framework.plan.personality,
-            framework.role.clone(),
-            framework.shape.clone(),
-            &framework.memory,
-            other,
-        );
+        let info = FrameworkInfo {
+            name: framework.name.clone(),
+            roles: vec![framework.role.clone()],
+            failover_timeout,
+            address: String::new(),
+            labels: Default::default(),
+        };
+        let shape = framework.shape.clone();
+        let workload = Workload::new(framework.plan, info.clone(), shape, &framework.memory, other);
         let config = Config {
-            info: FrameworkInfo {
-                name: framework.name.clone(),
-                roles: vec![framework.role.clone()],
-                failover_timeout,
-                address: String::new(),
-                labels: Default::default(),
-            },
+            info,
             id: framework.memory.framework.clone(),
             operation_prefix: format!("{}.{}", framework.name, framework.memory.starts),
             masters,
@@ -184,6 +181,7 @@ impl World {
                 {
                     self.checks.launches.asked(framework, operation, accept);
                 }
+                self.mark_call(&call.kind);
                 if let (CallKind::Kill(kill), Some(framework)) = (&call.kind, &framework) {
                     self.checks.launches.killed(framework, &kill.task);
                 }
@@ -198,13 +196,18 @@ impl World {
                 }
             }
             Output::Ended { why, by_itself } => {
-                if by_itself {
+                if by_itself && !self.frameworks[node.index()].plan.habits.tears_down {
                     return fault_of(node, "it ended itself".to_owned());
                 }
                 match why.code {
-                    // It did not come back in time: whoever keeps it running starts it as a new one.
+                    // It ended itself, or did not come back in time: whoever keeps it running starts it as a new one.
                     Code::FrameworkRemoved | Code::NotFound => {
-                        self.mark("a framework was removed");
+                        self.mark(if by_itself {
+                            "a framework ended itself"
+                        } else {
+                            "a framework was removed"
+                        });
+                        self.frameworks[node.index()].memory.ended_itself |= by_itself;
                         self.die(node);
                         let framework = &mut self.frameworks[node.index()];
                         framework.memory.begin_anew();
@@ -237,6 +240,26 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Counts the calls that are not everyday ones.
+    fn mark_call(&mut self, call: &CallKind) {
+        let CallKind::Accept(accept) = call else { return };
+        if accept.all_or_nothing && accept.parts.len() > 1 {
+            self.mark("several offers were used all or none");
+        }
+        for operation in accept.parts.iter().flat_map(|part| &part.operations) {
+            match operation {
+                Operation::Launch(_) => {}
+                Operation::LaunchGroup(_) => self.mark("a group was to be launched"),
+                Operation::Reserve(_) | Operation::Unreserve(_) => {
+                    self.mark("disk was to be reserved or not")
+                }
+                Operation::CreateVolume(_) | Operation::DestroyVolume(_) => {
+                    self.mark("a volume was to be made or destroyed");
+                }
+            }
+        }
     }
 
     fn told(&mut self, node: Node, status: &TaskStatus) -> Verdict {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use master_core::{Input, OperatorCall, Ticket};
 use proto::caller::Caller;
-use proto::operator::{KillTask, MarkAgentGone, ReplyKind, SetQuota, SetWeight};
+use proto::operator::{KillTask, MarkAgentGone, ReplyKind, SetQuota, SetWeight, TeardownFramework};
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
 use proto::role::{Role, Weight};
@@ -48,6 +48,14 @@ impl World {
     pub(crate) fn wish(&mut self) {
         if self.calm {
             return self.lift();
+        }
+        if self.options.ends_frameworks && self.dice.chance(1, 8) {
+            let at = self.dice.below(self.frameworks.len() as u64) as usize;
+            if let Some(framework) = self.frameworks[at].memory.framework.clone() {
+                let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+                self.ask(master, OperatorCall::TeardownFramework(TeardownFramework { framework }));
+            }
+            return self.plan_wish();
         }
         let call = match self.dice.below(if self.options.gives_up_agents { 12 } else { 11 }) {
             0..5 => {

@@ -22,6 +22,21 @@ pub enum Personality {
     Silent,
 }
 
+/// What a framework does now and then beyond launching tasks one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// Launches tasks that share their fate.
+    pub groups: bool,
+    /// Uses several offers all or none.
+    pub gangs: bool,
+    /// Reserves disk, makes and destroys volumes, gives it back, and at times wants more than there is.
+    pub reserves: bool,
+    /// Changes what it says of itself.
+    pub changes: bool,
+    /// Ends itself once, in the midst of its work.
+    pub tears_down: bool,
+}
+
 /// One framework.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameworkPlan {
@@ -29,6 +44,8 @@ pub struct FrameworkPlan {
     pub personality: Personality,
     /// How many jobs it has to bring to a good end.
     pub jobs: u32,
+    /// What else it does.
+    pub habits: Habits,
 }
 
 /// How often each fault is drawn when one is due; zero for never.
@@ -91,6 +108,10 @@ pub struct Options {
     pub faults: Faults,
     /// The mean time between an operator's wishes; zero for none.
     pub operator_every: u64,
+    /// Whether operators end frameworks.
+    pub ends_frameworks: bool,
+    /// Whether agents have less or more, and say something new of themselves, each time they begin.
+    pub changing_agents: bool,
     /// Whether operators give agents up.
     pub gives_up_agents: bool,
     /// The log is cut about so often.
@@ -128,6 +149,7 @@ impl Options {
             .map(|_| FrameworkPlan {
                 personality: personalities[dice.below(5) as usize],
                 jobs: 2 + dice.below(10) as u32,
+                habits: Habits::default(),
             })
             .collect();
         let idle =
@@ -148,6 +170,19 @@ impl Options {
             isolate_master: weight(3),
             pause: weight(3),
         };
+        // Drawn apart: a world that has none of it goes as it went before there was any of it.
+        let mut other = Dice::new(seed ^ 0x0000_4ab1_7500_0000);
+        for plan in &mut frameworks {
+            let busy = other.chance(1, 2);
+            let mut habit = |of: u64| busy && other.chance(1, of);
+            plan.habits = Habits {
+                groups: habit(2),
+                gangs: habit(2),
+                reserves: habit(2),
+                changes: habit(3),
+                tears_down: habit(4),
+            };
+        }
         let slow_net = dice.chance(1, 5);
         let messy_net = dice.chance(cruelty, 4);
         Options {
@@ -169,11 +204,13 @@ impl Options {
             fault_every: (1 + dice.below(6)) * SECOND,
             faults,
             operator_every: if dice.chance(1, 2) { (2 + dice.below(8)) * SECOND } else { 0 },
+            ends_frameworks: other.chance(1, 6),
+            changing_agents: other.chance(1, 4),
             gives_up_agents: dice.chance(1, 6),
             snapshot_after_bytes: [4 << 10, 32 << 10, 8 << 20][dice.below(3) as usize],
             offer_timeout: (3 + dice.below(20)) * SECOND,
             unreachable_after: (4 + dice.below(16)) * SECOND,
-            failover_timeout: [5, 30, 300][dice.below(3) as usize] * SECOND,
+            failover_timeout: [5, 30, 300][dice.below(3) as usize] * SECOND * u64::from(!other.chance(1, 8)),
             run_time: (MS, [200 * MS, 4 * SECOND, 15 * SECOND][dice.below(3) as usize]),
             failing_permille: dice.below(300),
             unstartable_permille: dice.below(60),
@@ -202,6 +239,8 @@ impl Options {
             fault_every: 0,
             faults: Faults::default(),
             operator_every: 0,
+            ends_frameworks: false,
+            changing_agents: false,
             gives_up_agents: false,
             snapshot_after_bytes: 8 << 20,
             offer_timeout: 60 * SECOND,

@@ -2,7 +2,7 @@
 
 use crate::check::Verdict;
 use crate::node::Node;
-use crate::options::{FrameworkPlan, Options, Personality, SECOND};
+use crate::options::{FrameworkPlan, Habits, Options, Personality, SECOND};
 use crate::world::{Event, World};
 
 /// Between the script and its transcript.
@@ -94,7 +94,7 @@ fn cluster(settings: &[&str]) -> Result<World, String> {
             _ => return Err(format!("{name:?} is no setting")),
         }
     }
-    let plan = FrameworkPlan { personality, jobs: tasks as u32 };
+    let plan = FrameworkPlan { personality, jobs: tasks as u32, habits: Habits::default() };
     let mut world = World::new(Options::still(masters, agents, vec![plan]), 1);
     world.transcript = Some(Transcript::default());
     Ok(world)

@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use framework_sdk_core::{Calls, Room, Scheduler, Session, Update, task};
 use proto::demand::{DeclineReason, Demand, Filter};
-use proto::id::{DemandId, FrameworkId, OfferId, TaskId};
+use proto::framework::FrameworkInfo;
+use proto::id::{DemandId, FrameworkId, GroupId, OfferId, TaskId, VolumeId};
 use proto::offer::Offer;
+use proto::operation::{CreateVolume, DestroyVolume, Operation, Reserve, Unreserve};
+use proto::quantities::Quantities;
 use proto::resources::Amount;
 use proto::role::Role;
 use proto::scheduler::RescindReason;
 use proto::task::{TaskState, TaskStatus};
 use proto_machine::{Dice, Instant, Now};
 
-use crate::options::Personality;
+use crate::options::{FrameworkPlan, Habits, Personality};
+
+const GIB: u64 = 1 << 30;
 
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +63,16 @@ pub struct Memory {
     pub starts: u64,
     /// Its jobs.
     pub jobs: Vec<Job>,
+    /// It has ended itself once.
+    pub ended_itself: bool,
 }
 
 /// A framework's brain.
 #[derive(Debug)]
 pub struct Workload {
     personality: Personality,
+    habits: Habits,
+    info: FrameworkInfo,
     role: Role,
     shape: Amount,
     jobs: Vec<Job>,
@@ -72,6 +81,10 @@ pub struct Workload {
     late: VecDeque<(Instant, Update)>,
     demanded: Option<u64>,
     suppressed: bool,
+    /// It may still end itself.
+    may_end: bool,
+    /// How often it may still want what cannot be had.
+    mischief: u32,
     dice: Dice,
 }
 
@@ -81,7 +94,7 @@ impl Memory {
     /// A framework that never ran.
     pub fn new(jobs: u32) -> Self {
         let job = Job { attempt: 1, standing: Standing::Waiting };
-        Memory { framework: None, starts: 0, jobs: vec![job; jobs as usize] }
+        Memory { framework: None, starts: 0, jobs: vec![job; jobs as usize], ended_itself: false }
     }
 
     /// Takes a note.
@@ -144,10 +157,12 @@ fn job_of(task: &TaskId) -> Option<(u32, u32)> {
 
 impl Workload {
     /// A framework's brain, as it remembers itself.
-    pub fn new(personality: Personality, role: Role, shape: Amount, memory: &Memory, seed: u64) -> Self {
+    pub fn new(plan: FrameworkPlan, info: FrameworkInfo, shape: Amount, memory: &Memory, seed: u64) -> Self {
         Workload {
-            personality,
-            role,
+            personality: plan.personality,
+            habits: plan.habits,
+            role: info.roles.first().cloned().unwrap_or_else(Role::default_role),
+            info,
             shape,
             jobs: memory.jobs.clone(),
             framework: memory.framework.clone(),
@@ -155,6 +170,8 @@ impl Workload {
             late: VecDeque::new(),
             demanded: None,
             suppressed: false,
+            may_end: plan.habits.tears_down && !memory.ended_itself,
+            mischief: 4,
             dice: Dice::new(seed),
         }
     }
@@ -206,13 +223,75 @@ impl Workload {
             let Some(id) = task_id(number, job.attempt) else { continue };
             let fitting = rooms.iter_mut().find(|room| room.fits(&self.shape));
             let Some(room) = fitting else { break };
+            if self.habits.groups && self.dice.chance(1, 3) {
+                place_group(&mut self.jobs, number, room, &self.shape, out);
+                continue;
+            }
             if room.place(&self.shape, task::argv(id, ["work"])).is_ok() {
                 launching(&mut self.jobs, number);
                 out.emit(Note::Launching(number));
             }
         }
-        out.accept(rooms, Filter { refuse: Duration::from_secs(1) });
+        if self.habits.reserves {
+            rooms.iter_mut().for_each(|room| self.reserve(room));
+        }
+        let filter = Filter { refuse: Duration::from_secs(1) };
+        if self.habits.gangs && self.dice.chance(1, 2) {
+            out.accept_together(rooms, filter);
+        } else {
+            out.accept(rooms, filter);
+        }
         self.want(out);
+    }
+
+    /// Does something with the disk of an offer, behind the launches.
+    fn reserve(&mut self, room: &mut Room) {
+        if !self.dice.chance(1, 3) {
+            return;
+        }
+        let disk = |bytes| Amount::scalars(Quantities::ZERO.with_disk(bytes));
+        let role = room.offer().role.clone();
+        let wanted = if self.mischief > 0 && self.dice.chance(1, 6) {
+            self.mischief -= 1;
+            1000 * GIB
+        } else {
+            GIB
+        };
+        let portions = room.offer().resources.portions().to_vec();
+        let some = self.dice.pick(&portions).filter(|portion| portion.amount.scalars.disk_bytes() > 0);
+        let operation = match some.map(|portion| (&portion.reservation, &portion.volume)) {
+            None => return,
+            Some((None, _)) => Operation::Reserve(Reserve { role, amount: disk(wanted) }),
+            Some((Some(role), Some(volume))) => {
+                Operation::DestroyVolume(DestroyVolume { role: role.clone(), volume: volume.clone() })
+            }
+            Some((Some(role), None)) if self.dice.chance(1, 2) => {
+                let name = format!("v{}", self.dice.below(1_000_000_000));
+                let Ok(volume) = VolumeId::new(&name) else { return };
+                Operation::CreateVolume(CreateVolume { role: role.clone(), volume, disk_bytes: wanted })
+            }
+            Some((Some(role), None)) => {
+                Operation::Unreserve(Unreserve { role: role.clone(), amount: disk(wanted) })
+            }
+        };
+        room.operate(operation);
+    }
+
+    /// Says something new of itself, or ends.
+    fn turn_over(&mut self, out: &mut Calls<Note>) {
+        if self.habits.changes && self.dice.chance(1, 5) {
+            let mut info = self.info.clone();
+            let more = Role::new("ops/more").expect("a role");
+            if self.dice.chance(1, 2) && !info.roles.contains(&more) {
+                info.roles.push(more);
+            }
+            info.labels.insert("turn".to_owned(), self.dice.below(1000).to_string());
+            out.update_framework(info);
+        }
+        if self.may_end && self.dice.chance(1, 8) {
+            self.may_end = false;
+            out.teardown();
+        }
     }
 
     fn take_in(&mut self, update: Update, out: &mut Calls<Note>) {
@@ -229,6 +308,32 @@ impl Workload {
         }
         out.done(update);
         self.want(out);
+        self.turn_over(out);
+    }
+}
+
+/// Launches a job together with the next one that waits, if there is room for both.
+fn place_group(jobs: &mut [Job], number: u32, room: &mut Room, shape: &Amount, out: &mut Calls<Note>) {
+    let waits = |job: &(u32, &Job)| job.1.standing == Standing::Waiting;
+    let both: Vec<(u32, u32)> = (0..)
+        .zip(&*jobs)
+        .filter(waits)
+        .skip_while(|(at, _)| *at < number)
+        .take(2)
+        .map(|(at, job)| (at, job.attempt))
+        .collect();
+    let mut tasks = Vec::new();
+    for (number, attempt) in both {
+        let Some(id) = task_id(number, attempt) else { continue };
+        let Some(resources) = room.take(shape) else { continue };
+        let mut task = task::argv(id, ["work"]);
+        task.resources = resources;
+        tasks.push(task);
+        launching(jobs, number);
+        out.emit(Note::Launching(number));
+    }
+    if let Some(group) = tasks.first().and_then(|task| GroupId::new(task.id.as_str()).ok()) {
+        room.launch_group(group, tasks);
     }
 }
 

@@ -111,8 +111,11 @@ impl World {
         let mut dice = Dice::new(seed);
         let clock = Clock::new(0, 0, 0, &mut dice);
         let masters = (1..=options.masters).map(|_| MasterNode::new(Process::new(clock))).collect();
-        let agents =
+        let mut agents: Vec<AgentNode> =
             (1..=options.agents).map(|n| AgentNode::new(n, Process::new(clock), &mut dice)).collect();
+        if options.frameworks.iter().any(|plan| plan.habits.reserves) {
+            agents.iter_mut().for_each(|agent| agent.set_disk(20));
+        }
         let plans = options.frameworks.iter().zip(1..);
         let frameworks =
             plans.map(|(plan, n)| FrameworkNode::new(n, *plan, Process::new(clock), &mut dice)).collect();

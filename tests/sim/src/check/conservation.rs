@@ -48,20 +48,21 @@ impl Conservation {
         }
     }
 
-    /// The books of one leader: for each agent, what is left after all that is offered and used.
+    /// The books of one leader: for each agent, what is left after all that is offered and used. For whom it is
+    /// reserved is not regarded: what an accept has reserved is offered before that accept is committed.
     pub fn look(&self, master: Node, registry: &Registry) -> Verdict {
         let mut left: BTreeMap<&AgentId, Resources> =
-            registry.agents().map(|agent| (&agent.info.id, agent.total.clone())).collect();
+            registry.agents().map(|agent| (&agent.info.id, plain(&agent.total))).collect();
         for task in registry.tasks() {
             let there = left.get_mut(&task.agent);
-            if !there.is_some_and(|left| left.try_sub(&task.info.resources)) {
+            if !there.is_some_and(|left| left.try_sub(&plain(&task.info.resources))) {
                 let how =
                     format!("at {master}, {} is used on {} though it is not there", task.info.id, task.agent);
                 return broken(PROMISE, how);
             }
         }
         for (offer, (agent, resources)) in self.open.get(&master).into_iter().flatten() {
-            if !left.get_mut(agent).is_some_and(|left| left.try_sub(resources)) {
+            if !left.get_mut(agent).is_some_and(|left| left.try_sub(&plain(resources))) {
                 let how =
                     format!("at {master}, {offer} offers {resources:?} of {agent}, of which less is left");
                 return broken(PROMISE, how);
@@ -77,6 +78,10 @@ impl Conservation {
         }
         broken(PROMISE, format!("{agent} has {total:?} and runs {used:?}"))
     }
+}
+
+fn plain(resources: &Resources) -> Resources {
+    Resources::unreserved(resources.flatten())
 }
 
 fn entry(offer: &OfferView) -> (OfferId, (AgentId, Resources)) {

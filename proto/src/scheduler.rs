@@ -86,7 +86,8 @@ pub struct AcceptPart {
 pub struct Accept {
     /// One for each agent.
     pub parts: Vec<AcceptPart>,
-    /// Every part or none.
+    /// Every part or none. Otherwise a part with a fault is dropped and the others go on; but when it holds a reservation
+    /// or a volume, all is refused, since only the answer can tell what became of it.
     pub all_or_nothing: bool,
     /// For what is left over.
     pub filter: Filter,

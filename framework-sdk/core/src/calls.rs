@@ -77,7 +77,8 @@ impl<O> Calls<O> {
         self.tag = tag;
     }
 
-    /// Uses these offers, each on its own: a fault in one does not touch the others. A room in which nothing was placed
+    /// Uses these offers, each on its own: a fault in one does not touch the others, unless it has a reservation or a
+    /// volume; then all is refused, since nothing but the answer could tell. A room in which nothing was placed
     /// is declined. `filter` is for what is left over.
     pub fn accept(&mut self, rooms: impl IntoIterator<Item = Room>, filter: Filter) {
         let mut parts: Vec<AcceptPart> = Vec::new();

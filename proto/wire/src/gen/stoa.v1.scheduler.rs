@@ -37,7 +37,8 @@ pub struct AcceptPart {
 pub struct Accept {
     #[prost(message, repeated, tag = "1")]
     pub parts: ::prost::alloc::vec::Vec<AcceptPart>,
-    /// Every part or none (a gang). Otherwise a part with a fault is dropped and the others go on.
+    /// Every part or none (a gang). Otherwise a part with a fault is dropped and the others go on, unless it holds a
+    /// reservation or a volume: then all is refused, since only the answer can tell what became of it.
     #[prost(bool, tag = "2")]
     pub all_or_nothing: bool,
     /// For what is left over of the offers.

@@ -1,8 +1,9 @@
 //! Three ledgers of a job, kept by three parties: what was accepted, what was started, what was reported.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -35,12 +36,19 @@ pub struct Told {
 /// The shell's way to wait at a gate; `exec`, so that the task keeps the process that wrote its line.
 pub const WAITS: &str = "exec flock -s \"$GATE\" true";
 
+/// Tasks run as somebody else than this test, who may be root.
+fn open_to_all(path: &Path) -> File {
+    let file = File::create(path).unwrap();
+    file.set_permissions(Permissions::from_mode(0o666)).unwrap();
+    file
+}
+
 // === impl Gate ===
 
 impl Gate {
     pub fn closed(cluster: &Cluster, name: &str) -> Gate {
         let path = cluster.path(name);
-        let held = File::create(&path).unwrap();
+        let held = open_to_all(&path);
         held.lock().unwrap();
         Gate { path, _held: held }
     }
@@ -61,6 +69,7 @@ impl Job {
         then: &str,
     ) -> Job {
         let started = cluster.path(&format!("{name}.started"));
+        open_to_all(&started);
         // One short write to a file opened for appending: lines of different tasks do not mix.
         let script = format!("echo \"$STOA_TASK_ID $$\" >> \"$LEDGER\"; {then}");
         let file = cluster.file(

@@ -2,8 +2,8 @@
 
 mod cluster;
 mod docs;
-mod founding;
 mod faults;
+mod founding;
 mod ledgers;
 mod mistakes;
 mod session;

@@ -310,7 +310,9 @@ fn the_guide_has_every_key_and_its_examples_are_job_files() {
     }
     let mut examples = 0;
     for extension in ["toml", "yaml"] {
-        for block in page.split(&format!("\n```{extension}\n")).skip(1) {
+        for block in page.split(&format!("\n```{extension} ")).skip(1) {
+            // The rest of the fence is the file's name.
+            let (_, block) = block.split_once('\n').unwrap_or_default();
             let text = block.split("\n```").next().unwrap_or_default();
             let jobs = parse_file(Path::new(&format!("example.{extension}")), text);
             assert!(jobs.is_ok(), "docs/guide/jobs.md: {}\n{text}", jobs.expect_err("faults"));

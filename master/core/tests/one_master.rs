@@ -106,6 +106,16 @@ impl World {
         self.run(Duration::from_millis(10));
     }
 
+    /// All of it in one batch: nothing is committed before the last of it is heard.
+    fn say_at_once(&mut self, inputs: Vec<Input>) {
+        let mut out = Outbox::new();
+        let now = self.time();
+        inputs.into_iter().for_each(|input| self.master.step(now, input, &mut out));
+        self.master.settle(now, &mut out);
+        self.perform(out);
+        self.run(Duration::from_millis(10));
+    }
+
     fn run(&mut self, wait: Duration) {
         let end = self.now + wait.as_nanos() as u64;
         let mut out = Outbox::new();
@@ -133,15 +143,7 @@ impl World {
     }
 
     fn subscribe(&mut self, session: u64, id: Option<FrameworkId>) -> FrameworkId {
-        let framework = FrameworkInfo {
-            name: "jobs".into(),
-            roles: vec![role()],
-            failover_timeout: Duration::from_secs(60),
-            address: String::new(),
-            labels: BTreeMap::new(),
-        };
-        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![] };
-        self.call(session, None, CallKind::Subscribe(subscribe));
+        self.call(session, None, CallKind::Subscribe(subscribe(id)));
         self.events(session)
             .into_iter()
             .find_map(|event| match event {
@@ -194,6 +196,17 @@ impl World {
             })
             .collect()
     }
+}
+
+fn subscribe(id: Option<FrameworkId>) -> Subscribe {
+    let framework = FrameworkInfo {
+        name: "jobs".into(),
+        roles: vec![role()],
+        failover_timeout: Duration::from_secs(60),
+        address: String::new(),
+        labels: BTreeMap::new(),
+    };
+    Subscribe { framework, id, resume: None, suppressed_roles: vec![] }
 }
 
 fn role() -> Role {
@@ -458,6 +471,30 @@ fn a_second_session_replaces_the_first_and_keeps_the_tasks() {
     assert!(old.iter().any(|e| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::SessionReplaced)));
     world.call(10, Some("op-2"), CallKind::Teardown);
     assert!(world.master.registry().framework(&framework).is_some(), "the old session can do nothing");
+}
+
+#[test]
+fn a_session_that_ends_before_its_subscribe_is_committed_leaves_nobody_cut_off() {
+    let mut world = World::new();
+    world.register(1);
+    let short = |session: u64, subscribe: Subscribe| {
+        let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
+        let (session, caller) = (SessionId(session), Caller::Framework("jobs".into()));
+        vec![Input::Framework { session, caller, call }, Input::FrameworkClosed { session }]
+    };
+    // A framework that never had a session: it is on record, and waits for its own.
+    world.say_at_once(short(9, subscribe(None)));
+    let first = world.master.registry().frameworks().next().map(|f| f.record.info.name.clone());
+    assert_eq!(first.as_deref(), Some("jobs"));
+
+    let framework = world.subscribe(10, None);
+    assert_eq!(world.offers(10).len(), 1);
+    // Another instance of one that stands comes and goes.
+    let mut other = subscribe(Some(framework));
+    other.framework.name = "jobs-2".into();
+    world.say_at_once(short(11, other));
+    assert!(!world.events(10).iter().any(|event| matches!(event, EventKind::Rescind(_))));
+    assert!(!world.closed.contains(&SessionId(10)));
 }
 
 #[test]

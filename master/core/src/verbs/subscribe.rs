@@ -69,12 +69,24 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
 
 /// The second half: the framework is in the log.
 pub(crate) fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
-    // The session may have ended while the log was asked.
     if d.l.frameworks.subscribing.remove(&session) {
-        attach(d, session, id, resume);
-    } else {
-        cut_off(d, id);
+        return attach(d, session, id, resume);
     }
+    // The session has ended while the log was asked.
+    if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
+        // Another one stands, and hears nothing of this but what the framework now says of itself.
+        return updated(d, id);
+    }
+    enter(d, id);
+    cut_off(d, id);
+}
+
+/// The allocator gets to know the framework, or what it now says of itself.
+fn enter(d: &mut Desk<'_>, id: &FrameworkId) {
+    let Some(framework) = d.registry.framework(id) else { return };
+    let roles = framework.record.info.roles.clone();
+    let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
+    d.change(Change::FrameworkAdded { id: id.clone(), roles, suppressed });
 }
 
 fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
@@ -116,8 +128,7 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
             }
         }
     }
-    let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
-    d.change(Change::FrameworkAdded { id: id.clone(), roles: roles.clone(), suppressed });
+    enter(d, id);
     let standing = d.l.frameworks.standing(id);
     if standing.demand_driven && resumed {
         let (demands, demand_driven) = (standing.demands.clone(), standing.demand_driven);

@@ -91,6 +91,8 @@ pub struct Driver<S: Scheduler> {
     pending: Pending,
     retries: Deadlines<u64>,
     tracker: Tracker,
+    /// Updates that are due now that the ones before them are taken in.
+    due: VecDeque<TaskStatus>,
     /// Offers of the event that the scheduler is looking at.
     open: BTreeSet<OfferId>,
     /// Offers that it keeps for later.
@@ -124,6 +126,7 @@ impl<S: Scheduler> Driver<S> {
             pending: Pending::new(&config.operation_prefix).map_err(BadConfig::Prefix)?,
             retries: Deadlines::new(),
             tracker,
+            due: VecDeque::new(),
             open: BTreeSet::new(),
             held: Deadlines::new(),
             demands: None,
@@ -145,17 +148,26 @@ impl<S: Scheduler> Driver<S> {
         self.line.stands()
     }
 
-    /// Calls the author and carries out what it wants.
+    /// Calls the author and carries out what it wants; then tells it the updates that waited for what it took in.
+    /// Whether there were any.
     fn author(
         &mut self,
         now: Now,
         out: &mut Outbox<Output<S::Output>>,
         call: impl FnOnce(&mut S, &mut Calls<S::Output>),
-    ) {
+    ) -> bool {
+        let mut more = false;
         let mut calls = Calls::default();
         call(&mut self.scheduler, &mut calls);
-        for (tag, want) in calls.wants {
-            self.carry_out(now, want, Purpose::Author { tag }, out);
+        loop {
+            for (tag, want) in calls.wants {
+                self.carry_out(now, want, Purpose::Author { tag }, out);
+            }
+            // Only behind all that it wanted: what it wants of the next one comes after that.
+            let Some(status) = self.due.pop_front() else { return more };
+            more = true;
+            calls = Calls::default();
+            self.scheduler.update(now, Update { status }, &mut calls);
         }
     }
 
@@ -225,7 +237,7 @@ impl<S: Scheduler> Driver<S> {
                 }
             }
             Want::Done(update) => {
-                self.tracker.done(&update.status);
+                self.due.extend(self.tracker.done(&update.status));
                 self.acknowledge(now, &update.status, out);
             }
             Want::Reconcile(tasks) => {
@@ -312,9 +324,11 @@ impl<S: Scheduler> Driver<S> {
             return; // The answer of its accept says more.
         }
         match self.tracker.observe(&status) {
-            News::Fresh => self.author(now, out, |s, calls| s.update(now, Update { status }, calls)),
+            News::Fresh => {
+                self.author(now, out, |s, calls| s.update(now, Update { status }, calls));
+            }
             News::Again => self.acknowledge(now, &status, out),
-            News::Stale => {}
+            News::Waits | News::Stale => {}
         }
     }
 
@@ -461,7 +475,9 @@ impl<S: Scheduler> Machine for Driver<S> {
                 Heard::Event(event) => self.hear(now, event, out),
             },
             Input::Lost { link } => self.line.lost(now, link, out),
-            Input::Author(input) => self.author(now, out, |s, calls| s.input(now, input, calls)),
+            Input::Author(input) => {
+                self.author(now, out, |s, calls| s.input(now, input, calls));
+            }
         }
     }
 
@@ -488,7 +504,8 @@ impl<S: Scheduler> Machine for Driver<S> {
     }
 
     fn settle(&mut self, now: Now, out: &mut Outbox<Self::Output>) {
-        self.author(now, out, |s, calls| s.settle(now, calls));
+        // An author that takes updates in when it settles is told the next ones then, and has to settle those too.
+        while self.author(now, out, |s, calls| s.settle(now, calls)) {}
     }
 
     fn wake_at(&self) -> Option<Instant> {

@@ -47,8 +47,8 @@ pub trait Scheduler {
     /// declined with reason `Unused`.
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Self::Output>);
 
-    /// A task's status changed. Give the update to [`Calls::done`] once it is taken in; a later one of the same task
-    /// comes only after that. It may come again if the framework was restarted meanwhile.
+    /// A task's status changed. Give the update to [`Calls::done`] once it is taken in, whatever it says; a later one of
+    /// the same task comes only after that. Until then it may come again.
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Self::Output>);
 
     /// An offer that is held is void.

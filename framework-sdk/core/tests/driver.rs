@@ -24,6 +24,8 @@ enum Order {
     Hold,
     Demand(u64),
     Refuse,
+    TakeInLate,
+    Done,
     Teardown,
 }
 
@@ -34,6 +36,9 @@ struct Author {
     hold: bool,
     held: Vec<Offer>,
     refuse: bool,
+    refused: Vec<Update>,
+    /// Takes updates in when it settles.
+    late: bool,
     updates: Vec<TaskStatus>,
     sessions: Vec<Session>,
     rescinded: Vec<(OfferId, RescindReason)>,
@@ -83,7 +88,9 @@ impl Scheduler for Author {
 
     fn update(&mut self, _now: Now, update: Update, out: &mut Calls<String>) {
         self.updates.push(update.status().clone());
-        if !self.refuse {
+        if self.refuse {
+            self.refused.push(update);
+        } else {
             out.done(update);
         }
     }
@@ -101,6 +108,12 @@ impl Scheduler for Author {
         out.emit("ended".to_owned());
     }
 
+    fn settle(&mut self, _now: Now, out: &mut Calls<String>) {
+        if self.late {
+            self.refused.drain(..).for_each(|update| out.done(update));
+        }
+    }
+
     fn input(&mut self, _now: Now, order: Order, out: &mut Calls<String>) {
         match order {
             Order::Start(name) => self.queue.push(id(name)),
@@ -108,6 +121,8 @@ impl Scheduler for Author {
             Order::Hold => self.hold = true,
             Order::Demand(count) => out.demand(vec![demand(count)]),
             Order::Refuse => self.refuse = true,
+            Order::TakeInLate => (self.refuse, self.late) = (true, true),
+            Order::Done => self.refused.drain(..).for_each(|update| out.done(update)),
             Order::Teardown => out.teardown(),
         }
     }
@@ -268,6 +283,42 @@ fn an_update_that_was_not_taken_in_comes_again() {
     harness.run();
     assert_eq!(harness.scheduler().states("t"), [TaskState::Running, TaskState::Running]);
     assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 0);
+}
+
+#[test]
+fn the_next_update_of_a_task_waits_until_the_one_before_is_taken_in() {
+    let mut harness = started("t");
+    harness.input(Order::Refuse);
+    harness.report("t", TaskState::Running, None);
+    // A master passes on what an agent says, whether or not the one before is acknowledged.
+    let mut next = harness.scheduler().updates[0].clone();
+    (next.sequence, next.state) = (next.sequence + 1, TaskState::Finished);
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(next) });
+    harness.run();
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running]);
+    harness.input(Order::Done);
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running, TaskState::Finished]);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 1);
+    harness.input(Order::Done);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 2);
+}
+
+#[test]
+fn what_an_author_takes_in_when_it_settles_makes_room_for_the_next_in_the_same_batch() {
+    let mut harness = started("t");
+    harness.report("t", TaskState::Running, None);
+    harness.input(Order::TakeInLate);
+    let mut next = harness.scheduler().updates[0].clone();
+    for state in [TaskState::Killing, TaskState::Finished] {
+        (next.sequence, next.state) = (next.sequence + 1, state);
+        harness.master.inject(Event { sequence: 0, kind: EventKind::Update(next.clone()) });
+    }
+    harness.run();
+    assert_eq!(
+        count(&harness, |call| matches!(call, CallKind::Acknowledge(_))),
+        3,
+        "nothing waits for a heartbeat"
+    );
 }
 
 #[test]

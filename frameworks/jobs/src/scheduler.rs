@@ -186,9 +186,15 @@ impl Scheduler for Jobs {
         }
     }
 
-    fn update(&mut self, now: Now, update: Update, _out: &mut Calls<Output>) {
+    fn update(&mut self, now: Now, update: Update, out: &mut Calls<Output>) {
         self.progress(now, update.status());
-        self.done.push(update);
+        if update.status().state.is_terminal() {
+            // Once the end is stored.
+            self.done.push(update);
+        } else {
+            // The next session says again how a task stands that is alive.
+            out.done(update);
+        }
     }
 
     fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Output>) {

@@ -231,6 +231,10 @@ impl World {
                         self.owners.insert(id.clone(), node);
                     }
                     Note::Told(status) => self.told(node, status)?,
+                    Note::TakenIn(status) => {
+                        let life = self.life(node).0;
+                        self.checks.updates.taken_in(node, life, status);
+                    }
                     Note::Launching(_) | Note::Over(..) => {}
                 }
                 self.frameworks[node.index()].memory.take(&note);

@@ -47,6 +47,8 @@ pub enum Note {
     Over(u32, bool),
     /// Nothing to remember: for the checkers, what it was told.
     Told(Box<TaskStatus>),
+    /// Nothing to remember: for the checkers, what it has taken in.
+    TakenIn(Box<TaskStatus>),
 }
 
 /// What a framework remembers over its lives.
@@ -90,7 +92,7 @@ impl Memory {
             Note::Framework(id) => self.framework = Some(id.clone()),
             Note::Launching(job) => launching(&mut self.jobs, *job),
             Note::Over(job, well) => over(&mut self.jobs, *job, *well),
-            Note::Told(_) => {}
+            Note::Told(_) | Note::TakenIn(_) => {}
         }
     }
 
@@ -227,6 +229,7 @@ impl Workload {
             over(&mut self.jobs, number, well);
             out.emit(Note::Over(number, well));
         }
+        out.emit(Note::TakenIn(Box::new(update.status().clone())));
         out.done(update);
         self.want(out);
     }

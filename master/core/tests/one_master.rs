@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, SessionId, Ticket};
-use proto::agent::AgentInfo;
+use proto::agent::{AgentInfo, AgentState};
 use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
 use proto::attributes::Attributes;
 use proto::caller::Caller;
@@ -384,6 +384,20 @@ fn an_unanswered_offer_expires_and_is_told() {
     }
     let events = world.events(10);
     assert!(events.iter().any(|e| matches!(e, EventKind::Rescind(_))), "{events:?}");
+}
+
+#[test]
+fn an_agent_that_is_out_of_sight_can_be_given_up() {
+    let mut world = World::new();
+    world.register(1);
+    world.say(Input::AgentClosed { link: LinkId(1) });
+    world.run(Duration::from_secs(120));
+    let agent = AgentId::new("a1").unwrap();
+    let state = |world: &World| world.master.registry().agent(&agent).map(|record| record.state);
+    assert_eq!(state(&world), Some(AgentState::Unreachable));
+    let call = OperatorCall::MarkAgentGone(proto::operator::MarkAgentGone { agent: agent.clone() });
+    world.say(Input::Operator { ticket: Ticket(1), caller: Caller::User("ada".into()), call });
+    assert_eq!(state(&world), Some(AgentState::Gone));
 }
 
 #[test]

@@ -387,6 +387,38 @@ fn an_unanswered_offer_expires_and_is_told() {
 }
 
 #[test]
+fn who_lets_offers_run_out_gets_them_ever_more_rarely() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let wait = |world: &mut World, seconds: u64| {
+        let mut offers = Vec::new();
+        for _ in 0..seconds {
+            world.run(Duration::from_secs(1));
+            world.call(10, None, CallKind::Heartbeat);
+            let agent = AgentId::new("a1").unwrap();
+            world.say(Input::Agent { link: LinkId(1), agent, message: ToMaster::Heartbeat });
+            offers.extend(world.offers(10));
+        }
+        offers
+    };
+    assert_eq!(world.offers(10).len(), 1);
+    // Held for a minute, refused for one; held for a minute, refused for two.
+    assert_eq!(wait(&mut world, 115).len(), 0);
+    assert_eq!(wait(&mut world, 60).len(), 1);
+    assert_eq!(wait(&mut world, 110).len(), 0);
+    let offers = wait(&mut world, 40);
+    assert_eq!(offers.len(), 1);
+    // One answer, and it is trusted again.
+    let ids = offers.iter().map(|offer| offer.id).collect();
+    let filter = Filter { refuse: Duration::from_secs(1) };
+    let decline = Decline { offers: ids, reason: DeclineReason::Unused, filter };
+    world.call(10, Some("op-1"), CallKind::Decline(decline));
+    assert_eq!(wait(&mut world, 5).len(), 1);
+    assert_eq!(wait(&mut world, 130).len(), 1);
+}
+
+#[test]
 fn an_agent_that_is_out_of_sight_can_be_given_up() {
     let mut world = World::new();
     world.register(1);

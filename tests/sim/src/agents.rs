@@ -17,6 +17,7 @@ use proto::task::Exit;
 use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::conservation::Conservation;
+use crate::check::launches::Launches;
 use crate::check::{Verdict, broken};
 use crate::containers::Keeper;
 use crate::disk::LedgerDisk;
@@ -258,6 +259,9 @@ impl World {
         match output {
             Output::Store { .. } | Output::Rewrite(_) => {}
             Output::ToMaster(message) => {
+                if let ToMaster::Update(update) = &message {
+                    Launches::said(update, &self.checks.one_place)?;
+                }
                 let Some((_, id)) = self.agents[node.index()].stream else { return Ok(()) };
                 let Some(stream) = self.network.stream(id).filter(|stream| stream.client_open) else {
                     return Ok(());

@@ -319,7 +319,10 @@ impl<S: Scheduler> Driver<S> {
     }
 
     fn update(&mut self, now: Now, status: TaskStatus, out: &mut Outbox<Output<S::Output>>) {
-        self.unresolved.remove(&status.task);
+        // An update that waited for its acknowledgement may be older than the end that the task has in the log.
+        if status.sequence == 0 || status.state.is_terminal() {
+            self.unresolved.remove(&status.task);
+        }
         if status.state == TaskState::Unknown && self.launching.contains(&status.task) {
             return; // The answer of its accept says more.
         }

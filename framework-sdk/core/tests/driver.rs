@@ -390,6 +390,25 @@ fn tasks_of_an_earlier_life_are_asked_for_behind_a_fence() {
 }
 
 #[test]
+fn an_old_update_of_a_task_that_the_snapshot_misses_settles_nothing() {
+    let mut harness = started("t");
+    harness.report("t", TaskState::Running, None);
+    let mut update = harness.scheduler().updates[0].clone();
+    update.task = id("given-up");
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(update.clone()) });
+    harness.run();
+    // The task ends in the log while nobody listens, and this waited for its acknowledgement.
+    harness.fail_over();
+    harness.deliver_one();
+    (update.sequence, update.state) = (update.sequence + 1, TaskState::Killing);
+    harness.deliver_event();
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(update) });
+    harness.run();
+    let states = harness.scheduler().states("given-up");
+    assert_eq!(states, [TaskState::Running, TaskState::Killing, TaskState::Unknown]);
+}
+
+#[test]
 fn a_task_of_an_accept_without_answer_is_not_missed() {
     let mut harness = start();
     harness.input(Order::Start("t"));

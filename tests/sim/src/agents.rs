@@ -189,8 +189,12 @@ impl World {
         if dies && !outputs.is_empty() && self.dice.chance(DIES_MIDWAY_PERMILLE, 1000) {
             self.mark("an agent died midway");
             outputs.truncate(self.dice.below(outputs.len() as u64 + 1) as usize);
-            self.agents[node.index()].performing.extend(outputs);
+            let agent = &mut self.agents[node.index()];
+            let rebooted = agent.rebooted;
+            agent.performing.extend(outputs);
             self.perform_agent(node)?;
+            // Not all of it was done.
+            self.agents[node.index()].rebooted = rebooted;
             self.crash(node);
             return Ok(());
         }

@@ -44,8 +44,9 @@ pub const LAZY_MAX: usize = 512;
 /// so that others get their turn. It doubles each time a framework lets its offers run out without answering any.
 pub const REFUSE_AFTER_EXPIRY: Duration = Duration::from_secs(5);
 
-/// So often it doubles.
-pub const REFUSE_DOUBLINGS: u32 = 5;
+/// So often it doubles: enough for four frameworks that never answer to leave an agent whole for a while, and not so often
+/// that one which is merely slow waits for ever.
+pub const REFUSE_DOUBLINGS: u32 = 2;
 
 /// Batches on their way through consensus; further changes gather meanwhile into larger ones.
 pub const BATCHES_IN_FLIGHT: usize = 4;

@@ -115,7 +115,15 @@ impl World {
             Ok(driver) => framework.driver = Some(driver),
             Err(bad) => return fault_of(node, bad.to_string()),
         }
+        if self.calm {
+            self.framework_calms_down(node);
+        }
         Ok(())
+    }
+
+    /// Times are calm: nobody is slower than his lease.
+    pub(crate) fn framework_calms_down(&mut self, node: Node) {
+        self.frameworks[node.index()].mailbox.push_back(Input::Author(()));
     }
 
     pub(crate) fn framework_dies(&mut self, node: Node) {

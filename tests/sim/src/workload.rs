@@ -16,6 +16,10 @@ use proto_machine::{Dice, Instant, Now};
 
 use crate::options::Personality;
 
+/// How long a slow framework thinks about an offer at most, in milliseconds: in rough times often longer than the shortest
+/// lease, in calm ones always shorter.
+const THINKS: (u64, u64) = (6000, 2500);
+
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -74,6 +78,8 @@ pub struct Workload {
     late: VecDeque<(Instant, Update)>,
     demanded: Option<u64>,
     suppressed: bool,
+    /// How long it thinks about an offer at most, in milliseconds.
+    thinks: u64,
     dice: Dice,
 }
 
@@ -157,6 +163,7 @@ impl Workload {
             late: VecDeque::new(),
             demanded: None,
             suppressed: false,
+            thinks: THINKS.0,
             dice: Dice::new(seed),
         }
     }
@@ -263,11 +270,16 @@ impl Scheduler for Workload {
             Personality::Slow => {
                 for offer in offers {
                     out.hold(&offer);
-                    let thinks = Duration::from_millis(self.dice.below(6000));
+                    let thinks = Duration::from_millis(self.dice.below(self.thinks));
                     self.held.insert(offer.id, (now.monotonic + thinks, offer));
                 }
             }
         }
+    }
+
+    /// Times are calm: it answers while its offers stand.
+    fn input(&mut self, _now: Now, (): (), _out: &mut Calls<Note>) {
+        self.thinks = THINKS.1;
     }
 
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Note>) {

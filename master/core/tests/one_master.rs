@@ -492,8 +492,13 @@ fn a_forged_framework_id_is_refused_and_harms_nobody() {
         address: String::new(),
         labels: BTreeMap::new(),
     };
-    let subscribe =
-        Subscribe { framework: info, id: Some(framework), resume: None, suppressed_roles: vec![] };
+    let subscribe = Subscribe {
+        framework: info,
+        id: Some(framework),
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+    };
     let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
     let caller = Caller::Framework("evil".into());
     world.say(Input::Framework { session: SessionId(66), caller, call });
@@ -603,6 +608,40 @@ fn what_an_agent_presents_does_not_overtake_its_updates() {
     world.say(update(&framework, run, "t1", 1, TaskState::Running));
     world.say(update(&framework, run, "t1", 2, TaskState::Failed));
     assert_eq!(statuses(world.events(10)), [(TaskState::Running, 1), (TaskState::Failed, 2)]);
+}
+
+#[test]
+fn the_snapshot_of_a_new_session_anticipates_no_update() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000), task("t2", 1000)]));
+    let runs: Vec<RunId> = world.launched().iter().map(|launch| launch.run).collect();
+    world.say(update(&framework, runs[0], "t1", 1, TaskState::Starting));
+    world.say(update(&framework, runs[0], "t1", 2, TaskState::Running));
+    world.say(update(&framework, runs[1], "t2", 1, TaskState::Running));
+    let taken_in = Acknowledge { task: TaskId::new("t2").unwrap(), run: runs[1], sequence: 1 };
+    world.call(10, None, CallKind::Acknowledge(taken_in));
+    // Its end is said, and not yet in the log.
+    let call = Call { operation: None, kind: CallKind::Subscribe(subscribe(Some(framework.clone()))) };
+    let (session, caller) = (SessionId(11), Caller::Framework("jobs".into()));
+    let ended = update(&framework, runs[1], "t2", 2, TaskState::Finished);
+    world.say_at_once(vec![ended, Input::Framework { session, caller, call }]);
+    let events = world.events(11);
+    let snapshot = events.iter().find_map(|event| match event {
+        EventKind::Subscribed(subscribed) => {
+            let all = subscribed.tasks.iter().map(|s| (s.task.as_str().to_owned(), s.state, s.sequence));
+            Some(all.collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    let staging = |name: &str| (name.to_owned(), TaskState::Staging, 0);
+    assert_eq!(snapshot.unwrap(), [staging("t1"), staging("t2")]);
+    assert_eq!(
+        statuses(events),
+        [(TaskState::Starting, 1), (TaskState::Running, 2), (TaskState::Finished, 2)]
+    );
 }
 
 #[test]

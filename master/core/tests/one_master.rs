@@ -387,6 +387,27 @@ fn an_unanswered_offer_expires_and_is_told() {
 }
 
 #[test]
+fn a_framework_that_comes_back_too_late_does_not_rise_from_the_dead() {
+    let mut world = World::new();
+    let framework = world.subscribe(10, None);
+    world.say(Input::FrameworkClosed { session: SessionId(10) });
+    // Its time is over, and in the same moment it asks.
+    world.now += Duration::from_secs(61).as_nanos() as u64;
+    let now = world.time();
+    let mut out = Outbox::new();
+    world.master.wake(now, &mut out);
+    let call = Call { operation: None, kind: CallKind::Subscribe(subscribe(Some(framework.clone()))) };
+    let (session, caller) = (SessionId(11), Caller::Framework("jobs".into()));
+    world.master.step(now, Input::Framework { session, caller, call }, &mut out);
+    world.master.settle(now, &mut out);
+    world.perform(out);
+    let events = world.events(11);
+    let removed = |e: &EventKind| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::FrameworkRemoved);
+    assert!(events.iter().any(removed), "{events:?}");
+    assert!(world.master.registry().framework(&framework).is_none());
+}
+
+#[test]
 fn who_lets_offers_run_out_gets_them_ever_more_rarely() {
     let mut world = World::new();
     world.register(1);

@@ -110,6 +110,10 @@ impl Registry {
 
     fn register_framework(&mut self, inner: FrameworkRegistered, at_ms: u64) -> Effect {
         let FrameworkRegistered { id, info, principal } = inner;
+        if self.was_removed(&id) {
+            // Proposed while it could still come back, and committed behind its end: that id is dead.
+            return Effect::Nothing;
+        }
         match self.frameworks.get_mut(&id) {
             Some(framework) => {
                 framework.record.info = info;

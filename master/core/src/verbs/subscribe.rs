@@ -69,7 +69,16 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
 
 /// The second half: the framework is in the log.
 pub(crate) fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
-    if d.l.frameworks.subscribing.remove(&session) {
+    let waits = d.l.frameworks.subscribing.remove(&session);
+    if d.registry.framework(id).is_none() {
+        if waits {
+            let refusal = Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down"));
+            d.tell_session(session, EventKind::Fault(Fault { refusal }));
+            d.out.push(Output::CloseFramework { session });
+        }
+        return;
+    }
+    if waits {
         return attach(d, session, id, resume);
     }
     // The session has ended while the log was asked.

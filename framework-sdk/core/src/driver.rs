@@ -97,7 +97,6 @@ pub struct Driver<S: Scheduler> {
     open: BTreeSet<OfferId>,
     /// Offers that it keeps for later.
     held: Deadlines<OfferId>,
-    demands: Option<UpdateDemands>,
     /// Tasks in accepts without an answer.
     launching: BTreeSet<TaskId>,
     /// Those of them that are to end at once. A kill that overtook its launch in the log would kill nothing.
@@ -120,16 +119,17 @@ impl<S: Scheduler> Driver<S> {
         for task in config.believed {
             tracker.expect(task);
         }
+        let mut line = Line::new(config.info, config.id, config.masters, config.seed);
+        line.demands = scheduler.demands().map(|demands| UpdateDemands { demands, demand_driven: true });
         Ok(Driver {
             scheduler,
-            line: Line::new(config.info, config.id, config.masters, config.seed),
+            line,
             pending: Pending::new(&config.operation_prefix).map_err(BadConfig::Prefix)?,
             retries: Deadlines::new(),
             tracker,
             due: VecDeque::new(),
             open: BTreeSet::new(),
             held: Deadlines::new(),
-            demands: None,
             launching: BTreeSet::new(),
             to_kill: BTreeMap::new(),
             acknowledged: VecDeque::new(),
@@ -226,7 +226,10 @@ impl<S: Scheduler> Driver<S> {
             Want::Demands(demands) => {
                 // Each replaces the one before, so an older one without an answer need not be said again.
                 self.pending.retain(|waiting| !matches!(waiting.call, CallKind::UpdateDemands(_)));
-                self.demands = Some(demands.clone());
+                if demands.demand_driven && self.line.demands.is_none() {
+                    // Whatever the master says to these: plain offers are not wanted from now on.
+                    self.line.demands = Some(UpdateDemands { demands: Vec::new(), demand_driven: true });
+                }
                 self.ask(now, CallKind::UpdateDemands(demands), purpose, out);
             }
             Want::Kill(kill) => {
@@ -349,7 +352,6 @@ impl<S: Scheduler> Driver<S> {
         self.retries.cancel(&number);
         let Some(Waiting { call, purpose, .. }) = self.pending.remove(number) else { return };
         match purpose {
-            Purpose::Quiet => {}
             Purpose::Fence => self.ask_unresolved(now, out),
             Purpose::Settle => {
                 if !self.unresolved.is_empty() {
@@ -359,6 +361,11 @@ impl<S: Scheduler> Driver<S> {
             }
             Purpose::Author { tag } => {
                 let answered = Answered { call, outcome: answer.outcome, tag };
+                if let (CallKind::UpdateDemands(said), Outcome::Committed(_)) =
+                    (&answered.call, &answered.outcome)
+                {
+                    self.line.demands = Some(said.clone());
+                }
                 self.author(now, out, |s, calls| s.answered(now, &answered, calls));
                 for task in launched_by(&answered.call) {
                     self.launching.remove(task);
@@ -431,10 +438,6 @@ impl<S: Scheduler> Driver<S> {
         }
         for status in tasks {
             self.update(now, status, out);
-        }
-        let asked = self.pending.iter().any(|waiting| matches!(waiting.call, CallKind::UpdateDemands(_)));
-        if let (Some(demands), false) = (self.demands.clone(), asked) {
-            self.ask(now, CallKind::UpdateDemands(demands), Purpose::Quiet, out);
         }
         if !self.unresolved.is_empty() {
             // This is logged, and before it everything that was asked in earlier lives. Only behind it does "unknown"

@@ -1,6 +1,7 @@
 //! The trait `Scheduler`: what a framework author writes.
 
 use proto::agent::AgentState;
+use proto::demand::Demand;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
 use proto::offer::Offer;
 use proto::refusal::Refusal;
@@ -39,6 +40,12 @@ pub trait Scheduler {
     type Input;
     /// What it wants of its own shell; `()` if nothing.
     type Output;
+
+    /// What is wanted when the framework starts: said with the first call, so that the first offers come for it already.
+    /// `None` for plain offers; no demands for none until [`Calls::demand`] names some. Asked once.
+    fn demands(&self) -> Option<Vec<Demand>> {
+        None
+    }
 
     /// A session stands, for the first time or again.
     fn subscribed(&mut self, _now: Now, _session: &Session, _out: &mut Calls<Self::Output>) {}

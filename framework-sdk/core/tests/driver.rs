@@ -335,6 +335,14 @@ fn a_lost_acknowledgement_is_said_again_in_the_next_session() {
 #[test]
 fn a_new_leader_is_told_of_demands_and_kills() {
     let mut harness = started("t");
+    let said = |harness: &Harness<Author>| {
+        let last = harness.calls.iter().rev().find_map(|call| match call {
+            CallKind::Subscribe(subscribe) => Some(subscribe.demands.clone()),
+            _ => None,
+        });
+        last.expect("a subscribe").map(|said| said.demands)
+    };
+    assert_eq!(said(&harness), None, "plain offers until it says otherwise");
     harness.input(Order::Demand(3));
     harness.input(Order::Demand(2));
     harness.input_only(Order::Kill("t"));
@@ -347,6 +355,7 @@ fn a_new_leader_is_told_of_demands_and_kills() {
     harness.fail_over();
     harness.advance(Duration::from_secs(1));
     assert_eq!(harness.master.demands(), [demand(2)], "and the one after that");
+    assert_eq!(said(&harness), Some(vec![demand(2)]), "before anything could be offered");
     assert_eq!(count(&harness, |call| matches!(call, CallKind::Kill(_))), 2, "the task is over");
 }
 

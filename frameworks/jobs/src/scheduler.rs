@@ -178,6 +178,11 @@ impl Scheduler for Jobs {
         }
     }
 
+    fn demands(&self) -> Option<Vec<Demand>> {
+        // What waits is known once the session stands; until then nothing is wanted.
+        Some(Vec::new())
+    }
+
     fn offers(&mut self, _now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {
         for offer in offers {
             // Placed when the batch is over, together with all that comes in it.

@@ -206,7 +206,7 @@ fn subscribe(id: Option<FrameworkId>) -> Subscribe {
         address: String::new(),
         labels: BTreeMap::new(),
     };
-    Subscribe { framework, id, resume: None, suppressed_roles: vec![] }
+    Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None }
 }
 
 fn role() -> Role {
@@ -481,6 +481,35 @@ fn demands_get_what_they_ask_for_and_no_more() {
     assert_eq!(world.launched().len(), 3);
     world.call(10, Some("op-3"), demand(0));
     assert!(world.offers(10).is_empty());
+}
+
+#[test]
+fn demands_said_with_subscribe_leave_no_round_of_plain_offers() {
+    let mut world = World::new();
+    world.register(1);
+    let wanted = Demand {
+        id: DemandId::new("web").unwrap(),
+        role: role(),
+        shape: Amount::scalars(Quantities::of(500, GIB)),
+        count: 2,
+        constraints: Default::default(),
+        priority: 0,
+    };
+    let with = |demands: Vec<Demand>| Subscribe {
+        demands: Some(UpdateDemands { demands, demand_driven: true }),
+        ..subscribe(None)
+    };
+    world.call(10, None, CallKind::Subscribe(with(vec![])));
+    assert!(world.offers(10).is_empty(), "nothing wanted, nothing offered");
+    world.call(11, None, CallKind::Subscribe(with(vec![wanted.clone()])));
+    let offers = world.offers(11);
+    assert!(offers.iter().all(|offer| offer.demand.as_ref() == Some(&wanted.id)), "{offers:?}");
+    let cpus: u64 = offers.iter().map(|offer| offer.resources.quantities().cpus_milli()).sum();
+    assert_eq!(cpus, 1000);
+    let strange = Demand { role: Role::new("other").unwrap(), ..wanted };
+    world.call(12, None, CallKind::Subscribe(with(vec![strange])));
+    let refused = |event: &EventKind| matches!(event, EventKind::Fault(f) if f.refusal.code == Code::Invalid);
+    assert!(world.events(12).iter().any(refused));
 }
 
 #[test]

@@ -243,6 +243,10 @@ impl World {
                         let life = self.life(node).0;
                         self.checks.updates.taken_in(node, life, status);
                     }
+                    Note::Unasked(offer) => {
+                        let how = format!("{node} says what it wants and was offered {offer} beside that");
+                        return broken("demands", how);
+                    }
                     Note::Launching(_) | Note::Over(..) => {}
                 }
                 self.frameworks[node.index()].memory.take(&note);

@@ -53,6 +53,8 @@ pub enum Note {
     Told(Box<TaskStatus>),
     /// Nothing to remember: for the checkers, what it has taken in.
     TakenIn(Box<TaskStatus>),
+    /// Nothing to remember: for the checkers, that it was offered what it had not asked for.
+    Unasked(OfferId),
 }
 
 /// What a framework remembers over its lives.
@@ -98,7 +100,7 @@ impl Memory {
             Note::Framework(id) => self.framework = Some(id.clone()),
             Note::Launching(job) => launching(&mut self.jobs, *job),
             Note::Over(job, well) => over(&mut self.jobs, *job, *well),
-            Note::Told(_) | Note::TakenIn(_) => {}
+            Note::Told(_) | Note::TakenIn(_) | Note::Unasked(_) => {}
         }
     }
 
@@ -153,6 +155,8 @@ fn job_of(task: &TaskId) -> Option<(u32, u32)> {
 impl Workload {
     /// A framework's brain, as it remembers itself.
     pub fn new(personality: Personality, role: Role, shape: Amount, memory: &Memory, seed: u64) -> Self {
+        let jobs = &memory.jobs;
+        let waiting = jobs.iter().filter(|job| job.standing == Standing::Waiting).count() as u64;
         Workload {
             personality,
             role,
@@ -161,7 +165,7 @@ impl Workload {
             framework: memory.framework.clone(),
             held: BTreeMap::new(),
             late: VecDeque::new(),
-            demanded: None,
+            demanded: Some(waiting),
             suppressed: false,
             thinks: THINKS.0,
             dice: Dice::new(seed),
@@ -172,6 +176,19 @@ impl Workload {
         self.jobs.iter().filter(|job| job.standing == Standing::Waiting).count() as u64
     }
 
+    /// Its waiting jobs as demands.
+    fn wanted(&self) -> Vec<Demand> {
+        let demand = DemandId::new("jobs").map(|id| Demand {
+            id,
+            role: self.role.clone(),
+            shape: self.shape.clone(),
+            count: self.waiting(),
+            constraints: Default::default(),
+            priority: 0,
+        });
+        demand.into_iter().filter(|demand| demand.count > 0).collect()
+    }
+
     /// Says what is wanted, if that has changed.
     fn want(&mut self, out: &mut Calls<Note>) {
         let waiting = self.waiting();
@@ -179,15 +196,7 @@ impl Workload {
             Personality::Demanding => {
                 if self.demanded != Some(waiting) {
                     self.demanded = Some(waiting);
-                    let demand = DemandId::new("jobs").map(|id| Demand {
-                        id,
-                        role: self.role.clone(),
-                        shape: self.shape.clone(),
-                        count: waiting,
-                        constraints: Default::default(),
-                        priority: 0,
-                    });
-                    out.demand(demand.into_iter().filter(|demand| demand.count > 0).collect());
+                    out.demand(self.wanted());
                 }
             }
             Personality::Greedy | Personality::Slow => {
@@ -246,6 +255,10 @@ impl Scheduler for Workload {
     type Input = ();
     type Output = Note;
 
+    fn demands(&self) -> Option<Vec<Demand>> {
+        (self.personality == Personality::Demanding).then(|| self.wanted())
+    }
+
     fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Note>) {
         if self.framework.as_ref() != Some(&session.framework) {
             self.framework = Some(session.framework.clone());
@@ -258,6 +271,10 @@ impl Scheduler for Workload {
     }
 
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Note>) {
+        if self.personality == Personality::Demanding {
+            let plain = offers.iter().filter(|offer| offer.demand.is_none());
+            plain.for_each(|offer| out.emit(Note::Unasked(offer.id)));
+        }
         match self.personality {
             Personality::Demanding | Personality::Greedy => self.place(offers, out),
             Personality::Declining => {

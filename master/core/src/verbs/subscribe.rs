@@ -23,7 +23,10 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
             .with_help("send Subscribe once, as the first call of a session");
         return fault(d, session, caller, refusal);
     }
-    let checked = authorize(caller, &Action::BeFramework).and_then(|()| validate::framework(&call.framework));
+    let demands = call.demands.as_ref().map_or(&[][..], |said| &said.demands);
+    let checked = authorize(caller, &Action::BeFramework)
+        .and_then(|()| validate::framework(&call.framework))
+        .and_then(|()| validate::demands(demands, &call.framework));
     if let Err(refusal) = checked {
         return fault(d, session, caller, refusal);
     }
@@ -54,6 +57,11 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     let known = d.registry.framework(&id);
     let standing = d.l.frameworks.standing(&id);
     standing.suppressed = call.suppressed_roles.iter().cloned().collect();
+    match call.demands {
+        Some(said) => (standing.demands, standing.demand_driven) = (said.demands, said.demand_driven),
+        None if call.resume.is_none() => (standing.demands, standing.demand_driven) = (Vec::new(), false),
+        None => {}
+    }
     let same = known.is_some_and(|f| f.record.info == call.framework && f.record.deadline_ms == 0);
     if same {
         return attach(d, session, &id, call.resume);
@@ -139,7 +147,8 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
     }
     enter(d, id);
     let standing = d.l.frameworks.standing(id);
-    if standing.demand_driven && resumed {
+    // Before the first offers: a framework that says what it wants is never offered anything else.
+    if standing.demand_driven {
         let (demands, demand_driven) = (standing.demands.clone(), standing.demand_driven);
         d.change(Change::Demands { framework: id.clone(), demands, demand_driven });
     }

@@ -6,16 +6,7 @@ use tonic::{Request, Status};
 
 /// Who sent a request; refused without a certificate of this cluster.
 pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    proto_grpc::caller(request).map(subject)
-}
-
-fn subject(identity: Identity) -> Caller {
-    match identity {
-        Identity::Master(id) => Caller::Master(id),
-        Identity::Agent(id) => Caller::Agent(id),
-        Identity::Framework(name) => Caller::Framework(name),
-        Identity::User(name) => Caller::User(name),
-    }
+    proto_grpc::caller(request).map(Caller::from)
 }
 
 /// A refusal where only a gRPC status can be given.

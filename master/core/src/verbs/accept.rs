@@ -345,11 +345,12 @@ pub(crate) fn accepted(
         }
     }
     d.answer(id, operation, Outcome::Committed(index));
+    let principal = d.registry.framework(id).map(|known| known.record.principal.clone()).unwrap_or_default();
     let mut by_agent: BTreeMap<AgentId, Vec<TaskRun>> = BTreeMap::new();
     for (key, run) in launched {
         if let Some(record) = d.registry.task(&key) {
             let task = (*record.info).clone();
-            let launch = TaskRun { run, framework: id.clone(), task };
+            let launch = TaskRun { run, framework: id.clone(), task, principal: principal.clone() };
             by_agent.entry(record.agent.clone()).or_default().push(launch);
         }
         d.show_task(&key);

@@ -1,13 +1,13 @@
 //! A framework starts or takes up its session, changes what it says of itself, or is cut off.
 
 use master_allocator::Change;
+use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{FrameworkId, OperationId};
 use proto::log::{Entry, FrameworkDisconnected, FrameworkRegistered};
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{EventKind, Fault, RescindReason, Resume, Subscribe, Subscribed, UpdateFramework};
 
-use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
 use crate::config::{HEARTBEAT_INTERVAL, SILENCE_LIMIT};
 use crate::desk::Desk;

@@ -1,8 +1,8 @@
-//! The one authorization function: who may do what. Default deny.
+//! The one authorization function: who may do what, at every door. Default deny.
 
-use proto::caller::Caller;
-use proto::id::AgentId;
-use proto::refusal::{Code, Refusal};
+use crate::caller::Caller;
+use crate::id::AgentId;
+use crate::refusal::{Code, Refusal};
 
 /// What somebody wants to do, with the object where rights depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,11 @@ pub enum Action {
     BeMaster,
     /// Read lists, watch, explain.
     Read,
+    /// Read the output of a task.
+    ReadOutput {
+        /// Who registered its framework; empty if that is not known.
+        owner: String,
+    },
     /// End tasks.
     KillTask,
     /// Set quotas and weights.
@@ -40,15 +45,18 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         (Caller::Agent(id), Action::BeAgent(named)) => id == named,
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
-        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner }) => {
-            caller.to_string() == *owner
-        }
+        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner })
+        | (Caller::Framework(_), Action::ReadOutput { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
-        (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadMetrics) => true,
+        (
+            Caller::Master(_),
+            Action::BeMaster | Action::Read | Action::ReadOutput { .. } | Action::ReadMetrics,
+        ) => true,
         // People hold every operator's right for now; a person is not an agent or a master.
         (
             Caller::User(_),
             Action::Read
+            | Action::ReadOutput { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
@@ -62,6 +70,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::BeFramework
             | Action::ResumeFramework { .. }
             | Action::BeMaster
+            | Action::ReadOutput { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
@@ -79,6 +88,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         Action::ResumeFramework { owner } => format!("take up a framework of {owner}"),
         Action::BeMaster => "speak as a master".to_owned(),
         Action::Read => "read the cluster's state".to_owned(),
+        Action::ReadOutput { .. } => "read the output of another's tasks".to_owned(),
         Action::KillTask => "end tasks".to_owned(),
         Action::SetRole => "set quotas and weights".to_owned(),
         Action::TeardownFramework => "end frameworks".to_owned(),
@@ -104,6 +114,15 @@ mod tests {
         assert!(authorize(&Caller::Framework("jobs".into()), &resume).is_ok());
         assert!(authorize(&Caller::Framework("spark".into()), &resume).is_err());
         assert!(authorize(&Caller::User("jobs".into()), &resume).is_err());
+        let output = |owner: &str| Action::ReadOutput { owner: owner.into() };
+        assert!(authorize(&Caller::Framework("jobs".into()), &output("framework/jobs")).is_ok());
+        assert!(authorize(&Caller::Framework("jobs".into()), &output("framework/spark")).is_err());
+        assert!(
+            authorize(&Caller::Framework("jobs".into()), &output("")).is_err(),
+            "nobody's are not everybody's"
+        );
+        assert!(authorize(&Caller::Agent(agent("a1")), &output("agent/a1")).is_err());
+        assert!(authorize(&Caller::User("ada".into()), &output("framework/spark")).is_ok());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
     }

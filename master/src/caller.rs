@@ -1,7 +1,6 @@
 //! Who is at a door: from the certificate to the subject of authorization.
 
 use proto::caller::Caller;
-use proto_pki::Identity;
 use tonic::{Request, Status};
 
 /// Who sent a request; refused without a certificate of this cluster.

@@ -402,7 +402,8 @@ fn a_framework_that_comes_back_too_late_does_not_rise_from_the_dead() {
     world.master.settle(now, &mut out);
     world.perform(out);
     let events = world.events(11);
-    let removed = |e: &EventKind| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::FrameworkRemoved);
+    let removed =
+        |e: &EventKind| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::FrameworkRemoved);
     assert!(events.iter().any(removed), "{events:?}");
     assert!(world.master.registry().framework(&framework).is_none());
 }

@@ -211,6 +211,7 @@ mod tests {
         TaskRun {
             run: RunId::at(7, 1),
             framework: FrameworkId::new("fw").unwrap(),
+            principal: "framework/jobs".into(),
             task: TaskInfo {
                 id: TaskId::new("web.1").unwrap(),
                 name: "web".into(),

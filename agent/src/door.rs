@@ -4,9 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use proto::agent_link::{LogsChunk, LogsRequest};
+use proto::authorize::{Action, authorize};
+use proto::caller::Caller;
 use proto::refusal::{Code, Refusal};
+use proto_grpc::caller;
 use proto_grpc::services::agent_door::agent_door_server::AgentDoor;
-use proto_grpc::{Identity, caller};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
@@ -41,10 +43,13 @@ impl AgentDoor for Door {
     type LogsStream = ReceiverStream<Result<LogsChunk, Status>>;
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        let who = caller(&request)?;
+        let who = Caller::from(caller(&request)?);
         let asked = request.into_inner();
-        authorize(&who)?;
-        let seen = self.runs.find(&asked.framework, &asked.task).ok_or_else(|| not_here(&asked))?;
+        let seen = self.runs.find(&asked.framework, &asked.task);
+        // Who may not read it is not told either whether it is here.
+        let owner = seen.as_ref().map(|seen| seen.owner.to_string()).unwrap_or_default();
+        authorize(&who, &Action::ReadOutput { owner }).map_err(|refusal| not_yours(&refusal))?;
+        let seen = seen.ok_or_else(|| not_here(&asked))?;
         info!(
             caller = %who, framework_id = %asked.framework, task_id = %asked.task, run_id = %seen.run,
             "output is read"
@@ -65,19 +70,9 @@ impl AgentDoor for Door {
     }
 }
 
-/// Who may read output: people, masters, frameworks.
-///
-/// The agent does not know which principal a framework belongs to, so a framework's principal may read the output of
-/// other frameworks' tasks too. That ends when the master says with each launch whose it is.
-fn authorize(who: &Identity) -> Result<(), Status> {
-    match who {
-        Identity::User(_) | Identity::Master(_) | Identity::Framework(_) => Ok(()),
-        Identity::Agent(_) => {
-            let refusal = Refusal::new(Code::Denied, format!("{who} may not read the output of tasks"))
-                .with_help("use the credentials of a user or of a framework");
-            Err(Status::permission_denied(refusal.to_string()))
-        }
-    }
+fn not_yours(refusal: &Refusal) -> Status {
+    let help = "use the credentials of a user, or of the framework whose task it is";
+    Status::permission_denied(refusal.clone().with_help(help).to_string())
 }
 
 fn not_here(asked: &LogsRequest) -> Status {
@@ -173,7 +168,7 @@ mod tests {
     use proto::id::{AgentId, FrameworkId, MasterId, RunId, TaskId};
     use proto_grpc::services::agent_door::agent_door_client::AgentDoorClient;
     use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
-    use proto_grpc::{PeerRole, channel, serve};
+    use proto_grpc::{Identity, PeerRole, channel, serve};
     use proto_pki::{Authority, LEAF_VALIDITY};
     use tokio::net::TcpListener;
     use tonic::service::Routes;
@@ -227,7 +222,7 @@ mod tests {
         }
 
         fn begin(&self, sandbox: &Path) {
-            self.runs.begin(&framework(), &task(), run(1), sandbox.to_owned());
+            self.runs.begin(&framework(), &task(), run(1), "framework/jobs", sandbox.to_owned());
         }
 
         fn end(&self) {
@@ -317,12 +312,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_agent_may_not_read() {
+    async fn output_is_for_people_masters_and_the_framework_whose_task_it_is() {
         let (house, scratch) = (House::open().await, Scratch::new("door-denied"));
         house.begin(scratch.path());
-        let agent = Identity::Agent(AgentId::new("a2").unwrap());
-        let status = house.ask_as(agent, request()).await.unwrap_err();
-        assert_eq!(status.code(), Grpc::PermissionDenied);
+        let others = [Identity::Agent(AgentId::new("a2").unwrap()), Identity::Framework("spark".into())];
+        for who in others {
+            let status = house.ask_as(who.clone(), request()).await.unwrap_err();
+            assert_eq!(status.code(), Grpc::PermissionDenied, "{who}");
+            let missing = LogsRequest { task: TaskId::new("other").unwrap(), ..request() };
+            let status = house.ask_as(who, missing).await.unwrap_err();
+            assert_eq!(status.code(), Grpc::PermissionDenied, "nor whether there is any");
+        }
         for who in [Identity::Master(MasterId(1)), Identity::Framework("jobs".into())] {
             assert_eq!(all(house.ask_as(who, request()).await.unwrap()).await.unwrap(), "");
         }

@@ -112,10 +112,10 @@ impl Performer {
     /// What is in the ledger now is news for the door, the sweeper and the metrics.
     fn note(&self, record: Record) {
         match record {
-            Record::RunTaken(RunTaken { run, framework, task }) => {
+            Record::RunTaken(RunTaken { run, framework, task, principal }) => {
                 let owner = Owner { framework, task: task.id, run };
                 let sandbox = self.sandboxes.path(&owner);
-                self.runs.begin(&owner.framework, &owner.task, run, sandbox);
+                self.runs.begin(&owner.framework, &owner.task, run, &principal, sandbox);
                 self.alive.fetch_add(1, Ordering::Relaxed);
                 metrics::counter!("agent_runs_taken_total").increment(1);
             }

@@ -309,7 +309,7 @@ fn take_stock(sandboxes: &Sandboxes, records: &[Record]) -> (Runs, usize, Vec<(O
             Record::RunTaken(taken) => {
                 let (framework, task, run) = (taken.framework.clone(), taken.task.id.clone(), taken.run);
                 let owner = Owner { framework, task, run };
-                runs.begin(&owner.framework, &owner.task, run, sandboxes.path(&owner));
+                runs.begin(&owner.framework, &owner.task, run, &taken.principal, sandboxes.path(&owner));
                 alive.insert(run);
             }
             Record::Reached(reached) if reached.status.state.is_terminal() => {
@@ -329,7 +329,7 @@ fn take_stock(sandboxes: &Sandboxes, records: &[Record]) -> (Runs, usize, Vec<(O
         sandboxes.found().into_iter().filter(|(owner, _)| !alive.contains(&owner.run)).collect();
     for (Owner { framework, task, run }, _) in &left {
         let owner = Owner { framework: framework.clone(), task: task.clone(), run: *run };
-        runs.begin(framework, task, *run, sandboxes.path(&owner));
+        runs.begin(framework, task, *run, "", sandboxes.path(&owner));
         runs.end(framework, task, *run);
     }
     (runs, alive.len(), left)

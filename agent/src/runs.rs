@@ -14,6 +14,7 @@ pub struct Runs(Arc<Mutex<HashMap<FrameworkId, HashMap<TaskId, Newest>>>>);
 #[derive(Debug)]
 struct Newest {
     run: RunId,
+    owner: Arc<str>,
     sandbox: Arc<Path>,
     over: watch::Sender<bool>,
 }
@@ -23,6 +24,8 @@ struct Newest {
 pub struct Seen {
     /// Which.
     pub run: RunId,
+    /// Who registered its framework; empty if the ledger does not know any more.
+    pub owner: Arc<str>,
     /// Where its `stdout` and `stderr` are.
     pub sandbox: Arc<Path>,
     /// Whether nothing more will be written. When the sender is gone the run is forgotten, and that is over too.
@@ -37,8 +40,9 @@ impl Runs {
         Runs::default()
     }
 
-    /// A run was taken on. Of two runs of a task the newer stays, in whatever order they come.
-    pub fn begin(&self, framework: &FrameworkId, task: &TaskId, run: RunId, sandbox: PathBuf) {
+    /// A run was taken on for a framework that `owner` registered. Of two runs of a task the newer stays, in whatever
+    /// order they come.
+    pub fn begin(&self, framework: &FrameworkId, task: &TaskId, run: RunId, owner: &str, sandbox: PathBuf) {
         let mut table = self.table();
         // The usual framework is known already: its id is cloned for its first task only.
         if !table.contains_key(framework) {
@@ -48,7 +52,8 @@ impl Runs {
         if tasks.get(task).is_some_and(|newest| newest.run >= run) {
             return;
         }
-        let newest = Newest { run, sandbox: sandbox.into(), over: watch::Sender::new(false) };
+        let newest =
+            Newest { run, owner: owner.into(), sandbox: sandbox.into(), over: watch::Sender::new(false) };
         tasks.insert(task.clone(), newest);
     }
 
@@ -77,7 +82,12 @@ impl Runs {
     pub fn find(&self, framework: &FrameworkId, task: &TaskId) -> Option<Seen> {
         let table = self.table();
         let newest = table.get(framework)?.get(task)?;
-        Some(Seen { run: newest.run, sandbox: newest.sandbox.clone(), over: newest.over.subscribe() })
+        Some(Seen {
+            run: newest.run,
+            owner: newest.owner.clone(),
+            sandbox: newest.sandbox.clone(),
+            over: newest.over.subscribe(),
+        })
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<FrameworkId, HashMap<TaskId, Newest>>> {
@@ -109,7 +119,7 @@ mod tests {
         for order in [[1, 2], [2, 1]] {
             let runs = Runs::new();
             for number in order {
-                runs.begin(&f, &t, RunId::at(number, 0), PathBuf::from(format!("/r{number}")));
+                runs.begin(&f, &t, RunId::at(number, 0), "", PathBuf::from(format!("/r{number}")));
             }
             let seen = runs.find(&f, &t).unwrap();
             assert_eq!((seen.run, &*seen.sandbox), (RunId::at(2, 0), Path::new("/r2")));
@@ -124,10 +134,10 @@ mod tests {
     fn a_run_that_is_replaced_or_forgotten_is_over_for_its_followers() {
         let (f, t) = ids();
         let runs = Runs::new();
-        runs.begin(&f, &t, RunId::at(1, 0), "/r1".into());
+        runs.begin(&f, &t, RunId::at(1, 0), "", "/r1".into());
         let first = runs.find(&f, &t).unwrap();
         assert!(!first.is_over());
-        runs.begin(&f, &t, RunId::at(2, 0), "/r2".into());
+        runs.begin(&f, &t, RunId::at(2, 0), "", "/r2".into());
         assert!(first.is_over());
         let second = runs.find(&f, &t).unwrap();
         runs.forget(&f, &t, RunId::at(1, 0));

@@ -223,7 +223,7 @@ mod tests {
         for owner in [&left, &over] {
             fs::create_dir_all(sandboxes.path(owner)).unwrap();
             fs::write(sandboxes.path(owner).join("stdout"), "x").unwrap();
-            runs.begin(&owner.framework, &owner.task, owner.run, sandboxes.path(owner));
+            runs.begin(&owner.framework, &owner.task, owner.run, "", sandboxes.path(owner));
         }
         let (tell, told) = mpsc::unbounded_channel();
         let left_over = sandboxes.found().into_iter().filter(|(owner, _)| *owner == left).collect();

@@ -1,22 +1,11 @@
 //! Who is at a door: from the certificate to the subject of authorization.
 
 use proto::caller::Caller;
-use proto_pki::Identity;
 use tonic::{Request, Status};
 
 /// Who sent a request; refused without a certificate of this cluster.
 pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    proto_grpc::caller(request).map(subject)
-}
-
-/// The subject of authorization that an identity is.
-pub(crate) fn subject(identity: Identity) -> Caller {
-    match identity {
-        Identity::Master(id) => Caller::Master(id),
-        Identity::Agent(id) => Caller::Agent(id),
-        Identity::Framework(name) => Caller::Framework(name),
-        Identity::User(name) => Caller::User(name),
-    }
+    proto_grpc::caller(request).map(Caller::from)
 }
 
 /// A refusal where only a gRPC status can be given.

@@ -19,8 +19,10 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use master_core::{Action, Master, Unfit, authorize};
+use master_core::{Master, Unfit};
 use master_storage::{Disk, LogStore};
+use proto::authorize::{Action, authorize};
+use proto::caller::Caller;
 use proto_drive::Ended;
 use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
 use proto_grpc::services::operator::operator_server::OperatorServer;
@@ -161,7 +163,7 @@ pub async fn run(
         render_metrics()
     };
     let routes = proto_grpc::with_metrics_if(routes, page, |who| {
-        authorize(&caller::subject(who.clone()), &Action::ReadMetrics).map_err(|refusal| refusal.message)
+        authorize(&Caller::from(who.clone()), &Action::ReadMetrics).map_err(|refusal| refusal.message)
     });
     info!(master_id = config.id.0, listen = %config.listen, "master");
 

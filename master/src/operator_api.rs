@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use master_core::{Action, Input, OperatorCall, authorize};
+use master_core::{Input, OperatorCall};
+use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{AgentId, MasterId};
 use proto::log::TokenCreated;

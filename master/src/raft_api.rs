@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use master_core::{Action, Input, authorize};
+use master_core::Input;
 use master_raft::{Image, NodeId};
+use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::MasterId;
 use proto::raft::{Delivered, Envelope};

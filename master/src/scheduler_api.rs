@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use master_core::{Action, Input, authorize};
+use master_core::Input;
+use proto::authorize::{Action, authorize};
 use proto::scheduler::{Call, Event};
 use proto_drive::Handle;
 use proto_grpc::services::scheduler::scheduler_server::Scheduler;

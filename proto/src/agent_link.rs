@@ -100,6 +100,8 @@ pub struct TaskRun {
     pub framework: FrameworkId,
     /// What.
     pub task: TaskInfo,
+    /// Who registered the framework, and so may read the output.
+    pub principal: String,
 }
 
 /// Start these.

@@ -31,6 +31,8 @@ pub struct RunTaken {
     pub framework: FrameworkId,
     /// What.
     pub task: TaskInfo,
+    /// Who registered the framework; empty in ledgers of before it was kept.
+    pub principal: String,
 }
 
 /// A status was reached.

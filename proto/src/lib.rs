@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod agent_link;
 pub mod attributes;
+pub mod authorize;
 pub mod caller;
 pub mod demand;
 pub mod explain;

@@ -61,6 +61,8 @@ pub struct Subscribe {
     pub resume: Option<Resume>,
     /// Roles that want no offers for now.
     pub suppressed_roles: Vec<Role>,
+    /// What it wants; absent: plain offers, or when the session is resumed what was said before.
+    pub demands: Option<UpdateDemands>,
 }
 
 /// The last event seen.

@@ -69,7 +69,13 @@ impl Session {
             address: String::new(),
             labels: Default::default(),
         };
-        let subscribe = Subscribe { framework, id: id.cloned(), resume: None, suppressed_roles: Vec::new() };
+        let subscribe = Subscribe {
+            framework,
+            id: id.cloned(),
+            resume: None,
+            suppressed_roles: Vec::new(),
+            demands: None,
+        };
         self.say(CallKind::Subscribe(subscribe));
     }
 

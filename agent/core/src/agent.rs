@@ -54,7 +54,7 @@ impl Agent {
             ToAgentKind::Registered(registered) => join::registered(s, now, &registered, out),
             ToAgentKind::Launch(order) => launch::launch(s, now, order, out),
             ToAgentKind::Kill(order) => kill::requested(s, now, &order, out),
-            ToAgentKind::Acknowledge(word) => acknowledge::acknowledge(s, &word, out),
+            ToAgentKind::Acknowledge(word) => acknowledge::acknowledge(s, now, &word, out),
             ToAgentKind::Shutdown(order) => leave::leave(s, now, order.refusal, out),
             ToAgentKind::Heartbeat | ToAgentKind::Redirect(_) => {}
         }
@@ -86,12 +86,11 @@ impl Machine for Agent {
     fn wake(&mut self, now: Now, out: &mut Outbox<Output>) {
         join::wake(&mut self.state, now, out);
         report::wake(&mut self.state, now, out);
+        acknowledge::wake(&mut self.state, now, out);
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        match (self.state.membership.due_at(), self.state.updates.due()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let s = &self.state;
+        [s.membership.due_at(), s.updates.due(), s.parting.due()].into_iter().flatten().min()
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn image(s: &State) -> Vec<Record> {
             run: id,
             framework: given.framework.clone(),
             task: given.task.clone(),
+            principal: given.principal.clone(),
         }));
     }
     let kills = |grouped: bool| {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `agent.rs` | the switchboard: which input leads to which verb |
 //! | `input.rs`, `output.rs`, `config.rs` | what it is told, what it wants done, what it is given at birth |
-//! | `tables/` | runs, their status updates, the membership in a pool, the runs just forgotten |
+//! | `tables/` | runs, their status updates, the membership in a pool, the runs just forgotten and those about to be by the keeper |
 //! | `verbs/` | join, launch, kill, contain, report, acknowledge, restore, leave |
 //! | `image.rs` | the whole ledger in as few records as will do |
 //!
@@ -26,8 +26,8 @@
 //!   could be launched a second time.
 //! - `KillTaken` and `EpochSeen` are synced before they are obeyed.
 //! - `Reached` with a plain end (exit code or signal, no kill, no memory limit) is *not*: the keeper has that end on
-//!   its own disk before it tells it, and is asked to forget it only behind `Forgotten`, that is after the framework
-//!   has acknowledged it. After a power loss the same status is made again from the keeper's log.
+//!   its own disk before it tells it, and is asked to forget it only after the framework has acknowledged it and a
+//!   synced record stands behind `Forgotten`. After a power loss the same status is made again from the keeper's log.
 //! - Every other terminal `Reached` is synced: nobody could make it again. So is Killing: the wish it tells of is.
 //! - `Reached` of Running is not: if it is lost the run is over, and its stream is begun again with one status before
 //!   the terminal one, so that the terminal one never takes a number that was given before.

@@ -4,7 +4,7 @@ use proto::agent::AgentInfo;
 use proto::refusal::Refusal;
 
 use crate::config::Config;
-use crate::tables::{forgotten, membership, runs, updates};
+use crate::tables::{forgotten, membership, parting, runs, updates};
 
 /// The tables together.
 pub(crate) struct State {
@@ -16,6 +16,8 @@ pub(crate) struct State {
     pub updates: updates::Table,
     /// How the last ones that were forgotten ended.
     pub forgotten: forgotten::Table,
+    /// Forgotten runs that the keeper still has.
+    pub parting: parting::Table,
     /// Which master, which epoch.
     pub membership: membership::Table,
     /// Whether the machine was restarted since the ledger was written; false again once the keeper has been heard.
@@ -34,6 +36,7 @@ impl State {
             runs: runs::Table::default(),
             updates: updates::Table::new(config.resend_first, config.resend_cap),
             forgotten: forgotten::Table::default(),
+            parting: parting::Table::default(),
             membership: membership::Table::new(config),
             rebooted: false,
             leaving: None,

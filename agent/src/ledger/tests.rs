@@ -22,7 +22,12 @@ fn taken(number: u64) -> Record {
         labels: BTreeMap::new(),
         group: None,
     };
-    Record::RunTaken(RunTaken { run: RunId::at(number, 0), framework: FrameworkId::new("f1").unwrap(), task })
+    Record::RunTaken(RunTaken {
+        run: RunId::at(number, 0),
+        framework: FrameworkId::new("f1").unwrap(),
+        task,
+        principal: "framework/jobs".into(),
+    })
 }
 
 fn some(n: u64) -> Vec<Record> {

@@ -194,6 +194,7 @@ pub fn command(number: u64, argv: &[&str]) -> TaskRun {
     TaskRun {
         run: RunId::at(number, 0),
         framework: framework(),
+        principal: "framework/jobs".into(),
         task: TaskInfo {
             id: task(number),
             name: "t".into(),

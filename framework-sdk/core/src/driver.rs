@@ -91,11 +91,12 @@ pub struct Driver<S: Scheduler> {
     pending: Pending,
     retries: Deadlines<u64>,
     tracker: Tracker,
+    /// Updates that are due now that the ones before them are taken in.
+    due: VecDeque<TaskStatus>,
     /// Offers of the event that the scheduler is looking at.
     open: BTreeSet<OfferId>,
     /// Offers that it keeps for later.
     held: Deadlines<OfferId>,
-    demands: Option<UpdateDemands>,
     /// Tasks in accepts without an answer.
     launching: BTreeSet<TaskId>,
     /// Those of them that are to end at once. A kill that overtook its launch in the log would kill nothing.
@@ -118,15 +119,17 @@ impl<S: Scheduler> Driver<S> {
         for task in config.believed {
             tracker.expect(task);
         }
+        let mut line = Line::new(config.info, config.id, config.masters, config.seed);
+        line.demands = scheduler.demands().map(|demands| UpdateDemands { demands, demand_driven: true });
         Ok(Driver {
             scheduler,
-            line: Line::new(config.info, config.id, config.masters, config.seed),
+            line,
             pending: Pending::new(&config.operation_prefix).map_err(BadConfig::Prefix)?,
             retries: Deadlines::new(),
             tracker,
+            due: VecDeque::new(),
             open: BTreeSet::new(),
             held: Deadlines::new(),
-            demands: None,
             launching: BTreeSet::new(),
             to_kill: BTreeMap::new(),
             acknowledged: VecDeque::new(),
@@ -145,17 +148,26 @@ impl<S: Scheduler> Driver<S> {
         self.line.stands()
     }
 
-    /// Calls the author and carries out what it wants.
+    /// Calls the author and carries out what it wants; then tells it the updates that waited for what it took in.
+    /// Whether there were any.
     fn author(
         &mut self,
         now: Now,
         out: &mut Outbox<Output<S::Output>>,
         call: impl FnOnce(&mut S, &mut Calls<S::Output>),
-    ) {
+    ) -> bool {
+        let mut more = false;
         let mut calls = Calls::default();
         call(&mut self.scheduler, &mut calls);
-        for (tag, want) in calls.wants {
-            self.carry_out(now, want, Purpose::Author { tag }, out);
+        loop {
+            for (tag, want) in calls.wants {
+                self.carry_out(now, want, Purpose::Author { tag }, out);
+            }
+            // Only behind all that it wanted: what it wants of the next one comes after that.
+            let Some(status) = self.due.pop_front() else { return more };
+            more = true;
+            calls = Calls::default();
+            self.scheduler.update(now, Update { status }, &mut calls);
         }
     }
 
@@ -214,7 +226,10 @@ impl<S: Scheduler> Driver<S> {
             Want::Demands(demands) => {
                 // Each replaces the one before, so an older one without an answer need not be said again.
                 self.pending.retain(|waiting| !matches!(waiting.call, CallKind::UpdateDemands(_)));
-                self.demands = Some(demands.clone());
+                if demands.demand_driven && self.line.demands.is_none() {
+                    // Whatever the master says to these: plain offers are not wanted from now on.
+                    self.line.demands = Some(UpdateDemands { demands: Vec::new(), demand_driven: true });
+                }
                 self.ask(now, CallKind::UpdateDemands(demands), purpose, out);
             }
             Want::Kill(kill) => {
@@ -225,7 +240,7 @@ impl<S: Scheduler> Driver<S> {
                 }
             }
             Want::Done(update) => {
-                self.tracker.done(&update.status);
+                self.due.extend(self.tracker.done(&update.status));
                 self.acknowledge(now, &update.status, out);
             }
             Want::Reconcile(tasks) => {
@@ -307,14 +322,19 @@ impl<S: Scheduler> Driver<S> {
     }
 
     fn update(&mut self, now: Now, status: TaskStatus, out: &mut Outbox<Output<S::Output>>) {
-        self.unresolved.remove(&status.task);
+        // An update that waited for its acknowledgement may be older than the end that the task has in the log.
+        if status.sequence == 0 || status.state.is_terminal() {
+            self.unresolved.remove(&status.task);
+        }
         if status.state == TaskState::Unknown && self.launching.contains(&status.task) {
             return; // The answer of its accept says more.
         }
         match self.tracker.observe(&status) {
-            News::Fresh => self.author(now, out, |s, calls| s.update(now, Update { status }, calls)),
+            News::Fresh => {
+                self.author(now, out, |s, calls| s.update(now, Update { status }, calls));
+            }
             News::Again => self.acknowledge(now, &status, out),
-            News::Stale => {}
+            News::Waits | News::Stale => {}
         }
     }
 
@@ -332,7 +352,6 @@ impl<S: Scheduler> Driver<S> {
         self.retries.cancel(&number);
         let Some(Waiting { call, purpose, .. }) = self.pending.remove(number) else { return };
         match purpose {
-            Purpose::Quiet => {}
             Purpose::Fence => self.ask_unresolved(now, out),
             Purpose::Settle => {
                 if !self.unresolved.is_empty() {
@@ -342,6 +361,11 @@ impl<S: Scheduler> Driver<S> {
             }
             Purpose::Author { tag } => {
                 let answered = Answered { call, outcome: answer.outcome, tag };
+                if let (CallKind::UpdateDemands(said), Outcome::Committed(_)) =
+                    (&answered.call, &answered.outcome)
+                {
+                    self.line.demands = Some(said.clone());
+                }
                 self.author(now, out, |s, calls| s.answered(now, &answered, calls));
                 for task in launched_by(&answered.call) {
                     self.launching.remove(task);
@@ -415,10 +439,6 @@ impl<S: Scheduler> Driver<S> {
         for status in tasks {
             self.update(now, status, out);
         }
-        let asked = self.pending.iter().any(|waiting| matches!(waiting.call, CallKind::UpdateDemands(_)));
-        if let (Some(demands), false) = (self.demands.clone(), asked) {
-            self.ask(now, CallKind::UpdateDemands(demands), Purpose::Quiet, out);
-        }
         if !self.unresolved.is_empty() {
             // This is logged, and before it everything that was asked in earlier lives. Only behind it does "unknown"
             // mean that a task was never accepted, and not that it is about to be.
@@ -461,7 +481,9 @@ impl<S: Scheduler> Machine for Driver<S> {
                 Heard::Event(event) => self.hear(now, event, out),
             },
             Input::Lost { link } => self.line.lost(now, link, out),
-            Input::Author(input) => self.author(now, out, |s, calls| s.input(now, input, calls)),
+            Input::Author(input) => {
+                self.author(now, out, |s, calls| s.input(now, input, calls));
+            }
         }
     }
 
@@ -488,7 +510,8 @@ impl<S: Scheduler> Machine for Driver<S> {
     }
 
     fn settle(&mut self, now: Now, out: &mut Outbox<Self::Output>) {
-        self.author(now, out, |s, calls| s.settle(now, calls));
+        // An author that takes updates in when it settles is told the next ones then, and has to settle those too.
+        while self.author(now, out, |s, calls| s.settle(now, calls)) {}
     }
 
     fn wake_at(&self) -> Option<Instant> {

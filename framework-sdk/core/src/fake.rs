@@ -240,6 +240,11 @@ impl Fake {
         self.roles = subscribe.framework.roles;
         self.connected = true;
         let from = subscribe.resume.filter(|resume: &Resume| resume.epoch.0 == self.epoch);
+        match subscribe.demands {
+            Some(said) => self.demands = said.demand_driven.then_some(said.demands),
+            None if from.is_none() => self.demands = None,
+            None => {}
+        }
         let tasks = match from {
             Some(_) => Vec::new(),
             None => self.tasks.values().map(|task| task.acknowledged()).collect(),

@@ -7,7 +7,7 @@ use proto::framework::FrameworkInfo;
 use proto::id::{Epoch, FrameworkId};
 use proto::refusal::{Code, Refusal};
 use proto::role::Role;
-use proto::scheduler::{Call, CallKind, Event, EventKind, Resume, Subscribe};
+use proto::scheduler::{Call, CallKind, Event, EventKind, Resume, Subscribe, UpdateDemands};
 use proto::task::TaskStatus;
 use proto_machine::{Dice, Instant, Now, Outbox};
 
@@ -61,6 +61,8 @@ pub(crate) enum Heard {
 pub(crate) struct Line {
     pub info: FrameworkInfo,
     pub suppressed: BTreeSet<Role>,
+    /// What a master has taken from it as its demands, or would be told first; `None` for plain offers.
+    pub demands: Option<UpdateDemands>,
     id: Option<FrameworkId>,
     finder: Finder,
     dice: Dice,
@@ -82,6 +84,7 @@ impl Line {
         Line {
             info,
             suppressed: BTreeSet::new(),
+            demands: None,
             id,
             finder: Finder::new(masters, &mut dice),
             dice,
@@ -275,11 +278,17 @@ impl Line {
         let resume = self
             .resumable
             .then_some(Resume { epoch: self.epoch, sequence: self.sequence.unwrap_or_default() });
+        // Roles may have been given up since; a demand in one of them would be a reason to turn the framework away.
+        let mut demands = self.demands.clone();
+        if let Some(said) = &mut demands {
+            said.demands.retain(|demand| self.info.roles.contains(&demand.role));
+        }
         let subscribe = CallKind::Subscribe(Subscribe {
             framework: self.info.clone(),
             id: self.id.clone(),
             resume,
             suppressed_roles: self.suppressed.iter().cloned().collect(),
+            demands,
         });
         out.push(Output::Connect { link: self.link, master });
         out.push(Output::Send { link: self.link, call: Call { operation: None, kind: subscribe } });

@@ -19,8 +19,6 @@ pub enum Purpose {
     Fence,
     /// The driver: the state of tasks it missed.
     Settle,
-    /// Nobody: said again to a new leader by the driver itself.
-    Quiet,
 }
 
 /// One call.
@@ -102,11 +100,6 @@ impl Pending {
     pub fn numbers(&self) -> Vec<u64> {
         self.calls.keys().copied().collect()
     }
-
-    /// All calls, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
-        self.calls.values()
-    }
 }
 
 /// The tasks that a call would start.
@@ -135,7 +128,7 @@ mod tests {
     #[test]
     fn ids_lead_back_to_their_calls_only() {
         let mut pending = Pending::new("jobs.7").expect("a prefix");
-        let number = pending.add(CallKind::Teardown, Purpose::Quiet);
+        let number = pending.add(CallKind::Teardown, Purpose::Fence);
         let id = pending.call(number).and_then(|call| call.operation).expect("an id");
         assert_eq!(id.as_str(), "jobs.7-1");
         assert_eq!(pending.find(&id), Some(1));

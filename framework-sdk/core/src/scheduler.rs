@@ -1,6 +1,7 @@
 //! The trait `Scheduler`: what a framework author writes.
 
 use proto::agent::AgentState;
+use proto::demand::Demand;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
 use proto::offer::Offer;
 use proto::refusal::Refusal;
@@ -40,6 +41,12 @@ pub trait Scheduler {
     /// What it wants of its own shell; `()` if nothing.
     type Output;
 
+    /// What is wanted when the framework starts: said with the first call, so that the first offers come for it already.
+    /// `None` for plain offers; no demands for none until [`Calls::demand`] names some. Asked once.
+    fn demands(&self) -> Option<Vec<Demand>> {
+        None
+    }
+
     /// A session stands, for the first time or again.
     fn subscribed(&mut self, _now: Now, _session: &Session, _out: &mut Calls<Self::Output>) {}
 
@@ -47,8 +54,8 @@ pub trait Scheduler {
     /// declined with reason `Unused`.
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Self::Output>);
 
-    /// A task's status changed. Give the update to [`Calls::done`] once it is taken in; a later one of the same task
-    /// comes only after that. It may come again if the framework was restarted meanwhile.
+    /// A task's status changed. Give the update to [`Calls::done`] once it is taken in, whatever it says; a later one of
+    /// the same task comes only after that. Until then it may come again.
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Self::Output>);
 
     /// An offer that is held is void.

@@ -15,10 +15,14 @@ pub struct Known {
     pub state: Option<TaskState>,
     /// Its run, once known.
     pub run: Option<RunId>,
-    /// The highest sequence the author was told of that run.
-    told: u64,
+    /// The highest sequence that was heard of that run: told, or waiting.
+    heard: u64,
     /// The highest sequence of that run that the author took in.
     done: u64,
+    /// What the author was told and has not taken in.
+    open: Option<(u64, TaskState)>,
+    /// What it is told after that, in order.
+    waiting: VecDeque<TaskStatus>,
 }
 
 /// What to do with a status that came.
@@ -26,6 +30,8 @@ pub struct Known {
 pub enum News {
     /// Tell the author.
     Fresh,
+    /// Kept until the author has taken in what it was told before.
+    Waits,
     /// The author took it in before: acknowledge it again, tell nobody.
     Again,
     /// Nothing new: drop it.
@@ -65,7 +71,8 @@ impl Tracker {
         self.tasks.iter().filter(|(_, known)| !known.is_over())
     }
 
-    /// Takes a status in and says whether the author has to hear of it.
+    /// Takes a status in and says whether the author has to hear of it now. The author has one status of a task in its
+    /// hands at a time: an acknowledgement covers all before it, so it must not take in a later one first.
     pub fn observe(&mut self, status: &TaskStatus) -> News {
         let known = self.tasks.entry(status.task.clone()).or_default();
         if let (Some(run), Some(of)) = (known.run, status.run)
@@ -82,32 +89,60 @@ impl Tracker {
             if status.sequence <= known.done {
                 return News::Again;
             }
-            if status.sequence >= known.told {
-                known.told = status.sequence;
-                known.state = Some(status.state);
+            if known.open.is_some_and(|(open, _)| open == status.sequence) {
+                return News::Fresh;
             }
-            return News::Fresh;
-        }
-        let news = advances(known.state, status.state);
-        if news {
-            known.state = Some(status.state);
-            if status.state.is_terminal() {
-                self.end(status.task.clone());
-            } else if status.state == TaskState::Unknown {
-                self.tasks.remove(&status.task);
+            if status.sequence <= known.heard {
+                return News::Stale;
             }
+            known.heard = status.sequence;
+        } else if !advances(known.state, status.state) {
+            return News::Stale;
         }
-        if news { News::Fresh } else { News::Stale }
+        known.state = Some(status.state);
+        if known.open.is_some() {
+            known.waiting.push_back(status.clone());
+            return News::Waits;
+        }
+        self.open(status);
+        News::Fresh
     }
 
-    /// The author took the status in.
-    pub fn done(&mut self, status: &TaskStatus) {
-        let Some(known) = self.tasks.get_mut(&status.task) else { return };
-        if known.run == status.run && status.sequence > known.done {
-            known.done = status.sequence;
-            if known.is_over() && known.done >= known.told {
-                self.end(status.task.clone());
+    /// The author took the status in; the next one to tell it.
+    pub fn done(&mut self, status: &TaskStatus) -> Option<TaskStatus> {
+        let known = self.tasks.get_mut(&status.task)?;
+        if status.sequence > 0 {
+            if known.run != status.run {
+                return None;
             }
+            known.done = known.done.max(status.sequence);
+        }
+        // After a loss of power an agent may say something else under the same number.
+        let same = |(sequence, state)| sequence == status.sequence && (sequence > 0 || state == status.state);
+        if !known.open.is_some_and(same) {
+            return None;
+        }
+        known.open = None;
+        if let Some(next) = known.waiting.pop_front() {
+            self.open(&next);
+            return Some(next);
+        }
+        if status.sequence > 0 && known.is_over() && known.done >= known.heard {
+            self.end(status.task.clone());
+        }
+        None
+    }
+
+    /// The author is about to be told a status.
+    fn open(&mut self, status: &TaskStatus) {
+        let Some(known) = self.tasks.get_mut(&status.task) else { return };
+        if status.state == TaskState::Unknown && known.waiting.is_empty() {
+            self.tasks.remove(&status.task);
+            return;
+        }
+        known.open = Some((status.sequence, status.state));
+        if status.sequence == 0 && status.state.is_terminal() {
+            self.end(status.task.clone());
         }
     }
 
@@ -170,25 +205,52 @@ mod tests {
         let running = status(TaskState::Running, Some(1), 1);
         assert_eq!(tracker.observe(&running), News::Fresh);
         assert_eq!(tracker.observe(&running), News::Fresh, "not taken in yet, so told again");
-        tracker.done(&running);
+        assert_eq!(tracker.done(&running), None);
         assert_eq!(tracker.observe(&running), News::Again);
         let finished = status(TaskState::Finished, Some(1), 2);
         assert_eq!(tracker.observe(&finished), News::Fresh);
-        tracker.done(&finished);
+        assert_eq!(tracker.done(&finished), None);
         assert_eq!(tracker.observe(&finished), News::Again);
         assert_eq!(tracker.observe(&running), News::Again);
         assert_eq!(tracker.alive().count(), 0);
     }
 
     #[test]
+    fn the_author_has_one_update_of_a_task_at_a_time() {
+        let mut tracker = Tracker::default();
+        let running = status(TaskState::Running, Some(1), 1);
+        let killing = status(TaskState::Killing, Some(1), 2);
+        let unreachable = status(TaskState::Unreachable, Some(1), 0);
+        let killed = status(TaskState::Killed, Some(1), 3);
+        assert_eq!(tracker.observe(&running), News::Fresh);
+        assert_eq!(tracker.observe(&killing), News::Waits);
+        assert_eq!(tracker.observe(&killing), News::Stale, "it waits already");
+        assert_eq!(tracker.observe(&unreachable), News::Waits, "also what the master says");
+        assert_eq!(tracker.observe(&killed), News::Waits);
+        assert_eq!(tracker.observe(&running), News::Fresh, "what is not taken in comes again");
+        assert_eq!(tracker.done(&running), Some(killing.clone()));
+        assert_eq!(tracker.done(&running), None, "a second time");
+        assert_eq!(tracker.done(&killing), Some(unreachable.clone()));
+        assert_eq!(tracker.done(&unreachable), Some(killed.clone()));
+        assert_eq!(tracker.done(&killed), None);
+        assert_eq!(tracker.observe(&killed), News::Again);
+    }
+
+    #[test]
     fn what_the_master_says_never_leads_back() {
         let mut tracker = Tracker::default();
-        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 1)), News::Fresh);
-        assert_eq!(tracker.observe(&status(TaskState::Staging, Some(1), 0)), News::Stale);
-        assert_eq!(tracker.observe(&status(TaskState::Unreachable, Some(1), 0)), News::Fresh);
-        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 0)), News::Fresh, "it is back");
-        assert_eq!(tracker.observe(&status(TaskState::Gone, None, 0)), News::Fresh);
-        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 0)), News::Stale);
+        let mut hear = |state, run, sequence| {
+            let status = status(state, run, sequence);
+            let news = tracker.observe(&status);
+            let _ = tracker.done(&status);
+            news
+        };
+        assert_eq!(hear(TaskState::Running, Some(1), 1), News::Fresh);
+        assert_eq!(hear(TaskState::Staging, Some(1), 0), News::Stale);
+        assert_eq!(hear(TaskState::Unreachable, Some(1), 0), News::Fresh);
+        assert_eq!(hear(TaskState::Running, Some(1), 0), News::Fresh, "it is back");
+        assert_eq!(hear(TaskState::Gone, None, 0), News::Fresh);
+        assert_eq!(hear(TaskState::Running, Some(1), 0), News::Stale);
     }
 
     #[test]
@@ -211,7 +273,7 @@ mod tests {
         let mut tracker = Tracker::default();
         let ended = status(TaskState::Finished, Some(1), 1);
         let _ = tracker.observe(&ended);
-        tracker.done(&ended);
+        let _ = tracker.done(&ended);
         assert_eq!(tracker.observe(&status(TaskState::Running, Some(2), 1)), News::Fresh);
         assert_eq!(tracker.observe(&ended), News::Again, "an earlier life is only acknowledged");
         assert_eq!(tracker.alive().count(), 1);

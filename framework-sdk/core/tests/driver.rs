@@ -24,6 +24,8 @@ enum Order {
     Hold,
     Demand(u64),
     Refuse,
+    TakeInLate,
+    Done,
     Teardown,
 }
 
@@ -34,6 +36,9 @@ struct Author {
     hold: bool,
     held: Vec<Offer>,
     refuse: bool,
+    refused: Vec<Update>,
+    /// Takes updates in when it settles.
+    late: bool,
     updates: Vec<TaskStatus>,
     sessions: Vec<Session>,
     rescinded: Vec<(OfferId, RescindReason)>,
@@ -83,7 +88,9 @@ impl Scheduler for Author {
 
     fn update(&mut self, _now: Now, update: Update, out: &mut Calls<String>) {
         self.updates.push(update.status().clone());
-        if !self.refuse {
+        if self.refuse {
+            self.refused.push(update);
+        } else {
             out.done(update);
         }
     }
@@ -101,6 +108,12 @@ impl Scheduler for Author {
         out.emit("ended".to_owned());
     }
 
+    fn settle(&mut self, _now: Now, out: &mut Calls<String>) {
+        if self.late {
+            self.refused.drain(..).for_each(|update| out.done(update));
+        }
+    }
+
     fn input(&mut self, _now: Now, order: Order, out: &mut Calls<String>) {
         match order {
             Order::Start(name) => self.queue.push(id(name)),
@@ -108,6 +121,8 @@ impl Scheduler for Author {
             Order::Hold => self.hold = true,
             Order::Demand(count) => out.demand(vec![demand(count)]),
             Order::Refuse => self.refuse = true,
+            Order::TakeInLate => (self.refuse, self.late) = (true, true),
+            Order::Done => self.refused.drain(..).for_each(|update| out.done(update)),
             Order::Teardown => out.teardown(),
         }
     }
@@ -271,6 +286,42 @@ fn an_update_that_was_not_taken_in_comes_again() {
 }
 
 #[test]
+fn the_next_update_of_a_task_waits_until_the_one_before_is_taken_in() {
+    let mut harness = started("t");
+    harness.input(Order::Refuse);
+    harness.report("t", TaskState::Running, None);
+    // A master passes on what an agent says, whether or not the one before is acknowledged.
+    let mut next = harness.scheduler().updates[0].clone();
+    (next.sequence, next.state) = (next.sequence + 1, TaskState::Finished);
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(next) });
+    harness.run();
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running]);
+    harness.input(Order::Done);
+    assert_eq!(harness.scheduler().states("t"), [TaskState::Running, TaskState::Finished]);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 1);
+    harness.input(Order::Done);
+    assert_eq!(count(&harness, |call| matches!(call, CallKind::Acknowledge(_))), 2);
+}
+
+#[test]
+fn what_an_author_takes_in_when_it_settles_makes_room_for_the_next_in_the_same_batch() {
+    let mut harness = started("t");
+    harness.report("t", TaskState::Running, None);
+    harness.input(Order::TakeInLate);
+    let mut next = harness.scheduler().updates[0].clone();
+    for state in [TaskState::Killing, TaskState::Finished] {
+        (next.sequence, next.state) = (next.sequence + 1, state);
+        harness.master.inject(Event { sequence: 0, kind: EventKind::Update(next.clone()) });
+    }
+    harness.run();
+    assert_eq!(
+        count(&harness, |call| matches!(call, CallKind::Acknowledge(_))),
+        3,
+        "nothing waits for a heartbeat"
+    );
+}
+
+#[test]
 fn a_lost_acknowledgement_is_said_again_in_the_next_session() {
     let mut harness = started("t");
     harness.master.report(&id("t"), TaskState::Running, None);
@@ -284,6 +335,14 @@ fn a_lost_acknowledgement_is_said_again_in_the_next_session() {
 #[test]
 fn a_new_leader_is_told_of_demands_and_kills() {
     let mut harness = started("t");
+    let said = |harness: &Harness<Author>| {
+        let last = harness.calls.iter().rev().find_map(|call| match call {
+            CallKind::Subscribe(subscribe) => Some(subscribe.demands.clone()),
+            _ => None,
+        });
+        last.expect("a subscribe").map(|said| said.demands)
+    };
+    assert_eq!(said(&harness), None, "plain offers until it says otherwise");
     harness.input(Order::Demand(3));
     harness.input(Order::Demand(2));
     harness.input_only(Order::Kill("t"));
@@ -296,6 +355,7 @@ fn a_new_leader_is_told_of_demands_and_kills() {
     harness.fail_over();
     harness.advance(Duration::from_secs(1));
     assert_eq!(harness.master.demands(), [demand(2)], "and the one after that");
+    assert_eq!(said(&harness), Some(vec![demand(2)]), "before anything could be offered");
     assert_eq!(count(&harness, |call| matches!(call, CallKind::Kill(_))), 2, "the task is over");
 }
 
@@ -336,6 +396,25 @@ fn tasks_of_an_earlier_life_are_asked_for_behind_a_fence() {
         })
         .collect();
     assert_eq!(order, ["fence", "reconcile"]);
+}
+
+#[test]
+fn an_old_update_of_a_task_that_the_snapshot_misses_settles_nothing() {
+    let mut harness = started("t");
+    harness.report("t", TaskState::Running, None);
+    let mut update = harness.scheduler().updates[0].clone();
+    update.task = id("given-up");
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(update.clone()) });
+    harness.run();
+    // The task ends in the log while nobody listens, and this waited for its acknowledgement.
+    harness.fail_over();
+    harness.deliver_one();
+    (update.sequence, update.state) = (update.sequence + 1, TaskState::Killing);
+    harness.deliver_event();
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Update(update) });
+    harness.run();
+    let states = harness.scheduler().states("given-up");
+    assert_eq!(states, [TaskState::Running, TaskState::Killing, TaskState::Unknown]);
 }
 
 #[test]

@@ -191,6 +191,11 @@ impl Scheduler for Jobs {
         }
     }
 
+    fn demands(&self) -> Option<Vec<Demand>> {
+        // What waits is known once the session stands; until then nothing is wanted.
+        Some(Vec::new())
+    }
+
     fn offers(&mut self, _now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {
         for offer in offers {
             // Placed when the batch is over, together with all that comes in it.
@@ -199,9 +204,15 @@ impl Scheduler for Jobs {
         }
     }
 
-    fn update(&mut self, now: Now, update: Update, _out: &mut Calls<Output>) {
+    fn update(&mut self, now: Now, update: Update, out: &mut Calls<Output>) {
         self.progress(now, update.status());
-        self.done.push(update);
+        if update.status().state.is_terminal() {
+            // Once the end is stored.
+            self.done.push(update);
+        } else {
+            // The next session says again how a task stands that is alive.
+            out.done(update);
+        }
     }
 
     fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Output>) {

@@ -44,8 +44,13 @@ pub const LAZY_DELAY: Duration = Duration::from_millis(4);
 /// So many ended tasks are logged at once without waiting.
 pub const LAZY_MAX: usize = 512;
 
-/// An offer that ran out is not made again to the same framework for so long, so that others get their turn.
+/// An offer that ran out is not made again to the same framework for as long as it was held, but at least for so long,
+/// so that others get their turn. It doubles each time a framework lets its offers run out without answering any.
 pub const REFUSE_AFTER_EXPIRY: Duration = Duration::from_secs(5);
+
+/// So often it doubles: enough for four frameworks that never answer to leave an agent whole for a while, and not so often
+/// that one which is merely slow waits for ever.
+pub const REFUSE_DOUBLINGS: u32 = 2;
 
 /// Batches on their way through consensus; further changes gather meanwhile into larger ones.
 pub const BATCHES_IN_FLIGHT: usize = 4;

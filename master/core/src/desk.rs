@@ -14,7 +14,7 @@ use proto::task::TaskStatus;
 use proto_machine::{Now, Outbox};
 
 use crate::batch::Batch;
-use crate::config::{Config, REFUSE_AFTER_EXPIRY};
+use crate::config::Config;
 use crate::input::{LinkId, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
@@ -151,12 +151,17 @@ impl Desk<'_> {
         let offer = self.l.offers.take(id)?;
         self.l.deadlines.cancel(&Deadline::Offer(id));
         self.changed(Changed::OfferEnded(OfferEnded { offer: id, how }));
+        match how {
+            OfferEnd::Accepted | OfferEnd::Declined => {
+                self.l.frameworks.standing(&offer.framework).answers();
+            }
+            OfferEnd::Rescinded | OfferEnd::Expired => {}
+        }
         Some(offer)
     }
 
     /// Takes an offer back and frees what was in it.
     pub fn rescind(&mut self, id: OfferId, reason: RescindReason) {
-        let refuse = (reason == RescindReason::Expired).then_some(REFUSE_AFTER_EXPIRY);
         let how = match reason {
             RescindReason::Expired => OfferEnd::Expired,
             RescindReason::AgentLost
@@ -166,6 +171,9 @@ impl Desk<'_> {
         };
         let Some(offer) = self.end_offer(id, how) else { return };
         self.tell(&offer.framework, EventKind::Rescind(Rescind { offer: id, reason }));
+        let held = self.config.offer_timeout;
+        let refuse = (reason == RescindReason::Expired)
+            .then(|| self.l.frameworks.standing(&offer.framework).let_expire(self.now.monotonic, held));
         self.recover(offer, refuse);
     }
 

@@ -4,7 +4,6 @@
 //! facts and know no sibling; `verbs` are what can be asked, one file each. What is durable stands in
 //! `master-registry` and changes only by entries that consensus has committed.
 
-mod authorize;
 mod batch;
 mod config;
 mod desk;
@@ -17,7 +16,6 @@ mod validate;
 mod verbs;
 mod views;
 
-pub use authorize::{Action, authorize};
 pub use config::Config;
 pub use input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 pub use master::{Master, Unfit};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use master_raft::{Image, Raft, Recovered, Role};
 use master_registry::{Effect, Registry};
 use proto::agent_link::{ToAgent, ToAgentKind, ToMaster};
+use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{AgentId, Epoch, MasterId};
 use proto::log::{Batch as LogBatch, Entry};
@@ -13,7 +14,6 @@ use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
 use proto::wire::Wire;
 use proto_machine::{Instant, Machine, Now, Outbox};
 
-use crate::authorize::{Action, authorize};
 use crate::batch::{Batch, Pending};
 use crate::config::{BATCHES_IN_FLIGHT, Config, SILENCE_LIMIT};
 use crate::desk::Desk;

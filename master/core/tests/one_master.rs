@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, SessionId, Ticket};
-use proto::agent::AgentInfo;
+use proto::agent::{AgentInfo, AgentState};
 use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
 use proto::attributes::Attributes;
 use proto::caller::Caller;
@@ -118,6 +118,16 @@ impl World {
         self.run(Duration::from_millis(10));
     }
 
+    /// All of it in one batch: nothing is committed before the last of it is heard.
+    fn say_at_once(&mut self, inputs: Vec<Input>) {
+        let mut out = Outbox::new();
+        let now = self.time();
+        inputs.into_iter().for_each(|input| self.master.step(now, input, &mut out));
+        self.master.settle(now, &mut out);
+        self.perform(out);
+        self.run(Duration::from_millis(10));
+    }
+
     fn run(&mut self, wait: Duration) {
         let end = self.now + wait.as_nanos() as u64;
         let mut out = Outbox::new();
@@ -154,7 +164,7 @@ impl World {
         id: Option<FrameworkId>,
         framework: FrameworkInfo,
     ) -> FrameworkId {
-        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![] };
+        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None };
         self.call(session, None, CallKind::Subscribe(subscribe));
         self.events(session)
             .into_iter()
@@ -218,6 +228,10 @@ fn info() -> FrameworkInfo {
         address: String::new(),
         labels: BTreeMap::new(),
     }
+}
+
+fn subscribe(id: Option<FrameworkId>) -> Subscribe {
+    Subscribe { framework: info(), id, resume: None, suppressed_roles: vec![], demands: None }
 }
 
 fn role() -> Role {
@@ -438,6 +452,74 @@ fn an_unanswered_offer_expires_and_is_told() {
 }
 
 #[test]
+fn a_framework_that_comes_back_too_late_does_not_rise_from_the_dead() {
+    let mut world = World::new();
+    let framework = world.subscribe(10, None);
+    world.say(Input::FrameworkClosed { session: SessionId(10) });
+    // Its time is over, and in the same moment it asks.
+    world.now += Duration::from_secs(61).as_nanos() as u64;
+    let now = world.time();
+    let mut out = Outbox::new();
+    world.master.wake(now, &mut out);
+    let call = Call { operation: None, kind: CallKind::Subscribe(subscribe(Some(framework.clone()))) };
+    let (session, caller) = (SessionId(11), Caller::Framework("jobs".into()));
+    world.master.step(now, Input::Framework { session, caller, call }, &mut out);
+    world.master.settle(now, &mut out);
+    world.perform(out);
+    let events = world.events(11);
+    let removed =
+        |e: &EventKind| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::FrameworkRemoved);
+    assert!(events.iter().any(removed), "{events:?}");
+    assert!(world.master.registry().framework(&framework).is_none());
+}
+
+#[test]
+fn who_lets_offers_run_out_gets_them_ever_more_rarely() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let wait = |world: &mut World, seconds: u64| {
+        let mut offers = Vec::new();
+        for _ in 0..seconds {
+            world.run(Duration::from_secs(1));
+            world.call(10, None, CallKind::Heartbeat);
+            let agent = AgentId::new("a1").unwrap();
+            world.say(Input::Agent { link: LinkId(1), agent, message: ToMaster::Heartbeat });
+            offers.extend(world.offers(10));
+        }
+        offers
+    };
+    assert_eq!(world.offers(10).len(), 1);
+    // Held for a minute, refused for one; held for a minute, refused for two.
+    assert_eq!(wait(&mut world, 115).len(), 0);
+    assert_eq!(wait(&mut world, 60).len(), 1);
+    assert_eq!(wait(&mut world, 110).len(), 0);
+    let offers = wait(&mut world, 40);
+    assert_eq!(offers.len(), 1);
+    // One answer, and it is trusted again.
+    let ids = offers.iter().map(|offer| offer.id).collect();
+    let filter = Filter { refuse: Duration::from_secs(1) };
+    let decline = Decline { offers: ids, reason: DeclineReason::Unused, filter };
+    world.call(10, Some("op-1"), CallKind::Decline(decline));
+    assert_eq!(wait(&mut world, 5).len(), 1);
+    assert_eq!(wait(&mut world, 130).len(), 1);
+}
+
+#[test]
+fn an_agent_that_is_out_of_sight_can_be_given_up() {
+    let mut world = World::new();
+    world.register(1);
+    world.say(Input::AgentClosed { link: LinkId(1) });
+    world.run(Duration::from_secs(120));
+    let agent = AgentId::new("a1").unwrap();
+    let state = |world: &World| world.master.registry().agent(&agent).map(|record| record.state);
+    assert_eq!(state(&world), Some(AgentState::Unreachable));
+    let call = OperatorCall::MarkAgentGone(proto::operator::MarkAgentGone { agent: agent.clone() });
+    world.say(Input::Operator { ticket: Ticket(1), caller: Caller::User("ada".into()), call });
+    assert_eq!(state(&world), Some(AgentState::Gone));
+}
+
+#[test]
 fn demands_get_what_they_ask_for_and_no_more() {
     let mut world = World::new();
     world.register(1);
@@ -465,6 +547,35 @@ fn demands_get_what_they_ask_for_and_no_more() {
     assert_eq!(world.launched().len(), 3);
     world.call(10, Some("op-3"), demand(0));
     assert!(world.offers(10).is_empty());
+}
+
+#[test]
+fn demands_said_with_subscribe_leave_no_round_of_plain_offers() {
+    let mut world = World::new();
+    world.register(1);
+    let wanted = Demand {
+        id: DemandId::new("web").unwrap(),
+        role: role(),
+        shape: Amount::scalars(Quantities::of(500, GIB)),
+        count: 2,
+        constraints: Default::default(),
+        priority: 0,
+    };
+    let with = |demands: Vec<Demand>| Subscribe {
+        demands: Some(UpdateDemands { demands, demand_driven: true }),
+        ..subscribe(None)
+    };
+    world.call(10, None, CallKind::Subscribe(with(vec![])));
+    assert!(world.offers(10).is_empty(), "nothing wanted, nothing offered");
+    world.call(11, None, CallKind::Subscribe(with(vec![wanted.clone()])));
+    let offers = world.offers(11);
+    assert!(offers.iter().all(|offer| offer.demand.as_ref() == Some(&wanted.id)), "{offers:?}");
+    let cpus: u64 = offers.iter().map(|offer| offer.resources.quantities().cpus_milli()).sum();
+    assert_eq!(cpus, 1000);
+    let strange = Demand { role: Role::new("other").unwrap(), ..wanted };
+    world.call(12, None, CallKind::Subscribe(with(vec![strange])));
+    let refused = |event: &EventKind| matches!(event, EventKind::Fault(f) if f.refusal.code == Code::Invalid);
+    assert!(world.events(12).iter().any(refused));
 }
 
 #[test]
@@ -497,8 +608,13 @@ fn a_forged_framework_id_is_refused_and_harms_nobody() {
         address: String::new(),
         labels: BTreeMap::new(),
     };
-    let subscribe =
-        Subscribe { framework: info, id: Some(framework), resume: None, suppressed_roles: vec![] };
+    let subscribe = Subscribe {
+        framework: info,
+        id: Some(framework),
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+    };
     let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
     let caller = Caller::Framework("evil".into());
     world.say(Input::Framework { session: SessionId(66), caller, call });
@@ -522,6 +638,30 @@ fn a_second_session_replaces_the_first_and_keeps_the_tasks() {
     assert!(old.iter().any(|e| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::SessionReplaced)));
     world.call(10, Some("op-2"), CallKind::Teardown);
     assert!(world.master.registry().framework(&framework).is_some(), "the old session can do nothing");
+}
+
+#[test]
+fn a_session_that_ends_before_its_subscribe_is_committed_leaves_nobody_cut_off() {
+    let mut world = World::new();
+    world.register(1);
+    let short = |session: u64, subscribe: Subscribe| {
+        let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
+        let (session, caller) = (SessionId(session), Caller::Framework("jobs".into()));
+        vec![Input::Framework { session, caller, call }, Input::FrameworkClosed { session }]
+    };
+    // A framework that never had a session: it is on record, and waits for its own.
+    world.say_at_once(short(9, subscribe(None)));
+    let first = world.master.registry().frameworks().next().map(|f| f.record.info.name.clone());
+    assert_eq!(first.as_deref(), Some("jobs"));
+
+    let framework = world.subscribe(10, None);
+    assert_eq!(world.offers(10).len(), 1);
+    // Another instance of one that stands comes and goes.
+    let mut other = subscribe(Some(framework));
+    other.framework.name = "jobs-2".into();
+    world.say_at_once(short(11, other));
+    assert!(!world.events(10).iter().any(|event| matches!(event, EventKind::Rescind(_))));
+    assert!(!world.closed.contains(&SessionId(10)));
 }
 
 #[test]
@@ -584,6 +724,40 @@ fn what_an_agent_presents_does_not_overtake_its_updates() {
     world.say(update(&framework, run, "t1", 1, TaskState::Running));
     world.say(update(&framework, run, "t1", 2, TaskState::Failed));
     assert_eq!(statuses(world.events(10)), [(TaskState::Running, 1), (TaskState::Failed, 2)]);
+}
+
+#[test]
+fn the_snapshot_of_a_new_session_anticipates_no_update() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000), task("t2", 1000)]));
+    let runs: Vec<RunId> = world.launched().iter().map(|launch| launch.run).collect();
+    world.say(update(&framework, runs[0], "t1", 1, TaskState::Starting));
+    world.say(update(&framework, runs[0], "t1", 2, TaskState::Running));
+    world.say(update(&framework, runs[1], "t2", 1, TaskState::Running));
+    let taken_in = Acknowledge { task: TaskId::new("t2").unwrap(), run: runs[1], sequence: 1 };
+    world.call(10, None, CallKind::Acknowledge(taken_in));
+    // Its end is said, and not yet in the log.
+    let call = Call { operation: None, kind: CallKind::Subscribe(subscribe(Some(framework.clone()))) };
+    let (session, caller) = (SessionId(11), Caller::Framework("jobs".into()));
+    let ended = update(&framework, runs[1], "t2", 2, TaskState::Finished);
+    world.say_at_once(vec![ended, Input::Framework { session, caller, call }]);
+    let events = world.events(11);
+    let snapshot = events.iter().find_map(|event| match event {
+        EventKind::Subscribed(subscribed) => {
+            let all = subscribed.tasks.iter().map(|s| (s.task.as_str().to_owned(), s.state, s.sequence));
+            Some(all.collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    let staging = |name: &str| (name.to_owned(), TaskState::Staging, 0);
+    assert_eq!(snapshot.unwrap(), [staging("t1"), staging("t2")]);
+    assert_eq!(
+        statuses(events),
+        [(TaskState::Starting, 1), (TaskState::Running, 2), (TaskState::Finished, 2)]
+    );
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Registry {
     fn register_framework(&mut self, inner: FrameworkRegistered, at_ms: u64) -> Effect {
         let FrameworkRegistered { id, info, principal } = inner;
         if self.was_removed(&id) {
-            // Asked for before its end was in the log. An end is for ever: the id is dead.
+            // Proposed while it could still come back, and committed behind its end: that id is dead.
             return Effect::Nothing;
         }
         match self.frameworks.get_mut(&id) {

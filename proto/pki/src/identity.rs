@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use proto::caller::Caller;
 use proto::id::{AgentId, BadId, MasterId};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -240,6 +241,18 @@ fn percent_decode(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+/// What a certificate names is who speaks.
+impl From<Identity> for Caller {
+    fn from(identity: Identity) -> Caller {
+        match identity {
+            Identity::Master(id) => Caller::Master(id),
+            Identity::Agent(id) => Caller::Agent(id),
+            Identity::Framework(name) => Caller::Framework(name),
+            Identity::User(name) => Caller::User(name),
+        }
+    }
 }
 
 #[cfg(test)]

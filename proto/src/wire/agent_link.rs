@@ -30,7 +30,12 @@ message!(Registered = w::Registered {
     plain heartbeat_interval: heartbeat_interval_ms,
     plain silence_limit: silence_limit_ms,
 });
-message!(TaskRun = w::TaskRun { plain run: run_id, plain framework: framework_id, req task: task });
+message!(TaskRun = w::TaskRun {
+    plain run: run_id,
+    plain framework: framework_id,
+    req task: task,
+    plain principal: principal,
+});
 message!(Launch = w::Launch { rep runs: runs });
 message!(Kill = w::Kill { plain run: run_id, plain grace: grace_ms });
 message!(Acknowledge = w::Acknowledge { plain run: run_id, plain sequence: sequence });

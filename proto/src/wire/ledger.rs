@@ -6,7 +6,12 @@ use crate::id::Epoch;
 use crate::ledger::{Acknowledged, Forgotten, KillTaken, Reached, Record, RunTaken};
 use crate::wire::{Malformed, Wire};
 
-message!(RunTaken = w::RunTaken { plain run: run_id, plain framework: framework_id, req task: task });
+message!(RunTaken = w::RunTaken {
+    plain run: run_id,
+    plain framework: framework_id,
+    req task: task,
+    plain principal: principal,
+});
 message!(Reached = w::Reached { plain framework: framework_id, req status: status });
 message!(Acknowledged = w::Acknowledged { plain run: run_id, plain sequence: sequence });
 message!(KillTaken = w::KillTaken { plain run: run_id, plain grace: grace_ms });

@@ -13,6 +13,7 @@ message!(Subscribe = w::Subscribe {
     optp id: framework_id,
     opt resume: resume,
     repp suppressed_roles: suppressed_roles,
+    opt demands: demands,
 });
 message!(Resume = w::Resume { plain epoch: epoch, plain sequence: sequence });
 message!(AcceptPart = w::AcceptPart { repp offers: offer_ids, rep operations: operations });

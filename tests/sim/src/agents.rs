@@ -17,6 +17,7 @@ use proto::task::Exit;
 use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::conservation::Conservation;
+use crate::check::launches::Launches;
 use crate::check::{Verdict, broken};
 use crate::containers::Keeper;
 use crate::disk::LedgerDisk;
@@ -204,8 +205,12 @@ impl World {
         if dies && !outputs.is_empty() && self.dice.chance(DIES_MIDWAY_PERMILLE, 1000) {
             self.mark("an agent died midway");
             outputs.truncate(self.dice.below(outputs.len() as u64 + 1) as usize);
-            self.agents[node.index()].performing.extend(outputs);
+            let agent = &mut self.agents[node.index()];
+            let rebooted = agent.rebooted;
+            agent.performing.extend(outputs);
             self.perform_agent(node)?;
+            // Not all of it was done.
+            self.agents[node.index()].rebooted = rebooted;
             self.crash(node);
             return Ok(());
         }
@@ -274,6 +279,9 @@ impl World {
         match output {
             Output::Store { .. } | Output::Rewrite(_) => {}
             Output::ToMaster(message) => {
+                if let ToMaster::Update(update) = &message {
+                    Launches::said(update, &self.checks.one_place)?;
+                }
                 let Some((_, id)) = self.agents[node.index()].stream else { return Ok(()) };
                 let Some(stream) = self.network.stream(id).filter(|stream| stream.client_open) else {
                     return Ok(());

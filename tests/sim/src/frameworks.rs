@@ -112,7 +112,15 @@ impl World {
             Ok(driver) => framework.driver = Some(driver),
             Err(bad) => return fault_of(node, bad.to_string()),
         }
+        if self.calm {
+            self.framework_calms_down(node);
+        }
         Ok(())
+    }
+
+    /// Times are calm: nobody is slower than his lease.
+    pub(crate) fn framework_calms_down(&mut self, node: Node) {
+        self.frameworks[node.index()].mailbox.push_back(Input::Author(()));
     }
 
     pub(crate) fn framework_dies(&mut self, node: Node) {
@@ -234,6 +242,14 @@ impl World {
                         self.owners.insert(id.clone(), node);
                     }
                     Note::Told(status) => self.told(node, status)?,
+                    Note::TakenIn(status) => {
+                        let life = self.life(node).0;
+                        self.checks.updates.taken_in(node, life, status);
+                    }
+                    Note::Unasked(offer) => {
+                        let how = format!("{node} says what it wants and was offered {offer} beside that");
+                        return broken("demands", how);
+                    }
                     Note::Launching(_) | Note::Over(..) => {}
                 }
                 self.frameworks[node.index()].memory.take(&note);

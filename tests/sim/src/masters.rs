@@ -222,7 +222,7 @@ impl World {
             Output::Reply { ticket, kind } => self.replied(ticket, &kind),
             Output::Changed(event) => {
                 let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
-                self.checks.offers.changed(&event)?;
+                self.checks.offers.changed(self.now, &event)?;
                 if leads && let Some(text) = words::changed(&event) {
                     self.tell(node, |_| text.clone());
                 }

@@ -3,12 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{Broken, broken, liveness};
-use crate::options::{MS, Options};
+use master_raft::Role;
+use proto::id::Epoch;
+
+use crate::check::{Broken, Verdict, broken, liveness};
+use crate::options::{MS, Options, SECOND};
 use crate::world::World;
 
 /// How often a healing world is looked at.
 const LOOK_EVERY: u64 = 250 * MS;
+
+/// How long a process that slept may need to do what it should have done meanwhile.
+const CATCH_UP: u64 = 2 * SECOND;
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -56,6 +62,20 @@ pub fn run(seed: u64, loud: bool) -> Result<Report, (Broken, u64)> {
     }
 }
 
+/// Once whoever slept has had a moment to catch up.
+fn no_offer_outlives_its_lease(world: &World, calm_since: u64) -> Verdict {
+    let [leader] = world.leaders()[..] else { return Ok(()) };
+    let role = world.master_machine(leader).map(|machine| machine.raft_status().role);
+    let Some(Role::Leader { term }) = role else { return Ok(()) };
+    if world.now < calm_since + CATCH_UP {
+        return Ok(());
+    }
+    // Its clock may be slow by as much as the options allow.
+    let drift = world.options.offer_timeout / 1_000_000 * world.options.drift_ppm;
+    let lease = world.options.offer_timeout + drift + CATCH_UP;
+    world.checks.offers.overdue(world.now, Epoch(term), lease)
+}
+
 fn calm(world: &mut World) -> Result<u64, Broken> {
     let began = world.now;
     world.heal();
@@ -63,6 +83,7 @@ fn calm(world: &mut World) -> Result<u64, Broken> {
     loop {
         let until = world.now + LOOK_EVERY;
         world.run_until(until)?;
+        no_offer_outlives_its_lease(world, began)?;
         let missing = match liveness::missing(world) {
             None if world.operator.has_lifted() => break,
             None => "an operator's limits are not lifted".to_owned(),

@@ -21,6 +21,10 @@ use crate::options::{FrameworkPlan, Habits, Personality};
 
 const GIB: u64 = 1 << 30;
 
+/// How long a slow framework thinks about an offer at most, in milliseconds: in rough times often longer than the shortest
+/// lease, in calm ones always shorter.
+const THINKS: (u64, u64) = (6000, 2500);
+
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -52,6 +56,10 @@ pub enum Note {
     Over(u32, bool),
     /// Nothing to remember: for the checkers, what it was told.
     Told(Box<TaskStatus>),
+    /// Nothing to remember: for the checkers, what it has taken in.
+    TakenIn(Box<TaskStatus>),
+    /// Nothing to remember: for the checkers, that it was offered what it had not asked for.
+    Unasked(OfferId),
 }
 
 /// What a framework remembers over its lives.
@@ -85,6 +93,8 @@ pub struct Workload {
     may_end: bool,
     /// How often it may still want what cannot be had.
     mischief: u32,
+    /// How long it thinks about an offer at most, in milliseconds.
+    thinks: u64,
     dice: Dice,
 }
 
@@ -103,7 +113,7 @@ impl Memory {
             Note::Framework(id) => self.framework = Some(id.clone()),
             Note::Launching(job) => launching(&mut self.jobs, *job),
             Note::Over(job, well) => over(&mut self.jobs, *job, *well),
-            Note::Told(_) => {}
+            Note::Told(_) | Note::TakenIn(_) | Note::Unasked(_) => {}
         }
     }
 
@@ -158,6 +168,8 @@ fn job_of(task: &TaskId) -> Option<(u32, u32)> {
 impl Workload {
     /// A framework's brain, as it remembers itself.
     pub fn new(plan: FrameworkPlan, info: FrameworkInfo, shape: Amount, memory: &Memory, seed: u64) -> Self {
+        let jobs = &memory.jobs;
+        let waiting = jobs.iter().filter(|job| job.standing == Standing::Waiting).count() as u64;
         Workload {
             personality: plan.personality,
             habits: plan.habits,
@@ -168,16 +180,30 @@ impl Workload {
             framework: memory.framework.clone(),
             held: BTreeMap::new(),
             late: VecDeque::new(),
-            demanded: None,
+            demanded: Some(waiting),
             suppressed: false,
             may_end: plan.habits.tears_down && !memory.ended_itself,
             mischief: 4,
+            thinks: THINKS.0,
             dice: Dice::new(seed),
         }
     }
 
     fn waiting(&self) -> u64 {
         self.jobs.iter().filter(|job| job.standing == Standing::Waiting).count() as u64
+    }
+
+    /// Its waiting jobs as demands.
+    fn wanted(&self) -> Vec<Demand> {
+        let demand = DemandId::new("jobs").map(|id| Demand {
+            id,
+            role: self.role.clone(),
+            shape: self.shape.clone(),
+            count: self.waiting(),
+            constraints: Default::default(),
+            priority: 0,
+        });
+        demand.into_iter().filter(|demand| demand.count > 0).collect()
     }
 
     /// Says what is wanted, if that has changed.
@@ -187,15 +213,7 @@ impl Workload {
             Personality::Demanding => {
                 if self.demanded != Some(waiting) {
                     self.demanded = Some(waiting);
-                    let demand = DemandId::new("jobs").map(|id| Demand {
-                        id,
-                        role: self.role.clone(),
-                        shape: self.shape.clone(),
-                        count: waiting,
-                        constraints: Default::default(),
-                        priority: 0,
-                    });
-                    out.demand(demand.into_iter().filter(|demand| demand.count > 0).collect());
+                    out.demand(self.wanted());
                 }
             }
             Personality::Greedy | Personality::Slow => {
@@ -306,6 +324,7 @@ impl Workload {
             over(&mut self.jobs, number, well);
             out.emit(Note::Over(number, well));
         }
+        out.emit(Note::TakenIn(Box::new(update.status().clone())));
         out.done(update);
         self.want(out);
         self.turn_over(out);
@@ -341,6 +360,10 @@ impl Scheduler for Workload {
     type Input = ();
     type Output = Note;
 
+    fn demands(&self) -> Option<Vec<Demand>> {
+        (self.personality == Personality::Demanding).then(|| self.wanted())
+    }
+
     fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Note>) {
         if self.framework.as_ref() != Some(&session.framework) {
             self.framework = Some(session.framework.clone());
@@ -353,6 +376,10 @@ impl Scheduler for Workload {
     }
 
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Note>) {
+        if self.personality == Personality::Demanding {
+            let plain = offers.iter().filter(|offer| offer.demand.is_none());
+            plain.for_each(|offer| out.emit(Note::Unasked(offer.id)));
+        }
         match self.personality {
             Personality::Demanding | Personality::Greedy => self.place(offers, out),
             Personality::Declining => {
@@ -365,11 +392,16 @@ impl Scheduler for Workload {
             Personality::Slow => {
                 for offer in offers {
                     out.hold(&offer);
-                    let thinks = Duration::from_millis(self.dice.below(6000));
+                    let thinks = Duration::from_millis(self.dice.below(self.thinks));
                     self.held.insert(offer.id, (now.monotonic + thinks, offer));
                 }
             }
         }
+    }
+
+    /// Times are calm: it answers while its offers stand.
+    fn input(&mut self, _now: Now, (): (), _out: &mut Calls<Note>) {
+        self.thinks = THINKS.1;
     }
 
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Note>) {

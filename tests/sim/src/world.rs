@@ -464,6 +464,9 @@ impl World {
         for node in self.nodes() {
             let (life, up) = self.life(node);
             self.process(node).paused_until = 0;
+            if up && matches!(node, Node::Framework(_)) {
+                self.framework_calms_down(node);
+            }
             if !up && !self.stays_away(node) {
                 let at = self.now + self.dice.below(200) * MS;
                 self.queue.push(at, Event::Begin(node, life));

@@ -2,5 +2,6 @@
 
 pub(crate) mod forgotten;
 pub(crate) mod membership;
+pub(crate) mod parting;
 pub(crate) mod runs;
 pub(crate) mod updates;

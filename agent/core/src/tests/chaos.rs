@@ -304,7 +304,8 @@ impl World {
             }
             Some(earlier) => {
                 let same = *earlier == status.state;
-                let seen = wanted.acknowledged >= status.sequence;
+                // What was seen may be told again in other words, but for an end: the ledger or the keeper knows it.
+                let seen = wanted.acknowledged >= status.sequence && !earlier.is_terminal();
                 let restarted = *earlier == TaskState::Running && status.state == TaskState::Starting;
                 assert!(
                     same || (self.power_losses > 0 && (seen || restarted)),

@@ -46,6 +46,7 @@ fn task_of(run: RunId, group: Option<&str>) -> TaskRun {
     TaskRun {
         run,
         framework: framework(),
+        principal: "framework/jobs".into(),
         task: TaskInfo {
             id: TaskId::new(&format!("t{run}")).unwrap(),
             name: "t".into(),

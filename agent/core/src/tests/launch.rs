@@ -35,7 +35,7 @@ fn a_forgotten_run_is_not_started_again_either() {
     let mut rig = Rig::joined();
     let run = rig.running(task_run(1));
     rig.exited(run, code(0, 5));
-    assert_eq!(brief(&rig.acknowledge(run, 2)), ["store forgotten 1.0", "destroy 1.0"]);
+    assert_eq!(brief(&rig.acknowledge(run, 2)), ["store forgotten 1.0"]);
     assert_eq!(brief(&rig.launch(vec![task_run(1)])), ["note ForgottenLaunch", "update 1.0 #2 finished"]);
 
     // Nor after a restart, from the ledger as it grew and as it is rewritten.

@@ -83,8 +83,21 @@ fn the_end_does_not_wait_for_the_acknowledgement_of_the_start() {
     let out = rig.exited(run_id(1), code(0, 5));
     assert_eq!(brief(&out), ["store reached 1.0 #2 finished", "update 1.0 #2 finished"]);
     // One acknowledgement covers both.
-    assert_eq!(brief(&rig.acknowledge(run_id(1), 2)), ["store forgotten 1.0", "destroy 1.0"]);
+    assert_eq!(brief(&rig.acknowledge(run_id(1), 2)), ["store forgotten 1.0"]);
     assert_eq!(rig.agent.runs_known(), 0);
+}
+
+#[test]
+fn the_keeper_forgets_a_run_only_once_its_end_is_on_disk() {
+    let mut rig = Rig::joined();
+    for n in [1, 2] {
+        let run = rig.running(task_run(n));
+        rig.exited(run, code(0, 5));
+        assert_eq!(brief(&rig.acknowledge(run, 2)), [format!("store forgotten {n}.0")]);
+    }
+    assert_eq!(brief(&rig.exited(run_id(1), code(0, 5))), [""; 0], "also when it says so again");
+    assert_eq!(brief(&rig.pass_to_wake()), ["store+ epoch 1", "destroy 1.0", "destroy 2.0"]);
+    assert_eq!(brief(&rig.exited(run_id(1), code(0, 5))), ["destroy 1.0"]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(crate) fn exited(s: &mut State, now: Now, id: RunId, end: End, out: &mut Out
 /// The run; one that the ledger does not know has nobody to report to, and the keeper may forget it.
 fn known_or_destroy<'a>(s: &'a State, id: RunId, out: &mut Outbox<Output>) -> Option<&'a Run> {
     let run = s.runs.get(id);
-    if run.is_none() {
+    if run.is_none() && !s.parting.has(id) {
         out.push(Output::Contain(Contain::Destroy(id)));
     }
     run

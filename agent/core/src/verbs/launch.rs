@@ -34,6 +34,7 @@ pub(crate) fn launch(s: &mut State, now: Now, order: Launch, out: &mut Outbox<Ou
                 run: id,
                 framework: given.framework.clone(),
                 task: given.task.clone(),
+                principal: given.principal.clone(),
             }),
             sync: true,
         });

@@ -8,7 +8,7 @@ use crate::output::{Contain, Output};
 use crate::state::State;
 use crate::tables::membership::Stage;
 use crate::tables::runs::Cause;
-use crate::verbs::{join, kill};
+use crate::verbs::{acknowledge, join, kill};
 
 /// The pool sends the agent away.
 pub(crate) fn leave(s: &mut State, now: Now, refusal: Refusal, out: &mut Outbox<Output>) {
@@ -45,6 +45,7 @@ pub(crate) fn one_less(s: &mut State, out: &mut Outbox<Output>) {
         return;
     }
     if let Some(refusal) = s.leaving.take() {
+        acknowledge::part(s, out);
         out.push(Output::Leave(refusal));
     }
     if s.ending && s.membership.stage != Stage::Left {
@@ -56,6 +57,7 @@ pub(crate) fn one_less(s: &mut State, out: &mut Outbox<Output>) {
 /// on disk before that; any synced record puts it there.
 fn ended(s: &mut State, out: &mut Outbox<Output>) {
     out.push(Output::Store { record: Record::EpochSeen(s.membership.epoch), sync: true });
+    out.extend(s.parting.take().into_iter().map(|run| Output::Contain(Contain::Destroy(run))));
     out.extend(s.runs.iter().map(|(id, _)| Output::Contain(Contain::Destroy(id))));
     out.push(Output::Ended);
     s.updates.rest();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto::agent_link::{TaskRun, Update};
 use proto::id::RunId;
-use proto::ledger::Record;
+use proto::ledger::{Record, RunTaken};
 use proto::task::{StatusReason, TaskState};
 use proto_machine::{Now, Outbox};
 
@@ -26,7 +26,8 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
         match record {
             Record::EpochSeen(epoch) => s.membership.epoch = s.membership.epoch.max(epoch),
             Record::RunTaken(taken) => {
-                let given = TaskRun { run: taken.run, framework: taken.framework, task: taken.task };
+                let RunTaken { run, framework, task, principal } = taken;
+                let given = TaskRun { run, framework, task, principal };
                 s.runs.add(Arc::new(given));
             }
             Record::Reached(reached) => {

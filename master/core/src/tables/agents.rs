@@ -53,9 +53,9 @@ impl Table {
         self.pooled.insert(info.id.clone(), info)
     }
 
-    /// The agent is not in the pool any more.
-    pub fn unpool(&mut self, agent: &AgentId) {
-        self.pooled.remove(agent);
+    /// The agent is not in the pool any more; true when it was before.
+    pub fn unpool(&mut self, agent: &AgentId) -> bool {
+        self.pooled.remove(agent).is_some()
     }
 
     /// An agent of the pool.

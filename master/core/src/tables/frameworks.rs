@@ -1,13 +1,15 @@
 //! Which framework speaks on which session, and what it was told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use proto::demand::Demand;
 use proto::id::{FrameworkId, OperationId};
 use proto::role::Role;
 use proto::scheduler::{Event, EventKind, Resume};
+use proto_machine::Instant;
 
-use crate::config::RESUME_EVENTS;
+use crate::config::{REFUSE_AFTER_EXPIRY, REFUSE_DOUBLINGS, RESUME_EVENTS};
 use crate::input::SessionId;
 
 /// The leader's picture of one framework.
@@ -21,6 +23,8 @@ pub(crate) struct Standing {
     pub suppressed: BTreeSet<Role>,
     pub demands: Vec<Demand>,
     pub demand_driven: bool,
+    /// How often in a row it let its offers run out, and since when the last time counts.
+    ignored: Option<(u32, Instant)>,
     /// Operations proposed and not yet committed: a repetition waits for the same answer.
     pub in_flight: BTreeSet<OperationId>,
     /// It was torn down; it stays here until its last task has ended.
@@ -37,6 +41,24 @@ pub(crate) struct Table {
 }
 
 impl Standing {
+    /// An offer that was held for so long ran out: for how long the framework is not to get it again. Each hold counts
+    /// once, however many offers ran out with it. Without this, frameworks that never answer can keep the pieces of an
+    /// agent apart for ever: when one is free, another is held.
+    pub fn let_expire(&mut self, now: Instant, held: Duration) -> Duration {
+        let (times, since) = match self.ignored {
+            None => (0, now),
+            Some((times, since)) if now.since(since) >= held => (times.saturating_add(1), now),
+            Some(before) => before,
+        };
+        self.ignored = Some((times, since));
+        held.max(REFUSE_AFTER_EXPIRY).saturating_mul(1 << times.min(REFUSE_DOUBLINGS))
+    }
+
+    /// It has answered an offer.
+    pub fn answers(&mut self) {
+        self.ignored = None;
+    }
+
     /// Puts an event into the stream and hands it out numbered.
     pub fn tell(&mut self, kind: EventKind) -> Event {
         self.sequence += 1;

@@ -75,6 +75,12 @@ impl Table {
         agent
     }
 
+    /// Whether an update of this run waits for its acknowledgement.
+    pub fn waits(&self, framework: &FrameworkId, run: RunId) -> bool {
+        let waiting = self.unacknowledged.get(framework);
+        waiting.is_some_and(|waiting| waiting.range((run, 0)..=(run, u64::MAX)).next().is_some())
+    }
+
     pub fn unacknowledged(&self, framework: &FrameworkId) -> Vec<TaskStatus> {
         self.unacknowledged.get(framework).into_iter().flat_map(|waiting| waiting.values().cloned()).collect()
     }

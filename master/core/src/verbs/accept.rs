@@ -18,7 +18,6 @@ use proto::role::Role;
 use proto::scheduler::{Accept, AcceptPart, Decline, Outcome};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
-use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
 use crate::config::ACCEPT_TASKS_MAX;
 use crate::desk::Desk;
@@ -26,6 +25,7 @@ use crate::output::{Note, Output};
 use crate::tables::offers::OpenOffer;
 use crate::validate;
 use crate::views;
+use proto::authorize::{Action, authorize};
 
 /// A task that will not run, and why.
 type Rejected = (TaskInfo, TaskState, StatusReason, String);
@@ -401,11 +401,12 @@ pub(crate) fn accepted(
         let view = views::task(d.registry, &record, None);
         d.changed(Changed::TaskChanged(view));
     }
+    let principal = d.registry.framework(id).map(|known| known.record.principal.clone()).unwrap_or_default();
     let mut by_agent: BTreeMap<AgentId, Vec<TaskRun>> = BTreeMap::new();
     for (key, run) in runs {
         if let Some(record) = d.registry.task(&key) {
             let task = (*record.info).clone();
-            let launch = TaskRun { run, framework: id.clone(), task };
+            let launch = TaskRun { run, framework: id.clone(), task, principal: principal.clone() };
             by_agent.entry(record.agent.clone()).or_default().push(launch);
         }
         d.show_task(&key);

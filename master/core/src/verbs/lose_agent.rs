@@ -48,8 +48,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
     };
     // It may have come back while the log was asked: then it registers again, as one that was out of sight.
     cut_off(d, id);
-    d.l.agents.unpool(id);
-    d.change(Change::AgentRemoved { agent: id.clone() });
+    leave_pool(d, id);
     tell_failure(d, id, AgentState::Unreachable, keys.iter().map(|(framework, _)| framework.clone()));
     for key in keys {
         let Some(record) = d.registry.task(&key) else { continue };
@@ -87,9 +86,15 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         d.update(&record.framework.clone(), record.status.clone());
         super::update::ended(d, record);
     }
-    d.l.agents.unpool(id);
-    d.change(Change::AgentRemoved { agent: id.clone() });
+    leave_pool(d, id);
     d.show_agent(id);
+}
+
+/// One that is given up may have been out of sight before, and then the allocator does not know it any more.
+fn leave_pool(d: &mut Desk<'_>, id: &AgentId) {
+    if d.l.agents.unpool(id) {
+        d.change(Change::AgentRemoved { agent: id.clone() });
+    }
 }
 
 /// Takes back what is offered of it and ends its link, if it has one.

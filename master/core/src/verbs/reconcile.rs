@@ -2,6 +2,7 @@
 
 use proto::agent::AgentState;
 use proto::id::{FrameworkId, OperationId, TaskId};
+use proto::log::TaskRecord;
 use proto::scheduler::{EventKind, Reconcile};
 use proto::task::{StatusReason, TaskState, TaskStatus};
 
@@ -20,9 +21,16 @@ pub(crate) fn reconcile(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Op
     d.done(id, operation);
 }
 
-/// How every task of the framework stands that has not ended.
+/// How every task of the framework stands that has not ended, for a session that begins. What waits for an
+/// acknowledgement follows in order, so nothing of it is anticipated here: there the log has the word.
 pub(crate) fn statuses(d: &Desk<'_>, id: &FrameworkId) -> Vec<TaskStatus> {
-    d.registry.tasks_of(id).map(|record| latest(d, record)).collect()
+    let standing = |record: &TaskRecord| {
+        let waits = record.status.run.is_some_and(|run| d.l.tasks.waits(id, run));
+        let mut status = if waits { visible(d, record, record.status.clone()) } else { latest(d, record) };
+        status.sequence = 0;
+        status
+    };
+    d.registry.tasks_of(id).map(standing).collect()
 }
 
 /// Tells how one task stands: from the present, from the past, or that nobody knows it.
@@ -41,11 +49,18 @@ pub(crate) fn tell_one(d: &mut Desk<'_>, id: &FrameworkId, task: &TaskId) {
     d.tell(id, EventKind::Update(status));
 }
 
-fn latest(d: &Desk<'_>, record: &proto::log::TaskRecord) -> TaskStatus {
-    let soft = record.status.run.and_then(|run| d.l.tasks.latest(run)).cloned();
+/// How a task stands that has not ended in the log. An end that is on its way there comes as an update, behind those
+/// before it.
+fn latest(d: &Desk<'_>, record: &TaskRecord) -> TaskStatus {
+    let soft = record.status.run.and_then(|run| d.l.tasks.latest(run));
+    let soft = soft.filter(|status| !status.state.is_terminal()).cloned();
+    visible(d, record, soft.unwrap_or_else(|| record.status.clone()))
+}
+
+/// What can be said of it while its agent may be out of sight.
+fn visible(d: &Desk<'_>, record: &TaskRecord, mut status: TaskStatus) -> TaskStatus {
     let unreachable =
         d.registry.agent(&record.agent).is_some_and(|agent| agent.state == AgentState::Unreachable);
-    let mut status = soft.unwrap_or_else(|| record.status.clone());
     if unreachable && !status.state.is_terminal() {
         status.state = TaskState::Unreachable;
         status.reason = StatusReason::AgentUnreachable;

@@ -9,13 +9,13 @@ use proto::agent::AgentState;
 use proto::agent_link::{
     Kill as KillRun, Launch, Register, Registered, RunReport, Shutdown, TaskRun, ToAgentKind, Update,
 };
+use proto::authorize::{Action, authorize};
 use proto::id::{AgentId, RunId};
 use proto::log::{Entry, TaskAdopted};
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::RescindReason;
 use proto::task::{StatusReason, TaskState};
 
-use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
 use crate::config::{HEARTBEAT_INTERVAL, SILENCE_LIMIT};
 use crate::desk::Desk;
@@ -181,8 +181,13 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
     for task in registry.tasks_on(id) {
         let Some(run) = task.status.run else { continue };
         if !reported.contains(&run) {
-            let task_info = (*task.info).clone();
-            undelivered.push(TaskRun { run, framework: task.framework.clone(), task: task_info });
+            let principal = registry.framework(&task.framework).map(|known| known.record.principal.clone());
+            undelivered.push(TaskRun {
+                run,
+                framework: task.framework.clone(),
+                task: (*task.info).clone(),
+                principal: principal.unwrap_or_default(),
+            });
         }
         if let Some(grace) = task.kill_grace {
             kills.insert(run, grace);

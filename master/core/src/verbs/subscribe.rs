@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use master_allocator::Change;
 use master_registry::Effect;
+use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{FrameworkId, OperationId};
 use proto::log::{Entry, FrameworkDisconnected, FrameworkRegistered};
@@ -14,7 +15,6 @@ use proto::scheduler::{
     EventKind, Fault, Outcome, RescindReason, Resume, Subscribe, Subscribed, UpdateFramework,
 };
 
-use crate::authorize::{Action, authorize};
 use crate::batch::Pending;
 use crate::config::{FRAMEWORKS_MAX, HEARTBEAT_INTERVAL, SILENCE_LIMIT};
 use crate::desk::Desk;
@@ -30,7 +30,10 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
             .with_help("send Subscribe once, as the first call of a session");
         return fault(d, session, &caller.to_string(), refusal);
     }
-    let checked = authorize(caller, &Action::BeFramework).and_then(|()| validate::framework(&call.framework));
+    let demands = call.demands.as_ref().map_or(&[][..], |said| &said.demands);
+    let checked = authorize(caller, &Action::BeFramework)
+        .and_then(|()| validate::framework(&call.framework))
+        .and_then(|()| validate::demands(demands, &call.framework));
     if let Err(refusal) = checked {
         return fault(d, session, &caller.to_string(), refusal);
     }
@@ -69,6 +72,11 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     let known = d.registry.framework(&id);
     let standing = d.l.frameworks.standing(&id);
     standing.suppressed = call.suppressed_roles.iter().cloned().collect();
+    match call.demands {
+        Some(said) => (standing.demands, standing.demand_driven) = (said.demands, said.demand_driven),
+        None if call.resume.is_none() => (standing.demands, standing.demand_driven) = (Vec::new(), false),
+        None => {}
+    }
     let same = known.is_some_and(|f| f.record.info == call.framework && f.record.deadline_ms == 0);
     if same {
         return attach(d, session, &id, call.resume);
@@ -113,18 +121,24 @@ pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending
 
 /// The framework is in the log.
 fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
-    // The session may have ended while the log was asked.
     if d.l.frameworks.subscribing.remove(&session).is_some() {
-        attach(d, session, id, resume);
-    } else if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
-        // Another session took its place meanwhile.
-        updated(d, id);
-    } else {
-        // The allocator knows all frameworks that the log knows.
-        let roles = d.registry.framework(id).map(|f| f.record.info.roles.clone()).unwrap_or_default();
-        d.change(Change::FrameworkAdded { id: id.clone(), roles, suppressed: Vec::new() });
-        cut_off(d, id);
+        return attach(d, session, id, resume);
     }
+    // The session has ended while the log was asked.
+    if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
+        // Another one stands, and hears nothing of this but what the framework now says of itself.
+        return updated(d, id);
+    }
+    enter(d, id);
+    cut_off(d, id);
+}
+
+/// The allocator gets to know the framework, or what it now says of itself.
+fn enter(d: &mut Desk<'_>, id: &FrameworkId) {
+    let Some(framework) = d.registry.framework(id) else { return };
+    let roles = framework.record.info.roles.clone();
+    let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
+    d.change(Change::FrameworkAdded { id: id.clone(), roles, suppressed });
 }
 
 fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
@@ -166,10 +180,10 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
             }
         }
     }
-    let suppressed = d.l.frameworks.standing(id).suppressed.iter().cloned().collect();
-    d.change(Change::FrameworkAdded { id: id.clone(), roles: roles.clone(), suppressed });
+    enter(d, id);
     let standing = d.l.frameworks.standing(id);
-    if standing.demand_driven && resumed {
+    // Before the first offers: a framework that says what it wants is never offered anything else.
+    if standing.demand_driven {
         let (demands, demand_driven) = (standing.demands.clone(), standing.demand_driven);
         d.change(Change::Demands { framework: id.clone(), demands, demand_driven });
     }

@@ -102,6 +102,9 @@ pub struct TaskRun {
     pub framework_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub task: ::core::option::Option<super::TaskInfo>,
+    /// Who registered the framework, for example framework/jobs: the one who may read the output beside people and masters.
+    #[prost(string, tag = "4")]
+    pub principal: ::prost::alloc::string::String,
 }
 /// Start these.
 #[derive(Clone, PartialEq, ::prost::Message)]

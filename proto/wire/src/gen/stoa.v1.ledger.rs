@@ -10,6 +10,9 @@ pub struct RunTaken {
     pub framework_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub task: ::core::option::Option<super::TaskInfo>,
+    /// Who registered the framework; empty in ledgers of before it was kept.
+    #[prost(string, tag = "4")]
+    pub principal: ::prost::alloc::string::String,
 }
 /// A status was reached. Written before it is sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -15,6 +15,10 @@ pub struct Subscribe {
     /// Roles that want no offers for now.
     #[prost(string, repeated, tag = "4")]
     pub suppressed_roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it wants, as UpdateDemands would say it: with it the first offers come for these demands already. Absent: plain
+    /// offers, or when the session is resumed what was said before.
+    #[prost(message, optional, tag = "5")]
+    pub demands: ::core::option::Option<UpdateDemands>,
 }
 /// The last event seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -162,7 +166,8 @@ pub struct Subscribed {
     /// True: events after the resume point follow. False: `tasks` is everything, and what came before is void.
     #[prost(bool, tag = "4")]
     pub resumed: bool,
-    /// The state of every task the master knows of this framework.
+    /// The state of every task of this framework that has not ended in the log. Nothing here is to be acknowledged: updates
+    /// that wait for that follow, in order.
     #[prost(message, repeated, tag = "5")]
     pub tasks: ::prost::alloc::vec::Vec<super::TaskStatus>,
 }

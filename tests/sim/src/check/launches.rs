@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::agent_link::TaskRun;
+use proto::agent_link::{TaskRun, Update};
 use proto::id::{FrameworkId, OfferId, OperationId, RunId, TaskId};
 use proto::operation::Operation;
 use proto::scheduler::{Accept, Answer, Outcome};
@@ -120,6 +120,11 @@ impl Launches {
             return broken(PROMISE, how);
         }
         told_true(status, fact.map(|(_, fact)| fact))
+    }
+
+    /// An agent says how a run stands: true ends only, also when its master knows better by now.
+    pub fn said(update: &Update, truth: &OnePlace) -> Verdict {
+        told_true(&update.status, update.status.run.and_then(|run| truth.of_run(run)))
     }
 
     /// Somebody asked for the end of a task.

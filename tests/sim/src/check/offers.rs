@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::id::{AgentId, OfferId};
+use proto::id::{AgentId, Epoch, OfferId};
 use proto::operator::{EventKind, OfferEnd};
 
 use super::{Verdict, broken};
@@ -14,14 +14,17 @@ const PROMISE: &str = "P9 offers end once";
 pub struct Ledger {
     offers: BTreeMap<OfferId, Option<OfferEnd>>,
     agents: BTreeMap<OfferId, AgentId>,
+    /// Those that have not ended, and when they were made.
+    open: BTreeMap<OfferId, u64>,
 }
 
 impl Ledger {
     /// A leader says something to those who watch.
-    pub fn changed(&mut self, event: &EventKind) -> Verdict {
+    pub fn changed(&mut self, now: u64, event: &EventKind) -> Verdict {
         match event {
             EventKind::OfferMade(offer) => {
                 self.agents.insert(offer.id, offer.agent.clone());
+                self.open.insert(offer.id, now);
                 match self.offers.insert(offer.id, None) {
                     None => Ok(()),
                     Some(_) => broken(PROMISE, format!("{} was made twice", offer.id)),
@@ -30,6 +33,7 @@ impl Ledger {
             EventKind::OfferEnded(ended) => match self.offers.get_mut(&ended.offer) {
                 Some(end @ None) => {
                     *end = Some(ended.how);
+                    self.open.remove(&ended.offer);
                     Ok(())
                 }
                 Some(Some(before)) => {
@@ -43,6 +47,19 @@ impl Ledger {
             | EventKind::FrameworkRemoved(_)
             | EventKind::TaskChanged(_)
             | EventKind::RoleChanged(_) => Ok(()),
+        }
+    }
+
+    /// Nothing is held for longer than a lease: the offers of a leader that still leads have ended by then. Those of
+    /// earlier leaders ended with them.
+    pub fn overdue(&self, now: u64, epoch: Epoch, lease: u64) -> Verdict {
+        let from = OfferId { epoch, number: 0 };
+        match self.open.range(from..).find(|(_, made)| *made + lease < now) {
+            Some((offer, made)) => broken(
+                PROMISE,
+                format!("{offer} was made {:.1}s ago and has not ended", (now - made) as f64 / 1e9),
+            ),
+            None => Ok(()),
         }
     }
 
@@ -86,7 +103,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::id::Epoch;
     use proto::operator::OfferEnded;
 
     #[test]
@@ -94,11 +110,16 @@ mod tests {
         let offer = OfferId { epoch: Epoch(1), number: 1 };
         let mut ledger = Ledger::default();
         let ended = |how| EventKind::OfferEnded(OfferEnded { offer, how });
-        assert!(ledger.changed(&ended(OfferEnd::Expired)).is_err(), "never made");
+        assert!(ledger.changed(0, &ended(OfferEnd::Expired)).is_err(), "never made");
         ledger.offers.insert(offer, None);
+        ledger.open.insert(offer, 10);
+        assert!(ledger.overdue(30, Epoch(1), 20).is_ok());
+        assert!(ledger.overdue(31, Epoch(1), 20).is_err(), "held for too long");
+        assert!(ledger.overdue(31, Epoch(2), 20).is_ok(), "void with its leader");
         assert!(ledger.used("t", &[offer]).is_err(), "still open");
-        assert!(ledger.changed(&ended(OfferEnd::Expired)).is_ok());
-        assert!(ledger.changed(&ended(OfferEnd::Accepted)).is_err());
+        assert!(ledger.changed(20, &ended(OfferEnd::Expired)).is_ok());
+        assert!(ledger.overdue(31, Epoch(1), 20).is_ok());
+        assert!(ledger.changed(20, &ended(OfferEnd::Accepted)).is_err());
         assert!(ledger.used("t", &[offer]).is_err(), "expired");
     }
 }

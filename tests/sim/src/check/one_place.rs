@@ -70,6 +70,11 @@ impl OnePlace {
         self.runs.get(&run).map(|fact| (run, fact))
     }
 
+    /// What really happened to a run; `None` when it was never executed.
+    pub fn of_run(&self, run: RunId) -> Option<&Fact> {
+        self.runs.get(&run)
+    }
+
     /// How many runs were executed.
     pub fn count(&self) -> usize {
         self.runs.len()

@@ -1,18 +1,22 @@
-//! P4: the updates of a run come to its framework in order and without gaps, in each life of the framework; what was not
-//! taken in yet may come again.
+//! P4: the updates of a run come to its framework in order and without gaps, in each life of the framework, the next only
+//! when the one before is taken in; until then that one may come again.
 
 use std::collections::BTreeMap;
 
-use proto::id::RunId;
-use proto::task::TaskStatus;
+use proto::id::{RunId, TaskId};
+use proto::task::{TaskState, TaskStatus};
 
 use super::{Verdict, broken};
 use crate::node::Node;
+
+type Key = (Option<RunId>, u64, Option<TaskState>);
 
 /// The first and the last update of each run that each life of each framework was told.
 #[derive(Debug, Default)]
 pub struct Updates {
     between: BTreeMap<(Node, u32, RunId), (u64, u64)>,
+    /// What each life was told of each task and has not taken in.
+    open: BTreeMap<(Node, u32, TaskId), Key>,
     told: u64,
 }
 
@@ -21,6 +25,13 @@ impl Updates {
     /// and then tells a stream from its beginning.
     pub fn told(&mut self, framework: Node, life: u32, status: &TaskStatus, lost_power: bool) -> Verdict {
         self.told += 1;
+        let this = key(status);
+        let open = self.open.entry((framework, life, status.task.clone())).or_insert(this);
+        if *open != this {
+            let (task, this, open) = (&status.task, (status.sequence, status.state.as_str()), *open);
+            let how = format!("{framework} was told {this:?} of {task} and has not yet taken in {open:?}");
+            return broken("P4 one at a time", how);
+        }
         let Some(run) = status.run.filter(|_| status.sequence > 0) else { return Ok(()) };
         let sequence = status.sequence;
         let (first, last) = self.between.entry((framework, life, run)).or_insert((sequence, sequence));
@@ -36,8 +47,21 @@ impl Updates {
         Ok(())
     }
 
+    /// A framework has taken a status in.
+    pub fn taken_in(&mut self, framework: Node, life: u32, status: &TaskStatus) {
+        let of = (framework, life, status.task.clone());
+        if self.open.get(&of) == Some(&key(status)) {
+            self.open.remove(&of);
+        }
+    }
+
     /// How many statuses were told.
     pub fn count(&self) -> u64 {
         self.told
     }
+}
+
+/// One update is another when it has another place in its run's stream, or has none and says something else.
+fn key(status: &TaskStatus) -> Key {
+    (status.run, status.sequence, Some(status.state).filter(|_| status.sequence == 0))
 }

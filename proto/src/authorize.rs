@@ -1,10 +1,10 @@
-//! The one authorization function: who may do what. Default deny.
+//! The one authorization function: who may do what, at every door. Default deny.
 
 use std::collections::BTreeSet;
 
-use proto::caller::Caller;
-use proto::id::AgentId;
-use proto::refusal::{Code, Refusal};
+use crate::caller::Caller;
+use crate::id::AgentId;
+use crate::refusal::{Code, Refusal};
 
 /// The user that needs a grant of its own.
 const ROOT: &str = "root";
@@ -25,6 +25,11 @@ pub enum Action {
     BeMaster,
     /// Read lists, watch, explain.
     Read,
+    /// Read the output of a task.
+    ReadOutput {
+        /// Who registered its framework; empty if that is not known.
+        owner: String,
+    },
     /// End tasks.
     KillTask,
     /// Set quotas and weights.
@@ -52,19 +57,19 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         (Caller::Agent(id), Action::BeAgent(named)) => id == named,
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
-        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner }) => {
-            caller.to_string() == *owner
-        }
+        (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner })
+        | (Caller::Framework(_), Action::ReadOutput { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
             user != ROOT || root_granted.contains(caller)
         }
-        (Caller::Master(_), Action::BeMaster | Action::Read) => true,
+        (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadOutput { .. }) => true,
         (who, Action::ReadMetrics) => who.may_read_metrics(),
         // People hold every operator's right for now; a person is not an agent or a master.
         (
             Caller::User(_),
             Action::Read
+            | Action::ReadOutput { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
@@ -78,6 +83,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::BeFramework
             | Action::ResumeFramework { .. }
             | Action::BeMaster
+            | Action::ReadOutput { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
@@ -95,6 +101,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         Action::ResumeFramework { owner } => format!("take up a framework of {owner}"),
         Action::BeMaster => "speak as a master".to_owned(),
         Action::Read => "read the cluster's state".to_owned(),
+        Action::ReadOutput { .. } => "read the output of another's tasks".to_owned(),
         Action::KillTask => "end tasks".to_owned(),
         Action::SetRole => "set quotas and weights".to_owned(),
         Action::TeardownFramework => "end frameworks".to_owned(),
@@ -121,6 +128,15 @@ mod tests {
         assert!(authorize(&Caller::Framework("jobs".into()), &resume).is_ok());
         assert!(authorize(&Caller::Framework("spark".into()), &resume).is_err());
         assert!(authorize(&Caller::User("jobs".into()), &resume).is_err());
+        let output = |owner: &str| Action::ReadOutput { owner: owner.into() };
+        assert!(authorize(&Caller::Framework("jobs".into()), &output("framework/jobs")).is_ok());
+        assert!(authorize(&Caller::Framework("jobs".into()), &output("framework/spark")).is_err());
+        assert!(
+            authorize(&Caller::Framework("jobs".into()), &output("")).is_err(),
+            "nobody's are not everybody's"
+        );
+        assert!(authorize(&Caller::Agent(agent("a1")), &output("agent/a1")).is_err());
+        assert!(authorize(&Caller::User("ada".into()), &output("framework/spark")).is_ok());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
     }
@@ -144,7 +160,7 @@ mod tests {
     #[test]
     fn metrics_are_for_people_and_masters() {
         let may = |caller| authorize(&caller, &Action::ReadMetrics).is_ok();
-        assert!(may(Caller::User("ada".into())) && may(Caller::Master(proto::id::MasterId(1))));
+        assert!(may(Caller::User("ada".into())) && may(Caller::Master(crate::id::MasterId(1))));
         assert!(!may(Caller::Framework("jobs".into())) && !may(Caller::Agent(AgentId::new("a1").unwrap())));
     }
 }

@@ -30,7 +30,7 @@ pub enum Verdict {
     QuotaHeadroom,
     /// The framework itself declined what would fit, for a while.
     Filtered,
-    /// Others with a smaller share are served first.
+    /// Others are served first: by share, by guarantee, or for another demand of the same framework.
     FairShare,
     /// The framework holds as many unanswered offers as it may.
     HoldsTooMuch,
@@ -64,12 +64,19 @@ impl Verdict {
 /// One step of the funnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunnelStep {
-    /// A stable name: `all`, `active`, `constraints`, `role`, `filters`, `cpus`, `mem`, `disk`, `ports`.
+    /// A stable name: `all`, `active`, `constraints`, `role`, `filters`, then each resource that is asked for by its own
+    /// name (`cpus`, `mem`, `ports`), or `room` for whole agents, then `quota` and `hold`. Steps without meaning for
+    /// what was asked are left out.
     pub name: String,
     /// How many agents are left after it.
     pub left: u64,
-    /// Hostnames of those that fell out here, at most 20.
+    /// Hostnames of those that fell out here, at most [`FunnelStep::NAMES_MAX`].
     pub fell_out: Vec<String>,
+}
+
+impl FunnelStep {
+    /// Names shown for one step.
+    pub const NAMES_MAX: usize = 20;
 }
 
 /// An agent that nearly fits.
@@ -98,6 +105,6 @@ pub struct Explanation {
     pub funnel: Vec<FunnelStep>,
     /// At most three.
     pub nearest: Vec<NearMiss>,
-    /// What would help; each was checked against the pool as it is.
+    /// What would help: each was tried on a copy of the pool as it is, and there the offer came.
     pub help: Vec<String>,
 }

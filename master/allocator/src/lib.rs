@@ -44,6 +44,7 @@ mod change;
 mod check;
 mod clients;
 mod config;
+mod explain;
 mod fair_share;
 mod filters;
 mod order;
@@ -59,6 +60,7 @@ mod work;
 pub use allocate::Grant;
 pub use change::{Account, Change, Transform};
 pub use config::Config;
+pub use explain::Names;
 pub use views::{AgentPicture, ClientPicture, RolePicture, Surplus};
 
 use proto::quantities::Quantities;

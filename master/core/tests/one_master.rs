@@ -14,11 +14,12 @@ use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
 use proto::attributes::Attributes;
 use proto::caller::Caller;
 use proto::demand::{DeclineReason, Demand, Filter};
+use proto::explain::Explanation;
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OperationId, RunId, TaskId};
 use proto::offer::Offer;
 use proto::operation::{Launch, Operation};
-use proto::operator::ReplyKind;
+use proto::operator::{Explain, ReplyKind};
 use proto::quantities::Quantities;
 use proto::refusal::Code;
 use proto::resources::{Amount, Resources};
@@ -774,4 +775,54 @@ fn the_end_that_is_in_the_log_stands() {
     // The machine lost its power, and with it what was not synced.
     world.say(update(&framework, run, "t1", 2, TaskState::Gone));
     assert_eq!(statuses(world.events(10)), [(TaskState::Finished, 2)]);
+}
+
+fn explain(world: &mut World, ticket: u64) -> Explanation {
+    let call = OperatorCall::Explain(Explain::Framework("jobs".into()));
+    world.say(Input::Operator { ticket: Ticket(ticket), caller: Caller::User("ada".into()), call });
+    let at = world.replies.iter().position(|(answered, _)| *answered == Ticket(ticket)).expect("an answer");
+    match world.replies.swap_remove(at).1 {
+        ReplyKind::Explain(mut told) if told.len() == 1 => told.remove(0),
+        other => panic!("not one explanation: {other:?}"),
+    }
+}
+
+#[test]
+fn a_demand_too_large_for_all_names_the_nearest_agents_and_what_they_lack() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let demand = Demand {
+        id: DemandId::new("web").unwrap(),
+        role: role(),
+        shape: Amount::scalars(Quantities::of(6000, GIB)),
+        count: 1,
+        constraints: Default::default(),
+        priority: 0,
+    };
+    let demands = UpdateDemands { demands: vec![demand], demand_driven: true };
+    world.call(10, Some("op-0"), CallKind::UpdateDemands(demands));
+    let told = explain(&mut world, 1);
+    assert_eq!(told.code, "too-large");
+    assert!(told.subject.starts_with("demand web of jobs:"), "its name, not its id: {told:?}");
+    let near: Vec<_> = told.nearest.iter().map(|miss| (&*miss.hostname, &miss.lacking.scalars)).collect();
+    // An open offer of all it has makes no difference: it is measured empty.
+    assert_eq!(near, [("a1", &Quantities::of(2000, 0))]);
+
+    // Out of sight, the agent is no longer in the pool: it is named all the same.
+    world.say(Input::AgentClosed { link: LinkId(1) });
+    let told = explain(&mut world, 2);
+    let seen = |told: &Explanation| {
+        let steps = told.funnel[..2].iter().map(|step| (step.name.clone(), step.left, step.fell_out.clone()));
+        steps.collect::<Vec<_>>()
+    };
+    let none = [("all".to_owned(), 1, vec![]), ("active".to_owned(), 0, vec!["a1".to_owned()])];
+    assert_eq!((&*told.code, seen(&told)), ("no-agents", none.to_vec()));
+    world.run(Duration::from_secs(600));
+    let agent = world.master.registry().agents().next().expect("it is remembered");
+    assert_eq!(agent.state, AgentState::Unreachable);
+    // The framework was silent for as long and is gone: a new one asks.
+    world.subscribe(11, None);
+    let told = explain(&mut world, 3);
+    assert_eq!((&*told.code, seen(&told)), ("no-agents", none.to_vec()));
 }

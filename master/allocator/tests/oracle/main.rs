@@ -8,6 +8,7 @@
 mod life;
 mod model;
 mod rules;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -99,14 +100,21 @@ fn judge(model: &Model, grant: &Grant) -> Result<Piece, String> {
 
 /// Allocates and judges everything that comes of it.
 fn allocate(allocator: &mut Allocator, model: &mut Model) -> Vec<Grant> {
+    // Explanations are slow in comparison: of some allocations.
+    let asked = (model.now.as_nanos() >> 20).is_multiple_of(5);
+    let told = asked.then(|| told::foretell(allocator, model));
     model.begin();
     let grants = allocator.allocate(model.now);
+    let before = asked.then(|| model.clone());
     grants.iter().for_each(|grant| println!("    {grant:?}"));
     for grant in &grants {
         match judge(model, grant) {
             Ok(piece) => model.grant(piece),
             Err(why) => panic!("{grant:?}: {why}\n{model:#?}"),
         }
+    }
+    if let (Some(told), Some(before)) = (&told, &before) {
+        told::check(told, &grants, before, model);
     }
     let roles = model.all_roles();
     for client in model.clients().iter().filter(|client| model.is_eligible(client)) {

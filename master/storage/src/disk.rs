@@ -1,7 +1,7 @@
 //! `Disk`: the store of a running master, a log of batches beside files of snapshots.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,11 @@ use master_raft::{Image, Persist, Recovered, Snapshot};
 
 use crate::error::io_error;
 use crate::facts::{self, AllFacts};
+use crate::lock::{self, Lock};
 use crate::record::{self, Pointer};
 use crate::replay::replay;
 use crate::segment::{self, Highest, Segment};
-use crate::{Error, Fatal, Group, LogStore, Snapshots, lock};
+use crate::{Error, Fatal, Group, LogStore, Snapshots};
 
 /// How long a file of the log gets: a few of them hold what a master keeps between two snapshots, so that what is
 /// needless goes soon, and a new one is begun seldom.
@@ -37,7 +38,7 @@ pub struct Disk {
     /// Kept for their memory only.
     body: Vec<u8>,
     buffer: Vec<u8>,
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug)]

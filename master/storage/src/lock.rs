@@ -8,8 +8,20 @@ use std::path::Path;
 use crate::Error;
 use crate::error::io_error;
 
-/// Held as long as the file is open; a process that dies lets go of it.
-pub(crate) fn take(path: &Path) -> Result<File, Error> {
+/// Held until it is dropped; a process that dies lets go of it.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread has just forked has it open until it executes its
+        // program. Where it fails, nothing but that is lost.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock, or says who has it.
+pub(crate) fn take(path: &Path) -> Result<Lock, Error> {
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -31,5 +43,5 @@ pub(crate) fn take(path: &Path) -> Result<File, Error> {
     file.set_len(0)
         .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
         .map_err(io_error("write", path))?;
-    Ok(file)
+    Ok(Lock(file))
 }

@@ -1,6 +1,6 @@
 //! The store on a disk that fails, and that loses and tears what was not synced.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 
 use master_raft::{Entry, EntryKind, HardState, NodeId};
 

@@ -65,8 +65,13 @@ fn a_framework_without_a_failover_timeout_ends_with_its_session_and_holds_nobody
 fn a_framework_that_is_back_before_the_log_knew_it_was_away_is_not_waited_for() {
     let mut world = World::new();
     let framework = world.subscribe(10, None);
-    let again =
-        Subscribe { framework: info(), id: Some(framework.clone()), resume: None, suppressed_roles: vec![] };
+    let again = Subscribe {
+        framework: info(),
+        id: Some(framework.clone()),
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+    };
     world.say_all([
         Input::FrameworkClosed { session: SessionId(10) },
         jobs(11, None, CallKind::Subscribe(again)),
@@ -78,7 +83,8 @@ fn a_framework_that_is_back_before_the_log_knew_it_was_away_is_not_waited_for() 
 #[test]
 fn a_framework_whose_session_ends_before_the_log_knows_it_is_waited_for_in_vain() {
     let mut world = World::new();
-    let subscribe = Subscribe { framework: info(), id: None, resume: None, suppressed_roles: vec![] };
+    let subscribe =
+        Subscribe { framework: info(), id: None, resume: None, suppressed_roles: vec![], demands: None };
     world.say_all([
         jobs(10, None, CallKind::Subscribe(subscribe)),
         Input::FrameworkClosed { session: SessionId(10) },
@@ -140,8 +146,13 @@ fn a_framework_that_is_being_ended_is_not_brought_back() {
     assert!(world.master.registry().was_removed(&framework));
 
     let framework = world.subscribe(20, None);
-    let again =
-        Subscribe { framework: other, id: Some(framework.clone()), resume: None, suppressed_roles: vec![] };
+    let again = Subscribe {
+        framework: other,
+        id: Some(framework.clone()),
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+    };
     world.say_all([ada(2, teardown(&framework)), jobs(21, None, CallKind::Subscribe(again))]);
     assert!(world.master.registry().framework(&framework).is_none());
     let events = world.events(21);

@@ -256,15 +256,17 @@ mod tests {
     #[test]
     fn a_task_that_is_being_ended_does_not_run_again() {
         let mut tracker = Tracker::default();
-        assert_eq!(tracker.observe(&status(TaskState::Running, Some(1), 1)), News::Fresh);
-        assert_eq!(tracker.observe(&status(TaskState::Killing, Some(1), 2)), News::Fresh);
-        assert_eq!(
-            tracker.observe(&status(TaskState::Running, Some(1), 0)),
-            News::Stale,
-            "an answer to Reconcile"
-        );
+        let hear = |tracker: &mut Tracker, state, sequence| {
+            let status = status(state, Some(1), sequence);
+            let news = tracker.observe(&status);
+            let _ = tracker.done(&status);
+            news
+        };
+        assert_eq!(hear(&mut tracker, TaskState::Running, 1), News::Fresh);
+        assert_eq!(hear(&mut tracker, TaskState::Killing, 2), News::Fresh);
+        assert_eq!(hear(&mut tracker, TaskState::Running, 0), News::Stale, "an answer to Reconcile");
         assert_eq!(tracker.alive().count(), 1);
-        assert_eq!(tracker.observe(&status(TaskState::Killed, Some(1), 3)), News::Fresh);
+        assert_eq!(hear(&mut tracker, TaskState::Killed, 3), News::Fresh);
         assert_eq!(tracker.alive().count(), 0);
     }
 

@@ -10,6 +10,8 @@
 //! | `<!-- runs: by FILE -->` | the script FILE has these lines: it is what runs them |
 //! | `<!-- runs: by hand -->` | too heavy for a test: programs, subcommands and flags exist |
 //! | `<!-- runs: as in FILE -->` | the block stands word for word in FILE, which is compiled |
+//!
+//! A `console` block is a session on several machines, with prompts and answers: its commands are held as those by hand.
 
 /// One fenced block.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +79,9 @@ pub fn blocks(page: &str) -> Result<Vec<Block>, String> {
         }
         let kind =
             kind(info, mark.take().map(|(_, mark)| mark)).map_err(|why| format!("line {}: {why}", at + 1))?;
+        if info == "console" {
+            text = prompted(&text);
+        }
         blocks.push(Block { line: at + 1, kind, text });
     }
     if mark.is_some() {
@@ -96,6 +101,7 @@ fn kind(info: &str, mark: Option<&str>) -> Result<Kind, String> {
             Err(format!("a job file says its name in the fence: ```{language} web.{language}"))
         }
         ("text", None, None) => Ok(Kind::Text),
+        ("console", None, None) => Ok(Kind::Commands(Mark::ByHand)),
         (_, None, Some(mark)) => match mark.strip_prefix("as in ") {
             Some(file) => Ok(Kind::Excerpt(file.to_owned())),
             None => Err(format!("a block of {language:?} cannot be marked {mark:?}")),
@@ -123,6 +129,12 @@ fn commands(mark: &str) -> Result<Mark, String> {
         _ => None,
     };
     known.ok_or(format!("the mark {mark:?} is unknown; tests/e2e/docs/page.rs lists them"))
+}
+
+/// What was typed in a session: behind the prompts, but for what only sets the shell's variables.
+fn prompted(text: &str) -> String {
+    let typed = text.lines().filter_map(|line| line.strip_prefix("$ "));
+    typed.filter(|line| !line.starts_with("export ")).map(|line| format!("{line}\n")).collect()
 }
 
 /// The commands of a block, without comments and empty lines; a line that ends in `\` goes on in the next.
@@ -157,6 +169,16 @@ fn marks_say_how_a_block_is_held() {
         ]
     );
     assert_eq!((blocks[1].line, blocks[1].text.as_str()), (6, "a\n"));
+}
+
+#[test]
+fn a_session_is_what_was_typed_in_it() {
+    let page = "```console\n$ stoa up\nready\n$ export A=b\n$ stoa status\n```\n";
+    let blocks = blocks(page).unwrap();
+    assert_eq!(
+        (&blocks[0].kind, blocks[0].text.as_str()),
+        (&Kind::Commands(Mark::ByHand), "stoa up\nstoa status\n")
+    );
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Pictures<'_> {
     fn explain_demand(&self, ask: &Ask<'_>, demand: &Demand, subject: String) -> Explanation {
         let told = |verdict, words: String| plain(subject.clone(), Said(verdict, words));
         // A demand for nothing is no want at all.
-        let want = ask.want(self.settled).filter(|_| demand.count > 0);
+        let want = ask.want(self.settled).filter(|_| demand.count > 0 && !demand.shape.is_empty());
         let Some(want) = want else { return told(Verdict::WantsNothing, "it asks for nothing".to_owned()) };
         let (count, open) = (want.count, want.open);
         if self.grants.iter().any(|grant| self.is_for(grant, ask)) {

@@ -24,6 +24,9 @@ pub fn foretell(allocator: &Allocator, model: &Model) -> Told {
         if framework.driven {
             for (demand, answer) in framework.stated.iter().zip(answers) {
                 // Only the first of those with the same id in a role counts.
+                if !is_stated(demand) {
+                    continue;
+                }
                 let key = ((id.clone(), demand.role.clone()), Some(demand.id.clone()));
                 told.entry(key).or_insert(answer);
             }
@@ -52,7 +55,8 @@ pub fn check(told: &Told, grants: &[Grant], before: &Model, after: &Model) {
         let last = answer.funnel.last().map(|step| step.left);
         assert!(!waits || last == Some(0), "{}", context());
         let stated = after.frameworks[&client.0].stated.iter();
-        let demand = stated.into_iter().find(|d| Some(&d.id) == id.as_ref() && d.role == client.1);
+        let demand =
+            stated.into_iter().find(|d| is_stated(d) && Some(&d.id) == id.as_ref() && d.role == client.1);
         if let Err(why) = holds(client, demand, answer, before, after) {
             panic!("{why}: {}", context());
         }
@@ -121,6 +125,11 @@ fn holds(
         "fair-share" => yes(any(&|agent| would_fit(before, client, demand, agent)), "it never fitted"),
         _ => Ok(()),
     }
+}
+
+/// One for nothing is as if it were not stated.
+fn is_stated(demand: &Demand) -> bool {
+    demand.count > 0 && !demand.shape.is_empty()
 }
 
 fn would_fit(model: &Model, client: &Client, demand: &Demand, agent: &AgentId) -> bool {

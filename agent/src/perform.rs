@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use agent_core::{Contain, Input, Note, Output};
 use proto::agent_link::ToMaster;
+use proto::id::{FrameworkId, RunId};
 use proto::ledger::{Reached, Record, RunTaken};
 use proto::refusal::Refusal;
+use proto::task::{TaskState, TaskStatus};
 use proto_drive::Perform;
 use proto_machine::Now;
 use tokio::sync::{mpsc, oneshot};
@@ -123,10 +125,7 @@ impl Performer {
                 let Some(run) = status.run else { return };
                 self.runs.end(&framework, &status.task, run);
                 self.alive.fetch_sub(1, Ordering::Relaxed);
-                info!(
-                    framework_id = %framework, task_id = %status.task, run_id = %run,
-                    state = status.state.as_str(), reason = ?status.reason, message = status.message, "ended"
-                );
+                ended(&framework, &status, run);
                 metrics::counter!("agent_runs_ended_total", "state" => status.state.as_str()).increment(1);
                 // The sweeper is gone: then the process is ending already.
                 let _ = self.over.send(Owner { framework, task: status.task, run });
@@ -151,7 +150,7 @@ impl Performer {
             }
             Output::Contain(order) => {
                 if let Contain::Launch(given) = &order {
-                    info!(
+                    debug!(
                         framework_id = %given.framework, task_id = %given.task.id, run_id = %given.run, "launch"
                     );
                 }
@@ -174,6 +173,18 @@ impl Performer {
             let _ = leave.send(why);
         }
     }
+}
+
+/// An operator acts on bad ends; the good ones are thousands.
+fn ended(framework: &FrameworkId, status: &TaskStatus, run: RunId) {
+    let (task, state) = (&status.task, status.state.as_str());
+    if status.state == TaskState::Finished {
+        return debug!(framework_id = %framework, task_id = %task, run_id = %run, state, "ended");
+    }
+    info!(
+        framework_id = %framework, task_id = %task, run_id = %run, state, reason = ?status.reason,
+        message = status.message, "ended"
+    );
 }
 
 /// One line for each fact that an operator would act on.

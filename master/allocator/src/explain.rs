@@ -46,8 +46,8 @@ impl Allocator {
     /// next allocation on: what that will give is said as given.
     ///
     /// It runs on the thread that allocates, so its cost is bounded: the picture is copied at most five times, once to
-    /// settle what is due and four times to try what would help, however many demands there are; who has many and wants
-    /// all the help asks for one of them. Besides, each demand walks the agents, twenty times or so at worst.
+    /// settle what is due and four times to try what would help, less in large pools, however many demands there are; who
+    /// has many and wants all the help asks for one of them. Besides, each demand walks the agents, twenty times or so at worst.
     pub fn explain(
         &self,
         framework: &FrameworkId,
@@ -65,7 +65,7 @@ impl Allocator {
             grants = copy.insert(self.clone()).allocate(now);
         }
         let settled = copy.as_ref().unwrap_or(self);
-        let pictures = Pictures { before: self, settled, grants: &grants, budget: Budget::new() };
+        let pictures = Pictures { before: self, settled, grants: &grants, budget: Budget::of(settled) };
         if !row.demand_driven {
             if demand.is_some() {
                 return Vec::new();

@@ -151,6 +151,11 @@ impl Table {
         self.clients.get(client as usize).map_or(0, |row| row.filtered.count())
     }
 
+    /// How many filters there are.
+    pub fn all_count(&self) -> usize {
+        self.clients.iter().map(|row| row.filtered.count()).sum()
+    }
+
     /// What the client declined of the agent, if its filter still holds, and until when.
     pub fn declined(&self, client: u32, agent: u32) -> Option<(&Resources, Instant)> {
         if !self.clients.get(client as usize)?.filtered.has(agent) {

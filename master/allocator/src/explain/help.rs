@@ -11,8 +11,15 @@ use crate::Allocator;
 use crate::allocate::Grant;
 use crate::change::Change;
 
-/// Tries at most, for all demands of one question together: each copies the whole picture, on the thread that allocates.
+/// Tries at most, for all demands of one question together.
 const TRIES_MAX: usize = 4;
+
+/// Each try copies the whole picture, and the leader does nothing else meanwhile: all tries together copy so many agents at
+/// most, so that a question never costs the lead.
+const COPIED_MAX: usize = 20_000;
+
+/// So many filters cost a try as much as one agent.
+const FILTERS_AS_AGENT: usize = 8;
 
 /// How many tries one question still has.
 pub(super) struct Budget(Cell<usize>);
@@ -27,8 +34,10 @@ pub(super) struct Try {
 // === impl Budget ===
 
 impl Budget {
-    pub fn new() -> Self {
-        Budget(Cell::new(TRIES_MAX))
+    /// As many tries as may be made of a picture: in a large pool few, in a huge one none.
+    pub fn of(picture: &Allocator) -> Self {
+        let weight = picture.agents.rows.count() + picture.filters.all_count() / FILTERS_AS_AGENT;
+        Budget(Cell::new(TRIES_MAX.min(COPIED_MAX / weight.max(1))))
     }
 
     /// Spends one try, if there is one.

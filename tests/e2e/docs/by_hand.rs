@@ -19,7 +19,7 @@ pub fn check(line: &str) -> Result<(), String> {
             if runs_stoa { stoa(passed.split(|arg| *arg == "--").next().unwrap_or_default()) } else { Ok(()) }
         }
         path => match path.strip_prefix("target/release/") {
-            Some(built) => is_a_binary(built),
+            Some(built) => is_built(built, "bin"),
             None if is_executable(&root().join(path)) => Ok(()),
             None => Err(format!("{path} is not an executable file of the repository")),
         },
@@ -44,6 +44,7 @@ fn cargo(args: &[&str]) -> Result<(), String> {
         match *flag {
             "--release" | "--workspace" | "-q" => {}
             "-p" | "--package" => is_a_package(flags.next().ok_or("-p names no package")?)?,
+            "--example" => is_built(flags.next().ok_or("--example names none")?, "example")?,
             other => return Err(format!("this test does not know the flag {other} of cargo")),
         }
     }
@@ -66,12 +67,13 @@ fn is_a_package(name: &str) -> Result<(), String> {
     there.then_some(()).ok_or(format!("there is no package {name}"))
 }
 
-fn is_a_binary(name: &str) -> Result<(), String> {
+/// Whether some package has a target of this kind.
+fn is_built(name: &str, kind: &str) -> Result<(), String> {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages");
     let mut targets = packages.iter().flat_map(|package| package["targets"].as_array().expect("targets"));
-    let there = targets.any(|target| target["name"] == name && target["kind"][0] == "bin");
-    there.then_some(()).ok_or(format!("nothing builds a binary {name}"))
+    let there = targets.any(|target| target["name"] == name && target["kind"][0] == kind);
+    there.then_some(()).ok_or(format!("nothing builds a {kind} {name}"))
 }
 
 #[test]
@@ -81,6 +83,7 @@ fn what_is_not_there_is_found_without_running_it() {
         "stoa run --count 1000 -- true --any",
         "cargo run --release -- up --agents 1",
         "cargo build --release -p stoa -p tests-bench",
+        "cargo run --release -p master-storage --example persist_rate",
         "target/release/tests-bench",
         "tests/run",
     ] {
@@ -92,6 +95,7 @@ fn what_is_not_there_is_found_without_running_it() {
         "cargo run --release -- upp",
         "cargo build -p tests-benches",
         "cargo build --relaese",
+        "cargo run -p master-storage --example persist_rates",
         "target/release/tests-benches",
         "tests/runs",
         "README.md",

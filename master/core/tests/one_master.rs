@@ -120,7 +120,7 @@ impl World {
     }
 
     /// All of it in one batch: nothing is committed before the last of it is heard.
-    fn say_at_once(&mut self, inputs: Vec<Input>) {
+    fn say_at_once(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let mut out = Outbox::new();
         let now = self.time();
         inputs.into_iter().for_each(|input| self.master.step(now, input, &mut out));

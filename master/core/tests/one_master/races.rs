@@ -8,18 +8,6 @@ use proto::scheduler::UpdateFramework;
 
 use super::*;
 
-impl World {
-    /// All of it in one turn, so in one batch of the log.
-    fn say_all(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        let mut out = Outbox::new();
-        let now = self.time();
-        inputs.into_iter().for_each(|input| self.master.step(now, input, &mut out));
-        self.master.settle(now, &mut out);
-        self.perform(out);
-        self.run(Duration::from_millis(10));
-    }
-}
-
 fn jobs(session: u64, operation: Option<&str>, kind: CallKind) -> Input {
     let operation = operation.map(|text| OperationId::new(text).unwrap());
     let call = Call { operation, kind };
@@ -72,7 +60,7 @@ fn a_framework_that_is_back_before_the_log_knew_it_was_away_is_not_waited_for() 
         suppressed_roles: vec![],
         demands: None,
     };
-    world.say_all([
+    world.say_at_once([
         Input::FrameworkClosed { session: SessionId(10) },
         jobs(11, None, CallKind::Subscribe(again)),
     ]);
@@ -85,7 +73,7 @@ fn a_framework_whose_session_ends_before_the_log_knows_it_is_waited_for_in_vain(
     let mut world = World::new();
     let subscribe =
         Subscribe { framework: info(), id: None, resume: None, suppressed_roles: vec![], demands: None };
-    world.say_all([
+    world.say_at_once([
         jobs(10, None, CallKind::Subscribe(subscribe)),
         Input::FrameworkClosed { session: SessionId(10) },
     ]);
@@ -100,7 +88,7 @@ fn a_launch_on_an_agent_that_is_being_given_up_is_reported() {
     world.register(1);
     let framework = world.subscribe(10, None);
     let offers = world.offers(10);
-    world.say_all([ada(1, gone()), jobs(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]))]);
+    world.say_at_once([ada(1, gone()), jobs(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]))]);
     let events = world.events(10);
     assert!(matches!(outcome(&events, "op-1"), Outcome::Committed(_)));
     assert!(world.launched().is_empty());
@@ -125,7 +113,7 @@ fn an_accept_behind_the_end_of_its_framework_gives_everything_back() {
         Operation::Reserve(Reserve { role: role(), amount: Amount::scalars(Quantities::of(1000, GIB)) });
     let CallKind::Accept(mut call) = accept(&offers, vec![task("t1", 1000)]) else { panic!() };
     call.parts[0].operations.push(reserve);
-    world.say_all([ada(1, teardown(&framework)), jobs(10, Some("op-1"), CallKind::Accept(call))]);
+    world.say_at_once([ada(1, teardown(&framework)), jobs(10, Some("op-1"), CallKind::Accept(call))]);
     assert!(world.launched().is_empty());
     world.subscribe(11, None);
     let offers = world.offers(11);
@@ -141,7 +129,7 @@ fn a_framework_that_is_being_ended_is_not_brought_back() {
     let framework = world.subscribe(10, None);
     let other = FrameworkInfo { name: "other".into(), ..info() };
     let update = CallKind::UpdateFramework(UpdateFramework { framework: other.clone() });
-    world.say_all([ada(1, teardown(&framework)), jobs(10, Some("op-1"), update)]);
+    world.say_at_once([ada(1, teardown(&framework)), jobs(10, Some("op-1"), update)]);
     assert!(world.master.registry().framework(&framework).is_none());
     assert!(world.master.registry().was_removed(&framework));
 
@@ -153,7 +141,7 @@ fn a_framework_that_is_being_ended_is_not_brought_back() {
         suppressed_roles: vec![],
         demands: None,
     };
-    world.say_all([ada(2, teardown(&framework)), jobs(21, None, CallKind::Subscribe(again))]);
+    world.say_at_once([ada(2, teardown(&framework)), jobs(21, None, CallKind::Subscribe(again))]);
     assert!(world.master.registry().framework(&framework).is_none());
     let events = world.events(21);
     assert!(
@@ -184,7 +172,7 @@ fn a_token_of_one_use_is_used_once() {
         };
         Input::Operator { ticket: Ticket(ticket), caller: becomes, call }
     };
-    world.say_all([redeem(2, "b1"), redeem(3, "b2")]);
+    world.say_at_once([redeem(2, "b1"), redeem(3, "b2")]);
     assert!(matches!(&world.replies[1], (Ticket(2), ReplyKind::Done(_))));
     assert!(matches!(&world.replies[2], (Ticket(3), ReplyKind::Refused(r)) if r.code == Code::BadToken));
 }

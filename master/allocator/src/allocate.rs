@@ -109,6 +109,7 @@ impl Allocator {
                 self.wake_headroom();
             }
         }
+        self.roles.credit_grew = false;
         for node in std::mem::take(&mut self.work.nodes) {
             for below in self.roles.below(node) {
                 for at in 0..self.roles.nodes[below].clients.len() {
@@ -150,7 +151,7 @@ impl Allocator {
         slack.add(seen);
         let mut slack_seen = self.work.room_seen.clone();
         slack_seen.add(required);
-        !slack_seen.contains(&slack) || !seen.contains(required)
+        self.roles.credit_grew || !slack_seen.contains(&slack)
     }
 
     /// Drops changed agents that nobody wants.
@@ -299,14 +300,18 @@ impl Allocator {
         let agent_id = row.id.clone()?;
         let empty = row.free.is_empty();
         // A guarantee may be fulfilled by what was reserved above: then more of what is kept for nobody is spare.
+        // Or it counts for a role below only: then the guarantee above covers more for the others below.
         let required = held.has_reserved().then(|| self.roles.required().clone());
         self.charge(client, &held);
-        self.work.slack_grew |= required.is_some_and(|required| required != *self.roles.required());
+        self.work.slack_grew |= std::mem::take(&mut self.roles.credit_grew)
+            || required.is_some_and(|required| required != *self.roles.required());
         self.touch_free(agent);
         if empty || self.is_unwanted(agent) {
             self.work.agents.remove(agent);
         }
-        self.filters.offered(client, agent);
+        if self.filters.asked(client).has(agent) {
+            self.work.answered.push((client, agent));
+        }
         if let Some((at, units, ..)) = want {
             self.change_want(client, at, |want| want.open = want.open.saturating_add(units));
         }
@@ -322,6 +327,9 @@ impl Allocator {
         self.work.agents.reset();
         for client in std::mem::take(&mut self.work.clients) {
             self.clients.clients[client].dirty = false;
+        }
+        for (client, agent) in std::mem::take(&mut self.work.answered) {
+            self.filters.offered(client, agent);
         }
         self.work.room_seen.clone_from(&self.room);
         self.work.required_seen.clone_from(self.roles.required());

@@ -22,6 +22,9 @@ pub(crate) struct Tree {
     pub by_role: BTreeMap<Role, u32>,
     /// How many roles have a guarantee.
     pub guarantees: u32,
+    /// Somewhere more may be taken for a role's own guarantee than before, though all guarantees together may keep as
+    /// much free as they did. Whoever looks at it takes it back.
+    pub credit_grew: bool,
 }
 
 /// One role. "Below" includes the role itself.
@@ -68,7 +71,7 @@ impl Default for Tree {
     fn default() -> Self {
         let mut nodes = Slots::default();
         nodes.insert(Node::default());
-        Tree { nodes, by_role: BTreeMap::new(), guarantees: 0 }
+        Tree { nodes, by_role: BTreeMap::new(), guarantees: 0, credit_grew: false }
     }
 }
 
@@ -142,15 +145,18 @@ impl Tree {
             return;
         }
         let mut at = node;
+        let mut credit_before = self.nodes[at].own_credit();
         while at != ROOT {
             let row = &mut self.nodes[at];
             let own = row.guarantee.saturating_sub(&row.consumed);
             let missing = more_of(&own, &row.children_missing);
             let before = std::mem::replace(&mut row.missing, missing.clone());
+            self.credit_grew |= !credit_before.contains(&row.own_credit());
             at = row.parent;
-            let above = &mut self.nodes[at].children_missing;
-            above.sub(&before);
-            above.add(&missing);
+            let above = &mut self.nodes[at];
+            credit_before = above.own_credit();
+            above.children_missing.sub(&before);
+            above.children_missing.add(&missing);
         }
     }
 
@@ -198,6 +204,11 @@ impl Node {
             (Some(kept), Some(role)) => !kept.is_within(role),
             (Some(_), None) | (None, _) => true,
         }
+    }
+
+    /// What anybody below may take that fulfils the role's own guarantee: what is missing beyond what its children miss.
+    fn own_credit(&self) -> Quantities {
+        self.missing.saturating_sub(&self.children_missing)
     }
 
     /// It, standing in its parent's order.
@@ -268,5 +279,27 @@ mod tests {
         assert_eq!(*tree.required(), cpus(9_000));
         assert_eq!((tree.credit(web), tree.credit(db)), (cpus(9_000), cpus(4_000)));
         assert!(tree.has_credit(eng));
+    }
+
+    #[test]
+    fn less_guaranteed_to_one_child_leaves_its_siblings_more() {
+        let mut tree = Tree::default();
+        let (web, db) = (tree.intern(&role("eng/web")), tree.intern(&role("eng/db")));
+        let eng = tree.find(&role("eng")).unwrap();
+        tree.guarantees = 2;
+        tree.nodes[eng].guarantee = cpus(10_000);
+        tree.nodes[web].guarantee = cpus(10_000);
+        [db, web].into_iter().for_each(|node| tree.recount_missing(node));
+        assert_eq!((tree.required().clone(), tree.credit(db)), (cpus(10_000), cpus(0)));
+        tree.credit_grew = false;
+        // What web takes is eng's as well: nothing more for db.
+        (tree.nodes[web].consumed, tree.nodes[eng].consumed) = (cpus(1_000), cpus(1_000));
+        tree.recount_missing(web);
+        assert_eq!((tree.credit(db), tree.credit_grew), (cpus(0), false));
+        // As much as before is kept free for eng, but three of it is not web's any more.
+        tree.nodes[web].guarantee = cpus(7_000);
+        tree.recount_missing(web);
+        assert_eq!((tree.required().clone(), tree.credit(db)), (cpus(9_000), cpus(3_000)));
+        assert!(tree.credit_grew);
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Work {
     pub rival_left: bool,
     /// A grant fulfilled a guarantee with something that was reserved: there is more headroom.
     pub slack_grew: bool,
+    /// Client and agent of grants after which others come first no more. Only once the allocation is over: within it
+    /// whoever still waits for the agent is not overtaken by whoever just had of it.
+    pub answered: Vec<(u32, u32)>,
     /// Counts allocations.
     pub number: u32,
     /// Counts passes.

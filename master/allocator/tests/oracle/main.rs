@@ -20,6 +20,10 @@ use crate::life::Life;
 use crate::model::{Client, Model, Piece};
 use crate::rules::ROUNDS;
 
+/// Seeds of lives that went wrong once: an agent for which others came first, given in two parts (985); a guarantee
+/// that left more of the one above it to others (1053).
+const FOUND: [u64; 2] = [985, 1053];
+
 /// Judges one grant in the state before it; returns the piece it makes.
 fn judge(model: &Model, grant: &Grant) -> Result<Piece, String> {
     let roles = model.all_roles();
@@ -170,7 +174,9 @@ fn every_grant_is_due_and_nothing_due_is_left() {
     let seeds: u64 = std::env::var("ORACLE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     let first: u64 = std::env::var("ORACLE_FROM").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     let mut marks: BTreeMap<&'static str, usize> = BTreeMap::new();
-    for seed in first..first + seeds {
+    // What was found by looking further is looked at each time.
+    let found = (first == 0).then_some(FOUND).into_iter().flatten();
+    for seed in (first..first + seeds).chain(found) {
         println!("seed {seed}");
         for (mark, n) in live(seed, 40) {
             *marks.entry(mark).or_default() += n;

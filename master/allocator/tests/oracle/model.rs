@@ -32,6 +32,8 @@ pub struct Model {
     pub filters: BTreeMap<(Client, AgentId), (Resources, Instant)>,
     /// Others come first.
     pub asked: BTreeSet<(Client, AgentId)>,
+    /// Given in this allocation.
+    pub answered: BTreeSet<(Client, AgentId)>,
     /// More is free since the last allocation.
     pub changed: BTreeSet<AgentId>,
     pub serial: u64,
@@ -393,11 +395,16 @@ impl Model {
     }
 
     pub fn grant(&mut self, piece: Piece) {
-        self.asked.remove(&(piece.client.clone(), piece.agent.clone()));
+        self.answered.insert((piece.client.clone(), piece.agent.clone()));
         self.pieces.push(piece);
     }
 
+    /// It is over. Only now those who were given an agent for which others came first are as others again: while it
+    /// lasted they were not to overtake whoever still waited for what is left.
     pub fn end(&mut self) {
+        for pair in std::mem::take(&mut self.answered) {
+            self.asked.remove(&pair);
+        }
         self.changed.clear();
     }
 

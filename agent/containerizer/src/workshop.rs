@@ -202,11 +202,7 @@ impl Bench {
             cpus_milli: launch.cpus_milli,
             cpu_quota: workshop.cpu_quota,
             mem_bytes: launch.mem_bytes,
-            // The namespace's init is one of them, and none of the task's business.
-            pids_max: match launch.pids_max {
-                0 => 0,
-                max => max.saturating_add(u64::from(pid_namespace)),
-            },
+            pids_max: launch.pids_max,
         };
         let cgroup_procs = workshop
             .cgroups

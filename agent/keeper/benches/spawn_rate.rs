@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use agent_keeper::client::Client;
-use agent_keeper::protocol::{Event, How, Output, Request, RunId, Spawn};
+use agent_keeper::protocol::{Event, How, Output, Request, RunId, Spawn, User};
 
 /// Requests in one write.
 const BATCH: usize = 64;
@@ -22,6 +22,8 @@ struct Mode {
     name: &'static str,
     program: &'static str,
     namespaces: bool,
+    /// An ordinary user's, so that one follows another in the same namespaces.
+    guest: bool,
     cgroups: bool,
     output: bool,
     /// Tasks that run beside, with their output watched.
@@ -37,6 +39,7 @@ fn main() {
         name: "plain",
         program: true_path,
         namespaces: false,
+        guest: false,
         cgroups: false,
         output: false,
         beside: 0,
@@ -49,6 +52,14 @@ fn main() {
         Mode {
             name: "pid+mount ns, 3 cgroups, output",
             namespaces: true,
+            cgroups: true,
+            output: true,
+            ..base
+        },
+        Mode {
+            name: "the same, one after another",
+            namespaces: true,
+            guest: true,
             cgroups: true,
             output: true,
             ..base
@@ -97,7 +108,7 @@ impl Rig {
             argv: vec![mode.program.as_bytes().to_vec()],
             env: vec![b"PATH=/usr/bin:/bin".to_vec()],
             cwd: b"/".to_vec(),
-            user: None,
+            user: mode.guest.then(|| User { uid: 65534, gid: 65534, groups: vec![] }),
             cgroup_procs: if mode.cgroups { self.cgroups.iter().map(procs).collect() } else { vec![] },
             pid_namespace: mode.namespaces,
             mount_namespace: mode.namespaces,

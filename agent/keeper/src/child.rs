@@ -7,6 +7,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::{size_of, zeroed};
 
+use crate::mail::Mail;
 use crate::plan::Plan;
 use crate::protocol::{Stage, User};
 use crate::slots::{Slot, SlotIndex};
@@ -17,8 +18,10 @@ pub(crate) const HANDOFF_FD: c_int = 3;
 
 /// First word of a handoff message: prepared, waiting at the gate; comes with the pipes.
 pub(crate) const PREPARED: u32 = 1;
-/// First word of a handoff message: the init saw its command executed.
+/// First word of a handoff message: the init saw its command executed. Comes with the pipes, if those were not passed before.
 pub(crate) const EXECUTED: u32 = 2;
+/// First word of a handoff message: the run is over and its init idle.
+pub(crate) const ENDED: u32 = 3;
 
 /// What every child needs beside its plan.
 pub(crate) struct Inherited {
@@ -34,6 +37,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) slot: &'a Slot,
     pub(crate) slot_index: SlotIndex,
     pub(crate) inherited: &'a Inherited,
+    /// Where an init finds its next runs; `None` if it is to have one only.
+    pub(crate) mails: Option<&'static [Mail]>,
 }
 
 /// A stack for a cloned function.
@@ -87,16 +92,18 @@ extern "C" fn first_process(arg: *mut c_void) -> c_int {
         // Until the log knows of us we must not outlive the keeper.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
         leave_files();
-        for (index, path) in (0..).zip(&birth.plan.cgroup_procs) {
-            if !write_once(path, b"0") {
-                fail(birth, Stage::Cgroup, index);
-            }
+        if !birth.plan.pid_namespace {
+            join_cgroups(birth);
         }
         birth.slot.set_start_time(own_start_time());
         if libc::setsid() < 0 {
             fail(birth, Stage::Session, 0);
         }
-        hand_over_pipes(birth);
+        let passed = make_pipes(birth);
+        if !send(PREPARED, birth.slot_index, passed.open()) {
+            fail(birth, Stage::Files, 3);
+        }
+        passed.close();
         if birth.plan.mount_namespace {
             enter_mount_namespace(birth);
         }
@@ -141,6 +148,19 @@ unsafe fn leave_files() {
     }
 }
 
+/// Joins the run's cgroups. An init stays outside: it is no part of what is measured and limited.
+///
+/// # Safety
+/// Only in a child, which may share memory with its init.
+pub(crate) unsafe fn join_cgroups(birth: &Birth<'_>) {
+    for (index, path) in (0..).zip(&birth.plan.cgroup_procs) {
+        // SAFETY: path and value live.
+        if unsafe { !write_once(path, b"0") } {
+            fail(birth, Stage::Cgroup, index);
+        }
+    }
+}
+
 /// Writes to a file that takes a value in one write, as those of cgroups and of /proc do.
 unsafe fn write_once(path: &CStr, value: &[u8]) -> bool {
     // SAFETY: both live through the calls.
@@ -174,11 +194,32 @@ unsafe fn own_start_time() -> u64 {
     proc::parse_start_time(stat).unwrap_or(0)
 }
 
-/// Makes the pipes for stdout and stderr, and without an init the one whose closing tells that exec succeeded; passes
-/// their read ends to the keeper. Read ends do not block, the task's ends do.
-unsafe fn hand_over_pipes(birth: &Birth<'_>) {
-    let mut passed = [-1; 3];
-    let mut count = 0;
+/// The read ends of pipes that a child has made, to be passed to the keeper.
+pub(crate) struct Passed {
+    fds: [c_int; 3],
+    count: usize,
+}
+
+impl Passed {
+    pub(crate) fn open(&self) -> &[c_int] {
+        self.fds.get(..self.count).unwrap_or_default()
+    }
+
+    pub(crate) fn close(self) {
+        for fd in self.open() {
+            // SAFETY: this process's own descriptor.
+            unsafe { libc::close(*fd) };
+        }
+    }
+}
+
+/// Makes the pipes for stdout and stderr, whose write ends become 1 and 2, and without an init the one whose closing tells
+/// that exec succeeded. Read ends do not block, the task's ends do.
+///
+/// # Safety
+/// Only in the child, with 0 to 3 open.
+pub(crate) unsafe fn make_pipes(birth: &Birth<'_>) -> Passed {
+    let mut passed = Passed { fds: [-1; 3], count: 0 };
     // SAFETY: descriptors above HANDOFF_FD are this process's own; arrays live through the calls.
     unsafe {
         let mut make = |wanted: bool| -> c_int {
@@ -189,19 +230,16 @@ unsafe fn hand_over_pipes(birth: &Birth<'_>) {
             if libc::pipe2(pair.as_mut_ptr(), libc::O_CLOEXEC) < 0
                 || libc::fcntl(pair[0], libc::F_SETFL, libc::O_NONBLOCK) < 0
             {
-                fail(birth, Stage::Files, count as u32);
+                fail(birth, Stage::Files, passed.count as u32);
             }
-            passed[count] = pair[0];
-            count += 1;
+            passed.fds[passed.count] = pair[0];
+            passed.count += 1;
             pair[1]
         };
         let stdout = make(birth.plan.has_output);
         let stderr = make(birth.plan.has_output);
         // Its write end stays open, to be closed by exec or by death.
         make(!birth.plan.pid_namespace);
-        if !send(PREPARED, birth.slot_index, passed.get(..count).unwrap_or_default()) {
-            fail(birth, Stage::Files, 3);
-        }
         for (fd, number) in [(stdout, 1), (stderr, 2)] {
             if fd >= 0 {
                 if libc::dup2(fd, number) < 0 {
@@ -210,12 +248,8 @@ unsafe fn hand_over_pipes(birth: &Birth<'_>) {
                 libc::close(fd);
             }
         }
-        for fd in passed {
-            if fd >= 0 {
-                libc::close(fd);
-            }
-        }
     }
+    passed
 }
 
 /// Sends a message to the keeper, waiting for room.

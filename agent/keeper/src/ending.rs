@@ -5,18 +5,22 @@ use crate::output::Pumped;
 use crate::protocol::{Event, Exit, Failure, How};
 use crate::record::Record;
 use crate::runs::{Key, Phase, State};
+use crate::slots::SlotIndex;
 use crate::sys;
 
 impl Keeper {
     /// Collects every process that has died.
     pub(crate) fn bury(&mut self) {
-        if self.dead.is_empty() && !self.child_signaled {
+        if self.dead.is_empty() && self.dead_rooms.is_empty() && !self.child_signaled {
             return;
         }
         // Whatever the dead said is in the socket already, and their slots are used again after this.
         self.receive_handoffs();
         for key in std::mem::take(&mut self.dead) {
             self.collect(key);
+        }
+        for slot in std::mem::take(&mut self.dead_rooms) {
+            self.clear_room(slot);
         }
         if std::mem::take(&mut self.child_signaled) {
             while let Some(pid) = sys::ended_child() {
@@ -31,6 +35,37 @@ impl Keeper {
         }
     }
 
+    /// The init of a room is dead: with its run, or after it.
+    fn clear_room(&mut self, slot: SlotIndex) {
+        let Some(room) = self.rooms.remove(slot) else { return };
+        if let Some(key) = self.slots.owner(slot).map(Key) {
+            let unseen = self.runs.live_mut(key).is_some_and(|live| live.called_to.is_some())
+                && self.slots.get(slot).is_some_and(|slot| !slot.has_taken_call());
+            if !unseen {
+                return self.collect(key);
+            }
+            self.begin_again(key);
+        }
+        let _idle = sys::collect(room.pid);
+        self.slots.release(slot);
+    }
+
+    /// A run is over and its init idle.
+    pub(crate) fn ended(&mut self, key: Key) {
+        let Some(live) = self.runs.live_mut(key) else { return };
+        let (pid, slot_index) = (live.pid, live.slot);
+        let Some(slot) = self.slots.get(slot_index) else { return };
+        let Some(status) = slot.status() else { return };
+        let rusage = slot.usage();
+        self.runs.unbind_pid(pid);
+        self.slots.set_owner(slot_index, None);
+        if !self.rooms.vacate(slot_index) {
+            slot.dismiss();
+        }
+        self.drain(key);
+        self.settle_exited(key, Exit { how: how(status), rusage, at_ms: now_ms() });
+    }
+
     fn collect(&mut self, key: Key) {
         let Some(live) = self.runs.live_mut(key) else { return };
         let (pid, slot_index, has_init, phase) = (live.pid, live.slot, live.has_init, live.phase);
@@ -43,7 +78,10 @@ impl Keeper {
         let slot = self.slots.get(slot_index);
         let failure = slot.and_then(|slot| slot.failure());
         let executed = slot.is_some_and(|slot| slot.executed());
-        let status = slot.and_then(|slot| slot.status()).unwrap_or(status);
+        let (status, rusage) = match slot.and_then(|slot| Some((slot.status()?, slot.usage()))) {
+            Some(end) => end,
+            None => (status, rusage),
+        };
 
         self.runs.unbind_pid(pid);
         match (failure, phase) {

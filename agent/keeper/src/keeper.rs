@@ -20,8 +20,9 @@ use crate::proc;
 use crate::protocol::{Event, RunId};
 use crate::record::{FORMAT, Record};
 use crate::recover::{self, Past};
+use crate::rooms::Rooms;
 use crate::runs::{Key, Phase, Run, Runs, State};
-use crate::slots::Slots;
+use crate::slots::{SlotIndex, Slots};
 use crate::sys::{self, Epoll, Interest};
 
 /// A log that could not be written is tried again this often.
@@ -29,7 +30,7 @@ const LOG_RETRY: Duration = Duration::from_secs(1);
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What a readiness event is about: the upper byte of its token; the rest is a run's [`Key`].
+/// What a readiness event is about: the upper byte of its token; the rest is a run's [`Key`], or a room's slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Listener,
@@ -37,6 +38,7 @@ pub(crate) enum Source {
     Handoff,
     ChildSignal,
     Process,
+    Room,
     ExecPipe,
     Stdout,
     Stderr,
@@ -45,12 +47,13 @@ pub(crate) enum Source {
 const SOURCE_SHIFT: u32 = 56;
 
 impl Source {
-    const ALL: [Source; 8] = [
+    const ALL: [Source; 9] = [
         Source::Listener,
         Source::Connection,
         Source::Handoff,
         Source::ChildSignal,
         Source::Process,
+        Source::Room,
         Source::ExecPipe,
         Source::Stdout,
         Source::Stderr,
@@ -80,14 +83,17 @@ pub(crate) struct Keeper {
     pub(crate) log: Log,
     pub(crate) runs: Runs,
     pub(crate) slots: Slots,
+    pub(crate) rooms: Rooms,
     /// Runs not yet begun, in the order they were asked for. Entries may be stale.
     pub(crate) waiting: VecDeque<Key>,
     /// Runs between clone and exec.
     pub(crate) under_way: usize,
-    /// Runs at the gate since the last write to the log.
+    /// Runs at the gate, or about to be called, since the last write to the log.
     pub(crate) prepared: Vec<Key>,
     /// Runs whose first process is said to be dead.
     pub(crate) dead: Vec<Key>,
+    /// Rooms whose init is said to be dead.
+    pub(crate) dead_rooms: Vec<SlotIndex>,
     /// A process that reports by SIGCHLD has ended.
     pub(crate) child_signaled: bool,
     /// Ends not yet on disk.
@@ -146,10 +152,12 @@ impl Keeper {
             log,
             runs,
             slots: Slots::default(),
+            rooms: Rooms::new()?,
             waiting: VecDeque::new(),
             under_way: 0,
             prepared: Vec::new(),
             dead: Vec::new(),
+            dead_rooms: Vec::new(),
             child_signaled: false,
             unsaid: Vec::new(),
             log_broken: false,
@@ -193,6 +201,7 @@ impl Keeper {
                 self.child_signaled = true;
             }
             Some(Source::Process) => self.dead.push(key),
+            Some(Source::Room) => self.dead_rooms.push(SlotIndex(key.0 as u32)),
             Some(Source::ExecPipe) => self.exec_pipe_closed(key),
             Some(Source::Stdout) => self.pump(key, 0),
             Some(Source::Stderr) => self.pump(key, 1),

@@ -10,6 +10,7 @@
 //! | `requests.rs`, `starting.rs`, `ending.rs` | its verbs: what the agent asks, how a run starts, how it ends |
 //! | `runs.rs`, `slots.rs` | its tables: the runs, and the memory shared with their first processes |
 //! | `plan.rs`, `child.rs`, `init.rs` | a run before the fork, between fork and exec, and as pid 1 of its namespace |
+//! | `rooms.rs`, `mail.rs` | inits kept with their namespaces for further runs, and how they get them |
 //! | `log.rs`, `record.rs`, `recover.rs` | the durable log, its records, and what is made of it at start |
 //! | `output.rs` | stdout and stderr into size-rotated files |
 //! | `connection.rs`, `daemon.rs`, `sys.rs` | the socket, becoming a daemon, the system calls |
@@ -18,7 +19,7 @@
 //!
 //! - A run's command is executed at most once: its `Started` record is in the log before its first process may exec.
 //! - An end is told to the agent only after it is on disk; all ends of one turn of the loop share one `fdatasync`.
-//! - One thread. Code between fork and exec touches no allocator and no lock.
+//! - One thread. Code between fork and exec touches no allocator and no lock; an init between two runs may, alone in its memory.
 //! - Nothing the agent sends can make the keeper panic; what it does not understand is answered and the connection closed.
 
 #[cfg(not(target_os = "linux"))]
@@ -35,12 +36,14 @@ mod ending;
 mod init;
 mod keeper;
 mod log;
+mod mail;
 mod output;
 mod plan;
 mod proc;
 mod record;
 mod recover;
 mod requests;
+mod rooms;
 mod runs;
 mod slots;
 mod starting;

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) no_new_privs: bool,
     pub(crate) dropped_capabilities: u64,
     pub(crate) has_output: bool,
+    /// Whether the next run may follow in the same namespaces.
+    pub(crate) leaves_no_trace: bool,
 }
 
 impl Plan {
@@ -48,6 +50,7 @@ impl Plan {
             no_new_privs: spawn.no_new_privs,
             dropped_capabilities: spawn.dropped_capabilities,
             has_output: spawn.output.is_some(),
+            leaves_no_trace: leaves_no_trace(spawn),
         })
     }
 
@@ -58,6 +61,13 @@ impl Plan {
     pub(crate) fn env(&self) -> *const *const c_char {
         self.env.pointers.as_ptr()
     }
+}
+
+/// Whether a run can change nothing about its namespaces that the next run in them would find: it can mount only in
+/// further namespaces of its own, having no capability and no way to one, and its processes die with it.
+pub(crate) fn leaves_no_trace(spawn: &Spawn) -> bool {
+    let ordinary_user = spawn.user.as_ref().is_some_and(|user| user.uid != 0);
+    spawn.pid_namespace && spawn.mount_namespace && spawn.no_new_privs && ordinary_user
 }
 
 /// Strings and the null-terminated array of pointers to them. The pointers stay valid: a `CString`'s bytes do not move
@@ -117,6 +127,24 @@ mod tests {
         let plan = Plan::new(&spawn(&["x", "y"])).expect("valid");
         let programs: Vec<_> = plan.programs.iter().map(|path| path.to_str().expect("ascii")).collect();
         assert_eq!(programs, ["/a/x", "./x", "/b/x"]);
+    }
+
+    #[test]
+    fn only_an_ordinary_user_without_a_way_to_rights_leaves_no_trace() {
+        let user = |uid| Some(User { uid, gid: 100, groups: vec![] });
+        let good = Spawn {
+            pid_namespace: true,
+            mount_namespace: true,
+            no_new_privs: true,
+            user: user(65534),
+            ..spawn(&["x"])
+        };
+        assert!(leaves_no_trace(&good));
+        assert!(!leaves_no_trace(&Spawn { user: user(0), ..good.clone() }));
+        assert!(!leaves_no_trace(&Spawn { user: None, ..good.clone() }));
+        assert!(!leaves_no_trace(&Spawn { no_new_privs: false, ..good.clone() }));
+        assert!(!leaves_no_trace(&Spawn { mount_namespace: false, ..good.clone() }));
+        assert!(!leaves_no_trace(&Spawn { pid_namespace: false, ..good }));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub use request::{Output, Request, Rlimit, Spawn, User};
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use event::{get_exit, get_failure, put_exit, put_failure};
+pub(crate) use request::{decode_spawn, encode_spawn};
 
 /// The protocol version this build speaks.
 pub const VERSION: u16 = 1;

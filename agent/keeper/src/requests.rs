@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::init::{CARRIER, WHOLE_TREE};
+use crate::init::{CARRIER, carried};
 use crate::keeper::Keeper;
 use crate::protocol::{Cause, Event, Failure, Request, RunId, Spawn, Stage, VERSION, VERSION_MIN};
 use crate::record::Record;
@@ -124,7 +124,7 @@ impl Keeper {
     }
 
     /// Ends a run that has not been begun.
-    fn cancel(&mut self, key: Key) {
+    pub(crate) fn cancel(&mut self, key: Key) {
         self.settle_failed(key, Failure { stage: Stage::Canceled, index: 0, errno: libc::ECANCELED });
     }
 
@@ -135,8 +135,11 @@ impl Keeper {
         }
         let Some(key) = self.runs.find(run_id) else { return libc::ESRCH };
         let Some(run) = self.runs.get_mut(key) else { return libc::ESRCH };
-        match &run.state {
-            State::Live(live) => send_signal(live, signal, whole_tree),
+        match &mut run.state {
+            State::Live(live) => {
+                live.is_to_end |= signal == libc::SIGKILL || signal == libc::SIGTERM;
+                send_signal(live, signal, whole_tree)
+            }
             State::Waiting(_) => {
                 if signal == libc::SIGKILL || signal == libc::SIGTERM {
                     self.cancel(key);
@@ -171,6 +174,7 @@ impl Keeper {
         for key in alive {
             match self.runs.live_mut(key) {
                 Some(live) => {
+                    live.is_to_end = true;
                     send_signal(live, libc::SIGKILL, true);
                 }
                 None => self.cancel(key),
@@ -186,11 +190,7 @@ fn send_signal(live: &Live, signal: i32, whole_tree: bool) -> i32 {
         0 => sys::kill(live.pid, 0),
         // The kernel ends the whole namespace with its init.
         libc::SIGKILL if live.has_init => sys::kill(live.pid, libc::SIGKILL),
-        _ if live.has_init => {
-            let whole_tree = if whole_tree { WHOLE_TREE } else { 0 };
-            let value = usize::try_from(signal).unwrap_or(0) | whole_tree;
-            sys::queue_signal(live.pid, CARRIER, value)
-        }
+        _ if live.has_init => sys::queue_signal(live.pid, CARRIER, carried(signal, whole_tree, live.turn)),
         _ => match sys::kill(-live.pid, signal) {
             // So early that it has no process group of its own yet.
             libc::ESRCH => sys::kill(live.pid, signal),

@@ -30,9 +30,16 @@ pub(crate) enum State {
 /// A run whose first process exists.
 pub(crate) struct Live {
     pub(crate) pid: i32,
-    /// Watched, and held only to stay so: readable when that process is dead. Absent on kernels without it.
+    /// Watched, and held only to stay so: readable when that process is dead. Absent on kernels without it, and for an init,
+    /// whose room has it.
     pub(crate) _pidfd: Option<OwnedFd>,
     pub(crate) slot: SlotIndex,
+    /// How many runs its init had before.
+    pub(crate) turn: u32,
+    /// What was asked, for a run that an init has been or will be called to, until it is executed.
+    pub(crate) called_to: Option<Box<Spawn>>,
+    /// A signal that ends most commands was sent to it.
+    pub(crate) is_to_end: bool,
     /// Whether the first process is our init, in a pid namespace.
     pub(crate) has_init: bool,
     /// Where output goes, and whose the files are, until the pipes arrive.

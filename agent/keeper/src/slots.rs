@@ -1,13 +1,14 @@
-//! Memory shared with the first process of each run: the gate it waits at, and what it reports back without a system call.
+//! Memory shared with the first process of each run: the gate it waits at, what it reports back without a system call, and
+//! how an init whose run is over is called for the next one.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::protocol::{Failure, Stage};
+use crate::protocol::{Failure, Rusage, Stage};
 use crate::sys;
 
-/// One run's shared cache line. Written by its first process (or that one's child), read by the keeper; the gate both ways.
+/// One first process's shared cache lines. Written by it (or its child), read by the keeper; gate and call both ways.
 #[repr(C, align(64))]
 #[derive(Default)]
 pub(crate) struct Slot {
@@ -19,6 +20,12 @@ pub(crate) struct Slot {
     ended: AtomicU32,
     status: AtomicI32,
     start_time: AtomicU64,
+    user_us: AtomicU64,
+    system_us: AtomicU64,
+    max_rss_bytes: AtomicU64,
+    call: AtomicU32,
+    turn: AtomicU32,
+    mail: AtomicU32,
 }
 
 // SAFETY: atomics of plain integers; all zero is the cleared slot.
@@ -30,6 +37,30 @@ const GATE_OPEN: u32 = 2;
 
 /// A keeper that is this late with its log has been stopped or is gone; its child gives up rather than start unseen.
 const GATE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Has a run, or has taken up the call to one.
+const BUSY: u32 = 0;
+/// Its run is over: it waits to be called.
+const IDLE: u32 = 1;
+/// Called to the next run.
+const CALLED: u32 = 2;
+/// Not wanted any more.
+const DISMISSED: u32 = 3;
+/// It has waited long enough.
+const LEFT: u32 = 4;
+
+/// How long an init waits to be called again: long enough for tasks that follow one another, short enough that a quiet
+/// agent soon costs nothing.
+const IDLE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a called init is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// Which of the mails has the request.
+    pub(crate) mail: u32,
+    /// How many runs this init had before.
+    pub(crate) turn: u32,
+}
 
 // === The child's side: async-signal-safe, no allocation ===
 
@@ -67,10 +98,40 @@ impl Slot {
         self.executed.store(1, Ordering::Release);
     }
 
-    /// Keeps the wait status of the command, exactly as the kernel gave it to the init.
-    pub(crate) fn set_status(&self, status: i32) {
+    /// Keeps the wait status of the command, exactly as the kernel gave it to the init, and what the run used.
+    pub(crate) fn set_end(&self, status: i32, usage: Rusage) {
         self.status.store(status, Ordering::Relaxed);
+        self.user_us.store(usage.user_us, Ordering::Relaxed);
+        self.system_us.store(usage.system_us, Ordering::Relaxed);
+        self.max_rss_bytes.store(usage.max_rss_bytes, Ordering::Relaxed);
         self.ended.store(1, Ordering::Release);
+    }
+
+    /// From here on the keeper may call.
+    pub(crate) fn become_idle(&self) {
+        self.call.store(IDLE, Ordering::Release);
+    }
+
+    /// Waits to be called to another run. `None`: leave.
+    pub(crate) fn await_call(&self) -> Option<Call> {
+        loop {
+            match self.call.load(Ordering::Acquire) {
+                IDLE => {
+                    if !sys::futex_wait(&self.call, IDLE, IDLE_PATIENCE) {
+                        // A call that has just been made is followed, not lost.
+                        let _called =
+                            self.call.compare_exchange(IDLE, LEFT, Ordering::AcqRel, Ordering::Acquire);
+                    }
+                }
+                CALLED => {
+                    let mail = self.mail.load(Ordering::Relaxed);
+                    let call = Call { mail, turn: self.turn.load(Ordering::Relaxed) };
+                    self.call.store(BUSY, Ordering::Release);
+                    return Some(call);
+                }
+                _ => return None,
+            }
+        }
     }
 }
 
@@ -105,12 +166,50 @@ impl Slot {
         (self.ended.load(Ordering::Acquire) != 0).then(|| self.status.load(Ordering::Relaxed))
     }
 
-    fn clear(&self) {
-        self.gate.store(GATE_CLOSED, Ordering::Relaxed);
+    /// What the run used, if its init lived to see its end.
+    pub(crate) fn usage(&self) -> Rusage {
+        Rusage {
+            user_us: self.user_us.load(Ordering::Relaxed),
+            system_us: self.system_us.load(Ordering::Relaxed),
+            max_rss_bytes: self.max_rss_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Forgets the last run of an idle init; the time it started remains.
+    pub(crate) fn clear_for_next(&self) {
         self.failed_stage.store(0, Ordering::Relaxed);
         self.executed.store(0, Ordering::Relaxed);
         self.ended.store(0, Ordering::Relaxed);
+    }
+
+    /// Calls an idle init to a run. False if it has just left.
+    pub(crate) fn call(&self, call: Call) -> bool {
+        self.mail.store(call.mail, Ordering::Relaxed);
+        self.turn.store(call.turn, Ordering::Relaxed);
+        let called = self.call.compare_exchange(IDLE, CALLED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if called {
+            sys::futex_wake(&self.call);
+        }
+        called
+    }
+
+    /// Whether an init has taken up the call, if there was one. One that died before has not seen the run.
+    pub(crate) fn has_taken_call(&self) -> bool {
+        self.call.load(Ordering::Acquire) == BUSY
+    }
+
+    /// Lets an idle init go.
+    pub(crate) fn dismiss(&self) {
+        if self.call.compare_exchange(IDLE, DISMISSED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            sys::futex_wake(&self.call);
+        }
+    }
+
+    fn clear(&self) {
+        self.clear_for_next();
+        self.gate.store(GATE_CLOSED, Ordering::Relaxed);
         self.start_time.store(0, Ordering::Relaxed);
+        self.call.store(BUSY, Ordering::Relaxed);
     }
 }
 
@@ -119,6 +218,9 @@ impl Slot {
 pub(crate) struct SlotIndex(pub(crate) u32);
 
 const SLOTS_PER_CHUNK: u32 = 1024;
+
+/// The owner of a slot whose init is between runs. No key of a run has so many bits.
+const NO_RUN: u64 = u64::MAX;
 
 /// All slots, each with the run it belongs to. Chunks are never unmapped: children hold them too.
 #[derive(Default)]
@@ -156,9 +258,25 @@ impl Slots {
         chunk.get((index.0 % SLOTS_PER_CHUNK) as usize)
     }
 
+    /// Makes a slot another run's, or with `None` that of an init without one.
+    pub(crate) fn set_owner(&mut self, index: SlotIndex, owner: Option<u64>) {
+        if let Some(place) = self.owners.get_mut(index.0 as usize)
+            && place.is_some()
+        {
+            *place = Some(owner.unwrap_or(NO_RUN));
+        }
+    }
+
     /// The run that has this slot now.
     pub(crate) fn owner(&self, index: SlotIndex) -> Option<u64> {
-        self.owners.get(index.0 as usize).copied().flatten()
+        self.owners.get(index.0 as usize).copied().flatten().filter(|owner| *owner != NO_RUN)
+    }
+
+    /// Lets the idle init of a slot go.
+    pub(crate) fn dismiss(&self, index: SlotIndex) {
+        if let Some(slot) = self.get(index) {
+            slot.dismiss();
+        }
     }
 
     /// Gives a slot back. Only once its processes are gone and their messages read.
@@ -180,7 +298,7 @@ mod tests {
         let mut slots = Slots::default();
         let (index, slot) = slots.allocate(7).expect("shared memory");
         slot.set_failure(Stage::Exec, 3, 2);
-        slot.set_status(9);
+        slot.set_end(9, Rusage::default());
         slot.open_gate();
         assert_eq!(slot.failure(), Some(Failure { stage: Stage::Exec, index: 3, errno: 2 }));
         assert_eq!(slots.owner(index), Some(7));
@@ -201,6 +319,39 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), count as usize);
+    }
+
+    #[test]
+    fn an_idle_init_follows_one_call_and_goes_when_dismissed() {
+        let slot = Slot::default();
+        let call = Call { mail: 3, turn: 2 };
+        assert!(!slot.call(call), "busy");
+        slot.become_idle();
+        assert!(slot.call(call));
+        assert!(!slot.call(call), "called already");
+        assert!(!slot.has_taken_call());
+        slot.dismiss();
+        assert_eq!(slot.await_call(), Some(call), "a call is not taken back");
+        assert!(slot.has_taken_call());
+        slot.become_idle();
+        slot.dismiss();
+        assert_eq!(slot.await_call(), None);
+        assert!(!slot.call(call), "gone");
+    }
+
+    #[test]
+    fn a_slot_without_a_run_is_nobodys_until_it_is_given_back() {
+        let mut slots = Slots::default();
+        let (index, _) = slots.allocate(7).expect("shared memory");
+        slots.set_owner(index, None);
+        assert_eq!(slots.owner(index), None);
+        let (other, _) = slots.allocate(8).expect("shared memory");
+        assert_ne!(other, index);
+        slots.set_owner(index, Some(9));
+        assert_eq!(slots.owner(index), Some(9));
+        slots.release(index);
+        slots.set_owner(index, Some(9));
+        assert_eq!(slots.owner(index), None, "given back");
     }
 
     #[test]

@@ -174,15 +174,47 @@ pub(crate) fn collect(pid: i32) -> Option<(i32, Rusage)> {
         }
         usage.assume_init()
     };
+    Some((status, used(&usage)))
+}
+
+/// What [`collect_any`] found.
+pub(crate) enum Collected {
+    /// A process that was dead, with its wait status and what it used.
+    Dead { pid: i32, status: i32, usage: Rusage },
+    /// Children, all alive.
+    NobodyDead,
+    /// No children.
+    Childless,
+}
+
+/// Collects a dead child; waits for one if `patient`. Safe in an init.
+pub(crate) fn collect_any(patient: bool) -> Collected {
+    let flags = if patient { libc::__WALL } else { libc::WNOHANG | libc::__WALL };
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to live memory of the right type; rusage is plain data.
+        unsafe {
+            match libc::wait4(-1, &mut status, flags, usage.as_mut_ptr()) {
+                0 => return Collected::NobodyDead,
+                pid @ 1.. => return Collected::Dead { pid, status, usage: used(usage.assume_init_ref()) },
+                _ if *libc::__errno_location() == libc::EINTR => {}
+                _ => return Collected::Childless,
+            }
+        }
+    }
+}
+
+/// The kernel's account in ours.
+fn used(usage: &libc::rusage) -> Rusage {
     let micros = |time: libc::timeval| {
         u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
     };
-    let rusage = Rusage {
+    Rusage {
         user_us: micros(usage.ru_utime),
         system_us: micros(usage.ru_stime),
         max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    };
-    Some((status, rusage))
+    }
 }
 
 /// Collects a child that has been killed, waiting for its death.
@@ -204,6 +236,14 @@ pub(crate) fn wait_readable(fd: &OwnedFd, timeout: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one live pollfd.
     unsafe { libc::poll(&mut poll, 1, i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)) > 0 }
+}
+
+/// Whether a descriptor has something urgent to say: for `/proc/PID/mountinfo`, that mounts have changed since it was
+/// asked last.
+pub(crate) fn is_urgent(file: &File) -> bool {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLPRI, revents: 0 };
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&mut poll, 1, 0) > 0 && poll.revents & (libc::POLLPRI | libc::POLLERR) != 0 }
 }
 
 /// Forks; `None` in the child.

@@ -164,6 +164,19 @@ impl Request {
     }
 }
 
+/// Appends a command alone, without frame and tag.
+pub(crate) fn encode_spawn(spawn: &Spawn, out: &mut Vec<u8>) {
+    put_spawn(&mut Writer::new(out), spawn);
+}
+
+/// Reads what [`encode_spawn`] wrote.
+pub(crate) fn decode_spawn(body: &[u8]) -> Result<Spawn, Malformed> {
+    let mut r = Reader::new(body);
+    let spawn = get_spawn(&mut r)?;
+    r.end()?;
+    Ok(spawn)
+}
+
 fn put_spawn(w: &mut Writer<'_>, spawn: &Spawn) {
     w.run_id(spawn.run_id);
     w.list(&spawn.argv, |w, word| w.bytes(word));

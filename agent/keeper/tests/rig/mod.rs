@@ -4,13 +4,14 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_keeper::client::Client;
-use agent_keeper::protocol::{self, Event, Exit, Failure, How, Request, Run, RunId, RunState, Spawn};
+use agent_keeper::protocol::{self, Event, Exit, Failure, How, Request, Run, RunId, RunState, Spawn, User};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -201,6 +202,35 @@ pub fn shell(script: &str) -> Spawn {
 /// In pid and mount namespaces of its own.
 pub fn isolated(spawn: Spawn) -> Spawn {
     Spawn { pid_namespace: true, mount_namespace: true, ..spawn }
+}
+
+/// A command that leaves no trace in its namespaces: an ordinary user's.
+pub fn guest(spawn: Spawn) -> Spawn {
+    let nobody = User { uid: 65534, gid: 65534, groups: vec![] };
+    Spawn { user: Some(nobody), no_new_privs: true, ..isolated(spawn) }
+}
+
+/// A keeper whose scratch directory any user reaches; `None` without the rights this needs.
+pub fn open_rig(test: &str) -> Option<Rig> {
+    let rig = privileged(test).then(|| Rig::new(&format!("rooms-{test}")))?;
+    for dir in rig.dir.ancestors().take(2) {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    Some(rig)
+}
+
+/// Runs to the end: the init it had, and how it ended.
+pub fn run(rig: &mut Rig, spawn: Spawn) -> (i32, How) {
+    let id = rig.spawn(spawn);
+    (rig.spawned(id), rig.how(id))
+}
+
+/// Runs guests until one has followed another in its room; the init of both. The room is idle when this returns.
+pub fn warm_up(rig: &mut Rig) -> i32 {
+    let (first, _) = run(rig, guest(command(&["true"])));
+    let (second, _) = run(rig, guest(command(&["true"])));
+    assert_eq!(first, second, "the second run follows in the room of the first");
+    second
 }
 
 /// A named pipe: its reader learns when the last process that holds it open for writing is gone.

@@ -1,9 +1,11 @@
 //! The switchboard: which input leads to which verb. No decision is taken here.
 
-use proto::agent_link::{ToAgent, ToAgentKind};
-use proto_machine::{Instant, Machine, Now, Outbox};
+use std::time::Duration;
 
-use crate::config::Config;
+use proto::agent_link::{ToAgent, ToAgentKind};
+use proto_machine::{Haste, Instant, Machine, Now, Outbox};
+
+use crate::config::{Config, GATHER_WHEN_BUSY, UPDATES_OPEN_WHEN_BUSY};
 use crate::image;
 use crate::input::{Input, LinkId};
 use crate::output::Output;
@@ -92,5 +94,25 @@ impl Machine for Agent {
     fn wake_at(&self) -> Option<Instant> {
         let s = &self.state;
         [s.membership.due_at(), s.updates.due(), s.parting.due()].into_iter().flatten().min()
+    }
+
+    /// What becomes of containers can wait, and what the master says to it; a launch or a kill never waits behind these.
+    fn haste(input: &Input) -> Haste {
+        match input {
+            Input::Container(_) => Haste::Waits,
+            Input::FromMaster(_, ToAgent { kind: ToAgentKind::Acknowledge(_), .. }) => Haste::Waits,
+            Input::FromMaster(..)
+            | Input::Restore(_)
+            | Input::Recovered(_)
+            | Input::Linked(_)
+            | Input::Unlinked(_)
+            | Input::InfoChanged(_)
+            | Input::EndRuns
+            | Input::Rewrite => Haste::Now,
+        }
+    }
+
+    fn gathers_for(&self) -> Duration {
+        if self.state.updates.open() > UPDATES_OPEN_WHEN_BUSY { GATHER_WHEN_BUSY } else { Duration::ZERO }
     }
 }

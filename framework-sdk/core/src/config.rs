@@ -1,7 +1,15 @@
 //! What a framework starts with.
 
+use std::time::Duration;
+
 use proto::framework::FrameworkInfo;
 use proto::id::{BadId, FrameworkId, TaskId};
+
+/// With more tasks alive than this, what each says is of no hurry.
+pub(crate) const TASKS_ALIVE_WHEN_BUSY: usize = 8;
+
+/// Updates are then gathered for so long, at most, and acknowledged together.
+pub(crate) const GATHER_WHEN_BUSY: Duration = Duration::from_millis(4);
 
 /// What a framework starts with.
 #[derive(Clone, Debug)]

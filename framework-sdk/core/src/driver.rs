@@ -12,10 +12,10 @@ use proto::scheduler::{
     Revive, Suppress, UpdateDemands, UpdateFramework,
 };
 use proto::task::{TaskState, TaskStatus};
-use proto_machine::{Deadlines, Instant, Machine, Now, Outbox};
+use proto_machine::{Deadlines, Haste, Instant, Machine, Now, Outbox};
 
 use crate::calls::{Calls, Update, Want};
-use crate::config::{BadConfig, Config};
+use crate::config::{BadConfig, Config, GATHER_WHEN_BUSY, TASKS_ALIVE_WHEN_BUSY};
 use crate::line::{Heard, Line, Link};
 use crate::pending::{Pending, Purpose, Waiting, launched_by};
 use crate::refused::{never_started, passes};
@@ -527,5 +527,17 @@ impl<S: Scheduler> Machine for Driver<S> {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// What is said of tasks can wait; offers and answers never wait behind it.
+    fn haste(input: &Self::Input) -> Haste {
+        match input {
+            Input::Event { event: Event { kind: EventKind::Update(_), .. }, .. } => Haste::Waits,
+            Input::Event { .. } | Input::Lost { .. } | Input::Author(_) => Haste::Now,
+        }
+    }
+
+    fn gathers_for(&self) -> Duration {
+        if self.tracker.alive_count() > TASKS_ALIVE_WHEN_BUSY { GATHER_WHEN_BUSY } else { Duration::ZERO }
     }
 }

@@ -71,6 +71,11 @@ impl Tracker {
         self.tasks.iter().filter(|(_, known)| !known.is_over())
     }
 
+    /// About how many those are: a name that has ended and lives again is not counted.
+    pub fn alive_count(&self) -> usize {
+        self.tasks.len().saturating_sub(self.ended.len())
+    }
+
     /// Takes a status in and says whether the author has to hear of it now. The author has one status of a task in its
     /// hands at a time: an acknowledgement covers all before it, so it must not take in a later one first.
     pub fn observe(&mut self, status: &TaskStatus) -> News {

@@ -41,6 +41,14 @@ pub const FRAMEWORK_RETURN: Duration = Duration::from_secs(30);
 /// Ended tasks are logged at the latest so long after they were reported: a few at once instead of one by one.
 pub const LAZY_DELAY: Duration = Duration::from_millis(4);
 
+/// With more updates than this on their way to their frameworks, many tasks start and end at once, and what each single one
+/// says is of no hurry.
+pub const UPDATES_OPEN_WHEN_BUSY: usize = 4;
+
+/// Updates and acknowledgements are then gathered for so long: freed resources make few and large offers, and those few and
+/// large accepts. Short beside the time a task takes through a busy machine.
+pub const GATHER_WHEN_BUSY: Duration = Duration::from_millis(8);
+
 /// So many ended tasks are logged at once without waiting.
 pub const LAZY_MAX: usize = 512;
 

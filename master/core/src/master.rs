@@ -1,5 +1,7 @@
 //! The switchboard: each input to its verb. No decision is taken here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use master_raft::{Image, Raft, Recovered, Role};
 use master_registry::{Effect, Registry};
@@ -12,10 +14,10 @@ use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
 use proto::wire::Wire;
-use proto_machine::{Instant, Machine, Now, Outbox};
+use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 use crate::batch::{Batch, Pending};
-use crate::config::{BATCHES_IN_FLIGHT, Config, SILENCE_LIMIT};
+use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, SILENCE_LIMIT, UPDATES_OPEN_WHEN_BUSY};
 use crate::desk::Desk;
 use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
@@ -560,6 +562,27 @@ impl Machine for Master {
         let deadline = leading.and_then(|l| l.deadlines.next());
         let filter = leading.and_then(|l| l.allocator.wake_at());
         [self.raft.wake_at(), deadline, filter].into_iter().flatten().min()
+    }
+
+    /// What is said of tasks can wait; consensus, a launch, a kill, or an answer never waits behind it.
+    fn haste(input: &Input) -> Haste {
+        match input {
+            Input::Raft(_) => Haste::Overtakes,
+            Input::Agent { message: ToMaster::Update(_), .. } => Haste::Waits,
+            Input::Framework { call: Call { kind: CallKind::Acknowledge(_), .. }, .. } => Haste::Waits,
+            Input::Agent { .. }
+            | Input::Framework { .. }
+            | Input::FrameworkClosed { .. }
+            | Input::AgentClosed { .. }
+            | Input::Operator { .. } => Haste::Now,
+        }
+    }
+
+    fn gathers_for(&self) -> Duration {
+        match &self.leading {
+            Some(l) if l.tasks.open() > UPDATES_OPEN_WHEN_BUSY => GATHER_WHEN_BUSY,
+            Some(_) | None => Duration::ZERO,
+        }
     }
 }
 

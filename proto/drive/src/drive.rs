@@ -62,7 +62,7 @@ where
     M::Input: Send + 'static,
     P: Perform<M::Output, M::Input> + Send + 'static,
 {
-    let (handle, mailbox) = mailbox();
+    let (handle, mailbox) = mailbox(M::haste);
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         let mut driver = Driver {
             machine,
@@ -144,7 +144,7 @@ impl<M: Machine, P: Perform<M::Output, M::Input>> Driver<M, P> {
             None => None,
         };
         let room = BATCH_MAX.saturating_sub(self.batch.len());
-        let open = self.mailbox.take(&mut self.batch, room, patience);
+        let open = self.mailbox.take(&mut self.batch, room, patience, self.machine.gathers_for());
         self.gauges.queued.set(self.mailbox.queued() as f64);
         open || fed
     }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use proto_drive::{Closed, Ended, Handle, QUEUE_HIGH_WATER, spawn};
-use proto_machine::{Instant, Machine, Now, Outbox};
+use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 /// Long enough that only a hang takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +23,7 @@ enum Heard {
 struct Parrot {
     wake_at: Option<Instant>,
     panics_at: Option<u32>,
+    gathers_for: Duration,
 }
 
 #[derive(Debug)]
@@ -30,6 +31,8 @@ enum Say {
     Word(u32),
     Stored(u32),
     WakeIn(Duration),
+    Whisper(u32),
+    Aside(u32),
 }
 
 impl Machine for Parrot {
@@ -42,6 +45,7 @@ impl Machine for Parrot {
                 out.push(Heard::Say(word));
             }
             Say::Stored(word) => out.push(Heard::Stored(word)),
+            Say::Whisper(word) | Say::Aside(word) => out.push(Heard::Say(word)),
             Say::WakeIn(delay) => self.wake_at = Some(now.monotonic + delay),
         }
     }
@@ -57,12 +61,26 @@ impl Machine for Parrot {
     fn wake_at(&self) -> Option<Instant> {
         self.wake_at
     }
+    fn haste(input: &Say) -> Haste {
+        match input {
+            Say::Whisper(_) => Haste::Waits,
+            Say::Aside(_) => Haste::Overtakes,
+            Say::Word(_) | Say::Stored(_) | Say::WakeIn(_) => Haste::Now,
+        }
+    }
+    fn gathers_for(&self) -> Duration {
+        self.gathers_for
+    }
 }
 
 type Batches = Receiver<Vec<Heard>>;
 
 /// A parrot whose performer waits for leave before each batch.
 fn gated() -> (Handle<Say>, Batches, Sender<()>, Receiver<Ended<io::Error>>) {
+    gated_parrot(Parrot::default())
+}
+
+fn gated_parrot(parrot: Parrot) -> (Handle<Say>, Batches, Sender<()>, Receiver<Ended<io::Error>>) {
     let (heard, batches) = channel();
     let (leave, gate) = channel::<()>();
     let (end, ended) = channel();
@@ -76,7 +94,7 @@ fn gated() -> (Handle<Say>, Batches, Sender<()>, Receiver<Ended<io::Error>>) {
         gate.recv().map_err(io::Error::other)?;
         if fatal { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     };
-    let handle = spawn("parrot", Parrot::default(), perform, move |why| drop(end.send(why))).unwrap();
+    let handle = spawn("parrot", parrot, perform, move |why| drop(end.send(why))).unwrap();
     (handle, batches, leave, ended)
 }
 
@@ -94,6 +112,70 @@ fn what_came_during_a_batch_is_the_next_batch_and_settles_once() {
     leave.send(()).unwrap();
     drop(handle);
     assert!(matches!(ended.recv_timeout(PATIENCE), Ok(Ended::Closed)));
+}
+
+#[test]
+fn what_can_wait_is_gathered_until_something_cannot() {
+    // For ever, as far as this test can tell.
+    let (handle, batches, leave, _ended) =
+        gated_parrot(Parrot { gathers_for: 100 * PATIENCE, ..Parrot::default() });
+    for word in 1..=3 {
+        handle.send(Say::Whisper(word)).unwrap();
+    }
+    handle.send(Say::Word(4)).unwrap();
+    let all = [Heard::Say(1), Heard::Say(2), Heard::Say(3), Heard::Say(4), Heard::Settled];
+    assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), all);
+    handle.send(Say::Word(5)).unwrap();
+    handle.send(Say::Whisper(6)).unwrap();
+    leave.send(()).unwrap();
+    let both = [Heard::Say(5), Heard::Say(6), Heard::Settled];
+    assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), both);
+    handle.send(Say::Whisper(7)).unwrap();
+    leave.send(()).unwrap();
+    drop(handle);
+    assert_eq!(
+        batches.recv_timeout(PATIENCE).unwrap(),
+        [Heard::Say(7), Heard::Settled],
+        "nor for what never comes"
+    );
+    leave.send(()).unwrap();
+}
+
+#[test]
+fn what_overtakes_is_taken_alone_and_gathering_goes_on() {
+    let (handle, batches, leave, _ended) =
+        gated_parrot(Parrot { gathers_for: 100 * PATIENCE, ..Parrot::default() });
+    handle.send(Say::Whisper(1)).unwrap();
+    handle.send(Say::Aside(2)).unwrap();
+    assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), [Heard::Say(2), Heard::Settled]);
+    handle.send(Say::Aside(3)).unwrap();
+    handle.send(Say::Whisper(4)).unwrap();
+    leave.send(()).unwrap();
+    assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), [Heard::Say(3), Heard::Settled]);
+    handle.send(Say::Aside(5)).unwrap();
+    handle.send(Say::Word(6)).unwrap();
+    leave.send(()).unwrap();
+    let rest = [Heard::Say(5), Heard::Say(1), Heard::Say(4), Heard::Say(6), Heard::Settled];
+    assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), rest);
+    leave.send(()).unwrap();
+}
+
+#[test]
+fn gathering_ends_with_its_time_and_in_time_for_a_deadline() {
+    let gathers_for = Duration::from_millis(5);
+    let (handle, batches, leave, _ended) = gated_parrot(Parrot { gathers_for, ..Parrot::default() });
+    handle.send(Say::Whisper(1)).unwrap();
+    assert_eq!(batches.recv_timeout(PATIENCE).unwrap(), [Heard::Say(1), Heard::Settled]);
+    leave.send(()).unwrap();
+    let wake_at = Some(Instant::from_nanos(1));
+    let (handle, batches, leave, _ended) =
+        gated_parrot(Parrot { gathers_for: 100 * PATIENCE, wake_at, ..Parrot::default() });
+    handle.send(Say::Whisper(1)).unwrap();
+    let mut heard = Vec::new();
+    while !heard.contains(&Heard::Woken) {
+        heard.extend(batches.recv_timeout(PATIENCE).unwrap());
+        leave.send(()).unwrap();
+    }
 }
 
 #[test]

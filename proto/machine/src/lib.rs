@@ -12,6 +12,6 @@ mod time;
 
 pub use deadlines::Deadlines;
 pub use dice::Dice;
-pub use machine::Machine;
+pub use machine::{Haste, Machine};
 pub use outbox::Outbox;
 pub use time::{Instant, Now, WallTime};

@@ -1,6 +1,19 @@
 //! `Machine`: a participant that lives by messages.
 
+use std::time::Duration;
+
 use crate::{Instant, Now, Outbox};
+
+/// How soon an input has to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// At once, with everything that came before it.
+    Now,
+    /// At once and alone: it has nothing to do with what is being gathered, which goes on.
+    Overtakes,
+    /// It may wait a little for others of its kind, because nobody is held up meanwhile.
+    Waits,
+}
 
 /// A participant that lives by messages. It cannot wait, cannot fail, and cannot see the world.
 ///
@@ -23,4 +36,16 @@ pub trait Machine {
 
     /// When to be woken if nothing happens; `None` for never.
     fn wake_at(&self) -> Option<Instant>;
+
+    /// How an input stands to those that came before it and are still being gathered.
+    fn haste(_input: &Self::Input) -> Haste {
+        Haste::Now
+    }
+
+    /// How long inputs that can wait are gathered at present, at most. A machine in whose world little happens answers
+    /// zero, and each input is taken at once; one that is busy trades a few milliseconds of what nobody waits for against
+    /// the cost of a batch, which is mostly that of waking, syncing and sending.
+    fn gathers_for(&self) -> Duration {
+        Duration::ZERO
+    }
 }

@@ -70,6 +70,11 @@ impl Table {
         }
     }
 
+    /// How many runs have statuses that were sent and are not acknowledged.
+    pub fn open(&self) -> usize {
+        self.resend.len()
+    }
+
     /// The latest status of a run.
     pub fn latest(&self, run: RunId) -> Option<&TaskStatus> {
         self.streams.get(&run)?.statuses.last()

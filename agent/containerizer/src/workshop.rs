@@ -129,7 +129,8 @@ impl Bench {
                 return Some(Done::Prepared(launch, result));
             }
             Job::Ended(run_id, exit) => {
-                let oom = self.workshop.cgroups.has_oom(run_id);
+                // What ended well lacked no memory that it needed.
+                let oom = exit.how != protocol::How::Code(0) && self.workshop.cgroups.has_oom(run_id);
                 if !self.workshop.pid_namespaces {
                     // What left the process group has outlived the task so far.
                     self.workshop.cgroups.kill(run_id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::agent_link::{ToAgent, ToAgentKind};
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
-use crate::config::{Config, GATHER_WHEN_BUSY, UPDATES_OPEN_WHEN_BUSY};
+use crate::config::{Config, GATHER_WHEN_BUSY, RUNS_WHEN_BUSY};
 use crate::image;
 use crate::input::{Input, LinkId};
 use crate::output::Output;
@@ -112,7 +112,9 @@ impl Machine for Agent {
         }
     }
 
-    fn gathers_for(&self) -> Duration {
-        if self.state.updates.open() > UPDATES_OPEN_WHEN_BUSY { GATHER_WHEN_BUSY } else { Duration::ZERO }
+    fn gathers_for(&self, now: Instant) -> Duration {
+        let s = &self.state;
+        let busy = s.runs.alive() > RUNS_WHEN_BUSY && s.updates.are_many(now);
+        if busy { GATHER_WHEN_BUSY } else { Duration::ZERO }
     }
 }

@@ -4,10 +4,16 @@ use std::time::Duration;
 
 use proto::agent::AgentInfo;
 
-/// With updates of more runs than this on their way, many tasks start and end at once, and what each says is of no hurry.
-pub(crate) const UPDATES_OPEN_WHEN_BUSY: usize = 4;
+/// An agent is busy while more runs than this are alive, and
+pub(crate) const RUNS_WHEN_BUSY: usize = 4;
 
-/// Starts, ends and acknowledgements are then gathered for so long: one record, one sync and one message for many.
+/// so many statuses were reached within
+pub(crate) const STATUSES_WHEN_BUSY: usize = 8;
+
+/// so long. What single runs say is then of no hurry.
+pub(crate) const STATUSES_WITHIN: Duration = Duration::from_millis(32);
+
+/// Starts, ends and acknowledgements are gathered for so long in a busy agent: one record, one sync and one message for many.
 pub(crate) const GATHER_WHEN_BUSY: Duration = Duration::from_millis(5);
 
 /// What an agent is given at birth. The times are constants of the design, here so that tests and the simulator can

@@ -220,7 +220,8 @@ impl Keeper {
     }
 
     fn is_done(&mut self) -> bool {
-        if self.closing && self.runs.processes() == 0 && self.waiting.is_empty() && self.unsaid.is_empty() {
+        let over = self.runs.processes() == 0 && self.rooms.is_empty();
+        if self.closing && over && self.waiting.is_empty() && self.unsaid.is_empty() {
             self.tell(&Event::Bye);
             self.flush();
             return true;

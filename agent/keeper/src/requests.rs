@@ -181,6 +181,9 @@ impl Keeper {
             }
         }
         self.waiting.clear();
+        for idle in self.rooms.close() {
+            self.slots.dismiss(idle);
+        }
     }
 }
 

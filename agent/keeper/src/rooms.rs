@@ -23,7 +23,7 @@ pub(crate) struct Room {
     turn: u32,
     /// Held from the end of a run until the next is executed.
     mail: Option<u32>,
-    /// Mounts have changed since it was made.
+    /// It is not to be let again: mounts have changed since it was made, or the keeper ends.
     is_stale: bool,
 }
 
@@ -78,6 +78,16 @@ impl Rooms {
         if !self.mounts.as_ref().is_some_and(sys::is_urgent) {
             return Vec::new();
         }
+        self.close()
+    }
+
+    /// Whether no init is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_slot.is_empty()
+    }
+
+    /// No room is let any more; those that are idle.
+    pub(crate) fn close(&mut self) -> Vec<SlotIndex> {
         self.by_slot.values_mut().for_each(|room| room.is_stale = true);
         std::mem::take(&mut self.idle)
     }

@@ -10,7 +10,7 @@ use proto::task::TaskState;
 use tonic::service::Routes;
 
 use super::master::{Master, command, script};
-use super::node::Node;
+use super::node::{Node, has_command};
 use super::soon;
 
 #[tokio::test]
@@ -65,6 +65,6 @@ async fn an_agent_that_is_gone_for_the_pool_ends_its_tasks_and_itself() {
     session.tell(ToAgentKind::Shutdown(Shutdown { refusal: Refusal::new(Code::AgentGone, "declared gone") }));
     let why = soon("the end", running.ended()).await.to_string();
     assert!(why.contains("declared gone"), "{why}");
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!has_command(pid));
     running.stop().await;
 }

@@ -8,7 +8,7 @@ use proto_pki::Identity;
 use tonic::service::Routes;
 
 use super::master::{Master, Session, command, script, task};
-use super::node::{Node, open_to_tasks};
+use super::node::{Node, has_command, open_to_tasks};
 
 struct Scene {
     node: Node,
@@ -176,7 +176,7 @@ async fn an_agent_that_ends_its_tasks_leaves_nothing_and_says_so() {
     let draining = |state| (state, StatusReason::AgentDraining);
     assert_eq!(heard.await.unwrap(), [draining(TaskState::Killing), draining(TaskState::Killed)]);
     assert!(!node.has_keeper());
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!has_command(pid));
 }
 
 #[tokio::test]

@@ -23,6 +23,13 @@ pub fn open_to_tasks(path: &Path) {
     std::fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
 }
 
+/// Whether a run's first process is a command or has one. An init whose run is over may wait for the next.
+pub fn has_command(pid: u32) -> bool {
+    let Ok(name) = std::fs::read_to_string(format!("/proc/{pid}/comm")) else { return false };
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    !name.starts_with("stoa-keeper") || !children.trim().is_empty()
+}
+
 /// A machine for one agent.
 pub struct Node {
     pub ca: Authority,

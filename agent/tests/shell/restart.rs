@@ -5,7 +5,7 @@ use proto::task::{Exit, TaskState};
 use tonic::service::Routes;
 
 use super::master::{Master, command, script, task};
-use super::node::{Node, open_to_tasks};
+use super::node::{Node, has_command, open_to_tasks};
 
 #[tokio::test]
 async fn tasks_go_on_without_the_agent_and_it_finds_them_again() {
@@ -44,7 +44,7 @@ async fn tasks_go_on_without_the_agent_and_it_finds_them_again() {
     assert_eq!((end.state, end.exit, end.sequence), (TaskState::Failed, Some(Exit::Code(7)), 2));
     let output = node.logs(running.address(), task(2), false).await.unwrap().all().await;
     assert_eq!(output, "before\nmeanwhile\nafter\n", "also of what ended in another life");
-    assert!(std::path::Path::new(&format!("/proc/{}", stays.pid)).exists());
+    assert!(has_command(stays.pid));
     running.stop().await;
 }
 

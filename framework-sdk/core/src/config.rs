@@ -5,10 +5,16 @@ use std::time::Duration;
 use proto::framework::FrameworkInfo;
 use proto::id::{BadId, FrameworkId, TaskId};
 
-/// With more tasks alive than this, what each says is of no hurry.
-pub(crate) const TASKS_ALIVE_WHEN_BUSY: usize = 8;
+/// A framework is busy while more tasks than this are alive, and
+pub(crate) const TASKS_WHEN_BUSY: usize = 8;
 
-/// Updates are then gathered for so long, at most, and acknowledged together.
+/// so many updates came within
+pub(crate) const UPDATES_WHEN_BUSY: usize = 20;
+
+/// so long. What each single task says is then of no hurry.
+pub(crate) const UPDATES_WITHIN: Duration = Duration::from_millis(32);
+
+/// Updates are gathered for so long in a busy framework, and acknowledged together.
 pub(crate) const GATHER_WHEN_BUSY: Duration = Duration::from_millis(4);
 
 /// What a framework starts with.

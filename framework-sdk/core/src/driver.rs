@@ -12,10 +12,12 @@ use proto::scheduler::{
     Revive, Suppress, UpdateDemands, UpdateFramework,
 };
 use proto::task::{TaskState, TaskStatus};
-use proto_machine::{Deadlines, Haste, Instant, Machine, Now, Outbox};
+use proto_machine::{Deadlines, Haste, Instant, Machine, Now, Outbox, Pulse};
 
 use crate::calls::{Calls, Update, Want};
-use crate::config::{BadConfig, Config, GATHER_WHEN_BUSY, TASKS_ALIVE_WHEN_BUSY};
+use crate::config::{
+    BadConfig, Config, GATHER_WHEN_BUSY, TASKS_WHEN_BUSY, UPDATES_WHEN_BUSY, UPDATES_WITHIN,
+};
 use crate::line::{Heard, Line, Link};
 use crate::pending::{Pending, Purpose, Waiting, launched_by};
 use crate::refused::{never_started, passes};
@@ -91,6 +93,7 @@ pub struct Driver<S: Scheduler> {
     pending: Pending,
     retries: Deadlines<u64>,
     tracker: Tracker,
+    updates: Pulse,
     /// Updates that are due now that the ones before them are taken in.
     due: VecDeque<TaskStatus>,
     /// Offers of the event that the scheduler is looking at.
@@ -127,6 +130,7 @@ impl<S: Scheduler> Driver<S> {
             pending: Pending::new(&config.operation_prefix).map_err(BadConfig::Prefix)?,
             retries: Deadlines::new(),
             tracker,
+            updates: Pulse::new(UPDATES_WHEN_BUSY, UPDATES_WITHIN),
             due: VecDeque::new(),
             open: BTreeSet::new(),
             held: Deadlines::new(),
@@ -322,6 +326,7 @@ impl<S: Scheduler> Driver<S> {
     }
 
     fn update(&mut self, now: Now, status: TaskStatus, out: &mut Outbox<Output<S::Output>>) {
+        self.updates.beat(now.monotonic);
         // An update that waited for its acknowledgement may be older than the end that the task has in the log.
         if status.sequence == 0 || status.state.is_terminal() {
             self.unresolved.remove(&status.task);
@@ -537,7 +542,8 @@ impl<S: Scheduler> Machine for Driver<S> {
         }
     }
 
-    fn gathers_for(&self) -> Duration {
-        if self.tracker.alive_count() > TASKS_ALIVE_WHEN_BUSY { GATHER_WHEN_BUSY } else { Duration::ZERO }
+    fn gathers_for(&self, now: Instant) -> Duration {
+        let busy = self.tracker.alive_count() > TASKS_WHEN_BUSY && self.updates.is_fast(now);
+        if busy { GATHER_WHEN_BUSY } else { Duration::ZERO }
     }
 }

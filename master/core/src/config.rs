@@ -41,13 +41,21 @@ pub const FRAMEWORK_RETURN: Duration = Duration::from_secs(30);
 /// Ended tasks are logged at the latest so long after they were reported: a few at once instead of one by one.
 pub const LAZY_DELAY: Duration = Duration::from_millis(4);
 
-/// With more updates than this on their way to their frameworks, many tasks start and end at once, and what each single one
-/// says is of no hurry.
-pub const UPDATES_OPEN_WHEN_BUSY: usize = 4;
+/// A pool is busy while more tasks than this are alive, and
+pub const TASKS_WHEN_BUSY: usize = 8;
 
-/// Updates and acknowledgements are then gathered for so long: freed resources make few and large offers, and those few and
-/// large accepts. Short beside the time a task takes through a busy machine.
+/// so many updates came within
+pub const UPDATES_WHEN_BUSY: usize = 20;
+
+/// so long. One task after another is not yet that, and what it says is passed on at once.
+pub const UPDATES_WITHIN: Duration = Duration::from_millis(32);
+
+/// In a busy pool, what single tasks say is of no hurry: updates and acknowledgements are gathered for so long.
 pub const GATHER_WHEN_BUSY: Duration = Duration::from_millis(8);
+
+/// And offers are made so often: what many tasks leave within it makes few and large offers, and those few and large accepts.
+/// Short beside the time a task takes through a busy machine.
+pub const OFFER_INTERVAL_WHEN_BUSY: Duration = Duration::from_millis(16);
 
 /// So many ended tasks are logged at once without waiting.
 pub const LAZY_MAX: usize = 512;

@@ -2,8 +2,9 @@
 
 use master_allocator::Allocator;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
-use proto_machine::Deadlines;
+use proto_machine::{Deadlines, Instant, Pulse};
 
+use crate::config::{TASKS_WHEN_BUSY, UPDATES_WHEN_BUSY, UPDATES_WITHIN};
 use crate::input::{LinkId, SessionId};
 use crate::tables::{agents, frameworks, offers, tasks};
 
@@ -39,6 +40,10 @@ pub(crate) struct Leading {
     pub named: u64,
     /// Lists of tasks to kill and agents to mend are worked off turn by turn; offers are made when nothing is left.
     pub allocate: bool,
+    /// When offers were made last.
+    pub offered_at: Instant,
+    /// Updates from agents.
+    pub updates: Pulse,
 }
 
 impl Leading {
@@ -53,6 +58,13 @@ impl Leading {
             deadlines: Deadlines::new(),
             named: 0,
             allocate: true,
+            offered_at: Instant::from_nanos(0),
+            updates: Pulse::new(UPDATES_WHEN_BUSY, UPDATES_WITHIN),
         }
+    }
+
+    /// Whether, with so many tasks alive, much begins and ends at once.
+    pub fn is_busy(&self, tasks: usize, now: Instant) -> bool {
+        tasks > TASKS_WHEN_BUSY && self.updates.is_fast(now)
     }
 }

@@ -17,7 +17,7 @@ use proto::wire::Wire;
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 use crate::batch::{Batch, Pending};
-use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, SILENCE_LIMIT, UPDATES_OPEN_WHEN_BUSY};
+use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, OFFER_INTERVAL_WHEN_BUSY, SILENCE_LIMIT};
 use crate::desk::Desk;
 use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
@@ -545,13 +545,10 @@ impl Machine for Master {
                 break;
             }
         }
-        let wanted = self
-            .leading
-            .as_ref()
-            .is_some_and(|l| l.allocate || l.allocator.wake_at().is_some_and(|at| at <= now.monotonic));
-        if wanted {
+        if self.offers_due().is_some_and(|at| at <= now.monotonic) {
             self.at_desk(now, out, |d| {
                 d.l.allocate = false;
+                d.l.offered_at = now.monotonic;
                 offer::offer(d);
             });
         }
@@ -560,8 +557,7 @@ impl Machine for Master {
     fn wake_at(&self) -> Option<Instant> {
         let leading = self.leading.as_ref();
         let deadline = leading.and_then(|l| l.deadlines.next());
-        let filter = leading.and_then(|l| l.allocator.wake_at());
-        [self.raft.wake_at(), deadline, filter].into_iter().flatten().min()
+        [self.raft.wake_at(), deadline, self.offers_due()].into_iter().flatten().min()
     }
 
     /// What is said of tasks can wait; consensus, a launch, a kill, or an answer never waits behind it.
@@ -578,15 +574,23 @@ impl Machine for Master {
         }
     }
 
-    fn gathers_for(&self) -> Duration {
+    fn gathers_for(&self, now: Instant) -> Duration {
         match &self.leading {
-            Some(l) if l.tasks.open() > UPDATES_OPEN_WHEN_BUSY => GATHER_WHEN_BUSY,
+            Some(l) if l.is_busy(self.registry.task_count(), now) => GATHER_WHEN_BUSY,
             Some(_) | None => Duration::ZERO,
         }
     }
 }
 
 impl Master {
+    /// When offers are to be made: as soon as there is a reason, but in a busy pool not at once again.
+    fn offers_due(&self) -> Option<Instant> {
+        let l = self.leading.as_ref()?;
+        let wanted = if l.allocate { Some(l.offered_at) } else { l.allocator.wake_at() }?;
+        let earliest = l.offered_at + OFFER_INTERVAL_WHEN_BUSY;
+        Some(if l.is_busy(self.registry.task_count(), l.offered_at) { wanted.max(earliest) } else { wanted })
+    }
+
     /// What was gathered goes to consensus, in few and large pieces.
     fn propose(&mut self, now: Now) {
         let Some(l) = self.leading.as_ref() else { return };

@@ -144,7 +144,9 @@ impl<M: Machine, P: Perform<M::Output, M::Input>> Driver<M, P> {
             None => None,
         };
         let room = BATCH_MAX.saturating_sub(self.batch.len());
-        let open = self.mailbox.take(&mut self.batch, room, patience, self.machine.gathers_for());
+        let open = self
+            .mailbox
+            .take(&mut self.batch, room, patience, || self.machine.gathers_for(self.clock.now().monotonic));
         self.gauges.queued.set(self.mailbox.queued() as f64);
         open || fed
     }

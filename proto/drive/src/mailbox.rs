@@ -246,7 +246,7 @@ impl<I> Mailbox<I> {
         batch: &mut Vec<I>,
         most: usize,
         patience: Option<Duration>,
-        gather: Duration,
+        gather: impl FnOnce() -> Duration,
     ) -> bool {
         let begun = Instant::now();
         let left = |patience: Duration| patience.saturating_sub(begun.elapsed());
@@ -255,6 +255,7 @@ impl<I> Mailbox<I> {
         if queue.len() == 0 && !queue.closed && patience != Some(Duration::ZERO) {
             queue = shared.sleep(queue, Reader::Sleeps, patience);
         }
+        let gather = if queue.inputs.is_empty() { Duration::ZERO } else { gather() };
         let gathered = loop {
             let may_gather =
                 !gather.is_zero() && queue.urgent == 0 && !queue.closed && queue.inputs.len() < most;

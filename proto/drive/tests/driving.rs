@@ -68,7 +68,7 @@ impl Machine for Parrot {
             Say::Word(_) | Say::Stored(_) | Say::WakeIn(_) => Haste::Now,
         }
     }
-    fn gathers_for(&self) -> Duration {
+    fn gathers_for(&self, _: Instant) -> Duration {
         self.gathers_for
     }
 }

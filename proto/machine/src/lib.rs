@@ -8,10 +8,12 @@ mod deadlines;
 mod dice;
 mod machine;
 mod outbox;
+mod pulse;
 mod time;
 
 pub use deadlines::Deadlines;
 pub use dice::Dice;
 pub use machine::{Haste, Machine};
 pub use outbox::Outbox;
+pub use pulse::Pulse;
 pub use time::{Instant, Now, WallTime};

@@ -45,7 +45,7 @@ pub trait Machine {
     /// How long inputs that can wait are gathered at present, at most. A machine in whose world little happens answers
     /// zero, and each input is taken at once; one that is busy trades a few milliseconds of what nobody waits for against
     /// the cost of a batch, which is mostly that of waking, syncing and sending.
-    fn gathers_for(&self) -> Duration {
+    fn gathers_for(&self, _now: Instant) -> Duration {
         Duration::ZERO
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use proto::id::RunId;
 use proto::task::TaskStatus;
-use proto_machine::{Deadlines, Instant};
+use proto_machine::{Deadlines, Instant, Pulse};
+
+use crate::config::{STATUSES_WHEN_BUSY, STATUSES_WITHIN};
 
 /// The statuses of one run.
 #[derive(Default)]
@@ -33,6 +35,7 @@ pub(crate) enum Progress {
 pub(crate) struct Table {
     streams: BTreeMap<RunId, Stream>,
     resend: Deadlines<RunId>,
+    sent: Pulse,
     resend_first: Duration,
     resend_cap: Duration,
 }
@@ -47,7 +50,13 @@ impl Stream {
 impl Table {
     /// No statuses.
     pub fn new(resend_first: Duration, resend_cap: Duration) -> Self {
-        Table { streams: BTreeMap::new(), resend: Deadlines::new(), resend_first, resend_cap }
+        Table {
+            streams: BTreeMap::new(),
+            resend: Deadlines::new(),
+            sent: Pulse::new(STATUSES_WHEN_BUSY, STATUSES_WITHIN),
+            resend_first,
+            resend_cap,
+        }
     }
 
     /// The number that the next status of a run gets.
@@ -70,9 +79,9 @@ impl Table {
         }
     }
 
-    /// How many runs have statuses that were sent and are not acknowledged.
-    pub fn open(&self) -> usize {
-        self.resend.len()
+    /// Whether many are sent at present.
+    pub fn are_many(&self, now: Instant) -> bool {
+        self.sent.is_fast(now)
     }
 
     /// The latest status of a run.
@@ -125,6 +134,7 @@ impl Table {
         if let Some(stream) = self.streams.get_mut(&run) {
             stream.patience = self.resend_first;
             self.resend.set(run, now + stream.patience);
+            self.sent.beat(now);
         }
     }
 

@@ -12,8 +12,6 @@ pub(crate) struct Table {
     latest: BTreeMap<RunId, TaskStatus>,
     /// Updates that the framework has not acknowledged, in order.
     unacknowledged: BTreeMap<FrameworkId, BTreeMap<(RunId, u64), TaskStatus>>,
-    /// How many those are.
-    open: usize,
     /// Ends that are proposed and not yet committed.
     ending: BTreeSet<RunId>,
     /// Acknowledgements of such ends: the agent must not forget before the log knows.
@@ -57,13 +55,10 @@ impl Table {
     }
 
     pub fn await_acknowledgement(&mut self, framework: &FrameworkId, run: RunId, status: &TaskStatus) {
-        let waiting = self.unacknowledged.entry(framework.clone()).or_default();
-        self.open += usize::from(waiting.insert((run, status.sequence), status.clone()).is_none());
-    }
-
-    /// How many updates are not acknowledged.
-    pub fn open(&self) -> usize {
-        self.open
+        self.unacknowledged
+            .entry(framework.clone())
+            .or_default()
+            .insert((run, status.sequence), status.clone());
     }
 
     /// Drops what the framework acknowledged; returns the agent it came from, if it was still waited for.
@@ -71,7 +66,6 @@ impl Table {
         let waiting = self.unacknowledged.get_mut(framework)?;
         let keys: Vec<_> = waiting.range((run, 0)..=(run, sequence)).map(|(key, _)| *key).collect();
         let mut agent = None;
-        self.open = self.open.saturating_sub(keys.len());
         for key in keys {
             agent = waiting.remove(&key).and_then(|status| status.agent).or(agent);
         }
@@ -92,9 +86,7 @@ impl Table {
     }
 
     pub fn forget_framework(&mut self, framework: &FrameworkId) -> Vec<TaskStatus> {
-        let waiting = self.unacknowledged.remove(framework).unwrap_or_default();
-        self.open = self.open.saturating_sub(waiting.len());
-        waiting.into_values().collect()
+        self.unacknowledged.remove(framework).into_iter().flat_map(BTreeMap::into_values).collect()
     }
 
     pub fn launching(&self, framework: &FrameworkId, task: &TaskId) -> bool {

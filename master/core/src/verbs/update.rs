@@ -60,6 +60,9 @@ fn learn(
         return None;
     }
     let newer = d.l.tasks.learn(run, status);
+    if newer {
+        d.l.updates.beat(d.now.monotonic);
+    }
     if newer && status.state.is_terminal() && d.l.tasks.end(run) {
         log_end(d, framework, status.clone());
     }

@@ -106,7 +106,24 @@ impl Drop for Node {
             let _ = keeper.send(&[Request::Shutdown { kill: true }]);
             while let Ok(Some(_)) = keeper.event() {}
         }
+        self.remove_cgroups();
         let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Node {
+    /// Those of agents that were killed: nobody else comes for them, and each slows the kernel down a little.
+    fn remove_cgroups(&self) {
+        let Some(name) = self.dir.file_name() else { return };
+        let trees =
+            std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|tree| tree.path());
+        for tree in trees.chain(["/sys/fs/cgroup".into()]) {
+            let agent = tree.join("stoa").join(name);
+            for run in std::fs::read_dir(&agent).into_iter().flatten().flatten() {
+                let _ = std::fs::remove_dir(run.path());
+            }
+            let _ = std::fs::remove_dir(agent);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Placing tasks into offers: what is left of an offer, whether a shape fits, and which offer to prefer.
 
-use proto::id::GroupId;
+use proto::id::{GroupId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::{LaunchGroup, Operation};
 use proto::quantities::Quantities;
@@ -63,6 +63,16 @@ impl Room {
     pub fn take(&mut self, shape: &Amount) -> Option<Resources> {
         let wanted = exact(&self.rest, &self.offer, shape)?;
         self.rest.take(&self.offer.role, &wanted)
+    }
+
+    /// Takes a volume that is in the offer, whole: to be added to the resources of a task, which then finds it in its
+    /// sandbox as `volumes/<volume>`.
+    pub fn take_volume(&mut self, volume: &VolumeId) -> Option<Resources> {
+        let named = |portion: &&Portion| portion.volume.as_ref() == Some(volume);
+        let portion = self.rest.portions().iter().find(named)?.clone();
+        let mut taken = Resources::EMPTY;
+        taken.add_portion(&portion);
+        self.rest.try_sub(&taken).then_some(taken)
     }
 
     /// Starts a task here. Its resources must come from [`Room::take`].

@@ -87,6 +87,10 @@ fn find<'a>(volumes: &'a [VolumeRecord], role: &Role, id: &VolumeId) -> Option<&
 impl Registry {
     /// The volumes that a task has. They cannot change while it has not ended: until then they cannot be destroyed.
     pub fn volumes_of(&self, task: &TaskRecord) -> Vec<Volume> {
+        // Most tasks have none.
+        if task.info.resources.volumes().next().is_none() {
+            return Vec::new();
+        }
         let Some(record) = self.agents.get(&task.agent) else { return Vec::new() };
         let known = |(role, id)| find(&record.volumes, role, id).map(|known| known.volume.clone());
         task.info.resources.volumes().filter_map(known).collect()

@@ -197,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_is_taken_whole_and_once_and_never_as_plain_disk() {
+        let disk = Amount::scalars(Quantities::ZERO.with_disk(1 << 30));
+        let volume = VolumeId::new("v").expect("an id");
+        let (reservation, named) = (Some(Role::default_role()), Some(volume.clone()));
+        let mut all = Resources::unreserved(Amount::scalars(Quantities::of(500, 0)));
+        all.add_portion(&Portion { reservation, volume: named, amount: disk.clone() });
+        let mut room = Room::new(offer_of(&agent("a1", all), 1));
+        assert!(room.take(&disk).is_none());
+        assert_eq!(room.take_volume(&volume).map(|taken| taken.flatten()), Some(disk));
+        assert!(room.take_volume(&volume).is_none());
+        assert_eq!(room.rest().quantities(), Quantities::of(500, 0));
+    }
+
+    #[test]
     fn best_fit_fills_holes_and_spread_does_not() {
         let of = |cpus| Resources::unreserved(Amount::scalars(Quantities::of(cpus, 1 << 30)));
         let shape = Amount::scalars(Quantities::of(400, 1 << 20));

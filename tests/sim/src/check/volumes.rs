@@ -36,13 +36,13 @@ impl Volumes {
             }
             ToAgentKind::Launch(launch) if record.state != AgentState::Gone => {
                 for given in &launch.runs {
-                    let roles = registry.framework(&given.framework).map(|known| &known.record.info.roles);
+                    let role = registry.task_of_run(given.run).map(|task| &task.role);
                     for volume in &given.volumes {
                         if !lives(volume) {
                             let how = format!("{} has {volume:?}, which is not there", given.task.id);
                             return broken(PROMISE, how);
                         }
-                        if roles.is_some_and(|roles| !roles.iter().any(|role| role.is_within(&volume.role))) {
+                        if role.is_some_and(|role| !role.is_within(&volume.role)) {
                             return broken(PROMISE, format!("{} has {volume:?} of others", given.task.id));
                         }
                     }

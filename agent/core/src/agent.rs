@@ -101,7 +101,7 @@ impl Machine for Agent {
     /// What becomes of containers can wait, and what the master says to it; a launch or a kill never waits behind these.
     fn haste(input: &Input) -> Haste {
         match input {
-            Input::Container(_) => Haste::Waits,
+            Input::Container(_) | Input::VolumeRemoved(_) => Haste::Waits,
             Input::FromMaster(_, ToAgent { kind: ToAgentKind::Acknowledge(_), .. }) => Haste::Waits,
             Input::FromMaster(..)
             | Input::Restore(_)

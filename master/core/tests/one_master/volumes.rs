@@ -55,10 +55,10 @@ impl World {
         info.resources =
             Resources::unreserved(Amount::scalars(Quantities::of(4000, 8 * GIB).with_disk(100 * GIB)));
         let register = Register { agent: info, epoch: Epoch(0), runs: vec![] };
-        self.from_agent(link, ToMaster::Register(register));
+        self.agent_says(link, ToMaster::Register(register));
     }
 
-    fn from_agent(&mut self, link: u64, message: ToMaster) {
+    fn agent_says(&mut self, link: u64, message: ToMaster) {
         self.say(Input::Agent { link: LinkId(link), agent: AgentId::new("a1").unwrap(), message });
     }
 
@@ -77,7 +77,7 @@ impl World {
 
     /// Uses all that is offered for these operations.
     fn does(&mut self, operation: &str, operations: Vec<Operation>) -> Outcome {
-        self.from_agent(1, ToMaster::Heartbeat);
+        self.agent_says(1, ToMaster::Heartbeat);
         self.run(Duration::from_secs(3));
         let parts = vec![AcceptPart { offers: self.open(), operations }];
         let filter = Filter { refuse: Duration::ZERO };
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// What the agent is told to delete; taken away with all else it was told.
-    fn to_destroy(&mut self) -> Vec<Vec<Volume>> {
+    fn told_to_destroy(&mut self) -> Vec<Vec<Volume>> {
         let told = std::mem::take(&mut self.to_agent);
         told.into_iter()
             .filter_map(|(_, kind)| match kind {
@@ -108,7 +108,7 @@ fn a_run_is_told_which_volume_it_has_also_when_it_is_told_again() {
     let made = world.does("op-1", vec![create("v", 2), launch(with_volume("t1", "v", 2))]);
     assert!(matches!(made, Outcome::Committed(_)), "{made:?}");
     let volume = Volume { role: role(), id: id("v"), birth: world.last_birth() };
-    assert_eq!(world.launched()[0].volumes, [volume.clone()]);
+    assert_eq!(world.launched()[0].volumes, std::slice::from_ref(&volume));
     world.say(Input::AgentClosed { link: LinkId(1) });
     world.present(2);
     assert_eq!(world.launched()[0].volumes, [volume]);
@@ -126,7 +126,7 @@ fn a_volume_goes_whole_to_one_task_and_is_not_destroyed_under_it() {
     assert!(matches!(&refused, Outcome::Refused(why) if why.code == Code::Invalid), "{refused:?}");
     world.does("op-5", vec![launch(with_volume("t2", "v", 2))]);
     assert!(world.launched().is_empty(), "another has it");
-    assert!(world.to_destroy().is_empty());
+    assert!(world.told_to_destroy().is_empty());
 }
 
 #[test]
@@ -148,22 +148,26 @@ fn an_agent_is_told_what_was_destroyed_until_it_says_that_it_is_deleted() {
     let mut world = World::with_disk();
     world.does("op-1", vec![create("v", 2)]);
     let first = Volume { role: role(), id: id("v"), birth: world.last_birth() };
-    assert!(world.to_destroy().is_empty());
+    assert!(world.told_to_destroy().is_empty());
     world.does("op-2", vec![destroy("v"), create("v", 2)]);
-    assert_eq!(world.to_destroy(), [[first.clone()]]);
+    assert_eq!(world.told_to_destroy(), [[first.clone()]]);
     world.present(2);
-    assert_eq!(world.to_destroy(), [[first.clone()]], "told again to one that registers");
+    assert_eq!(world.told_to_destroy(), [[first.clone()]], "told again to one that registers");
 
     let said =
         |volume: &Volume| ToMaster::VolumesDestroyed(VolumesDestroyed { volumes: vec![volume.clone()] });
     let living = Volume { birth: world.last_birth(), ..first.clone() };
-    world.from_agent(2, said(&living));
-    world.from_agent(1, said(&first));
+    world.agent_says(2, said(&living));
+    world.agent_says(1, said(&first));
     world.present(3);
-    assert_eq!(world.to_destroy(), [[first.clone()]], "another volume, and a link that is over, say nothing");
-    world.from_agent(3, said(&first));
+    assert_eq!(
+        world.told_to_destroy(),
+        [[first.clone()]],
+        "another volume, and a link that is over, say nothing"
+    );
+    world.agent_says(3, said(&first));
     world.present(4);
-    assert!(world.to_destroy().is_empty());
+    assert!(world.told_to_destroy().is_empty());
     let known = &world.master.registry().agent(&AgentId::new("a1").unwrap()).unwrap().volumes;
     assert_eq!(known[0].volume, living);
 }

@@ -4,16 +4,18 @@ use std::time::UNIX_EPOCH;
 
 use agent_containerizer::{
     Artifact, Containerizer, Event, Exit, How, Launch, Recovered, RecoveredState, Report,
-    RunId as ContainerId, StartFailure,
+    RunId as ContainerId, StartFailure, VolumeDir,
 };
 use agent_core::{Contain, Container, End, FailureKind, Found, FoundState, Input};
 use proto::agent_link::TaskRun;
 use proto::attributes::{AttributeValue, Attributes};
 use proto::id::{AgentId, RunId};
 use proto::task::{CommandInfo, TaskInfo};
+use proto::volume::Volume;
 use proto_drive::Handle as Machine;
 use tokio::sync::mpsc;
 
+use crate::master_link::LateMachine;
 use crate::sandbox::{Owner, Sandboxes, container};
 
 /// Most processes and threads of one task: far above what a server needs, far below what a fork bomb takes (systemd
@@ -27,6 +29,8 @@ const EVENTS_PER_TURN: usize = 1024;
 pub(crate) struct Orders {
     containerizer: Containerizer,
     facts: TaskFacts,
+    /// Told when something is done that is no event of a run.
+    machine: LateMachine,
 }
 
 /// What every task on this agent is told, and who it is by default.
@@ -39,8 +43,8 @@ pub(crate) struct TaskFacts {
 
 impl Orders {
     /// To this containerizer.
-    pub fn new(containerizer: Containerizer, facts: TaskFacts) -> Orders {
-        Orders { containerizer, facts }
+    pub fn new(containerizer: Containerizer, facts: TaskFacts, machine: LateMachine) -> Orders {
+        Orders { containerizer, facts, machine }
     }
 
     /// Gives an order; what comes of it is told as an event.
@@ -49,6 +53,18 @@ impl Orders {
             Contain::Launch(given) => self.containerizer.launch(launch(&given, &self.facts)),
             Contain::Kill { run, grace } => self.containerizer.kill(container(run), grace),
             Contain::Destroy(run) => self.containerizer.destroy(container(run)),
+            Contain::RemoveVolume(volume) => {
+                let (place, machine) = (volume_dir(&volume), self.machine.clone());
+                self.containerizer.remove_volume(
+                    place,
+                    Box::new(move || {
+                        if let Some(machine) = machine.get() {
+                            // Stopped: the master says again that it is destroyed when the agent is back.
+                            let _ = machine.send(Input::VolumeRemoved(volume));
+                        }
+                    }),
+                );
+            }
         }
     }
 }
@@ -66,9 +82,14 @@ fn launch(given: &TaskRun, facts: &TaskFacts) -> Launch {
         cpus_milli: quantities.cpus_milli(),
         mem_bytes: quantities.mem_bytes(),
         pids_max: PIDS_MAX,
+        volumes: given.volumes.iter().map(volume_dir).collect(),
         artifacts: command.artifacts.iter().map(artifact).collect(),
         ..Launch::new(container(given.run), argv(command), Sandboxes::dir(&owner))
     }
+}
+
+fn volume_dir(volume: &Volume) -> VolumeDir {
+    VolumeDir::new(volume.role.as_str(), volume.id.as_str(), volume.birth)
 }
 
 fn argv(command: &CommandInfo) -> Vec<String> {
@@ -163,6 +184,7 @@ fn failure(why: &StartFailure) -> agent_core::StartFailure {
         StartFailure::UnknownUser(_)
         | StartFailure::NotIsolated { .. }
         | StartFailure::Sandbox(_)
+        | StartFailure::Volume(_)
         | StartFailure::Cgroup(_)
         | StartFailure::TooLong { .. }
         | StartFailure::Keeper { .. } => FailureKind::Launch,
@@ -212,6 +234,7 @@ mod tests {
             run: RunId::at(7, 1),
             framework: FrameworkId::new("fw").unwrap(),
             principal: "framework/jobs".into(),
+            volumes: Vec::new(),
             task: TaskInfo {
                 id: TaskId::new("web.1").unwrap(),
                 name: "web".into(),

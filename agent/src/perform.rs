@@ -114,7 +114,7 @@ impl Performer {
     /// What is in the ledger now is news for the door, the sweeper and the metrics.
     fn note(&self, record: Record) {
         match record {
-            Record::RunTaken(RunTaken { run, framework, task, principal }) => {
+            Record::RunTaken(RunTaken { run, framework, task, principal, .. }) => {
                 let owner = Owner { framework, task: task.id, run };
                 let sandbox = self.sandboxes.path(&owner);
                 self.runs.begin(&owner.framework, &owner.task, run, &principal, sandbox);

@@ -142,7 +142,7 @@ pub async fn start(
     let performer = Performer {
         ledger: opened.ledger,
         link: MasterLink::new(tokio::runtime::Handle::current(), late.clone(), credentials.clone()),
-        orders: Orders::new(containerizer.clone(), task_facts),
+        orders: Orders::new(containerizer.clone(), task_facts, late.clone()),
         sandboxes: sandboxes.clone(),
         runs: runs.clone(),
         over,

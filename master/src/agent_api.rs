@@ -71,7 +71,7 @@ impl AgentLink for AgentDoor {
 /// A link begins with Register: whoever says something else would be listened to and never heard.
 fn introduced(word: Option<ToMaster>) -> Result<Option<ToMaster>, Status> {
     match word {
-        Some(ToMaster::Update(_) | ToMaster::Heartbeat) => {
+        Some(ToMaster::Update(_) | ToMaster::Heartbeat | ToMaster::VolumesDestroyed(_)) => {
             Err(Status::failed_precondition("the first message of a link must be Register"))
         }
         Some(ToMaster::Register(_)) | None => Ok(word),

@@ -85,6 +85,11 @@ pub(crate) fn told_agent(message: &ToAgent) {
             }
         }
         ToAgentKind::Kill(kill) => debug!(run_id = %kill.run, "kill"),
+        ToAgentKind::DestroyVolumes(destroy) => {
+            for volume in &destroy.volumes {
+                debug!(role = %volume.role, volume_id = %volume.id, birth = volume.birth, "destroy volume");
+            }
+        }
         ToAgentKind::Registered(_)
         | ToAgentKind::Acknowledge(_)
         | ToAgentKind::Shutdown(_)

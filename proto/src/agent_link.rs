@@ -7,6 +7,7 @@ use crate::id::{Epoch, FrameworkId, RunId, TaskId};
 use crate::refusal::Refusal;
 use crate::scheduler::Redirect;
 use crate::task::{TaskInfo, TaskStatus};
+use crate::volume::Volume;
 
 /// What an agent tells the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum ToMaster {
     Update(Update),
     /// It is still there.
     Heartbeat,
+    /// What was on these volumes is deleted.
+    VolumesDestroyed(VolumesDestroyed),
 }
 
 /// An agent presents itself.
@@ -52,6 +55,13 @@ pub struct Update {
     pub status: TaskStatus,
 }
 
+/// What was on these volumes is deleted: nobody needs to remember any more that they were destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumesDestroyed {
+    /// They.
+    pub volumes: Vec<Volume>,
+}
+
 /// What the master tells an agent, fenced by its epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToAgent {
@@ -78,6 +88,8 @@ pub enum ToAgentKind {
     Redirect(Redirect),
     /// Is still there.
     Heartbeat,
+    /// Delete what is on these volumes.
+    DestroyVolumes(DestroyVolumes),
 }
 
 /// The agent is admitted.
@@ -102,6 +114,8 @@ pub struct TaskRun {
     pub task: TaskInfo,
     /// Who registered the framework, and so may read the output.
     pub principal: String,
+    /// The volumes among its resources.
+    pub volumes: Vec<Volume>,
 }
 
 /// Start these.
@@ -127,6 +141,13 @@ pub struct Acknowledge {
     pub run: RunId,
     /// Which.
     pub sequence: u64,
+}
+
+/// These volumes are destroyed: what is on them is to be deleted, and nothing else ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestroyVolumes {
+    /// They.
+    pub volumes: Vec<Volume>,
 }
 
 /// Leave the pool.

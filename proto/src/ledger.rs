@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::id::{Epoch, FrameworkId, RunId};
 use crate::task::{TaskInfo, TaskStatus};
+use crate::volume::Volume;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct RunTaken {
     pub task: TaskInfo,
     /// Who registered the framework; empty in ledgers of before it was kept.
     pub principal: String,
+    /// The volumes among its resources.
+    pub volumes: Vec<Volume>,
 }
 
 /// A status was reached.

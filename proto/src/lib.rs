@@ -26,4 +26,5 @@ pub mod resources;
 pub mod role;
 pub mod scheduler;
 pub mod task;
+pub mod volume;
 pub mod wire;

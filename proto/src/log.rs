@@ -12,6 +12,7 @@ use crate::quota::Quota;
 use crate::resources::Resources;
 use crate::role::{Role, Weight};
 use crate::task::{TaskInfo, TaskStatus};
+use crate::volume::Volume;
 
 /// One durable change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub enum Entry {
     TokenCreated(TokenCreated),
     /// A join token was used.
     TokenUsed(String),
+    /// An agent has deleted what was on destroyed volumes.
+    VolumesForgotten(VolumesForgotten),
 }
 
 /// A framework is new, or says something new of itself.
@@ -158,6 +161,15 @@ pub struct TokenCreated {
     pub name: String,
 }
 
+/// An agent has deleted what was on destroyed volumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumesForgotten {
+    /// Which agent.
+    pub agent: AgentId,
+    /// They.
+    pub volumes: Vec<Volume>,
+}
+
 /// Many changes that were committed as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -165,6 +177,15 @@ pub struct Batch {
     pub at_ms: u64,
     /// In order.
     pub entries: Vec<Entry>,
+}
+
+/// A volume as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeRecord {
+    /// Which.
+    pub volume: Volume,
+    /// Its size.
+    pub disk_bytes: u64,
 }
 
 /// An agent as remembered.
@@ -178,6 +199,12 @@ pub struct AgentRecord {
     pub total: Resources,
     /// In this state since.
     pub since_ms: u64,
+    /// Its volumes, oldest first; also one for which the agent has no room at present.
+    pub volumes: Vec<VolumeRecord>,
+    /// Volumes that were destroyed, until the agent has deleted what was on them.
+    pub destroyed: Vec<Volume>,
+    /// The birth of the volume that was made last.
+    pub last_birth: u64,
 }
 
 /// A call that was carried out.

@@ -16,7 +16,7 @@ pub enum Operation {
     Reserve(Reserve),
     /// Give back something reserved.
     Unreserve(Unreserve),
-    /// Make a persistent volume of reserved disk (for now in the books only).
+    /// Make a persistent volume of reserved disk.
     CreateVolume(CreateVolume),
     /// Destroy a persistent volume.
     DestroyVolume(DestroyVolume),
@@ -56,12 +56,12 @@ pub struct Unreserve {
     pub amount: Amount,
 }
 
-/// Make a persistent volume of reserved disk.
+/// Make a persistent volume of reserved disk: a directory that outlives tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateVolume {
     /// For whom the disk is kept.
     pub role: Role,
-    /// Chosen by the framework; unique on the agent.
+    /// Chosen by the framework; the role has no other of this name on the agent.
     pub volume: VolumeId,
     /// Its size.
     pub disk_bytes: u64,

@@ -8,6 +8,7 @@ mod ledgers;
 mod mistakes;
 mod session;
 mod strangers;
+mod volumes;
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ use crate::fetch::Fetcher;
 use crate::launch::Launch;
 use crate::link::Place;
 use crate::report::Report;
+use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Job, Workshop};
 use crate::{binary, cgroups, link, probe, sandbox};
 
@@ -114,6 +115,12 @@ impl Containerizer {
     /// this nobody else remembers it. The sandbox stays; it is the agent's to collect.
     pub fn destroy(&self, run_id: RunId) {
         self.ask(Command::Destroy(run_id));
+    }
+
+    /// Deletes what is on a volume, tries until it is done, and then tells. What was launched before and has the volume is
+    /// prepared, or called off, by then: nothing of it comes into being again.
+    pub fn remove_volume(&self, volume: VolumeDir, removed: Removed) {
+        self.ask(Command::RemoveVolume(volume, removed));
     }
 
     /// What a run uses at the moment; nothing where no cgroup tells, or for a run that is not there.

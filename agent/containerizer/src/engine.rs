@@ -18,6 +18,7 @@ use crate::launch::{Artifact, Launch};
 use crate::link::{self, Connection, Greeting, Link, Place};
 use crate::report::Report;
 use crate::request;
+use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Done, Job, Prepared};
 
 /// What the handle asks.
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Launch(Box<Launch>),
     Kill(RunId, Duration),
     Destroy(RunId),
+    RemoveVolume(VolumeDir, Removed),
     Usage(RunId, oneshot::Sender<Usage>),
     EndKeeper { kill: bool, answer: oneshot::Sender<Result<(), u32>> },
 }
@@ -201,6 +203,7 @@ impl Engine {
             Command::Launch(launch) => self.launch(launch),
             Command::Kill(run_id, grace) => self.kill(run_id, grace),
             Command::Destroy(run_id) => self.destroy(run_id),
+            Command::RemoveVolume(volume, removed) => self.job(Job::RemoveVolume(volume, removed)),
             Command::Usage(run_id, answer) => self.job(Job::Measure(run_id, answer)),
             Command::EndKeeper { kill, answer } => {
                 self.ending = Some(answer);

@@ -122,6 +122,9 @@ pub enum StartFailure {
     /// The sandbox could not be made.
     #[error("sandbox: {0}")]
     Sandbox(String),
+    /// A volume could not be made or shown.
+    #[error("volume: {0}")]
+    Volume(String),
     /// An artifact could not be brought.
     #[error("artifact {uri}: {why}")]
     Artifact {

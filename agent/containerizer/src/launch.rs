@@ -3,6 +3,7 @@
 use agent_keeper::protocol::{Rlimit, RunId};
 
 use crate::sandbox::SandboxDir;
+use crate::volumes::VolumeDir;
 
 /// A command and all that it is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Launch {
     pub rlimits: Vec<Rlimit>,
     /// Its directory, working directory and place of `stdout` and `stderr`.
     pub sandbox: SandboxDir,
+    /// Volumes, each to be found as `volumes/<name>` in the sandbox.
+    pub volumes: Vec<VolumeDir>,
     /// Files to bring into the sandbox first.
     pub artifacts: Vec<Artifact>,
     /// Bounds of `stdout` and `stderr` each.
@@ -60,6 +63,7 @@ impl Launch {
             new_privileges: false,
             rlimits: Vec::new(),
             sandbox,
+            volumes: Vec::new(),
             artifacts: Vec::new(),
             logs: LogLimits::default(),
         }

@@ -37,6 +37,7 @@ mod report;
 mod request;
 mod sandbox;
 mod users;
+mod volumes;
 mod workshop;
 
 pub use agent_keeper::protocol::{Loss, Rlimit, RunId, Rusage};
@@ -46,3 +47,4 @@ pub use event::{Event, Exit, How, Recovered, RecoveredState, StartFailure, Usage
 pub use launch::{Artifact, Launch, LogLimits, Need};
 pub use report::{Isolation, Report};
 pub use sandbox::{SandboxDir, escape};
+pub use volumes::{Removed, VolumeDir};

@@ -80,7 +80,8 @@ pub(crate) fn create(work_dir: &Path, dir: &SandboxDir, user: Option<&User>) -> 
     Ok(path)
 }
 
-fn make_parents(work_dir: &Path, relative: &Path) -> io::Result<()> {
+/// Makes the directories above a place in the work directory.
+pub(crate) fn make_parents(work_dir: &Path, relative: &Path) -> io::Result<()> {
     let mut path = work_dir.to_owned();
     for part in relative.parent().into_iter().flat_map(Path::iter) {
         path.push(part);

@@ -15,6 +15,7 @@ use crate::isolate::Limits;
 use crate::launch::Launch;
 use crate::sandbox;
 use crate::users::{User, Users};
+use crate::volumes::{self, Removed as VolumeRemoved, Remover, VolumeDir};
 
 /// Something to do.
 pub(crate) enum Job {
@@ -28,6 +29,8 @@ pub(crate) enum Job {
     Remove(RunId),
     /// Tell what a run uses.
     Measure(RunId, oneshot::Sender<Usage>),
+    /// Delete what is on a volume. In this queue, so that it is behind whatever still makes something of it.
+    RemoveVolume(VolumeDir, VolumeRemoved),
     /// Remove the cgroups of all runs but these.
     Sweep(HashSet<RunId>),
 }
@@ -84,7 +87,8 @@ impl Workshop {
         inbox: mpsc::Receiver<Job>,
         answers: tokio_mpsc::UnboundedSender<Vec<Done>>,
     ) -> std::io::Result<()> {
-        let bench = Bench { workshop: self, known: Users::default(), busy: Vec::new() };
+        let remover = Remover::new(self.work_dir.clone());
+        let bench = Bench { workshop: self, known: Users::default(), busy: Vec::new(), remover };
         thread::Builder::new().name("containerizer".to_owned()).spawn(move || bench.run(&inbox, &answers))?;
         Ok(())
     }
@@ -95,6 +99,7 @@ struct Bench {
     known: Users,
     /// Runs whose cgroups could not be removed yet, and since when.
     busy: Vec<(RunId, Instant)>,
+    remover: Remover,
 }
 
 impl Bench {
@@ -142,6 +147,7 @@ impl Bench {
             Job::Measure(run_id, answer) => {
                 let _asker_gone = answer.send(self.workshop.cgroups.usage(run_id));
             }
+            Job::RemoveVolume(volume, removed) => self.remover.remove(volume, removed),
             Job::Sweep(known) => {
                 for run_id in self.workshop.cgroups.strays(&known) {
                     tracing::info!(%run_id, "removing the cgroups of a run nobody knows");
@@ -198,6 +204,11 @@ impl Bench {
         let sandbox = sandbox::create(&workshop.work_dir, &launch.sandbox, user.as_ref()).map_err(|e| {
             StartFailure::Sandbox(format!("{}: {e}", launch.sandbox.path(&workshop.work_dir).display()))
         })?;
+        for volume in &launch.volumes {
+            volumes::give(&workshop.work_dir, &sandbox, volume, user.as_ref()).map_err(|e| {
+                StartFailure::Volume(format!("{}: {e}", volume.path(&workshop.work_dir).display()))
+            })?;
+        }
         let pid_namespace = workshop.pid_namespaces && launch.pid_namespace != crate::Need::Unwanted;
         let limits = Limits {
             cpus_milli: launch.cpus_milli,

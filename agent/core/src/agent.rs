@@ -10,7 +10,7 @@ use crate::image;
 use crate::input::{Input, LinkId};
 use crate::output::Output;
 use crate::state::State;
-use crate::verbs::{acknowledge, contain, join, kill, launch, leave, report, restore};
+use crate::verbs::{acknowledge, contain, join, kill, launch, leave, report, restore, volumes};
 
 /// An agent.
 pub struct Agent {
@@ -57,6 +57,7 @@ impl Agent {
             ToAgentKind::Launch(order) => launch::launch(s, now, order, out),
             ToAgentKind::Kill(order) => kill::requested(s, now, &order, out),
             ToAgentKind::Acknowledge(word) => acknowledge::acknowledge(s, now, &word, out),
+            ToAgentKind::DestroyVolumes(order) => volumes::destroy(s, order, out),
             ToAgentKind::Shutdown(order) => leave::leave(s, now, order.refusal, out),
             ToAgentKind::Heartbeat | ToAgentKind::Redirect(_) => {}
         }
@@ -79,6 +80,7 @@ impl Machine for Agent {
             Input::Unlinked(link) => join::unlinked(s, now, link, out),
             Input::FromMaster(link, message) => self.hear(now, link, message, out),
             Input::Container(event) => contain::contain(s, now, event, out),
+            Input::VolumeRemoved(volume) => volumes::removed(s, now, volume, out),
             Input::InfoChanged(info) => join::info_changed(s, now, info, out),
             Input::EndRuns => leave::end_runs(s, now, out),
             Input::Rewrite => out.push(Output::Rewrite(image::image(s))),
@@ -99,7 +101,7 @@ impl Machine for Agent {
     /// What becomes of containers can wait, and what the master says to it; a launch or a kill never waits behind these.
     fn haste(input: &Input) -> Haste {
         match input {
-            Input::Container(_) => Haste::Waits,
+            Input::Container(_) | Input::VolumeRemoved(_) => Haste::Waits,
             Input::FromMaster(_, ToAgent { kind: ToAgentKind::Acknowledge(_), .. }) => Haste::Waits,
             Input::FromMaster(..)
             | Input::Restore(_)

@@ -21,6 +21,7 @@ pub(crate) fn image(s: &State) -> Vec<Record> {
             framework: given.framework.clone(),
             task: given.task.clone(),
             principal: given.principal.clone(),
+            volumes: given.volumes.clone(),
         }));
     }
     let kills = |grouped: bool| {

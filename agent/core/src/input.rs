@@ -5,6 +5,7 @@ use proto::agent_link::ToAgent;
 use proto::id::RunId;
 use proto::ledger::Record;
 use proto::task::Exit;
+use proto::volume::Volume;
 
 /// Names one connection to a master: what comes from an earlier one is not listened to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub enum Input {
     FromMaster(LinkId, ToAgent),
     /// A container says something.
     Container(Container),
+    /// What was on a volume is deleted, as `Contain::RemoveVolume` wanted.
+    VolumeRemoved(Volume),
     /// What the agent says of itself has changed: it presents itself anew.
     InfoChanged(AgentInfo),
     /// The ledger has grown too long: answered by `Output::Rewrite`.

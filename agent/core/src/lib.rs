@@ -6,8 +6,8 @@
 //! |---|---|
 //! | `agent.rs` | the switchboard: which input leads to which verb |
 //! | `input.rs`, `output.rs`, `config.rs` | what it is told, what it wants done, what it is given at birth |
-//! | `tables/` | runs, their status updates, the membership in a pool, the runs just forgotten and those about to be by the keeper |
-//! | `verbs/` | join, launch, kill, contain, report, acknowledge, restore, leave |
+//! | `tables/` | runs, their status updates, the membership in a pool, the runs just forgotten and those about to be by the keeper, volumes to delete |
+//! | `verbs/` | join, launch, kill, contain, report, acknowledge, restore, volumes, leave |
 //! | `image.rs` | the whole ledger in as few records as will do |
 //!
 //! # What the order of outputs promises
@@ -41,6 +41,8 @@
 //! - [`Contain::Launch`] is said for a run only behind its synced `RunTaken`, and never after a status of it is known,
 //!   after the machine was restarted, or after it was forgotten.
 //! - The statuses of a run are numbered from 1 without gaps, and on one link they leave in that order.
+//! - [`Contain::RemoveVolume`] is said only of a volume that a master named as destroyed, and while no run that is not
+//!   over has it. Nothing is deleted because it is *not* named.
 //! - Nothing is obeyed that comes with an older epoch than was ever obeyed.
 
 #![forbid(unsafe_code)]

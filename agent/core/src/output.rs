@@ -7,6 +7,7 @@ use proto::agent_link::{TaskRun, ToMaster};
 use proto::id::{Epoch, RunId};
 use proto::ledger::Record;
 use proto::refusal::Refusal;
+use proto::volume::Volume;
 
 use crate::input::LinkId;
 
@@ -59,6 +60,8 @@ pub enum Contain {
     },
     /// Forget it; it is over and everybody knows how. May come for a run that is unknown.
     Destroy(RunId),
+    /// Delete what is on this volume, and try until it is done: then `Input::VolumeRemoved`. There may be nothing on it.
+    RemoveVolume(Volume),
 }
 
 /// Something an operator may want to know; nothing depends on it.

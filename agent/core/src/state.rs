@@ -4,7 +4,7 @@ use proto::agent::AgentInfo;
 use proto::refusal::Refusal;
 
 use crate::config::Config;
-use crate::tables::{forgotten, membership, parting, runs, updates};
+use crate::tables::{forgotten, membership, parting, runs, updates, volumes};
 
 /// The tables together.
 pub(crate) struct State {
@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub forgotten: forgotten::Table,
     /// Forgotten runs that the keeper still has.
     pub parting: parting::Table,
+    /// Volumes that are to be deleted.
+    pub volumes: volumes::Table,
     /// Which master, which epoch.
     pub membership: membership::Table,
     /// Whether the machine was restarted since the ledger was written; false again once the keeper has been heard.
@@ -37,6 +39,7 @@ impl State {
             updates: updates::Table::new(config.resend_first, config.resend_cap),
             forgotten: forgotten::Table::default(),
             parting: parting::Table::default(),
+            volumes: volumes::Table::default(),
             membership: membership::Table::new(config),
             rebooted: false,
             leaving: None,

@@ -27,6 +27,7 @@ fn taken(number: u64) -> Record {
         framework: FrameworkId::new("f1").unwrap(),
         task,
         principal: "framework/jobs".into(),
+        volumes: Vec::new(),
     })
 }
 

@@ -135,7 +135,7 @@ impl Session {
         loop {
             match self.next().await {
                 ToMaster::Update(Update { status, .. }) => return status,
-                ToMaster::Heartbeat => {}
+                ToMaster::Heartbeat | ToMaster::VolumesDestroyed(_) => {}
                 ToMaster::Register(register) => panic!("registered twice: {register:?}"),
             }
         }
@@ -195,6 +195,7 @@ pub fn command(number: u64, argv: &[&str]) -> TaskRun {
         run: RunId::at(number, 0),
         framework: framework(),
         principal: "framework/jobs".into(),
+        volumes: Vec::new(),
         task: TaskInfo {
             id: task(number),
             name: "t".into(),

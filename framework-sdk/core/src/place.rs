@@ -1,6 +1,6 @@
 //! Placing tasks into offers: what is left of an offer, whether a shape fits, and which offer to prefer.
 
-use proto::id::GroupId;
+use proto::id::{GroupId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::{LaunchGroup, Operation};
 use proto::quantities::Quantities;
@@ -63,6 +63,16 @@ impl Room {
     pub fn take(&mut self, shape: &Amount) -> Option<Resources> {
         let wanted = exact(&self.rest, &self.offer, shape)?;
         self.rest.take(&self.offer.role, &wanted)
+    }
+
+    /// Takes a volume that is in the offer, whole: to be added to the resources of a task, which then finds it in its
+    /// sandbox as `volumes/<volume>`.
+    pub fn take_volume(&mut self, volume: &VolumeId) -> Option<Resources> {
+        let named = |portion: &&Portion| portion.volume.as_ref() == Some(volume);
+        let portion = self.rest.portions().iter().find(named)?.clone();
+        let mut taken = Resources::EMPTY;
+        taken.add_portion(&portion);
+        self.rest.try_sub(&taken).then_some(taken)
     }
 
     /// Starts a task here. Its resources must come from [`Room::take`].
@@ -184,6 +194,20 @@ mod tests {
         let mut room = Room::new(offer_of(&agent("a1", all), 1));
         assert!(room.take(&mine).is_some());
         assert!(room.take(&mine).is_none());
+    }
+
+    #[test]
+    fn a_volume_is_taken_whole_and_once_and_never_as_plain_disk() {
+        let disk = Amount::scalars(Quantities::ZERO.with_disk(1 << 30));
+        let volume = VolumeId::new("v").expect("an id");
+        let (reservation, named) = (Some(Role::default_role()), Some(volume.clone()));
+        let mut all = Resources::unreserved(Amount::scalars(Quantities::of(500, 0)));
+        all.add_portion(&Portion { reservation, volume: named, amount: disk.clone() });
+        let mut room = Room::new(offer_of(&agent("a1", all), 1));
+        assert!(room.take(&disk).is_none());
+        assert_eq!(room.take_volume(&volume).map(|taken| taken.flatten()), Some(disk));
+        assert!(room.take_volume(&volume).is_none());
+        assert_eq!(room.rest().quantities(), Quantities::of(500, 0));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
 use crate::verbs::{
     accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, quota, reconcile, register,
-    subscribe, take_lead, teardown, update,
+    subscribe, take_lead, teardown, update, volumes,
 };
 use crate::views;
 
@@ -176,6 +176,12 @@ impl Master {
             ToMaster::Heartbeat => {
                 if d.l.agents.on(link) == Some(agent) {
                     d.after(Deadline::Link(link), SILENCE_LIMIT);
+                }
+            }
+            ToMaster::VolumesDestroyed(inner) => {
+                if d.l.agents.on(link) == Some(agent) {
+                    d.after(Deadline::Link(link), SILENCE_LIMIT);
+                    volumes::destroyed(d, agent, inner);
                 }
             }
         });
@@ -446,7 +452,8 @@ impl Touched {
             | Entry::KillWanted(_)
             | Entry::TaskAdopted(_)
             | Entry::TokenCreated(_)
-            | Entry::TokenUsed(_) => Touched::Nothing,
+            | Entry::TokenUsed(_)
+            | Entry::VolumesForgotten(_) => Touched::Nothing,
         }
     }
 }
@@ -485,7 +492,10 @@ fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, ef
             subscribe::disconnected(d, &inner.framework, inner.deadline_ms);
         }
         Entry::TokenUsed(_) => return operate::redeemed(d, index, &pending, &effect),
-        Entry::AgentAdmitted(_) | Entry::FrameworkReconnected(_) | Entry::TokenCreated(_) => {}
+        Entry::AgentAdmitted(_)
+        | Entry::FrameworkReconnected(_)
+        | Entry::TokenCreated(_)
+        | Entry::VolumesForgotten(_) => {}
     }
     match pending {
         Pending::Nothing | Pending::Accept { .. } | Pending::Subscribe { .. } => {}

@@ -1,5 +1,6 @@
 //! What a call must satisfy: pure functions that name the field and the fix.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::agent::AgentInfo;
@@ -7,6 +8,7 @@ use proto::attributes::{AttributeValue, Predicate};
 use proto::demand::Demand;
 use proto::framework::FrameworkInfo;
 use proto::refusal::{Code, Refusal};
+use proto::resources::Portion;
 use proto::task::TaskInfo;
 
 use crate::config::DEMANDS_MAX;
@@ -118,6 +120,26 @@ pub(crate) fn task(task: &TaskInfo) -> Result<(), String> {
     }
     kill_grace("kill_grace", task.kill_grace)?;
     labels("labels", &task.labels).map_err(|refusal| refusal.message)
+}
+
+/// The volumes of a task: each whole, as only then nobody else has a part of it, and no two of one name, as they are found
+/// by it.
+pub(crate) fn volumes(task: &TaskInfo, is_whole: impl Fn(&Portion) -> bool) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for portion in task.resources.portions() {
+        let Some(volume) = &portion.volume else { continue };
+        if !names.insert(volume) {
+            return Err(format!(
+                "resources name two volumes {volume}; a task finds its volumes by their names"
+            ));
+        }
+        if !is_whole(portion) {
+            return Err(format!(
+                "resources hold volume {volume} otherwise than the offers; a volume goes whole to one task"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// How long a task may take to end.

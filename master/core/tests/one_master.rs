@@ -4,6 +4,8 @@
 mod races;
 #[path = "one_master/refusals.rs"]
 mod refusals;
+#[path = "one_master/volumes.rs"]
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -10,12 +10,12 @@ use proto::log::{
 };
 use proto::operation::Operation;
 use proto::quota::Quota;
-use proto::resources::{Portion, Resources};
 use proto::role::{Role, Weight};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
 use crate::effect::{Effect, TaskKey};
 use crate::registry::{Framework, REMOVED_MAX, Registry};
+use crate::total::{lacking_volume, rebased};
 
 /// What became of one launch.
 enum Launched {
@@ -53,6 +53,7 @@ impl Registry {
             Entry::WeightSet(inner) => self.set_weight(inner),
             Entry::TokenCreated(inner) => self.create_token(inner, at_ms),
             Entry::TokenUsed(id) => self.use_token(&id),
+            Entry::VolumesForgotten(inner) => self.forget_volumes(&inner),
         }
     }
 
@@ -65,7 +66,7 @@ impl Registry {
                 if record.state != AgentState::Active {
                     record.since_ms = at_ms;
                 }
-                record.total = rebased(&record.total, &record.info.resources, &info.resources);
+                record.total = rebased(record, &info.resources);
                 record.state = AgentState::Active;
                 record.info = info;
                 Effect::Done
@@ -73,7 +74,15 @@ impl Registry {
             None => {
                 let total = info.resources.clone();
                 let id = info.id.clone();
-                let record = AgentRecord { info, state: AgentState::Active, total, since_ms: at_ms };
+                let record = AgentRecord {
+                    info,
+                    state: AgentState::Active,
+                    total,
+                    since_ms: at_ms,
+                    volumes: Vec::new(),
+                    destroyed: Vec::new(),
+                    last_birth: 0,
+                };
                 self.agents.insert(id, record);
                 Effect::Done
             }
@@ -96,6 +105,8 @@ impl Registry {
         };
         record.state = AgentState::Gone;
         record.since_ms = at_ms;
+        // It never comes back into the pool, so nobody can ever use them again.
+        record.destroyed.extend(record.volumes.drain(..).map(|known| known.volume));
         let keys: Vec<TaskKey> = self.tasks_by_agent.get(id).into_iter().flatten().cloned().collect();
         let mut ended = Vec::with_capacity(keys.len());
         for (framework, task) in keys {
@@ -206,14 +217,7 @@ impl Registry {
                     Operation::Reserve(_)
                     | Operation::Unreserve(_)
                     | Operation::CreateVolume(_)
-                    | Operation::DestroyVolume(_) => {
-                        if let Some(agent) = self.agents.get_mut(&part.agent)
-                            && let Some((from, to)) = transformation(&operation, &agent.total)
-                            && agent.total.try_sub(&from)
-                        {
-                            agent.total.add(&to);
-                        }
-                    }
+                    | Operation::DestroyVolume(_) => self.transform(&part.agent, &operation, index),
                 }
             }
         }
@@ -231,16 +235,19 @@ impl Registry {
             return None;
         }
         // Nobody would ever report the end of a task on an agent that was lost before it in the log.
-        let lost = match self.agents.get(agent).map(|record| record.state) {
-            Some(AgentState::Active | AgentState::Disconnected) => None,
-            Some(AgentState::Unreachable) => Some(StatusReason::AgentUnreachable),
-            Some(AgentState::Gone) | None => Some(StatusReason::AgentGone),
+        let lost = || format!("agent {agent} was lost before this was committed");
+        let void = match self.agents.get(agent) {
+            Some(record) => match record.state {
+                AgentState::Active | AgentState::Disconnected => lacking_volume(record, &info.resources),
+                AgentState::Unreachable => Some((StatusReason::AgentUnreachable, lost())),
+                AgentState::Gone => Some((StatusReason::AgentGone, lost())),
+            },
+            None => Some((StatusReason::AgentGone, lost())),
         };
-        let (state, reason, message) = match lost {
+        let is_void = void.is_some();
+        let (state, reason, message) = match void {
             None => (TaskState::Staging, StatusReason::None, String::new()),
-            Some(reason) => {
-                (TaskState::Dropped, reason, format!("agent {agent} was lost before this was committed"))
-            }
+            Some((reason, message)) => (TaskState::Dropped, reason, message),
         };
         let mut status = TaskStatus::by_master(info.id.clone(), state, reason, &message, at_ms);
         status.agent = Some(agent.clone());
@@ -254,7 +261,7 @@ impl Registry {
             accepted_ms: at_ms,
             kill_grace: None,
         };
-        if lost.is_some() {
+        if is_void {
             if let Some(framework) = self.frameworks.get_mut(framework) {
                 framework.remember_ended(record.clone());
             }
@@ -356,57 +363,4 @@ impl Registry {
         }
         Effect::Done
     }
-}
-
-/// What an operation takes out of an agent's total and what it puts there instead: `None` for launches.
-pub fn transformation(operation: &Operation, total: &Resources) -> Option<(Resources, Resources)> {
-    let disk = |role: &Role, volume: Option<&proto::id::VolumeId>, bytes: u64| {
-        let mut one = Resources::EMPTY;
-        one.add_portion(&Portion {
-            reservation: Some(role.clone()),
-            volume: volume.cloned(),
-            amount: proto::resources::Amount::scalars(proto::quantities::Quantities::ZERO.with_disk(bytes)),
-        });
-        one
-    };
-    match operation {
-        Operation::Launch(_) | Operation::LaunchGroup(_) => None,
-        Operation::Reserve(r) => Some((
-            Resources::unreserved(r.amount.clone()),
-            Resources::reserved(r.role.clone(), r.amount.clone()),
-        )),
-        Operation::Unreserve(r) => Some((
-            Resources::reserved(r.role.clone(), r.amount.clone()),
-            Resources::unreserved(r.amount.clone()),
-        )),
-        Operation::CreateVolume(v) => {
-            Some((disk(&v.role, None, v.disk_bytes), disk(&v.role, Some(&v.volume), v.disk_bytes)))
-        }
-        Operation::DestroyVolume(v) => {
-            let bytes = total
-                .portions()
-                .iter()
-                .find(|p| p.reservation.as_ref() == Some(&v.role) && p.volume.as_ref() == Some(&v.volume))
-                .map(|p| p.amount.scalars.disk_bytes())?;
-            Some((disk(&v.role, Some(&v.volume), bytes), disk(&v.role, None, bytes)))
-        }
-    }
-}
-
-/// The total of an agent that comes back with other resources: what was reserved stays reserved as far as it is still
-/// there, the rest is unreserved.
-fn rebased(total: &Resources, before: &Resources, now: &Resources) -> Resources {
-    if before == now {
-        return total.clone();
-    }
-    let mut rest = now.clone();
-    let mut rebased = Resources::EMPTY;
-    for portion in total.portions().iter().filter(|p| p.reservation.is_some()) {
-        let unreserved = Resources::unreserved(portion.amount.clone());
-        if rest.try_sub(&unreserved) {
-            rebased.add_portion(portion);
-        }
-    }
-    rebased.add(&rest);
-    rebased
 }

@@ -8,7 +8,9 @@ use proto::wire::{Malformed, Wire};
 use crate::registry::{Framework, Registry};
 
 /// The layout that this version writes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+/// From this layout on each volume has a birth: what knows nothing of births must not write them away.
+const VOLUMES_HOLD_DATA: u64 = 2;
 
 /// Why bytes are not a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +94,9 @@ impl Registry {
             }
         }
         image.tasks.into_iter().for_each(|task| registry.insert_task(task));
+        if image.format < VOLUMES_HOLD_DATA {
+            registry.adopt_volumes();
+        }
         Ok(registry)
     }
 }

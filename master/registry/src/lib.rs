@@ -6,8 +6,9 @@ mod apply;
 mod effect;
 mod image;
 mod registry;
+mod total;
 
-pub use apply::transformation;
 pub use effect::{Effect, TaskKey};
 pub use image::BadImage;
 pub use registry::{ENDED_MAX, Framework, OPERATIONS_MAX, REMOVED_MAX, Registry};
+pub use total::transformation;

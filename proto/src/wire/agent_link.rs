@@ -3,8 +3,8 @@
 use proto_wire::agent as w;
 
 use crate::agent_link::{
-    Acknowledge, Kill, Launch, LogsChunk, LogsRequest, Register, Registered, RunReport, Shutdown, TaskRun,
-    ToAgent, ToAgentKind, ToMaster, Update,
+    Acknowledge, DestroyVolumes, Kill, Launch, LogsChunk, LogsRequest, Register, Registered, RunReport,
+    Shutdown, TaskRun, ToAgent, ToAgentKind, ToMaster, Update, VolumesDestroyed,
 };
 use crate::scheduler::Redirect;
 use crate::wire::{Malformed, OneOf, Wire};
@@ -16,12 +16,14 @@ message!(RunReport = w::RunReport {
     req task: task,
 });
 message!(Register = w::Register { req agent: agent, plain epoch: epoch, rep runs: runs });
+message!(VolumesDestroyed = w::VolumesDestroyed { rep volumes: volumes });
 message!(Update = w::Update { plain framework: framework_id, req status: status });
 
 oneof!(ToMaster = w::to_master::Kind {
     msg Register: Register,
     msg Update: Update,
     unit Heartbeat: Heartbeat,
+    msg VolumesDestroyed: VolumesDestroyed,
 });
 only_oneof! { ToMaster = w::ToMaster; }
 
@@ -35,10 +37,12 @@ message!(TaskRun = w::TaskRun {
     plain framework: framework_id,
     req task: task,
     plain principal: principal,
+    rep volumes: volumes,
 });
 message!(Launch = w::Launch { rep runs: runs });
 message!(Kill = w::Kill { plain run: run_id, plain grace: grace_ms });
 message!(Acknowledge = w::Acknowledge { plain run: run_id, plain sequence: sequence });
+message!(DestroyVolumes = w::DestroyVolumes { rep volumes: volumes });
 message!(Shutdown = w::Shutdown { req refusal: refusal });
 
 impl OneOf<w::to_agent::Kind> for ToAgentKind {
@@ -54,6 +58,7 @@ impl OneOf<w::to_agent::Kind> for ToAgentKind {
                 K::Redirect(w::Redirect { leader_address: inner.leader_address.clone() })
             }
             ToAgentKind::Heartbeat => K::Heartbeat(Default::default()),
+            ToAgentKind::DestroyVolumes(inner) => K::DestroyVolumes(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::to_agent::Kind) -> Result<Self, Malformed> {
@@ -74,6 +79,9 @@ impl OneOf<w::to_agent::Kind> for ToAgentKind {
             }
             K::Redirect(m) => ToAgentKind::Redirect(Redirect { leader_address: m.leader_address }),
             K::Heartbeat(_) => ToAgentKind::Heartbeat,
+            K::DestroyVolumes(m) => ToAgentKind::DestroyVolumes(
+                Wire::from_wire(m).map_err(|bad: Malformed| bad.within("destroy_volumes"))?,
+            ),
         })
     }
 }

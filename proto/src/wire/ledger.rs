@@ -11,6 +11,7 @@ message!(RunTaken = w::RunTaken {
     plain framework: framework_id,
     req task: task,
     plain principal: principal,
+    rep volumes: volumes,
 });
 message!(Reached = w::Reached { plain framework: framework_id, req status: status });
 message!(Acknowledged = w::Acknowledged { plain run: run_id, plain sequence: sequence });

@@ -5,7 +5,7 @@ use proto_wire::log as w;
 use crate::log::{
     Accepted, AcceptedPart, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
     FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RoleRecord, TaskAdopted,
-    TaskEnded, TaskRecord, TokenCreated, WeightSet,
+    TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -43,6 +43,8 @@ message!(TokenCreated = w::TokenCreated {
     plain name: name,
 });
 
+message!(VolumesForgotten = w::VolumesForgotten { plain agent: agent_id, rep volumes: volumes });
+
 impl OneOf<w::entry::Kind> for Entry {
     fn to_oneof(&self) -> w::entry::Kind {
         use w::entry::Kind as K;
@@ -68,6 +70,7 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::WeightSet(inner) => K::WeightSet(inner.to_wire()),
             Entry::TokenCreated(inner) => K::TokenCreated(inner.to_wire()),
             Entry::TokenUsed(id) => K::TokenUsed(w::TokenUsed { token_id: id.clone() }),
+            Entry::VolumesForgotten(inner) => K::VolumesForgotten(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::entry::Kind) -> Result<Self, Malformed> {
@@ -94,6 +97,7 @@ impl OneOf<w::entry::Kind> for Entry {
             K::WeightSet(m) => Entry::WeightSet(Wire::from_wire(m)?),
             K::TokenCreated(m) => Entry::TokenCreated(Wire::from_wire(m)?),
             K::TokenUsed(m) => Entry::TokenUsed(m.token_id),
+            K::VolumesForgotten(m) => Entry::VolumesForgotten(Wire::from_wire(m)?),
         })
     }
 }
@@ -101,11 +105,15 @@ only_oneof! { Entry = w::Entry; }
 
 message!(Batch = w::Batch { plain at_ms: at_ms, rep entries: entries });
 
+message!(VolumeRecord = w::VolumeRecord { req volume: volume, plain disk_bytes: disk_bytes });
 message!(AgentRecord = w::AgentRecord {
     req info: info,
     plain state: state,
     req total: total,
     plain since_ms: since_ms,
+    rep volumes: volumes,
+    rep destroyed: destroyed,
+    plain last_birth: last_birth,
 });
 message!(OperationRecord = w::OperationRecord { plain operation: operation_id, plain index: index });
 message!(FrameworkRecord = w::FrameworkRecord {

@@ -18,6 +18,7 @@ use crate::ranges::Ranges;
 use crate::refusal::{Code, Refusal};
 use crate::resources::{Amount, Portion, Resources};
 use crate::task::{Artifact, CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
+use crate::volume::Volume;
 
 // === resources ===
 
@@ -375,6 +376,7 @@ message!(Launch = w::Launch { rep tasks: tasks });
 message!(LaunchGroup = w::LaunchGroup { plain group: group_id, rep tasks: tasks });
 message!(Reserve = w::Reserve { plain role: role, req amount: amount });
 message!(Unreserve = w::Unreserve { plain role: role, req amount: amount });
+message!(Volume = w::Volume { plain role: role, plain id: volume_id, plain birth: birth });
 message!(CreateVolume = w::CreateVolume { plain role: role, plain volume: volume_id, plain disk_bytes: disk_bytes });
 message!(DestroyVolume = w::DestroyVolume { plain role: role, plain volume: volume_id });
 

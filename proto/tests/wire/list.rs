@@ -18,6 +18,8 @@ all! {
     proto::agent_link::ToMaster = agent::ToMaster;
     proto::agent_link::Registered = agent::Registered;
     proto::agent_link::TaskRun = agent::TaskRun;
+    proto::agent_link::VolumesDestroyed = agent::VolumesDestroyed;
+    proto::agent_link::DestroyVolumes = agent::DestroyVolumes;
     proto::agent_link::Launch = agent::Launch;
     proto::agent_link::Kill = agent::Kill;
     proto::agent_link::Acknowledge = agent::Acknowledge;
@@ -44,6 +46,8 @@ all! {
     proto::log::TokenCreated = log::TokenCreated;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
+    proto::log::VolumesForgotten = log::VolumesForgotten;
+    proto::log::VolumeRecord = log::VolumeRecord;
     proto::log::AgentRecord = log::AgentRecord;
     proto::log::OperationRecord = log::OperationRecord;
     proto::log::FrameworkRecord = log::FrameworkRecord;
@@ -129,6 +133,7 @@ all! {
     proto::operation::LaunchGroup = v1::LaunchGroup;
     proto::operation::Reserve = v1::Reserve;
     proto::operation::Unreserve = v1::Unreserve;
+    proto::volume::Volume = v1::Volume;
     proto::operation::CreateVolume = v1::CreateVolume;
     proto::operation::DestroyVolume = v1::DestroyVolume;
     proto::operation::Operation = v1::Operation;

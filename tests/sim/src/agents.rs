@@ -16,7 +16,6 @@ use proto::resources::{Amount, Resources};
 use proto::task::Exit;
 use proto_machine::{Dice, Machine, Outbox};
 
-use crate::check::conservation::Conservation;
 use crate::check::launches::Launches;
 use crate::check::{Verdict, broken};
 use crate::containers::Keeper;
@@ -25,6 +24,7 @@ use crate::masters::address;
 use crate::network::{Down, End, Up};
 use crate::node::{Node, Process};
 use crate::options::MS;
+use crate::volumes::VolumesDisk;
 use crate::words;
 use crate::world::{Event, World};
 
@@ -57,6 +57,8 @@ pub struct AgentNode {
     pub ledger: LedgerDisk,
     /// Its keeper.
     pub keeper: Keeper,
+    /// What is on its volumes.
+    pub volumes: VolumesDisk,
     /// Counts the starts of its machine.
     pub boot: u32,
     /// The pool did not want it any more.
@@ -91,6 +93,7 @@ impl AgentNode {
             info,
             ledger: LedgerDisk::default(),
             keeper: Keeper::default(),
+            volumes: VolumesDisk::default(),
             boot: 0,
             left: false,
             rebooted: false,
@@ -116,7 +119,8 @@ impl World {
         let agent = &mut self.agents[node.index()];
         agent.process.begin(clock);
         if changing {
-            // Tasks use no disk, so less of it takes nothing from under them.
+            // Tasks use no disk but that of volumes, and agents do not enforce its size: less of it takes nothing from under
+            // them.
             let life = u64::from(agent.process.life);
             agent.info.version = life.to_string();
             if agent.info.resources.quantities().disk_bytes() > 0 {
@@ -183,6 +187,7 @@ impl World {
                 | Input::Linked(_)
                 | Input::Unlinked(_)
                 | Input::Container(_)
+                | Input::VolumeRemoved(_)
                 | Input::InfoChanged(_)
                 | Input::EndRuns
                 | Input::Rewrite => None,
@@ -367,6 +372,7 @@ impl World {
                     return broken("P7 tasks live on", format!("{node} destroyed {run}, which is alive"));
                 }
             }
+            Contain::RemoveVolume(volume) => self.volume_goes(node, volume),
         }
         Ok(())
     }
@@ -378,7 +384,7 @@ impl World {
         if agent.keeper.take(given, deaf) {
             let event = KeeperEvent::Execute(run);
             self.queue.push(soon, Event::Keeper { agent: node, boot, event });
-            Conservation::running(node, &agent.keeper.used(), &agent.info.resources)?;
+            self.checks.conservation.running(node, &agent.keeper.used(), &agent.info.resources)?;
         }
         Ok(())
     }
@@ -399,6 +405,7 @@ impl World {
                     if said.is_some() {
                         self.checks.one_place.executed(node, &given)?;
                         self.checks.launches.executed(&given)?;
+                        self.volumes_used(node, &given)?;
                         self.plan_exit(node, boot, run);
                         self.tell(node, |_| format!("executes {}", given.task.id));
                     }

@@ -10,7 +10,7 @@
 //! | `world.rs` | the loop, the nodes, who hears what when |
 //! | `masters.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
 //! | `operator.rs`, `faults.rs` | what people want, what goes wrong |
-//! | `network.rs`, `disk.rs`, `containers.rs`, `clock.rs`, `queue.rs` | the pretended things |
+//! | `network.rs`, `disk.rs`, `containers.rs`, `volumes.rs`, `clock.rs`, `queue.rs` | the pretended things |
 //! | `workload.rs` | framework personalities |
 //! | `options.rs` | what a seed does |
 //! | `check/` | the promises, one file each |
@@ -34,6 +34,7 @@ pub mod queue;
 pub mod run;
 pub mod story;
 pub mod trace;
+pub mod volumes;
 pub mod words;
 pub mod workload;
 pub mod world;

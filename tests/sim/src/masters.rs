@@ -127,13 +127,18 @@ impl World {
                 Output::Note(Note::Unreadable { index, why }) => {
                     return fault_of(node, format!("entry {index} is unreadable: {why}"));
                 }
+                Output::ToAgent { link, message } => {
+                    if let Some(to) = self.network.stream(link.0).map(|stream| stream.client) {
+                        let id = &self.agents[to.index()].info.id;
+                        self.checks.volumes.sent(to, id, &message.kind, machine.registry())?;
+                    }
+                }
                 Output::Note(_)
                 | Output::Persist(_)
                 | Output::ToPeer { .. }
                 | Output::SnapshotToPeer { .. }
                 | Output::ToFramework { .. }
                 | Output::CloseFramework { .. }
-                | Output::ToAgent { .. }
                 | Output::CloseAgent { .. }
                 | Output::Reply { .. } => {}
             }

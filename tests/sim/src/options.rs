@@ -183,6 +183,15 @@ impl Options {
                 tears_down: habit(4),
             };
         }
+        // Data at stake, in some worlds wherever one looks.
+        let mut apart = Dice::new(seed ^ 0x00da_7a00_0000_0000);
+        if apart.chance(1, 6) {
+            for plan in frameworks.iter_mut() {
+                plan.personality = Personality::Greedy;
+                plan.jobs += 10;
+                plan.habits.reserves = true;
+            }
+        }
         let slow_net = dice.chance(1, 5);
         let messy_net = dice.chance(cruelty, 4);
         Options {

@@ -6,6 +6,7 @@ use proto::operation::Operation;
 use proto::operator::EventKind as Changed;
 use proto::scheduler::{Call, CallKind, Event, EventKind, Outcome};
 use proto::task::TaskStatus;
+use proto::volume::Volume;
 
 use crate::masters::read_entry;
 
@@ -112,6 +113,7 @@ pub fn to_agent(message: &ToAgent) -> Option<String> {
         ToAgentKind::Acknowledge(word) => format!("Acknowledge run {} #{}", word.run, word.sequence),
         ToAgentKind::Shutdown(shutdown) => format!("Shutdown {}", shutdown.refusal.code.as_str()),
         ToAgentKind::Redirect(redirect) => format!("Redirect to {:?}", redirect.leader_address),
+        ToAgentKind::DestroyVolumes(order) => format!("Destroy volumes {}", volumes(&order.volumes)),
         ToAgentKind::Heartbeat => return None,
     })
 }
@@ -124,8 +126,14 @@ pub fn to_master(message: &ToMaster) -> Option<String> {
             format!("Register, epoch {} obeyed{}", register.epoch, runs.collect::<String>())
         }
         ToMaster::Update(update) => format!("Update {}", status_words(&update.status)),
+        ToMaster::VolumesDestroyed(word) => format!("Destroyed volumes {}", volumes(&word.volumes)),
         ToMaster::Heartbeat => return None,
     })
+}
+
+fn volumes(volumes: &[Volume]) -> String {
+    let one = |volume: &Volume| format!("{} of {} #{}", volume.id, volume.role, volume.birth);
+    volumes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// One status.
@@ -193,5 +201,6 @@ fn entry_words(entry: &Entry) -> String {
         Entry::WeightSet(set) => format!("WeightSet {}", set.role),
         Entry::TokenCreated(token) => format!("TokenCreated {}", token.id),
         Entry::TokenUsed(id) => format!("TokenUsed {id}"),
+        Entry::VolumesForgotten(inner) => format!("VolumesForgotten {}", volumes(&inner.volumes)),
     }
 }

@@ -11,7 +11,7 @@ use proto::id::{DemandId, FrameworkId, GroupId, OfferId, TaskId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::{CreateVolume, DestroyVolume, Operation, Reserve, Unreserve};
 use proto::quantities::Quantities;
-use proto::resources::Amount;
+use proto::resources::{Amount, Portion};
 use proto::role::Role;
 use proto::scheduler::RescindReason;
 use proto::task::{TaskState, TaskStatus};
@@ -245,6 +245,12 @@ impl Workload {
                 place_group(&mut self.jobs, number, room, &self.shape, out);
                 continue;
             }
+            if self.habits.reserves && self.dice.chance(2, 3) {
+                place_with_volume(id, room, &self.shape, &mut self.dice);
+                launching(&mut self.jobs, number);
+                out.emit(Note::Launching(number));
+                continue;
+            }
             if room.place(&self.shape, task::argv(id, ["work"])).is_ok() {
                 launching(&mut self.jobs, number);
                 out.emit(Note::Launching(number));
@@ -267,7 +273,6 @@ impl Workload {
         if !self.dice.chance(1, 3) {
             return;
         }
-        let disk = |bytes| Amount::scalars(Quantities::ZERO.with_disk(bytes));
         let role = room.offer().role.clone();
         let wanted = if self.mischief > 0 && self.dice.chance(1, 6) {
             self.mischief -= 1;
@@ -284,8 +289,7 @@ impl Workload {
                 Operation::DestroyVolume(DestroyVolume { role: role.clone(), volume: volume.clone() })
             }
             Some((Some(role), None)) if self.dice.chance(1, 2) => {
-                let name = format!("v{}", self.dice.below(1_000_000_000));
-                let Ok(volume) = VolumeId::new(&name) else { return };
+                let Some(volume) = volume_id(&mut self.dice) else { return };
                 Operation::CreateVolume(CreateVolume { role: role.clone(), volume, disk_bytes: wanted })
             }
             Some((Some(role), None)) => {
@@ -329,6 +333,41 @@ impl Workload {
         self.want(out);
         self.turn_over(out);
     }
+}
+
+fn disk(bytes: u64) -> Amount {
+    Amount::scalars(Quantities::ZERO.with_disk(bytes))
+}
+
+/// Few names, so that one is given again soon, at times too soon.
+fn volume_id(dice: &mut Dice) -> Option<VolumeId> {
+    VolumeId::new(&format!("v{}", dice.below(3))).ok()
+}
+
+/// Launches a job that fits, with a volume that is there, with one made for it, or without.
+fn place_with_volume(id: TaskId, room: &mut Room, shape: &Amount, dice: &mut Dice) {
+    let mut task = task::argv(id, ["work"]);
+    task.resources = room.take(shape).unwrap_or_default();
+    let there = room.rest().volumes().next().map(|(_, volume)| volume.clone());
+    if let Some(volume) = there.filter(|_| dice.chance(4, 5)) {
+        task.resources.add(&room.take_volume(&volume).unwrap_or_default());
+    } else if let (Some(volume), Some(taken)) = (volume_id(dice), room.take(&disk(GIB)))
+        && let [portion] = taken.portions()
+    {
+        let kept = portion.reservation.clone();
+        let role = kept.clone().unwrap_or_else(|| room.offer().role.clone());
+        if kept.is_none() {
+            room.operate(Operation::Reserve(Reserve { role: role.clone(), amount: disk(GIB) }));
+        }
+        let create = CreateVolume { role: role.clone(), volume: volume.clone(), disk_bytes: GIB };
+        room.operate(Operation::CreateVolume(create));
+        task.resources.add_portion(&Portion {
+            reservation: Some(role),
+            volume: Some(volume),
+            amount: disk(GIB),
+        });
+    }
+    room.launch(task);
 }
 
 /// Launches a job together with the next one that waits, if there is room for both.

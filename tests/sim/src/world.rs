@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::id::FrameworkId;
+use proto::volume::Volume;
 use proto::wire::Wire;
 use proto_machine::{Dice, Machine};
 
@@ -60,6 +61,15 @@ pub enum Event {
         boot: u32,
         /// What.
         event: KeeperEvent,
+    },
+    /// What was on a volume is deleted, if the agent's process still lives that began to.
+    VolumeGone {
+        /// Whose.
+        agent: Node,
+        /// In which life.
+        life: u32,
+        /// Which volume.
+        volume: Volume,
     },
     /// A node that died after this life begins anew.
     Begin(Node, u32),
@@ -136,6 +146,7 @@ impl World {
             owners: BTreeMap::new(),
             marks: BTreeMap::new(),
         };
+        world.checks.conservation.disk_shrinks = world.options.changing_agents;
         for node in world.nodes() {
             let after = if matches!(node, Node::Master(_)) { 0 } else { world.options.others_begin };
             let at = after + world.dice.below(5) * MS;
@@ -181,6 +192,7 @@ impl World {
             Event::Datagram { from, to, input } => self.datagram(from, to, *input),
             Event::Report { to, life, peer, delivered } => self.report(to, life, peer, delivered),
             Event::Keeper { agent, boot, event } => self.keeper_event(agent, boot, event),
+            Event::VolumeGone { agent, life, volume } => self.volume_gone(agent, life, volume),
             Event::Begin(node, life) => self.begin(node, life),
             Event::Fault => self.fault(),
             Event::Unblock(from, to) => {

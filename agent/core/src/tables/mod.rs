@@ -5,3 +5,4 @@ pub(crate) mod membership;
 pub(crate) mod parting;
 pub(crate) mod runs;
 pub(crate) mod updates;
+pub(crate) mod volumes;

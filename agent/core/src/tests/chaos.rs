@@ -205,6 +205,7 @@ impl World {
                 };
                 assert!(ended, "seed {}: {run} destroyed while alive", self.seed);
             }
+            Contain::RemoveVolume(volume) => panic!("seed {}: nobody asked: {volume:?}", self.seed),
         }
     }
 
@@ -257,6 +258,7 @@ impl World {
             ToMaster::Register(register) => self.registers(register),
             ToMaster::Update(update) => self.updates(&update),
             ToMaster::Heartbeat => {}
+            ToMaster::VolumesDestroyed(word) => panic!("seed {}: nobody asked: {word:?}", self.seed),
         }
     }
 

@@ -47,6 +47,7 @@ fn task_of(run: RunId, group: Option<&str>) -> TaskRun {
         run,
         framework: framework(),
         principal: "framework/jobs".into(),
+        volumes: Vec::new(),
         task: TaskInfo {
             id: TaskId::new(&format!("t{run}")).unwrap(),
             name: "t".into(),

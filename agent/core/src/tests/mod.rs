@@ -8,3 +8,4 @@ mod launch;
 mod restore;
 mod rig;
 mod status;
+mod volumes;

@@ -6,6 +6,7 @@ use proto::agent_link::{Acknowledge, Kill, Launch, Registered, TaskRun, ToAgent,
 use proto::id::{Epoch, RunId};
 use proto::ledger::Record;
 use proto::task::TaskState;
+use proto::volume::Volume;
 use proto_machine::{Instant, Machine, Now, Outbox, WallTime};
 
 use super::fixtures;
@@ -195,9 +196,14 @@ fn brief_one(output: &Output) -> String {
             update.status.state.as_str()
         ),
         Output::ToMaster(ToMaster::Heartbeat) => "heartbeat".into(),
+        Output::ToMaster(ToMaster::VolumesDestroyed(word)) => {
+            let one = |volume: &Volume| format!(" {}#{}", volume.id, volume.birth);
+            format!("destroyed{}", word.volumes.iter().map(one).collect::<String>())
+        }
         Output::Contain(Contain::Launch(given)) => format!("launch {}", given.run),
         Output::Contain(Contain::Kill { run, grace }) => format!("kill {run} {}s", grace.as_secs()),
         Output::Contain(Contain::Destroy(run)) => format!("destroy {run}"),
+        Output::Contain(Contain::RemoveVolume(volume)) => format!("remove {}#{}", volume.id, volume.birth),
         Output::Connect { address, .. } => format!("connect {address}"),
         Output::Disconnect(_) => "disconnect".into(),
         Output::Ended => "ended".into(),

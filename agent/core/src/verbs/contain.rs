@@ -10,7 +10,7 @@ use crate::output::{Contain, Output};
 use crate::state::State;
 use crate::tables::runs::{Cause, Kill, Phase, Run};
 use crate::verbs::report::{self, Said};
-use crate::verbs::{kill, leave};
+use crate::verbs::{kill, leave, volumes};
 
 /// A container says something.
 pub(crate) fn contain(s: &mut State, now: Now, event: Container, out: &mut Outbox<Output>) {
@@ -96,6 +96,7 @@ pub(crate) fn over(s: &mut State, now: Now, id: RunId, said: Said, sync: bool, o
     if badly {
         kill::end_group_of(s, now, id, out);
     }
+    volumes::release(s, out);
     leave::one_less(s, out);
 }
 

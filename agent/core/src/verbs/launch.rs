@@ -35,6 +35,7 @@ pub(crate) fn launch(s: &mut State, now: Now, order: Launch, out: &mut Outbox<Ou
                 framework: given.framework.clone(),
                 task: given.task.clone(),
                 principal: given.principal.clone(),
+                volumes: given.volumes.clone(),
             }),
             sync: true,
         });

@@ -44,12 +44,20 @@ pub(crate) fn one_less(s: &mut State, out: &mut Outbox<Output>) {
     if s.runs.alive() > 0 {
         return;
     }
+    given_up(s, out);
+    if s.ending && s.membership.stage != Stage::Left {
+        ended(s, out);
+    }
+}
+
+/// An agent that was declared gone leaves when nothing runs on it and what was on its volumes is deleted.
+pub(crate) fn given_up(s: &mut State, out: &mut Outbox<Output>) {
+    if s.runs.alive() > 0 || !s.volumes.is_empty() {
+        return;
+    }
     if let Some(refusal) = s.leaving.take() {
         acknowledge::part(s, out);
         out.push(Output::Leave(refusal));
-    }
-    if s.ending && s.membership.stage != Stage::Left {
-        ended(s, out);
     }
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod launch;
 pub(crate) mod leave;
 pub(crate) mod report;
 pub(crate) mod restore;
+pub(crate) mod volumes;

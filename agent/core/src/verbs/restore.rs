@@ -26,8 +26,8 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
         match record {
             Record::EpochSeen(epoch) => s.membership.epoch = s.membership.epoch.max(epoch),
             Record::RunTaken(taken) => {
-                let RunTaken { run, framework, task, principal } = taken;
-                let given = TaskRun { run, framework, task, principal };
+                let RunTaken { run, framework, task, principal, volumes } = taken;
+                let given = TaskRun { run, framework, task, principal, volumes };
                 s.runs.add(Arc::new(given));
             }
             Record::Reached(reached) => {

@@ -10,10 +10,10 @@ use proto::caller::Caller;
 use proto::demand::Filter;
 use proto::id::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
 use proto::log::{Accepted, AcceptedPart, Entry};
-use proto::operation::{Launch, Operation};
+use proto::operation::{CreateVolume, Launch, Operation};
 use proto::operator::{EventKind as Changed, OfferEnd};
 use proto::refusal::{Code, Refusal};
-use proto::resources::Resources;
+use proto::resources::{Portion, Resources};
 use proto::role::Role;
 use proto::scheduler::{Accept, AcceptPart, Decline, Outcome};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
@@ -255,7 +255,7 @@ fn fill(
             | Operation::Unreserve(_)
             | Operation::CreateVolume(_)
             | Operation::DestroyVolume(_) => {
-                transform(plan, &operation)?;
+                transform(d, plan, &operation)?;
                 plan.operations.push(operation);
             }
         }
@@ -280,6 +280,8 @@ fn fit(
         let why = format!("id {} is taken by another task of this framework; choose a new one", task.id);
         return Err(error(why));
     }
+    let whole = |portion: &Portion| plan.left.portions().contains(portion);
+    validate::volumes(task, whole).map_err(error)?;
     if !plan.left.try_sub(&task.resources) {
         let lacking = plan.left.flatten().lacking(&task.resources.flatten());
         let why = if lacking.is_empty() {
@@ -308,7 +310,7 @@ fn may_run_as(d: &Desk<'_>, id: &FrameworkId, user: &str) -> Result<(), String> 
 }
 
 /// Applies a reservation or volume to what is left.
-fn transform(plan: &mut Plan, operation: &Operation) -> Result<(), Refusal> {
+fn transform(d: &Desk<'_>, plan: &mut Plan, operation: &Operation) -> Result<(), Refusal> {
     let role = match operation {
         Operation::Reserve(inner) => &inner.role,
         Operation::Unreserve(inner) => &inner.role,
@@ -322,6 +324,9 @@ fn transform(plan: &mut Plan, operation: &Operation) -> Result<(), Refusal> {
             Refusal::new(Code::Denied, message).with_help("reserve for the offer's role or one above it")
         );
     }
+    if let Operation::CreateVolume(wanted) = operation {
+        check_new(d, plan, wanted)?;
+    }
     let moved = transformation(operation, &plan.left).filter(|(from, _)| plan.left.try_sub(from));
     let Some((from, to)) = moved else {
         let message = format!("{operation:?} needs more than the offers hold");
@@ -329,6 +334,30 @@ fn transform(plan: &mut Plan, operation: &Operation) -> Result<(), Refusal> {
     };
     plan.left.add(&to);
     plan.transforms.push(Transform { from, to });
+    Ok(())
+}
+
+/// Whether a volume can be made: it has a size, and a name that the role has not given on this agent.
+fn check_new(d: &Desk<'_>, plan: &Plan, wanted: &CreateVolume) -> Result<(), Refusal> {
+    let CreateVolume { role, volume, disk_bytes } = wanted;
+    if *disk_bytes == 0 {
+        return Err(Refusal::new(Code::Invalid, format!("volume {volume} has no size; give it disk_bytes")));
+    }
+    let held = |resources: &Resources| resources.has_volume(role, volume);
+    let planned = plan.transforms.iter().rev().find(|moved| held(&moved.from) || held(&moved.to));
+    let there = match planned {
+        Some(moved) => held(&moved.to),
+        // The books are ahead of the log, but a volume for which the agent has no room is in the log only.
+        None => {
+            let lapsed = d.registry.has_volume(&plan.agent, role, volume)
+                && d.registry.agent(&plan.agent).is_some_and(|record| !held(&record.total));
+            lapsed || d.l.allocator.agent(&plan.agent).is_some_and(|booked| held(&booked.total))
+        }
+    };
+    if there {
+        let message = format!("role {role} has a volume {volume} on agent {}", plan.agent);
+        return Err(Refusal::new(Code::Conflict, message).with_help("use another name, or destroy it first"));
+    }
     Ok(())
 }
 
@@ -406,7 +435,8 @@ pub(crate) fn accepted(
     for (key, run) in runs {
         if let Some(record) = d.registry.task(&key) {
             let task = (*record.info).clone();
-            let launch = TaskRun { run, framework: id.clone(), task, principal: principal.clone() };
+            let volumes = d.registry.volumes_of(record);
+            let launch = TaskRun { run, framework: id.clone(), task, principal: principal.clone(), volumes };
             by_agent.entry(record.agent.clone()).or_default().push(launch);
         }
         d.show_task(&key);
@@ -443,6 +473,11 @@ fn settle(d: &mut Desk<'_>, id: &FrameworkId, part: &AcceptedPart, begun: &BTree
             super::register::match_total(d, &part.agent);
         }
         d.show_agent(&part.agent);
+    }
+    if part.operations.iter().any(|operation| matches!(operation, Operation::DestroyVolume(_)))
+        && let Some(link) = d.l.agents.link_of(&part.agent)
+    {
+        super::volumes::tell(d, link, &part.agent);
     }
 }
 

@@ -17,4 +17,5 @@ pub(crate) mod subscribe;
 pub(crate) mod take_lead;
 pub(crate) mod teardown;
 pub(crate) mod update;
+pub(crate) mod volumes;
 pub(crate) mod why;

@@ -40,8 +40,7 @@ pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call
     }
     match d.registry.agent(&call.agent.id) {
         Some(record) if record.state == AgentState::Gone => {
-            let refusal = Refusal::new(Code::AgentGone, format!("agent {} was declared gone", call.agent.id));
-            turn_away(d, link, refusal);
+            is_gone(d, link, &call.agent.id);
         }
         Some(record) if record.state == AgentState::Active && record.info == call.agent => {
             attach(d, link, call)
@@ -63,10 +62,15 @@ pub(crate) fn admitted(d: &mut Desk<'_>, link: LinkId, call: Register) {
     match d.registry.agent(&call.agent.id).map(|record| record.state) {
         Some(AgentState::Active) => attach(d, link, call),
         Some(AgentState::Gone | AgentState::Unreachable | AgentState::Disconnected) | None => {
-            let refusal = Refusal::new(Code::AgentGone, format!("agent {} was declared gone", call.agent.id));
-            turn_away(d, link, refusal);
+            is_gone(d, link, &call.agent.id);
         }
     }
+}
+
+/// What was on its volumes is deleted before it leaves: it is of use to nobody any more, and not everybody's to see.
+fn is_gone(d: &mut Desk<'_>, link: LinkId, id: &AgentId) {
+    super::volumes::tell(d, link, id);
+    turn_away(d, link, Refusal::new(Code::AgentGone, format!("agent {id} was declared gone")));
 }
 
 fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
@@ -80,6 +84,7 @@ fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
     let registered =
         Registered { epoch: d.l.epoch, heartbeat_interval: HEARTBEAT_INTERVAL, silence_limit: SILENCE_LIMIT };
     d.tell_link(link, ToAgentKind::Registered(registered));
+    super::volumes::tell(d, link, &id);
     bring_together(d, &id, call.runs);
     offer_anew(d, &id);
     d.show_agent(&id);
@@ -187,6 +192,7 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
                 framework: task.framework.clone(),
                 task: (*task.info).clone(),
                 principal: principal.unwrap_or_default(),
+                volumes: registry.volumes_of(task),
             });
         }
         if let Some(grace) = task.kill_grace {

@@ -64,10 +64,16 @@ pub struct Update {
     #[prost(message, optional, tag = "2")]
     pub status: ::core::option::Option<super::TaskStatus>,
 }
+/// What was on these volumes is deleted: nobody needs to remember any more that they were destroyed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VolumesDestroyed {
+    #[prost(message, repeated, tag = "1")]
+    pub volumes: ::prost::alloc::vec::Vec<super::Volume>,
+}
 /// What an agent tells the master.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToMaster {
-    #[prost(oneof = "to_master::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "to_master::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<to_master::Kind>,
 }
 /// Nested message and enum types in `ToMaster`.
@@ -80,6 +86,8 @@ pub mod to_master {
         Update(super::Update),
         #[prost(message, tag = "3")]
         Heartbeat(super::super::Empty),
+        #[prost(message, tag = "4")]
+        VolumesDestroyed(super::VolumesDestroyed),
     }
 }
 /// The agent is admitted.
@@ -105,6 +113,9 @@ pub struct TaskRun {
     /// Who registered the framework, for example framework/jobs: the one who may read the output beside people and masters.
     #[prost(string, tag = "4")]
     pub principal: ::prost::alloc::string::String,
+    /// The volumes among its resources.
+    #[prost(message, repeated, tag = "5")]
+    pub volumes: ::prost::alloc::vec::Vec<super::Volume>,
 }
 /// Start these.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -128,6 +139,13 @@ pub struct Acknowledge {
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
 }
+/// These volumes are destroyed: what is on them is to be deleted. Said when it is committed, and to each agent that registers,
+/// until it is answered by VolumesDestroyed. What is not named here is never deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DestroyVolumes {
+    #[prost(message, repeated, tag = "1")]
+    pub volumes: ::prost::alloc::vec::Vec<super::Volume>,
+}
 /// Leave the pool: the operator said the agent is gone, or the certificate is another's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Shutdown {
@@ -146,7 +164,7 @@ pub struct ToAgent {
     /// The sender's epoch; an agent drops what is older than it has obeyed.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
-    #[prost(oneof = "to_agent::Kind", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "to_agent::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<to_agent::Kind>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -167,5 +185,7 @@ pub mod to_agent {
         Redirect(super::Redirect),
         #[prost(message, tag = "8")]
         Heartbeat(super::super::Empty),
+        #[prost(message, tag = "9")]
+        DestroyVolumes(super::DestroyVolumes),
     }
 }

@@ -13,6 +13,9 @@ pub struct RunTaken {
     /// Who registered the framework; empty in ledgers of before it was kept.
     #[prost(string, tag = "4")]
     pub principal: ::prost::alloc::string::String,
+    /// The volumes among its resources.
+    #[prost(message, repeated, tag = "5")]
+    pub volumes: ::prost::alloc::vec::Vec<super::Volume>,
 }
 /// A status was reached. Written before it is sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

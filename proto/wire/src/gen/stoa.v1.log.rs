@@ -137,10 +137,18 @@ pub struct TokenUsed {
     #[prost(string, tag = "1")]
     pub token_id: ::prost::alloc::string::String,
 }
+/// An agent has deleted what was on destroyed volumes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VolumesForgotten {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub volumes: ::prost::alloc::vec::Vec<super::Volume>,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -177,6 +185,8 @@ pub mod entry {
         TokenCreated(super::TokenCreated),
         #[prost(message, tag = "15")]
         TokenUsed(super::TokenUsed),
+        #[prost(message, tag = "16")]
+        VolumesForgotten(super::VolumesForgotten),
     }
 }
 /// Many changes that were committed as one.
@@ -190,6 +200,14 @@ pub struct Batch {
 }
 // ---- the snapshot ----
 
+/// A volume as remembered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeRecord {
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<super::Volume>,
+    #[prost(uint64, tag = "2")]
+    pub disk_bytes: u64,
+}
 /// An agent as remembered.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
@@ -201,6 +219,15 @@ pub struct AgentRecord {
     pub total: ::core::option::Option<super::Resources>,
     #[prost(uint64, tag = "4")]
     pub since_ms: u64,
+    /// Its volumes, oldest first; also one for which the agent has no room at present.
+    #[prost(message, repeated, tag = "5")]
+    pub volumes: ::prost::alloc::vec::Vec<VolumeRecord>,
+    /// Volumes that were destroyed, until the agent has deleted what was on them.
+    #[prost(message, repeated, tag = "6")]
+    pub destroyed: ::prost::alloc::vec::Vec<super::Volume>,
+    /// The birth of the volume that was made last.
+    #[prost(uint64, tag = "7")]
+    pub last_birth: u64,
 }
 /// An operation that was carried out, so that it is not carried out again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -355,8 +355,22 @@ pub struct Unreserve {
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<Amount>,
 }
-/// Make a persistent volume of reserved disk. For now this is bookkeeping: it keeps the disk for the role under this name.
-/// Agents do not yet make a directory for it, so a task finds nothing of it in its sandbox.
+/// One life of a persistent volume on one agent. A name may be used again when its volume is destroyed, a birth never is: it
+/// tells what is on this volume from what was on all that ever bore the name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Volume {
+    /// For whom its disk is reserved.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub volume_id: ::prost::alloc::string::String,
+    /// Given when it is made, grows from volume to volume of an agent. 0: made before volumes held data.
+    #[prost(uint64, tag = "3")]
+    pub birth: u64,
+}
+/// Make a persistent volume of reserved disk: a directory that outlives tasks. A task that has the volume, whole, among its
+/// resources finds it in its sandbox as volumes/<volume_id>. It is made empty, for the user of the first such task. Its size
+/// is kept free for the role and is not enforced. Refused while the role has a volume of this name on the agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateVolume {
     #[prost(string, tag = "1")]
@@ -366,7 +380,7 @@ pub struct CreateVolume {
     #[prost(uint64, tag = "3")]
     pub disk_bytes: u64,
 }
-/// Destroy a persistent volume, and, once agents keep data in volumes, what is on it.
+/// Destroy a persistent volume and what is on it. A volume that a task has is in no offer and cannot be destroyed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DestroyVolume {
     #[prost(string, tag = "1")]

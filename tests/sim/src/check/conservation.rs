@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use master_registry::Registry;
 use proto::id::{AgentId, OfferId};
 use proto::operator::{EventKind, OfferView};
+use proto::quantities::Scalar;
 use proto::resources::Resources;
 
 use super::{Verdict, broken};
@@ -16,6 +17,8 @@ const PROMISE: &str = "P1 conservation";
 #[derive(Debug, Default)]
 pub struct Conservation {
     open: BTreeMap<Node, BTreeMap<OfferId, (AgentId, Resources)>>,
+    /// Agents come back with less disk than volumes that tasks have take of it: then disk is not looked at.
+    pub disk_shrinks: bool,
 }
 
 impl Conservation {
@@ -52,17 +55,17 @@ impl Conservation {
     /// reserved is not regarded: what an accept has reserved is offered before that accept is committed.
     pub fn look(&self, master: Node, registry: &Registry) -> Verdict {
         let mut left: BTreeMap<&AgentId, Resources> =
-            registry.agents().map(|agent| (&agent.info.id, plain(&agent.total))).collect();
+            registry.agents().map(|agent| (&agent.info.id, self.plain(&agent.total))).collect();
         for task in registry.tasks() {
             let there = left.get_mut(&task.agent);
-            if !there.is_some_and(|left| left.try_sub(&plain(&task.info.resources))) {
+            if !there.is_some_and(|left| left.try_sub(&self.plain(&task.info.resources))) {
                 let how =
                     format!("at {master}, {} is used on {} though it is not there", task.info.id, task.agent);
                 return broken(PROMISE, how);
             }
         }
         for (offer, (agent, resources)) in self.open.get(&master).into_iter().flatten() {
-            if !left.get_mut(agent).is_some_and(|left| left.try_sub(&plain(resources))) {
+            if !left.get_mut(agent).is_some_and(|left| left.try_sub(&self.plain(resources))) {
                 let how =
                     format!("at {master}, {offer} offers {resources:?} of {agent}, of which less is left");
                 return broken(PROMISE, how);
@@ -72,16 +75,20 @@ impl Conservation {
     }
 
     /// What really runs on an agent.
-    pub fn running(agent: Node, used: &Resources, total: &Resources) -> Verdict {
-        if total.contains(used) {
+    pub fn running(&self, agent: Node, used: &Resources, total: &Resources) -> Verdict {
+        if self.plain(total).contains(&self.plain(used)) {
             return Ok(());
         }
         broken(PROMISE, format!("{agent} has {total:?} and runs {used:?}"))
     }
-}
 
-fn plain(resources: &Resources) -> Resources {
-    Resources::unreserved(resources.flatten())
+    fn plain(&self, resources: &Resources) -> Resources {
+        let mut amount = resources.flatten();
+        if self.disk_shrinks {
+            amount.scalars.set(&Scalar::Disk, 0);
+        }
+        Resources::unreserved(amount)
+    }
 }
 
 fn entry(offer: &OfferView) -> (OfferId, (AgentId, Resources)) {

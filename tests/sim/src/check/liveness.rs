@@ -3,7 +3,7 @@
 use proto::agent::AgentState;
 use proto::task::TaskState;
 
-use super::{Verdict, broken};
+use super::{Verdict, broken, volumes};
 use crate::node::Node;
 use crate::world::World;
 
@@ -20,6 +20,9 @@ pub fn missing(world: &World) -> Option<String> {
     }
     let registry = machine.registry();
     for agent in &world.agents {
+        if let Some(unsettled) = volumes::unsettled(agent, registry) {
+            return Some(unsettled);
+        }
         if agent.left {
             continue;
         }

@@ -8,6 +8,7 @@ pub mod liveness;
 pub mod offers;
 pub mod one_place;
 pub mod updates;
+pub mod volumes;
 
 use std::fmt;
 
@@ -51,4 +52,6 @@ pub struct Checks {
     pub one_place: one_place::OnePlace,
     /// Updates come in order.
     pub updates: updates::Updates,
+    /// Data is kept, for its owner, until it is destroyed.
+    pub volumes: volumes::Volumes,
 }

@@ -22,5 +22,5 @@ pub use calls::{ACCEPT_TASKS_MAX, Calls, Update};
 pub use config::{BadConfig, Config};
 pub use driver::{Driver, Input, Output};
 pub use line::Link;
-pub use place::{Packing, Room, choose};
+pub use place::{Packing, Room, Together, choose, choose_spread, place_together, value_of};
 pub use scheduler::{Answered, Scheduler, Session};

@@ -1,5 +1,6 @@
 //! What an author tells a reconciler, and what it is told.
 
+use std::fmt;
 use std::time::Duration;
 
 use proto::id::{FrameworkId, TaskId};
@@ -132,6 +133,46 @@ impl Event {
             | Event::Unclaimed(group) => Some(group),
             Event::Session(_) | Event::Refused { .. } | Event::Ended(_) => None,
         }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Session(session) => write!(f, "the session of {} stands", session.framework),
+            Event::Task(task) => write!(f, "{task}"),
+            Event::Drain { instance, grace, .. } => write!(f, "{instance} is drained for {grace:?}"),
+            Event::GivenUp { instance, .. } => write!(f, "{instance} was out of sight for too long"),
+            Event::AsStated(group) => write!(f, "{group} is as stated"),
+            Event::Over(group) => write!(f, "{group} is over"),
+            Event::Withdrawn(group) => write!(f, "{group} is withdrawn"),
+            Event::Unclaimed(group) => write!(f, "{group} has tasks and is not stated"),
+            Event::Refused { what, refusal } => write!(f, "{what} refused: {refusal}"),
+            Event::Ended(refusal) => write!(f, "ended: {refusal}"),
+        }
+    }
+}
+
+// === impl TaskEvent ===
+
+impl fmt::Display for TaskEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}", self.instance, self.status.state.as_str())?;
+        match &self.status.agent {
+            Some(_) if !self.hostname.is_empty() => write!(f, " on {}", self.hostname)?,
+            Some(agent) => write!(f, " on {agent}")?,
+            None => {}
+        }
+        match self.follows {
+            Follows::Nothing => {}
+            Follows::Again(pause) if pause.is_zero() => f.write_str(", and starts again")?,
+            Follows::Again(pause) => write!(f, ", and starts again in {pause:?}")?,
+            Follows::Over => f.write_str(", and is over")?,
+        }
+        if !self.status.message.is_empty() {
+            write!(f, ": {}", self.status.message)?;
+        }
+        Ok(())
     }
 }
 

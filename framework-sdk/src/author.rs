@@ -249,20 +249,22 @@ impl Framework {
 
     /// Ends the framework and all its tasks.
     pub async fn finish(mut self) -> Result<(), FrameworkError> {
+        let mut events = self.listeners.listen(None);
         self.order(Order::Finish).await?;
-        match self.running.ended().await {
-            End::TornDown | End::Stopped => Ok(()),
-            end => Err(failed(end)),
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Refused { what: "teardown", refusal } => return Err(FrameworkError::Refused(refusal)),
+                Event::Ended(_) => break,
+                _ => {}
+            }
         }
+        ended_well(self.running.ended().await)
     }
 
     /// Ends the session. The tasks run on until the failover timeout; a framework that remembers takes them up again.
     pub async fn leave(mut self) -> Result<(), FrameworkError> {
         self.running.stop();
-        match self.running.ended().await {
-            End::TornDown | End::Stopped => Ok(()),
-            end => Err(failed(end)),
-        }
+        ended_well(self.running.ended().await)
     }
 }
 
@@ -352,6 +354,13 @@ impl Shell {
             teller.tell_now(Order::TakenIn(ticket, outcome.is_ok()));
         }
         outcome.is_ok()
+    }
+}
+
+fn ended_well(end: End) -> Result<(), FrameworkError> {
+    match end {
+        End::TornDown | End::Stopped => Ok(()),
+        end @ (End::Refused(_) | End::Failed(_) | End::Panicked) => Err(failed(end)),
     }
 }
 

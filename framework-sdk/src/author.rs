@@ -10,15 +10,18 @@ use std::time::Duration;
 use framework_sdk_core::desired::{ElasticSet, Group, GroupName, InstanceName};
 use framework_sdk_core::reconciler::{Event, Order, Output, Ticket, remembered_framework};
 use framework_sdk_core::{Config, Reconciler};
+use proto::explain::Explanation;
 use proto::framework::FrameworkInfo;
-use proto::id::TaskId;
-use proto::refusal::Refusal;
+use proto::id::{DemandId, FrameworkId, TaskId};
+use proto::operator::{Call, DemandRef, Explain, ReplyKind};
+use proto::refusal::{Code, Refusal};
 use proto::role::{BadRole, Role};
 use proto_machine::Now;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::memory::{Forgetful, Memory, MemoryError, StateFile};
+use crate::operator::{AskError, Operator};
 use crate::profile::Profile;
 use crate::run::{End, Running, StartError, Teller, spawn, unused_prefix};
 
@@ -44,6 +47,8 @@ pub struct Builder {
 pub struct Framework {
     running: Running<Order>,
     listeners: Arc<Listeners>,
+    operator: Operator,
+    id: FrameworkId,
 }
 
 /// What happens to one group.
@@ -163,6 +168,7 @@ impl Builder {
         if self.on_task.is_some() {
             reconciler = reconciler.acknowledged_by_author();
         }
+        let operator = Operator::new(&profile);
         let config = Config {
             info,
             id,
@@ -182,7 +188,9 @@ impl Builder {
         let _ = give.send(running.teller());
         loop {
             match events.recv().await {
-                Some(Event::Session(_)) => return Ok(Framework { running, listeners }),
+                Some(Event::Session(session)) => {
+                    return Ok(Framework { running, listeners, operator, id: session.framework });
+                }
                 Some(Event::Ended(_)) | None => return Err(failed(running.ended().await)),
                 Some(_) => {}
             }
@@ -241,6 +249,21 @@ impl Framework {
     /// Everything that happens from now on. Read it, or drop it: what is not read is kept.
     pub fn events(&self) -> mpsc::UnboundedReceiver<Event> {
         self.listeners.listen(None)
+    }
+
+    /// Why instances of a group wait for an offer, as the leader sees it; nothing when none does. It does not speak of one
+    /// that rests after an end, or holds out for the agent that it ran on.
+    pub async fn explain(&self, group: &GroupName) -> Result<Vec<Explanation>, AskError> {
+        // A group's name can always name a demand.
+        let Ok(demand) = DemandId::new(group.as_str()) else { return Ok(Vec::new()) };
+        let what = Explain::Demand(DemandRef { framework: self.id.to_string(), demand });
+        match self.operator.ask(Call::Explain(what)).await.map(|reply| reply.kind) {
+            Ok(ReplyKind::Explain(why)) => Ok(why),
+            // It is not demanded, so nobody waits.
+            Err(AskError::Refused(refusal)) if refusal.code == Code::NotFound => Ok(Vec::new()),
+            Ok(_) => Err(AskError::Unfitting { asked: "explain" }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn order(&self, order: Order) -> Result<(), FrameworkError> {

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::cluster::Cluster;
+use framework_sdk::desired::{Group, TaskSpec};
+use framework_sdk::explain::Explanation;
+use framework_sdk::{Framework, Profile};
+
+use super::cluster::{Cluster, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -31,5 +35,25 @@ fn hello_goes_on_when_the_leader_and_then_its_own_process_are_killed() {
     hello.until("they run to their end", LIMIT, |line| line == "hello is over");
     while hello.line("it ends", LIMIT).is_some() {}
     cluster.is_healthy();
+    cluster.down_leaves_nothing();
+}
+
+#[test]
+fn a_framework_learns_why_its_group_waits() {
+    let cluster = Cluster::up("author-waits", &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let profile = Profile::load(&cluster.context()).unwrap();
+    let framework = runtime.block_on(Framework::builder("greedy").connect(profile)).unwrap();
+    let large = Group::of(TaskSpec::shell("true").cpus_milli(1_000_000_000)).named("large").unwrap();
+    let run = runtime.block_on(framework.submit(large)).unwrap();
+    let why = || runtime.block_on(framework.explain(run.group())).unwrap();
+    let why: Vec<Explanation> = eventually("a verdict", LIMIT, || Some(why()).filter(|why| !why.is_empty()));
+    assert_eq!(why[0].code, "too-large", "{why:?}");
+    runtime.block_on(framework.withdraw(run.group())).unwrap();
+    eventually("nothing waits", LIMIT, || {
+        let why = runtime.block_on(framework.explain(run.group())).unwrap();
+        why.is_empty().then_some(())
+    });
+    runtime.block_on(framework.finish()).unwrap();
     cluster.down_leaves_nothing();
 }

@@ -46,7 +46,7 @@ impl Reconciler {
         let name = &birth.instance.group;
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
-        if status.state.is_terminal() {
+        if status.state.is_terminal() && !self.exactly {
             // Once it is acknowledged nobody else remembers it.
             self.memory.set_end(&birth.instance, (birth.revision, status.state));
         }
@@ -136,6 +136,7 @@ impl Reconciler {
         let mut table = Table::new(group);
         if let Numbers::Below(count) = table.group.numbers {
             (0..count).for_each(|number| self.remember(&mut table, number));
+            self.memory.forget_others(&name, |number| number < count);
         }
         self.groups.insert(name.clone(), table);
         self.claim(now, &name);
@@ -197,6 +198,7 @@ impl Reconciler {
         if let Some(table) = self.groups.get_mut(name) {
             let forgotten = table.withdraw();
             self.forget(name, forgotten);
+            self.memory.forget_others(name, |_| false);
             self.touched.insert(name.clone());
         }
     }

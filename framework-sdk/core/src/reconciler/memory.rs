@@ -10,7 +10,7 @@ use proto::task::TaskState;
 
 use super::event::Change;
 use super::slot::Home;
-use crate::desired::{InstanceName, Revision};
+use crate::desired::{GroupName, InstanceName, Revision};
 
 pub(super) const FRAMEWORK: &str = "framework";
 
@@ -54,8 +54,17 @@ impl Memory {
     }
 
     pub fn forget(&mut self, instance: &InstanceName) {
-        self.put(over_key(instance), None);
-        self.put(home_key(instance), None);
+        for key in [over_key(instance), home_key(instance), end_key(instance)] {
+            self.put(key, None);
+        }
+    }
+
+    /// Forgets the instances of a group that are none any more.
+    pub fn forget_others(&mut self, group: &GroupName, wanted: impl Fn(u32) -> bool) {
+        let instances = self.known.keys().filter_map(|key| InstanceName::parse(key.split_once('/')?.1));
+        let others = instances.filter(|instance| instance.group == *group && !wanted(instance.number));
+        let others: Vec<InstanceName> = others.collect();
+        others.iter().for_each(|instance| self.forget(instance));
     }
 
     pub fn set_over(&mut self, instance: &InstanceName, over: Option<(Revision, TaskState)>) {

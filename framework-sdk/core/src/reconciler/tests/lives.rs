@@ -102,6 +102,26 @@ fn an_end_between_two_lives_counts() {
 }
 
 #[test]
+fn nothing_is_remembered_of_what_is_not_wanted_any_more() {
+    let batch = |count| group("batch").count(count).restart(Restart::Never).stay(std::time::Duration::MAX);
+    let mut play = Play::small();
+    play.submit(batch(3));
+    play.all_run();
+    play.report("batch.0", TaskState::Finished);
+    play.report("batch.2", TaskState::Finished);
+    let mut play = play.restart();
+    play.submit(batch(1));
+    assert!(
+        play.memory.keys().all(|key| key == "framework" || key.ends_with("batch.0")),
+        "{:?}",
+        play.memory
+    );
+    assert!(play.memory.contains_key("over/batch.0"));
+    play.order(Order::Withdraw(batch(1).name().clone()));
+    assert_eq!(play.memory.keys().collect::<Vec<_>>(), ["framework"]);
+}
+
+#[test]
 fn a_change_goes_on_where_the_last_life_left_it() {
     let change = RollingChange { surge: 1, max_unavailable: 0, min_ready: std::time::Duration::ZERO };
     let new = || Group::of(spec().env("V", "2")).named("web").expect("a name").count(2).change(change);

@@ -1,34 +1,17 @@
-//! A whole framework: three tasks, wherever there is room, and an end when they have run.
-use framework_sdk::{prelude::*, role::Role};
+//! A whole framework: three tasks on three machines, which outlive masters and this process, and an end when they have run.
+use framework_sdk::prelude::*;
 
-struct Hello {
-    waiting: u32,
-    running: u32,
-}
-
-impl Scheduler for Hello {
-    type Input = ();
-    type Output = ();
-    fn offers(&mut self, _: Now, offers: Vec<Offer>, out: &mut Calls<()>) {
-        let shape = Amount::scalars(Quantities::of(100, 32 << 20));
-        let mut rooms: Vec<Room> = offers.into_iter().map(Room::new).collect();
-        while let (1.., Some(room)) = (self.waiting, rooms.iter_mut().find(|room| room.fits(&shape))) {
-            let Ok(id) = TaskId::new(&format!("hello.{}", self.waiting)) else { return };
-            let _ = room.place(&shape, tasks::shell(id, "echo hello; sleep 1"));
-            (self.waiting, self.running) = (self.waiting - 1, self.running + 1);
-        }
-        out.accept(rooms, Filter::DEFAULT);
-    }
-    fn update(&mut self, _: Now, update: Update, out: &mut Calls<()>) {
-        println!("{} {}", update.status().task, update.status().state.as_str());
-        self.running -= u32::from(update.status().state.is_terminal());
-        out.done(update);
-        if self.waiting + self.running == 0 {
-            out.teardown()
-        }
-    }
-}
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Ok(run(Profile::from_env()?, "hello", Role::default_role(), Hello { waiting: 3, running: 0 }).await?)
+    let framework = Framework::builder("hello")
+        .role("default")
+        .state_file("hello.state")
+        .connect(Profile::from_env()?)
+        .await?;
+    let spec = TaskSpec::shell("echo hello from $STOA_HOSTNAME; sleep 5").cpus_milli(50).mem_mib(32);
+    let mut run = framework.submit(Group::of(spec).named("hello")?.count(3).spread("agent")).await?;
+    while let Some(event) = run.next().await {
+        println!("{event}");
+    }
+    Ok(framework.finish().await?)
 }

@@ -1,6 +1,7 @@
 //! What a framework author, or any tool of the cluster, needs: the session with the master, and the words it speaks.
 //!
-//! Three ways to use it, each alone:
+//! Four ways to use it, each alone:
+//! - [`Framework`]: state what should run, in groups, and have it kept so. Start here.
 //! - [`run`]: write a [`Scheduler`], hand it over, and have it driven until it ends. It finds the leader, fails over,
 //!   reconciles, acknowledges and declines by itself. [`spawn`] is the same for a framework with a shell of its own.
 //! - [`client::Client`]: the session as async calls, for tools that would rather ask than be asked.
@@ -8,18 +9,22 @@
 //!
 //! The pure layer is `framework-sdk-core`, re-exported here; [`harness`] is for an author's tests.
 
+pub mod author;
 pub mod client;
 pub mod door;
 mod link;
 pub mod logs;
+pub mod memory;
 pub mod operator;
 pub mod profile;
 pub mod run;
 pub mod testing;
 
+pub use author::Framework;
 pub use framework_sdk_core::{
-    ACCEPT_TASKS_MAX, Answered, BadConfig, Calls, Config, Driver, Input, Link, Output, Packing, Room,
-    Scheduler, Session, Update, choose, harness, task as tasks,
+    ACCEPT_TASKS_MAX, Answered, BadConfig, Calls, Config, Driver, Input, Link, Output, Packing, Reconciler,
+    Room, Scheduler, Session, Together, Update, choose, choose_spread, desired, harness, place_together,
+    reconciler, task as tasks, value_of,
 };
 pub use profile::{Profile, ProfileError};
 pub use proto::operator as views;
@@ -33,10 +38,13 @@ pub use run::{End, Running, StartError, run, spawn, unused_prefix};
 
 /// Everything for a first framework.
 pub mod prelude {
+    pub use crate::author::Framework;
     pub use crate::demand::{DeclineReason, Demand, Filter};
+    pub use crate::desired::{BackOff, ElasticSet, Group, Restart, RollingChange, TaskSpec, Unreachable};
     pub use crate::id::{DemandId, TaskId};
     pub use crate::offer::Offer;
     pub use crate::quantities::Quantities;
+    pub use crate::reconciler::Event;
     pub use crate::resources::Amount;
     pub use crate::task::{TaskInfo, TaskState};
     pub use crate::{Calls, Now, Profile, Room, Scheduler, Session, Update, run, tasks};

@@ -46,9 +46,47 @@ pub fn is_alive(pid: u32) -> bool {
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
+/// The examples of the SDK as they were built last; a plain `cargo test` of the workspace builds them.
+pub fn examples() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_stoa")).with_file_name("examples");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for entry in std::fs::read_dir(root.join("framework-sdk/examples")).unwrap().flatten() {
+        let source = entry.path();
+        let binary = built.join(source.file_stem().unwrap_or_default());
+        let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        assert!(
+            changed(&binary) >= changed(&source),
+            "{} is not built from what it says now: run `cargo build -p framework-sdk --examples`",
+            source.display()
+        );
+    }
+    built
+}
+
 // === impl Staying ===
 
 impl Staying {
+    fn begin(mut command: Command) -> Staying {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            // Ends with the command's output, or when nobody reads it any more.
+            for line in out.lines().map_while(Result::ok) {
+                if told.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Staying { child, lines }
+    }
+
+    /// Ends it as a loss of power would.
+    pub fn kill_9(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// The next line; `None` when the command ended.
     pub fn line(&self, what: &str, limit: Duration) -> Option<String> {
         match self.lines.recv_timeout(limit) {
@@ -150,19 +188,17 @@ impl Cluster {
 
     /// Starts a command of the CLI that stays.
     pub fn staying(&self, args: &[&str]) -> Staying {
-        let mut child =
-            self.command(env!("CARGO_BIN_EXE_stoa")).args(args).stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let (told, lines) = channel();
-        std::thread::spawn(move || {
-            // Ends with the command's output, or when nobody reads it any more.
-            for line in out.lines().map_while(Result::ok) {
-                if told.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Staying { child, lines }
+        let mut command = self.command(env!("CARGO_BIN_EXE_stoa"));
+        command.args(args);
+        Staying::begin(command)
+    }
+
+    /// Starts an example of the SDK, in the cluster's directory.
+    pub fn example(&self, name: &str) -> Staying {
+        let path = examples().join(name);
+        let mut command = self.command(&path.display().to_string());
+        command.current_dir(&self.dir);
+        Staying::begin(command)
     }
 
     pub fn json(&self, args: &[&str]) -> Option<serde_json::Value> {

@@ -1,5 +1,6 @@
 //! The real binary, end to end: a cluster from one command, work on it, and the death of each of its parts.
 
+mod author;
 mod cluster;
 mod docs;
 mod faults;

@@ -5,7 +5,7 @@
 
 pub(crate) mod offers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Fake {
     history: Vec<Event>,
     sequence: u64,
     outbox: VecDeque<Event>,
+    /// Tasks of accepts that the log takes in only with its next entry.
+    late: BTreeSet<TaskId>,
     /// Every task start that was accepted, in order.
     pub accepted: Vec<TaskId>,
     /// Tasks whose id was launched a second time: must stay empty.
@@ -48,6 +50,8 @@ pub struct Fake {
     /// Operation ids seen with two different calls: must stay empty.
     pub reused: Vec<OperationId>,
     calls: BTreeMap<OperationId, CallKind>,
+    /// Tasks that are asked to end take their time: they end when a test reports it.
+    pub linger: bool,
     /// The next accept is refused with this.
     pub refuse_next_accept: Option<Refusal>,
 }
@@ -77,6 +81,11 @@ impl Task {
     pub fn state(&self) -> TaskState {
         self.latest.state
     }
+
+    /// Where it runs.
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
 }
 
 // === impl Fake ===
@@ -91,6 +100,11 @@ impl Fake {
     pub fn add_agent(&mut self, info: AgentInfo) {
         let free = info.resources.clone();
         self.agents.insert(info.id.clone(), Agent { info: Arc::new(info), free });
+    }
+
+    /// Nothing more of an agent is offered, as if others had it.
+    pub fn withhold(&mut self, agent: &str) {
+        self.agents.remove(agent);
     }
 
     /// The task, as its agent has it.
@@ -247,7 +261,7 @@ impl Fake {
         }
         let tasks = match from {
             Some(_) => Vec::new(),
-            None => self.tasks.values().map(|task| task.acknowledged()).collect(),
+            None => self.listed().map(Task::acknowledged).collect(),
         };
         self.tell_aside(EventKind::Subscribed(Subscribed {
             framework,
@@ -269,6 +283,19 @@ impl Fake {
         }
     }
 
+    /// The tasks that a new session is told of: an end that was acknowledged is history.
+    fn listed(&self) -> impl Iterator<Item = &Task> {
+        let stands = |task: &&Task| !task.latest.state.is_terminal() || !task.stream.is_empty();
+        self.tasks.values().filter(stands).filter(|task| !self.late.contains(&task.info.id))
+    }
+
+    /// The last calls of a process that has died: they were proposed to the log, and are in it only with the next entry.
+    pub(crate) fn hear_late(&mut self, calls: impl IntoIterator<Item = Call>) {
+        let before = self.accepted.len();
+        calls.into_iter().for_each(|call| self.hear(call));
+        self.late.extend(self.accepted[before..].iter().cloned());
+    }
+
     fn carry_out(&mut self, kind: CallKind) -> Outcome {
         match kind {
             CallKind::Accept(accept) => self.accept(accept),
@@ -286,12 +313,15 @@ impl Fake {
             }
             CallKind::Kill(kill) => {
                 if self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal()) {
-                    self.report(&kill.task, TaskState::Killed, None);
+                    let state = if self.linger { TaskState::Killing } else { TaskState::Killed };
+                    self.report(&kill.task, state, None);
                 }
                 Outcome::Committed(0)
             }
             CallKind::Reconcile(reconcile) => {
-                for id in reconcile.tasks {
+                let all = || self.listed().map(|task| task.info.id.clone()).collect();
+                let asked = if reconcile.tasks.is_empty() { all() } else { reconcile.tasks };
+                for id in asked {
                     let status = self.tasks.get(&id).map_or_else(
                         || {
                             let reason = StatusReason::TaskUnknown;
@@ -317,6 +347,7 @@ impl Fake {
     }
 
     fn commit(&mut self) -> Outcome {
+        self.late.clear();
         self.index += 1;
         Outcome::Committed(self.index)
     }

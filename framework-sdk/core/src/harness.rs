@@ -140,6 +140,12 @@ impl<S: Scheduler> Harness<S> {
         self.master
     }
 
+    /// The same, but what it asked last is on its way into the log: the master knows of it only behind its next entry.
+    pub fn crash_late(mut self) -> Fake {
+        self.master.hear_late(std::mem::take(&mut self.to_master));
+        self.crash()
+    }
+
     /// The time.
     pub fn now(&self) -> Now {
         self.now

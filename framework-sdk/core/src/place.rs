@@ -1,9 +1,15 @@
 //! Placing tasks into offers: what is left of an offer, whether a shape fits, and which offer to prefer.
 
-use proto::id::{GroupId, VolumeId};
+mod choose;
+mod gang;
+mod volume;
+
+pub use choose::{Packing, choose, choose_spread, value_of};
+pub use gang::{Together, place_together};
+
+use proto::id::GroupId;
 use proto::offer::Offer;
 use proto::operation::{LaunchGroup, Operation};
-use proto::quantities::Quantities;
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Portion, Resources};
 use proto::task::TaskInfo;
@@ -16,15 +22,6 @@ pub struct Room {
     pub(crate) offer: Offer,
     rest: Resources,
     pub(crate) operations: Vec<Operation>,
-}
-
-/// How to choose between offers that all fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
-    /// The one with the least left over: keeps large holes for large tasks.
-    BestFit,
-    /// The one on which the fewest tasks were placed so far.
-    Spread,
 }
 
 // === impl Room ===
@@ -63,16 +60,6 @@ impl Room {
     pub fn take(&mut self, shape: &Amount) -> Option<Resources> {
         let wanted = exact(&self.rest, &self.offer, shape)?;
         self.rest.take(&self.offer.role, &wanted)
-    }
-
-    /// Takes a volume that is in the offer, whole: to be added to the resources of a task, which then finds it in its
-    /// sandbox as `volumes/<volume>`.
-    pub fn take_volume(&mut self, volume: &VolumeId) -> Option<Resources> {
-        let named = |portion: &&Portion| portion.volume.as_ref() == Some(volume);
-        let portion = self.rest.portions().iter().find(named)?.clone();
-        let mut taken = Resources::EMPTY;
-        taken.add_portion(&portion);
-        self.rest.try_sub(&taken).then_some(taken)
     }
 
     /// Starts a task here. Its resources must come from [`Room::take`].
@@ -117,30 +104,6 @@ impl Room {
     }
 }
 
-/// The room that suits a shape best; `None` when it fits nowhere.
-pub fn choose(rooms: &[Room], shape: &Amount, packing: Packing) -> Option<usize> {
-    let fitting = rooms.iter().enumerate().filter(|(_, room)| room.fits(shape));
-    match packing {
-        Packing::BestFit => fitting
-            .min_by_key(|(at, room)| (slack(&room.rest.quantities(), &shape.scalars), *at))
-            .map(|(at, _)| at),
-        Packing::Spread => fitting.min_by_key(|(at, room)| (room.placed(), *at)).map(|(at, _)| at),
-    }
-}
-
-/// What is left over after the shape, in parts per million of what there was, for the scalar of which most is left.
-fn slack(rest: &Quantities, shape: &Quantities) -> u64 {
-    let after = rest.saturating_sub(shape);
-    after
-        .iter()
-        .map(|(scalar, left)| {
-            let whole = u128::from(rest.get(&scalar)).max(1);
-            u64::try_from(u128::from(left) * 1_000_000 / whole).unwrap_or(u64::MAX)
-        })
-        .max()
-        .unwrap_or(0)
-}
-
 /// The shape with its ranges, which mean "so many", turned into the smallest ones that are there.
 fn exact(rest: &Resources, offer: &Offer, shape: &Amount) -> Option<Amount> {
     if shape.ranges().is_empty() {
@@ -165,6 +128,7 @@ fn exact(rest: &Resources, offer: &Offer, shape: &Amount) -> Option<Amount> {
 mod tests {
     use super::*;
     use crate::harness::{agent, offer_of};
+    use proto::quantities::Quantities;
     use proto::resources::Amount;
     use proto::role::Role;
 
@@ -194,39 +158,5 @@ mod tests {
         let mut room = Room::new(offer_of(&agent("a1", all), 1));
         assert!(room.take(&mine).is_some());
         assert!(room.take(&mine).is_none());
-    }
-
-    #[test]
-    fn a_volume_is_taken_whole_and_once_and_never_as_plain_disk() {
-        let disk = Amount::scalars(Quantities::ZERO.with_disk(1 << 30));
-        let volume = VolumeId::new("v").expect("an id");
-        let (reservation, named) = (Some(Role::default_role()), Some(volume.clone()));
-        let mut all = Resources::unreserved(Amount::scalars(Quantities::of(500, 0)));
-        all.add_portion(&Portion { reservation, volume: named, amount: disk.clone() });
-        let mut room = Room::new(offer_of(&agent("a1", all), 1));
-        assert!(room.take(&disk).is_none());
-        assert_eq!(room.take_volume(&volume).map(|taken| taken.flatten()), Some(disk));
-        assert!(room.take_volume(&volume).is_none());
-        assert_eq!(room.rest().quantities(), Quantities::of(500, 0));
-    }
-
-    #[test]
-    fn best_fit_fills_holes_and_spread_does_not() {
-        let of = |cpus| Resources::unreserved(Amount::scalars(Quantities::of(cpus, 1 << 30)));
-        let shape = Amount::scalars(Quantities::of(400, 1 << 20));
-        let mut rooms: Vec<Room> = [4000, 500, 300]
-            .iter()
-            .enumerate()
-            .map(|(n, cpus)| Room::new(offer_of(&agent(&format!("a{n}"), of(*cpus)), n as u64 + 1)))
-            .collect();
-        rooms[1].rest = of(500);
-        // Memory is equal, so the hole is judged by what is left of cpus only where that is the larger part.
-        let chosen = choose(&rooms, &shape, Packing::BestFit);
-        assert_eq!(chosen.map(|at| rooms[at].fits(&shape)), Some(true));
-        assert_ne!(chosen, Some(2), "300 is too small");
-        let task = crate::task::shell(proto::id::TaskId::new("t").expect("an id"), "true");
-        rooms[0].place(&shape, task).expect("fits");
-        assert_eq!(choose(&rooms, &shape, Packing::Spread), Some(1));
-        assert_eq!(choose(&rooms, &Amount::scalars(Quantities::of(9000, 0)), Packing::Spread), None);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use page::{Block, Kind, Mark};
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, eventually, examples};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -121,14 +121,17 @@ impl Reader {
         let bin = cluster.dir().join("bin");
         fs::create_dir_all(&bin).unwrap();
         symlink(env!("CARGO_BIN_EXE_stoa"), bin.join("stoa")).unwrap();
-        // Cargo has built what this test runs; here `cargo run` only runs it.
+        // Cargo has built what this test runs (examples with all tests of the workspace); here `cargo run` only runs it.
         let cargo = bin.join("cargo");
-        let built = env!("CARGO_BIN_EXE_stoa");
         fs::write(
             &cargo,
             format!(
-                "#!/bin/sh\n[ \"$1 $2 $3\" = 'run --release --' ] || {{ echo \"not here: cargo $*\"; exit 64; }}\n\
-                 shift 3\nexec {built} \"$@\"\n"
+                "#!/bin/sh\ncase \"$*\" in\n\
+                 'run --release -- '*) shift 3; exec {built} \"$@\" ;;\n\
+                 'run --release -p framework-sdk --example '*) exec {examples}/$6 ;;\n\
+                 esac\necho \"not here: cargo $*\"; exit 64\n",
+                built = env!("CARGO_BIN_EXE_stoa"),
+                examples = examples().display()
             ),
         )
         .unwrap();

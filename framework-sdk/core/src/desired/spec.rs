@@ -1,0 +1,278 @@
+//! `TaskSpec`: what one instance runs, what it needs, and what its machine must be like.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proto::attributes::{Constraint, Constraints, Predicate};
+use proto::id::TaskId;
+use proto::quantities::Quantities;
+use proto::ranges::Ranges;
+use proto::resources::{Amount, Resources};
+use proto::task::{Artifact, CommandInfo, TaskInfo};
+
+use super::name::{InstanceName, Revision};
+
+/// What one instance of a group runs. Two specs that differ in anything are two revisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSpec {
+    command: CommandInfo,
+    scalars: Quantities,
+    ports: u64,
+    kill_grace: Duration,
+    labels: BTreeMap<String, String>,
+    constraints: Constraints,
+}
+
+// === impl TaskSpec ===
+
+impl TaskSpec {
+    /// A tenth of a cpu and 64 MiB: enough to start.
+    const SCALARS: (u64, u64) = (100, 64 << 20);
+
+    /// A script for `/bin/sh -c`.
+    pub fn shell(script: impl Into<String>) -> Self {
+        TaskSpec::of(CommandInfo { argv: vec![script.into()], shell: true, ..CommandInfo::default() })
+    }
+
+    /// A program and its arguments.
+    pub fn argv<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        let argv = argv.into_iter().map(Into::into).collect();
+        TaskSpec::of(CommandInfo { argv, ..CommandInfo::default() })
+    }
+
+    /// Any command.
+    pub fn of(command: CommandInfo) -> Self {
+        TaskSpec {
+            command,
+            scalars: Quantities::of(TaskSpec::SCALARS.0, TaskSpec::SCALARS.1),
+            ports: 0,
+            kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
+            labels: BTreeMap::new(),
+            constraints: Constraints::default(),
+        }
+    }
+
+    /// Thousandths of a cpu.
+    pub fn cpus_milli(mut self, milli: u64) -> Self {
+        self.scalars.set(&proto::quantities::Scalar::Cpus, milli);
+        self
+    }
+
+    /// Memory, in MiB.
+    pub fn mem_mib(mut self, mib: u64) -> Self {
+        self.scalars.set(&proto::quantities::Scalar::Mem, mib.saturating_mul(1 << 20));
+        self
+    }
+
+    /// All its scalars at once.
+    pub fn scalars(mut self, scalars: Quantities) -> Self {
+        self.scalars = scalars;
+        self
+    }
+
+    /// So many ports; the task finds them as `PORT`, `PORT0`, `PORT1` and so on.
+    pub fn ports(mut self, count: u64) -> Self {
+        self.ports = count;
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.command.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// The user to run as.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.command.user = user.into();
+        self
+    }
+
+    /// A file to fetch into its sandbox first.
+    pub fn artifact(mut self, artifact: Artifact) -> Self {
+        self.command.artifacts.push(artifact);
+        self
+    }
+
+    /// Time between TERM and KILL.
+    pub fn kill_grace(mut self, grace: Duration) -> Self {
+        self.kill_grace = grace;
+        self
+    }
+
+    /// A label, for people.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Only on machines whose attribute (or `hostname`, or `agent`) is one of these.
+    pub fn only_where<S: Into<String>>(self, attribute: &str, values: impl IntoIterator<Item = S>) -> Self {
+        let values = values.into_iter().map(Into::into).collect();
+        self.constraint(Constraint { attribute: attribute.to_owned(), predicate: Predicate::In(values) })
+    }
+
+    /// Only on machines that this allows; all of several must.
+    pub fn constraint(mut self, constraint: Constraint) -> Self {
+        self.constraints.0.push(constraint);
+        self
+    }
+
+    /// What its machine must be like.
+    pub fn constraints(&self) -> &Constraints {
+        &self.constraints
+    }
+
+    /// What one instance needs of one agent. Ports stand for "so many".
+    pub fn shape(&self) -> Amount {
+        let amount = Amount::scalars(self.scalars.clone());
+        if self.ports == 0 { amount } else { amount.with_ports(Ranges::single(1, self.ports)) }
+    }
+
+    /// The fingerprint of all of it. It must not change between versions of this crate, or every running group would be
+    /// replaced by an upgrade: so fields are told apart by tags, and a field that is as by default is left out.
+    pub fn revision(&self) -> Revision {
+        let mut hash = Fingerprint::new();
+        for arg in &self.command.argv {
+            hash.field(b'a', arg.as_bytes());
+        }
+        if self.command.shell {
+            hash.field(b's', b"");
+        }
+        for (name, value) in &self.command.env {
+            hash.field(b'e', name.as_bytes());
+            hash.field(b'=', value.as_bytes());
+        }
+        if !self.command.user.is_empty() {
+            hash.field(b'u', self.command.user.as_bytes());
+        }
+        for artifact in &self.command.artifacts {
+            hash.field(b'f', artifact.uri.as_bytes());
+            hash.field(b'h', artifact.sha256.as_bytes());
+            hash.field(b'n', artifact.name.as_bytes());
+            hash.field(b'x', &[u8::from(artifact.executable)]);
+        }
+        for (scalar, amount) in self.scalars.iter() {
+            hash.field(b'r', scalar.name().as_bytes());
+            hash.field(b'=', &amount.to_be_bytes());
+        }
+        if self.ports > 0 {
+            hash.field(b'p', &self.ports.to_be_bytes());
+        }
+        if self.kill_grace != TaskInfo::KILL_GRACE_DEFAULT {
+            hash.field(b'g', &self.kill_grace.as_millis().to_be_bytes());
+        }
+        for (name, value) in &self.labels {
+            hash.field(b'l', name.as_bytes());
+            hash.field(b'=', value.as_bytes());
+        }
+        for constraint in &self.constraints.0 {
+            hash.field(b'c', constraint.to_string().as_bytes());
+        }
+        Revision::of_hash(hash.0)
+    }
+
+    /// About how many bytes a task of it takes in a call.
+    pub(crate) fn task_bytes(&self) -> usize {
+        let argv: usize = self.command.argv.iter().map(String::len).sum();
+        let pairs = self.command.env.iter().chain(&self.labels);
+        let pairs: usize = pairs.map(|(name, value)| name.len() + value.len() + 16).sum();
+        let files: usize = self.command.artifacts.iter().map(|file| file.uri.len() + 128).sum();
+        512 + argv + pairs + files
+    }
+
+    /// The task of one launch, on resources of [`TaskSpec::shape`].
+    pub(crate) fn task(&self, id: TaskId, instance: &InstanceName, resources: Resources) -> TaskInfo {
+        let mut command = self.command.clone();
+        command.env.insert("STOA_GROUP".to_owned(), instance.group.to_string());
+        command.env.insert("STOA_INSTANCE".to_owned(), instance.number.to_string());
+        // After the author's own: a port that is not the task's would be somebody else's.
+        for (at, port) in resources.flatten().range("ports").iter().enumerate() {
+            if at == 0 {
+                command.env.insert("PORT".to_owned(), port.to_string());
+            }
+            command.env.insert(format!("PORT{at}"), port.to_string());
+        }
+        TaskInfo {
+            id,
+            name: instance.to_string(),
+            command,
+            resources,
+            kill_grace: self.kill_grace,
+            labels: self.labels.clone(),
+            group: None,
+        }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): the same everywhere and for ever, which the standard hasher does not promise.
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn new() -> Self {
+        Fingerprint(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// A field with its length: two fields never look like one.
+    fn field(&mut self, tag: u8, bytes: &[u8]) {
+        let length = (bytes.len() as u64).to_be_bytes();
+        for byte in [tag].iter().chain(&length).chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::GroupName;
+
+    #[test]
+    fn whatever_differs_is_another_revision() {
+        let spec = || TaskSpec::argv(["a", "b"]);
+        let others = [
+            TaskSpec::argv(["ab"]),
+            TaskSpec::argv(["a", "b", ""]),
+            TaskSpec::shell("a"),
+            TaskSpec::argv(["a"]),
+            spec().env("x", "y"),
+            spec().env("y", "x"),
+            spec().label("x", "y"),
+            spec().user("ada"),
+            spec().cpus_milli(101),
+            spec().mem_mib(65),
+            spec().ports(1),
+            spec().kill_grace(Duration::from_secs(4)),
+            spec().only_where("zone", ["a"]),
+            spec().only_where("zone", ["b"]),
+        ];
+        let mut seen = vec![spec().revision()];
+        for other in others {
+            let revision = other.revision();
+            assert!(!seen.contains(&revision), "{other:?}");
+            seen.push(revision);
+        }
+        assert_eq!(spec().cpus_milli(100).mem_mib(64).revision(), spec().revision(), "said or not");
+    }
+
+    /// A change here would replace every task of every framework at its next upgrade.
+    #[test]
+    fn a_revision_outlives_versions() {
+        assert_eq!(TaskSpec::shell("sleep 1").revision().to_string(), "z4arv3f");
+        let rich =
+            TaskSpec::argv(["a"]).env("k", "v").ports(2).label("l", "m").only_where("zone", ["a", "b"]);
+        assert_eq!(rich.revision().to_string(), "7cfcltb");
+    }
+
+    #[test]
+    fn a_task_finds_its_ports_and_who_it_is() {
+        let instance = InstanceName { group: GroupName::new("web").expect("a name"), number: 3 };
+        let ports = Amount::default().with_ports(Ranges::from_pairs([(31_000, 31_000), (31_007, 31_007)]));
+        let id = TaskId::new("t").expect("an id");
+        let task = TaskSpec::shell("true").ports(2).task(id, &instance, Resources::unreserved(ports));
+        let env = |name: &str| task.command.env.get(name).map(String::as_str);
+        assert_eq!((env("PORT"), env("PORT0"), env("PORT1")), (Some("31000"), Some("31000"), Some("31007")));
+        assert_eq!((env("STOA_GROUP"), env("STOA_INSTANCE")), (Some("web"), Some("3")));
+        assert_eq!(task.name, "web.3");
+    }
+}

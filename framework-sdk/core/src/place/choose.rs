@@ -1,0 +1,125 @@
+//! Which of the rooms that fit is taken: the tightest, the widest, the emptiest, or the least used of its kind.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use proto::agent::AgentInfo;
+use proto::quantities::Quantities;
+use proto::resources::Amount;
+
+use super::Room;
+
+/// How to choose between offers that all fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// The one with the least left over: keeps large holes for large tasks.
+    BestFit,
+    /// The one with the most left over: keeps room around each task.
+    WorstFit,
+    /// The one on which the fewest tasks were placed so far.
+    Spread,
+}
+
+/// The room that suits a shape best; `None` when it fits nowhere.
+pub fn choose(rooms: &[Room], shape: &Amount, packing: Packing) -> Option<usize> {
+    let fitting = rooms.iter().enumerate().filter(|(_, room)| room.fits(shape));
+    best(fitting, shape, packing)
+}
+
+/// The room whose agent has the least used value of an attribute (or of `agent`, or `hostname`), and of several the one
+/// that suits best. `used` says how often each value is taken; one that is not in it is not used yet, and one of
+/// `at_most` or more is full. An agent without the attribute has the empty value.
+pub fn choose_spread(
+    rooms: &[Room],
+    shape: &Amount,
+    packing: Packing,
+    by: &str,
+    used: &BTreeMap<String, u32>,
+    at_most: Option<u32>,
+) -> Option<usize> {
+    let uses = |room: &Room| used.get(&value_of(&room.offer().agent, by)).copied().unwrap_or_default();
+    let free = |room: &Room| at_most.is_none_or(|most| uses(room) < most);
+    let fitting = |(_, room): &(usize, &Room)| free(room) && room.fits(shape);
+    let least = rooms.iter().enumerate().filter(fitting).map(|(_, room)| uses(room)).min()?;
+    best(rooms.iter().enumerate().filter(fitting).filter(|(_, room)| uses(room) == least), shape, packing)
+}
+
+/// What an agent has of an attribute, as a text; `agent` and `hostname` are what they say, and one that it lacks is empty.
+pub fn value_of(agent: &AgentInfo, attribute: &str) -> String {
+    match attribute {
+        "agent" => agent.id.to_string(),
+        "hostname" => agent.hostname.clone(),
+        name => agent.attributes.0.get(name).map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+fn best<'a>(
+    fitting: impl Iterator<Item = (usize, &'a Room)>,
+    shape: &Amount,
+    packing: Packing,
+) -> Option<usize> {
+    let slack = |room: &Room| slack(&room.rest().quantities(), &shape.scalars);
+    let chosen = match packing {
+        Packing::BestFit => fitting.min_by_key(|(at, room)| (slack(room), *at)),
+        Packing::WorstFit => fitting.min_by_key(|(at, room)| (Reverse(slack(room)), *at)),
+        Packing::Spread => fitting.min_by_key(|(at, room)| (room.placed(), *at)),
+    };
+    chosen.map(|(at, _)| at)
+}
+
+/// What is left over after the shape, in so many shapes, for the scalar of which the most is left. By that measure
+/// rooms of any size compare.
+fn slack(rest: &Quantities, shape: &Quantities) -> u128 {
+    let after = rest.saturating_sub(shape);
+    let in_shapes =
+        shape.iter().map(|(scalar, one)| u128::from(after.get(&scalar)) * 1_000_000 / u128::from(one.max(1)));
+    in_shapes.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::{agent, offer_of, resources};
+    use proto::attributes::AttributeValue;
+
+    fn room(name: &str, zone: &str, cpus: u64) -> Room {
+        let mut info = agent(name, resources(cpus, 1 << 30));
+        if !zone.is_empty() {
+            info.attributes.0.insert("zone".to_owned(), AttributeValue::Text(zone.to_owned()));
+        }
+        Room::new(offer_of(&info, cpus))
+    }
+
+    fn shape() -> Amount {
+        Amount::scalars(Quantities::of(400, 1 << 20))
+    }
+
+    #[test]
+    fn each_packing_has_its_favourite() {
+        let mut rooms =
+            vec![room("a", "", 2000), room("b", "", 500), room("c", "", 4000), room("d", "", 300)];
+        let chosen =
+            |rooms: &[Room], packing| choose(rooms, &Amount::scalars(Quantities::of(400, 0)), packing);
+        assert_eq!(chosen(&rooms, Packing::BestFit), Some(1), "the hole that it just fits into");
+        assert_eq!(chosen(&rooms, Packing::WorstFit), Some(2));
+        assert_eq!(chosen(&rooms, Packing::Spread), Some(0), "all are empty");
+        let task = crate::task::shell(proto::id::TaskId::new("t").expect("an id"), "true");
+        rooms[0].place(&shape(), task).expect("it fits");
+        assert_eq!(chosen(&rooms, Packing::Spread), Some(1));
+        assert_eq!(choose(&rooms, &Amount::scalars(Quantities::of(9000, 0)), Packing::Spread), None);
+    }
+
+    #[test]
+    fn spreading_takes_the_least_used_value_that_is_not_full() {
+        let rooms = [room("a", "x", 1000), room("b", "y", 1000), room("c", "", 1000), room("d", "z", 300)];
+        let chosen = |used: &[(&str, u32)], at_most| {
+            let used = used.iter().map(|(zone, n)| ((*zone).to_owned(), *n)).collect();
+            choose_spread(&rooms, &shape(), Packing::BestFit, "zone", &used, at_most)
+        };
+        assert_eq!(chosen(&[("x", 1)], None), Some(1));
+        assert_eq!(chosen(&[("x", 1), ("y", 1)], None), Some(2), "no zone is a value, too");
+        assert_eq!(chosen(&[("x", 1), ("y", 2), ("", 2)], None), Some(0));
+        assert_eq!(chosen(&[("x", 1), ("y", 1), ("", 1)], Some(1)), None, "z would be free and is too small");
+        assert_eq!(value_of(&rooms[0].offer().agent, "hostname"), "a");
+    }
+}

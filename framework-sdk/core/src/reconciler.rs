@@ -1,0 +1,468 @@
+//! `Reconciler`: a scheduler that is told what should run, and gets it there.
+//!
+//! It is level-triggered: whatever happened, it compares what is wanted with what is there and takes the next step. What
+//! is there it reads from the tasks that the master lists, whose ids say whose they are; so a new life of the framework
+//! goes on where the last one stopped, with hardly anything remembered.
+//!
+//! Demands are derived from what waits, and with nothing waiting nothing is demanded: then no offers come.
+
+mod event;
+mod level;
+mod meet;
+mod memory;
+mod place;
+mod progress;
+mod slot;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::agent::AgentInfo;
+use proto::demand::{Demand, Filter};
+use proto::framework::FrameworkInfo;
+use proto::id::{AgentId, DemandId, OfferId, TaskId};
+use proto::offer::Offer;
+use proto::refusal::{Code, Refusal};
+use proto::role::Role;
+use proto::scheduler::{CallKind, Outcome, RescindReason};
+use proto::task::TaskStatus;
+use proto_machine::{Deadlines, Instant, Now};
+
+pub use self::event::{Change, Event, Follows, Order, Output, TaskEvent, Ticket, remembered_framework};
+pub use self::table::Sums;
+
+use self::memory::Memory;
+use self::place::Ask;
+use self::table::Table;
+use crate::calls::{Calls, Update};
+use crate::desired::{Group, GroupName, InstanceName, Life, Numbers};
+use crate::scheduler::{Answered, Scheduler, Session};
+
+/// A task that was asked to end and has not is asked again so often. Seldom: the master's log remembers a kill, so this
+/// is for a kill that was refused.
+const KILL_AGAIN: Duration = Duration::from_secs(300);
+/// The first wait before an event that was not taken in is told again, and the longest.
+const TELL_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// After so long it is tried again to learn what earlier lives left.
+const LEARN_AGAIN: Duration = Duration::from_secs(5);
+/// Marks the calls by which that is learnt.
+const LEARNING: u64 = 1;
+
+/// How much is known of what earlier lives of the framework left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing.
+    New,
+    /// It was asked for an entry in the log: behind it is all that earlier lives asked for.
+    Fencing,
+    /// It was asked for every task there is.
+    Listing,
+    /// All of it.
+    Ready,
+}
+
+/// Something that is due at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The pause of an instance is over.
+    Rested(InstanceName),
+    /// An instance has waited for its home for long enough.
+    Homeless(InstanceName),
+    /// Those of a group that wait have waited for an even spread for long enough.
+    Relax(GroupName),
+    /// A task has run for so long that it is in service.
+    InService(TaskId),
+    /// A task was out of sight for too long.
+    GiveUp(TaskId),
+    /// The work of a task should be taken away by now.
+    Drained(TaskId),
+    /// A task should have ended by now.
+    KillAgain(TaskId),
+    /// An event is told again.
+    Tell(Ticket),
+    /// What earlier lives left is asked for again.
+    Learn,
+}
+
+/// An event that the author has not taken in.
+#[derive(Debug)]
+struct Open {
+    update: Update,
+    event: Event,
+    again: Duration,
+}
+
+/// The scheduler that gets there what is stated.
+#[derive(Debug)]
+pub struct Reconciler {
+    info: FrameworkInfo,
+    /// That of groups that name none.
+    role: Role,
+    memory: Memory,
+    life: Life,
+    /// Of the next launch in this life.
+    serial: u64,
+    /// Whether there was an earlier life.
+    has_past: bool,
+    stage: Stage,
+    connected: bool,
+    groups: BTreeMap<GroupName, Table>,
+    tasks: BTreeMap<TaskId, InstanceName>,
+    /// Tasks of groups that nobody has stated yet.
+    unclaimed: BTreeMap<GroupName, BTreeMap<TaskId, TaskStatus>>,
+    /// Nothing but what is stated should be.
+    exactly: bool,
+    /// Machines that were offered, for their names and attributes.
+    agents: BTreeMap<AgentId, Arc<AgentInfo>>,
+    due: Deadlines<Due>,
+    /// Roles that the master knows of; demands in others would be refused.
+    granted: BTreeSet<Role>,
+    /// Demands as last declared, and what each was declared for.
+    demanded: Vec<Demand>,
+    asks: BTreeMap<DemandId, Ask>,
+    demands_changed: bool,
+    said_demands: bool,
+    /// A role was added to `info` that the master was not told of.
+    info_changed: bool,
+    /// Events are acknowledged when the author has taken them in, and not before.
+    by_ticket: bool,
+    tickets: u64,
+    open: BTreeMap<Ticket, Open>,
+
+    // ---- gathered within a batch ----
+    touched: BTreeSet<GroupName>,
+    offers: Vec<Offer>,
+    kills: Vec<TaskId>,
+    done: Vec<Update>,
+    tellings: Vec<Telling>,
+}
+
+/// Something to be told.
+#[derive(Debug)]
+enum Telling {
+    Event(Event),
+    /// The event that is open under this ticket.
+    Open(Ticket),
+}
+
+impl Reconciler {
+    /// A framework that says this of itself; its first role is that of groups which name none. `memory` is what
+    /// [`Output::Save`] saved over its lives, and `random` is different in each of them.
+    pub fn new(mut info: FrameworkInfo, memory: BTreeMap<String, String>, random: u64) -> Self {
+        let role = info.roles.first().cloned().unwrap_or_else(Role::default_role);
+        if info.roles.is_empty() {
+            info.roles.push(role.clone());
+        }
+        Reconciler {
+            info,
+            role,
+            has_past: remembered_framework(&memory).is_some(),
+            memory: Memory::new(memory),
+            life: Life::drawn(random),
+            serial: 0,
+            stage: Stage::New,
+            connected: false,
+            groups: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
+            exactly: false,
+            agents: BTreeMap::new(),
+            due: Deadlines::new(),
+            granted: BTreeSet::new(),
+            demanded: Vec::new(),
+            asks: BTreeMap::new(),
+            demands_changed: true,
+            said_demands: false,
+            info_changed: false,
+            by_ticket: false,
+            tickets: 0,
+            open: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            offers: Vec::new(),
+            kills: Vec::new(),
+            done: Vec::new(),
+            tellings: Vec::new(),
+        }
+    }
+
+    /// The author says of each change of a task that it has taken it in, and it is acknowledged only then. Otherwise it
+    /// is acknowledged once what follows from it is saved.
+    pub fn acknowledged_by_author(mut self) -> Self {
+        self.by_ticket = true;
+        self
+    }
+
+    /// How the instances of a group stand.
+    pub fn sums(&self, group: &GroupName) -> Option<Sums> {
+        self.groups.get(group).map(Table::sums)
+    }
+
+    /// The groups there are.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values().map(|table| &table.group)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
+    fn role_of<'a>(&'a self, group: &'a Group) -> &'a Role {
+        group.role.as_ref().unwrap_or(&self.role)
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.tellings.push(Telling::Event(event));
+    }
+
+    fn save(&mut self, out: &mut Calls<Output>) {
+        let changes = self.memory.take();
+        if !changes.is_empty() {
+            out.emit(Output::Save(changes));
+        }
+    }
+
+    /// Before anything is started, what earlier lives started has to be known: all of it, and also what the log takes in
+    /// only now. So an entry of one's own is logged first, and everything that is behind it is asked for.
+    fn learn(&mut self, out: &mut Calls<Output>) {
+        self.stage = Stage::Fencing;
+        out.tag(LEARNING);
+        out.update_framework(self.info.clone());
+        out.tag(0);
+    }
+
+    fn learnt(&mut self, now: Now, answered: &Answered, out: &mut Calls<Output>) {
+        if let Outcome::Refused(refusal) = &answered.outcome {
+            self.tell(Event::Refused { what: "list of tasks", refusal: refusal.clone() });
+            self.due.set(Due::Learn, now.monotonic + LEARN_AGAIN);
+            return;
+        }
+        if self.stage == Stage::Fencing {
+            self.stage = Stage::Listing;
+            out.tag(LEARNING);
+            out.reconcile(Vec::new());
+            out.tag(0);
+        } else {
+            self.begin();
+        }
+    }
+
+    /// All is known that there is.
+    fn begin(&mut self) {
+        self.stage = Stage::Ready;
+        self.demands_changed = true;
+        self.touched.extend(self.groups.keys().cloned());
+    }
+
+    fn open_event(&mut self, update: Update, event: Event) {
+        let status = update.status();
+        let same = |open: &&Open| {
+            let of = open.update.status();
+            of.task == status.task
+                && of.run == status.run
+                && of.sequence == status.sequence
+                && of.state == status.state
+        };
+        // It came again before it was taken in; the author has it already.
+        if self.open.values().any(|open| same(&open)) {
+            return;
+        }
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.open.insert(ticket, Open { update, event, again: TELL_AGAIN.0 });
+        self.tellings.push(Telling::Open(ticket));
+    }
+
+    fn taken_in(&mut self, now: Now, ticket: Ticket, well: bool) {
+        if well {
+            self.due.cancel(&Due::Tell(ticket));
+            self.done.extend(self.open.remove(&ticket).map(|open| open.update));
+        } else if let Some(open) = self.open.get_mut(&ticket) {
+            self.due.set(Due::Tell(ticket), now.monotonic + open.again);
+            open.again = (open.again * 2).min(TELL_AGAIN.1);
+        }
+    }
+
+    fn order(&mut self, now: Now, order: Order, out: &mut Calls<Output>) {
+        match order {
+            Order::Submit(group) => self.submit(now, group),
+            Order::Exactly(groups) => {
+                self.exactly = true;
+                let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
+                groups.into_iter().for_each(|group| self.submit(now, group));
+                let known = self.groups.keys().chain(self.unclaimed.keys());
+                let others: Vec<GroupName> = known.filter(|name| !named.contains(*name)).cloned().collect();
+                others.iter().for_each(|name| self.withdraw(now, name));
+            }
+            Order::Withdraw(name) => self.withdraw(now, &name),
+            Order::Aim(name, set) => {
+                if let Some(table) = self.groups.get_mut(&name)
+                    && let Numbers::Elastic(elastic) = &mut table.group.numbers
+                {
+                    *elastic = set;
+                    self.touched.insert(name);
+                }
+            }
+            Order::Release(instance) => {
+                if self.groups.get_mut(&instance.group).is_some_and(|table| table.release(instance.number)) {
+                    self.touched.insert(instance.group);
+                }
+            }
+            Order::Drained(task) => self.drained(now, &task),
+            Order::TakenIn(ticket, well) => self.taken_in(now, ticket, well),
+            Order::Finish => out.teardown(),
+        }
+    }
+}
+
+impl Scheduler for Reconciler {
+    type Input = Order;
+    type Output = Output;
+
+    fn demands(&self) -> Option<Vec<Demand>> {
+        // What waits is known once it is known what is there.
+        Some(Vec::new())
+    }
+
+    fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Output>) {
+        self.connected = true;
+        self.granted = self.info.roles.iter().cloned().collect();
+        self.demands_changed = true;
+        if !session.resumed {
+            self.offers.clear();
+        }
+        self.memory.framework(&session.framework);
+        self.save(out);
+        self.tell(Event::Session(session.clone()));
+        if self.stage == Stage::New {
+            if self.has_past { self.learn(out) } else { self.begin() }
+        }
+    }
+
+    fn offers(&mut self, _now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {
+        for offer in offers {
+            // Placed when the batch is over, together with all that comes in it.
+            out.hold(&offer);
+            self.offers.push(offer);
+        }
+    }
+
+    fn update(&mut self, now: Now, update: Update, _out: &mut Calls<Output>) {
+        match self.take_in(now, update.status()) {
+            Some(event) if self.by_ticket => self.open_event(update, event),
+            event => {
+                event.into_iter().for_each(|event| self.tell(event));
+                self.done.push(update);
+            }
+        }
+    }
+
+    fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Output>) {
+        self.offers.retain(|held| held.id != offer);
+    }
+
+    fn answered(&mut self, now: Now, answered: &Answered, out: &mut Calls<Output>) {
+        if let (CallKind::UpdateFramework(update), Outcome::Committed(_)) =
+            (&answered.call, &answered.outcome)
+        {
+            self.granted = update.framework.roles.iter().cloned().collect();
+            self.demands_changed = true;
+        }
+        if answered.tag == LEARNING {
+            return self.learnt(now, answered, out);
+        }
+        let Outcome::Refused(refusal) = &answered.outcome else { return };
+        let what = match &answered.call {
+            CallKind::UpdateDemands(_) => {
+                // Whatever the reason was, the next change says all of it again.
+                self.demanded = Vec::new();
+                "demands"
+            }
+            CallKind::UpdateFramework(_) => "roles",
+            CallKind::Kill(_) => "kill",
+            CallKind::Teardown => "teardown",
+            // Its tasks come as updates that say why.
+            CallKind::Accept(_) => return,
+            CallKind::Subscribe(_)
+            | CallKind::Decline(_)
+            | CallKind::Suppress(_)
+            | CallKind::Revive(_)
+            | CallKind::Acknowledge(_)
+            | CallKind::Reconcile(_)
+            | CallKind::Heartbeat => return,
+        };
+        self.tell(Event::Refused { what, refusal: refusal.clone() });
+    }
+
+    fn ended(&mut self, _now: Now, why: &Refusal, out: &mut Calls<Output>) {
+        self.connected = false;
+        if why.code == Code::FrameworkRemoved {
+            // The id is dead, and its tasks are with it. The next start begins as a new framework.
+            self.memory.forget_all();
+            self.save(out);
+        }
+        self.tell(Event::Ended(why.clone()));
+    }
+
+    fn input(&mut self, now: Now, order: Order, out: &mut Calls<Output>) {
+        self.order(now, order, out);
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Calls<Output>) {
+        while let Some(due) = self.due.pop_due(now.monotonic) {
+            match due {
+                Due::Rested(instance) => self.rested(now, &instance),
+                Due::Homeless(instance) => self.homeless(&instance),
+                Due::Relax(group) => self.relax(&group),
+                Due::InService(task) => self.in_service(&task),
+                Due::GiveUp(task) => self.give_up(now, &task),
+                Due::Drained(task) => self.drained(now, &task),
+                Due::KillAgain(task) => self.end_task(now, task),
+                Due::Tell(ticket) => self.tellings.push(Telling::Open(ticket)),
+                Due::Learn => self.learn(out),
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.due.next()
+    }
+
+    fn settle(&mut self, now: Now, out: &mut Calls<Output>) {
+        if self.exactly && self.is_ready() {
+            let others: Vec<GroupName> = self.unclaimed.keys().cloned().collect();
+            others.iter().for_each(|name| self.withdraw(now, name));
+        }
+        self.level(now);
+        let placed = self.place(now, out);
+        self.level(now);
+        self.save(out);
+        for rooms in placed {
+            out.accept(rooms, Filter { refuse: Duration::ZERO });
+        }
+        for task in std::mem::take(&mut self.kills) {
+            out.kill(task, None);
+        }
+        for telling in std::mem::take(&mut self.tellings) {
+            match telling {
+                Telling::Event(event) => out.emit(Output::Tell(event, None)),
+                Telling::Open(ticket) => {
+                    if let Some(open) = self.open.get(&ticket) {
+                        out.emit(Output::Tell(open.event.clone(), Some(ticket)));
+                    }
+                }
+            }
+        }
+        for update in std::mem::take(&mut self.done) {
+            out.done(update);
+        }
+        if std::mem::take(&mut self.info_changed) {
+            out.update_framework(self.info.clone());
+        }
+        self.demand(now, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

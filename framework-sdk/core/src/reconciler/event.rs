@@ -1,0 +1,182 @@
+//! What an author tells a reconciler, and what it is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use proto::id::{FrameworkId, TaskId};
+use proto::refusal::Refusal;
+use proto::task::TaskStatus;
+
+use crate::desired::{ElasticSet, Group, GroupName, InstanceName};
+use crate::scheduler::Session;
+
+/// What an author wants of a reconciler.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// A group should be as stated here. Tasks that an earlier life of the framework left of it go on.
+    Submit(Group),
+    /// Exactly these groups should be, and no others.
+    Exactly(Vec<Group>),
+    /// A group should not be. It is an order, too, about groups of which only earlier lives knew.
+    Withdraw(GroupName),
+    /// An elastic group aims at something else.
+    Aim(GroupName, ElasticSet),
+    /// A member of an elastic group is not needed any more, and the group aims at one less.
+    Release(InstanceName),
+    /// The work of a task that is drained is taken away: it can be ended.
+    Drained(TaskId),
+    /// What became of an event that was told with this ticket: taken in, or to be told again.
+    TakenIn(Ticket, bool),
+    /// The framework and all its tasks should end.
+    Finish,
+}
+
+/// What a reconciler wants of its shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Make this durable, in one step and before anything after it is done. The framework ends when it cannot be.
+    Save(Vec<Change>),
+    /// Tell the author. With a ticket it is told until [`Order::TakenIn`] says so, and acknowledged only then.
+    Tell(Event, Option<Ticket>),
+}
+
+/// Which event is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// A change of what is remembered over the lives of a framework: little, since most is read from the tasks themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What is remembered: a short path such as `home/web.0`.
+    pub key: String,
+    /// A line of text; `None` when it is forgotten.
+    pub value: Option<String>,
+}
+
+/// What an author is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session stands.
+    Session(Session),
+    /// The state of a task changed.
+    Task(TaskEvent),
+    /// A task will be ended: its owner has so long to take its work away.
+    Drain {
+        /// Of which instance.
+        instance: InstanceName,
+        /// Which.
+        task: TaskId,
+        /// So long at most.
+        grace: Duration,
+    },
+    /// An instance was out of sight for too long, and goes on without this task.
+    GivenUp {
+        /// Which instance.
+        instance: InstanceName,
+        /// The task; it is ended if it comes back.
+        task: TaskId,
+    },
+    /// Every instance of the group is in service, or over.
+    AsStated(GroupName),
+    /// Every instance of the group is over for good.
+    Over(GroupName),
+    /// A withdrawn group: nothing of it is left.
+    Withdrawn(GroupName),
+    /// Tasks of a group that nobody has stated. They are left alone until it is stated, or withdrawn.
+    Unclaimed(GroupName),
+    /// A master did not do something.
+    Refused {
+        /// What was asked, in a word.
+        what: &'static str,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// The session is over for good.
+    Ended(Refusal),
+}
+
+/// The state of a task changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEvent {
+    /// Whose task.
+    pub instance: InstanceName,
+    /// How it stands now.
+    pub status: TaskStatus,
+    /// The name of its machine; empty when it is not known.
+    pub hostname: String,
+    /// What follows an end that was not asked for.
+    pub follows: Follows,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing of note.
+    Nothing,
+    /// Another start after a pause.
+    Again(Duration),
+    /// The instance is over for good.
+    Over,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// The group that it is about.
+    pub fn group(&self) -> Option<&GroupName> {
+        match self {
+            Event::Task(task) => Some(&task.instance.group),
+            Event::Drain { instance, .. } | Event::GivenUp { instance, .. } => Some(&instance.group),
+            Event::AsStated(group)
+            | Event::Over(group)
+            | Event::Withdrawn(group)
+            | Event::Unclaimed(group) => Some(group),
+            Event::Session(_) | Event::Refused { .. } | Event::Ended(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Session(session) => write!(f, "the session of {} stands", session.framework),
+            Event::Task(task) => write!(f, "{task}"),
+            Event::Drain { instance, grace, .. } => write!(f, "{instance} is drained for {grace:?}"),
+            Event::GivenUp { instance, .. } => write!(f, "{instance} was out of sight for too long"),
+            Event::AsStated(group) => write!(f, "{group} is as stated"),
+            Event::Over(group) => write!(f, "{group} is over"),
+            Event::Withdrawn(group) => write!(f, "{group} is withdrawn"),
+            Event::Unclaimed(group) => write!(f, "{group} has tasks and is not stated"),
+            Event::Refused { what, refusal } => write!(f, "{what} refused: {refusal}"),
+            Event::Ended(refusal) => write!(f, "ended: {refusal}"),
+        }
+    }
+}
+
+// === impl TaskEvent ===
+
+impl fmt::Display for TaskEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}", self.instance, self.status.state.as_str())?;
+        match &self.status.agent {
+            Some(_) if !self.hostname.is_empty() => write!(f, " on {}", self.hostname)?,
+            Some(agent) => write!(f, " on {agent}")?,
+            None => {}
+        }
+        match self.follows {
+            Follows::Nothing => {}
+            Follows::Again(pause) if pause.is_zero() => f.write_str(", and starts again")?,
+            Follows::Again(pause) => write!(f, ", and starts again in {pause:?}")?,
+            Follows::Over => f.write_str(", and is over")?,
+        }
+        if !self.status.message.is_empty() {
+            write!(f, ": {}", self.status.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// The framework's id, as it is remembered.
+pub fn remembered_framework(memory: &std::collections::BTreeMap<String, String>) -> Option<FrameworkId> {
+    memory.get(super::memory::FRAMEWORK).and_then(|id| FrameworkId::new(id).ok())
+}

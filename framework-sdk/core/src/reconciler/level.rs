@@ -1,0 +1,169 @@
+//! What is wanted of a group against how it stands: who leaves, who is replaced next, what is told of it.
+
+use proto::id::TaskId;
+use proto::task::TaskState;
+use proto_machine::Now;
+
+use super::slot::{Attempt, Leaving, Slot};
+use super::table::Told;
+use super::{Due, Event, KILL_AGAIN, Reconciler};
+use crate::desired::{GroupName, InstanceName};
+
+impl Reconciler {
+    /// Brings the groups in which something changed nearer to what is wanted of them.
+    pub(super) fn level(&mut self, now: Now) {
+        if !self.is_ready() {
+            return;
+        }
+        // What is done about a group may change it again; it is done with when nothing changes any more.
+        let mut seen = Vec::new();
+        while let Some(name) = self.touched.pop_first() {
+            self.level_group(now, &name);
+            self.demands_changed = true;
+            seen.push(name);
+        }
+        for name in seen {
+            self.tell_of(&name);
+        }
+    }
+
+    fn level_group(&mut self, now: Now, name: &GroupName) {
+        let Some(table) = self.groups.get_mut(name) else { return };
+        let forgotten = table.choose_members();
+        let doubled = table.doubled();
+        self.forget(name, forgotten);
+        for number in doubled {
+            self.end_doubles(now, name, number);
+        }
+        let Some(table) = self.groups.get_mut(name) else { return };
+        for number in table.surplus() {
+            self.leave(now, name, number, |_| true);
+        }
+        self.roll(now, name);
+    }
+
+    /// An instance has more tasks than it should, as after a life that ended in the middle of something.
+    fn end_doubles(&mut self, now: Now, name: &GroupName, number: u32) {
+        let Some(table) = self.groups.get_mut(name) else { return };
+        let (revision, may_surge) = (table.revision, table.group.change.surge > 0);
+        let worth = |attempt: &Attempt| {
+            let runs = attempt.state == TaskState::Running;
+            (attempt.in_sight(), attempt.revision == revision, runs, attempt.run)
+        };
+        let Some(slot) = table.slot(number) else { return };
+        let Some(best) = slot.staying().max_by_key(|attempt| worth(attempt)).cloned() else { return };
+        let served_by_old = |attempt: &&Attempt| attempt.revision != revision && attempt.ready;
+        // A successor that is not in service yet: what it replaces serves on until then.
+        let served = may_surge && best.revision == revision && !best.ready;
+        let old = slot.staying().filter(served_by_old).max_by_key(|attempt| worth(attempt));
+        let old = old.filter(|_| served).map(|attempt| attempt.task.clone());
+        let surging = old.is_some();
+        table.change(number, |slot| slot.surging = surging);
+        self.leave(now, name, number, |attempt| {
+            attempt.task != best.task && Some(&attempt.task) != old.as_ref()
+        });
+    }
+
+    /// Brings a group to its present revision, as many at a time as it allows.
+    fn roll(&mut self, now: Now, name: &GroupName) {
+        let Some(table) = self.groups.get_mut(name) else { return };
+        let revision = table.revision;
+        for number in table.turning() {
+            if let Some(table) = self.groups.get_mut(name) {
+                table.change(number, |slot| slot.surging = false);
+            }
+            self.leave(now, name, number, |attempt| attempt.revision != revision);
+        }
+        let Some(table) = self.groups.get_mut(name) else { return };
+        // A task of an earlier revision that serves nobody is replaced at once: nothing is lost with it.
+        for number in table.old_idle() {
+            self.leave(now, name, number, |attempt| attempt.revision != revision && !attempt.ready);
+        }
+        let Some(table) = self.groups.get_mut(name) else { return };
+        let change = table.group.change;
+        let more = (change.surge as usize).saturating_sub(table.sums().surging);
+        for number in table.old_in_service(more) {
+            table.change(number, |slot| slot.surging = true);
+        }
+        let sums = table.sums();
+        let out_of_service = sums.wanted.saturating_sub(sums.available + sums.over);
+        let more = change.unavailable().saturating_sub(out_of_service);
+        for number in table.old_in_service(more) {
+            self.leave(now, name, number, |attempt| attempt.revision != revision);
+        }
+    }
+
+    /// Tasks of an instance that stayed so far leave: at once, or after their owner has taken their work away.
+    fn leave(&mut self, now: Now, name: &GroupName, number: u32, which: impl Fn(&Attempt) -> bool) {
+        let Some(table) = self.groups.get_mut(name) else { return };
+        let grace = table.group.drain;
+        let instance = InstanceName { group: name.clone(), number };
+        let leaving: Vec<(TaskId, bool)> = table.change(number, |slot: &mut Slot| {
+            let stay = slot.attempts.iter_mut().filter(|attempt| attempt.stays() && which(attempt));
+            let leave = stay.map(|attempt| {
+                let drains = !grace.is_zero() && attempt.state == TaskState::Running;
+                attempt.leaving = if drains { Leaving::Draining } else { Leaving::Ending };
+                // What is on its way out serves nobody new.
+                attempt.ready = false;
+                (attempt.task.clone(), drains)
+            });
+            leave.collect()
+        });
+        for (task, drains) in leaving {
+            self.due.cancel(&Due::GiveUp(task.clone()));
+            if drains {
+                self.due.set(Due::Drained(task.clone()), now.monotonic + grace);
+                self.tell(Event::Drain { instance: instance.clone(), task, grace });
+            } else {
+                self.end_task(now, task);
+            }
+        }
+    }
+
+    /// Its work is taken away, or the time for that is over.
+    pub(super) fn drained(&mut self, now: Now, task: &TaskId) {
+        self.due.cancel(&Due::Drained(task.clone()));
+        let mut drains = false;
+        self.change_attempt(task, |attempt| {
+            drains = attempt.leaving == Leaving::Draining;
+            if drains {
+                attempt.leaving = Leaving::Ending;
+            }
+        });
+        if drains {
+            self.end_task(now, task.clone());
+        }
+    }
+
+    /// Has a task end, and asks again if it does not.
+    pub(super) fn end_task(&mut self, now: Now, task: TaskId) {
+        self.due.set(Due::KillAgain(task.clone()), now.monotonic + KILL_AGAIN);
+        self.kills.push(task);
+    }
+
+    /// Tells how a group stands as a whole, once that has changed.
+    fn tell_of(&mut self, name: &GroupName) {
+        let Some(table) = self.groups.get_mut(name) else { return };
+        if table.withdrawn && table.is_empty() {
+            self.groups.remove(name);
+            self.due.cancel(&Due::Relax(name.clone()));
+            self.tell(Event::Withdrawn(name.clone()));
+            return;
+        }
+        let sums = table.sums();
+        let stands = sums.available + sums.over == sums.wanted && sums.leaving == 0 && sums.surging == 0;
+        let told = match stands && !table.withdrawn && !table.is_rolling() {
+            true if sums.wanted > 0 && sums.over == sums.wanted => Told::Over,
+            true => Told::AsStated,
+            false => Told::Nothing,
+        };
+        if std::mem::replace(&mut table.told, told) == told {
+            return;
+        }
+        match told {
+            Told::Nothing => {}
+            Told::AsStated => self.tell(Event::AsStated(name.clone())),
+            Told::Over => self.tell(Event::Over(name.clone())),
+        }
+    }
+}

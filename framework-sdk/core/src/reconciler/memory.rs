@@ -1,0 +1,153 @@
+//! What a framework remembers over its lives: its id, which instances are over, and where some of them ran last.
+//!
+//! All else is read from the tasks that the master lists. Without this memory a framework begins anew, an instance that
+//! was over runs again, and one that would stay is started anywhere.
+
+use std::collections::BTreeMap;
+
+use proto::id::{AgentId, FrameworkId};
+use proto::task::TaskState;
+
+use super::event::Change;
+use super::slot::Home;
+use crate::desired::{GroupName, InstanceName, Revision};
+
+pub(super) const FRAMEWORK: &str = "framework";
+
+/// What is remembered, and what of it is not yet saved.
+#[derive(Debug)]
+pub(super) struct Memory {
+    known: BTreeMap<String, String>,
+    unsaved: Vec<Change>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    pub fn new(known: BTreeMap<String, String>) -> Self {
+        Memory { known, unsaved: Vec::new() }
+    }
+
+    fn put(&mut self, key: String, value: Option<String>) {
+        let before = match &value {
+            Some(value) => self.known.insert(key.clone(), value.clone()),
+            None => self.known.remove(&key),
+        };
+        if before != value {
+            self.unsaved.push(Change { key, value });
+        }
+    }
+
+    /// What has to be saved, in the order in which it came about.
+    pub fn take(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    pub fn framework(&mut self, id: &FrameworkId) {
+        self.put(FRAMEWORK.to_owned(), Some(id.to_string()));
+    }
+
+    /// The framework is no more, and nothing of it: the next start begins as a new one.
+    pub fn forget_all(&mut self) {
+        let keys: Vec<String> = self.known.keys().cloned().collect();
+        keys.into_iter().for_each(|key| self.put(key, None));
+    }
+
+    pub fn forget(&mut self, instance: &InstanceName) {
+        for key in [over_key(instance), home_key(instance), end_key(instance)] {
+            self.put(key, None);
+        }
+    }
+
+    /// Forgets the instances of a group that are none any more.
+    pub fn forget_others(&mut self, group: &GroupName, wanted: impl Fn(u32) -> bool) {
+        let instances = self.known.keys().filter_map(|key| InstanceName::parse(key.split_once('/')?.1));
+        let others = instances.filter(|instance| instance.group == *group && !wanted(instance.number));
+        let others: Vec<InstanceName> = others.collect();
+        others.iter().for_each(|instance| self.forget(instance));
+    }
+
+    pub fn set_over(&mut self, instance: &InstanceName, over: Option<(Revision, TaskState)>) {
+        self.put(over_key(instance), over.map(|(revision, state)| format!("{revision} {}", state.as_str())));
+    }
+
+    /// How an instance ended, in which revision.
+    pub fn over(&self, instance: &InstanceName) -> Option<(Revision, TaskState)> {
+        self.end(&over_key(instance))
+    }
+
+    fn end(&self, key: &str) -> Option<(Revision, TaskState)> {
+        let (revision, state) = self.known.get(key)?.split_once(' ')?;
+        let state = ENDS.into_iter().find(|end| end.as_str() == state)?;
+        Some((Revision::parse(revision)?, state))
+    }
+
+    /// How a task of a group ended that is not stated yet: what that means is for the group to say.
+    pub fn set_end(&mut self, instance: &InstanceName, end: (Revision, TaskState)) {
+        self.put(end_key(instance), Some(format!("{} {}", end.0, end.1.as_str())));
+    }
+
+    /// Takes such an end out: from now on it is known what it means.
+    pub fn take_end(&mut self, instance: &InstanceName) -> Option<(Revision, TaskState)> {
+        let end = self.end(&end_key(instance));
+        self.put(end_key(instance), None);
+        end
+    }
+
+    pub fn set_home(&mut self, instance: &InstanceName, home: &Home) {
+        self.put(home_key(instance), Some(format!("{} {}", home.agent, home.value)));
+    }
+
+    /// Where an instance runs, or ran last.
+    pub fn home(&self, instance: &InstanceName) -> Option<Home> {
+        let (agent, value) = self.known.get(&home_key(instance))?.split_once(' ')?;
+        Some(Home { agent: AgentId::new(agent).ok()?, value: value.to_owned() })
+    }
+}
+
+const ENDS: [TaskState; 8] = [
+    TaskState::Finished,
+    TaskState::Failed,
+    TaskState::Killed,
+    TaskState::Error,
+    TaskState::Lost,
+    TaskState::Dropped,
+    TaskState::Gone,
+    TaskState::GoneByOperator,
+];
+
+fn over_key(instance: &InstanceName) -> String {
+    format!("over/{instance}")
+}
+
+fn end_key(instance: &InstanceName) -> String {
+    format!("end/{instance}")
+}
+
+fn home_key(instance: &InstanceName) -> String {
+    format!("home/{instance}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_reads_back_and_is_saved_once() {
+        let instance = InstanceName::parse("web.0").expect("a name");
+        let mut memory = Memory::new(BTreeMap::new());
+        let home = Home { agent: AgentId::new("a1").expect("an id"), value: "rack 7".to_owned() };
+        let over = (Revision::of_hash(9), TaskState::Failed);
+        memory.set_home(&instance, &home);
+        memory.set_over(&instance, Some(over));
+        memory.set_over(&instance, Some(over));
+        let changes = memory.take();
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        let saved = changes.into_iter().filter_map(|change| Some((change.key, change.value?))).collect();
+        let mut later = Memory::new(saved);
+        assert_eq!((later.home(&instance), later.over(&instance)), (Some(home), Some(over)));
+        later.forget_all();
+        assert_eq!(later.take().len(), 2);
+        assert_eq!((later.home(&instance), later.over(&instance)), (None, None));
+    }
+}

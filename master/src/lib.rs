@@ -2,6 +2,7 @@
 
 mod agent_api;
 mod caller;
+mod conceal;
 mod config;
 mod doors;
 pub mod founding;

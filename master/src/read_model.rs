@@ -161,6 +161,17 @@ impl ReadModel {
         self.lock().all_roles()
     }
 
+    /// Who registered each framework.
+    pub fn owners(&self) -> BTreeMap<FrameworkId, String> {
+        let state = self.lock();
+        state.frameworks.values().map(|known| (known.id.clone(), known.principal.clone())).collect()
+    }
+
+    /// Who registered a framework; empty if that is not known.
+    pub fn owner(&self, framework: &FrameworkId) -> String {
+        self.lock().frameworks.get(framework).map(|known| known.principal.clone()).unwrap_or_default()
+    }
+
     /// How the cluster is, apart from the masters.
     pub fn status(&self) -> Status {
         let state = self.lock();

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentInfo, AgentState};
+use crate::caller::Caller;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, OperationId, TaskId};
 use crate::operation::Operation;
 use crate::operator::TokenKind;
 use crate::quota::Quota;
 use crate::resources::Resources;
+use crate::rights::Rights;
 use crate::role::{Role, Weight};
 use crate::task::{TaskInfo, TaskStatus};
 
@@ -46,6 +48,8 @@ pub enum Entry {
     TokenCreated(TokenCreated),
     /// A join token was used.
     TokenUsed(String),
+    /// What a principal may from now on.
+    RightsSet(RightsSet),
 }
 
 /// A framework is new, or says something new of itself.
@@ -156,6 +160,17 @@ pub struct TokenCreated {
     pub uses: u32,
     /// The framework principal it is for; empty for agents.
     pub name: String,
+    /// What its use lets a framework's principal do; its rights stay as they are if not said.
+    pub rights: Option<Rights>,
+}
+
+/// What a principal may from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RightsSet {
+    /// Who.
+    pub principal: Caller,
+    /// `None`: what its kind may.
+    pub rights: Option<Rights>,
 }
 
 /// Many changes that were committed as one.
@@ -255,4 +270,6 @@ pub struct RegistryImage {
     pub tokens: Vec<TokenCreated>,
     /// Ended frameworks, oldest first.
     pub removed_frameworks: Vec<FrameworkRecord>,
+    /// Principals of which somebody said what they may.
+    pub rights: Vec<RightsSet>,
 }

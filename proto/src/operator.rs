@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentInfo, AgentState};
+use crate::caller::Caller;
 use crate::explain::Explanation;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OfferId, TaskId};
@@ -11,6 +12,7 @@ use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
 use crate::resources::Resources;
+use crate::rights::Rights;
 use crate::role::{Role, Weight};
 use crate::task::{TaskInfo, TaskStatus};
 
@@ -243,6 +245,32 @@ pub struct CreateToken {
     pub uses: u32,
     /// The framework's principal, the user, or the number of the member that it is for; empty for agents.
     pub name: String,
+    /// For frameworks: what its principal may from the use of this token on; its rights stay as they are if not said.
+    pub rights: Option<Rights>,
+}
+
+/// Sets what a framework's principal may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetRights {
+    /// Which.
+    pub principal: Caller,
+    /// `None`: what its kind may.
+    pub rights: Option<Rights>,
+}
+
+/// May somebody do something?
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanI {
+    /// One of [`crate::authorize::VERBS`].
+    pub verb: String,
+    /// The role it is about.
+    pub role: Option<Role>,
+    /// The user that a task is to run as.
+    pub user: String,
+    /// Whose things; empty: another's.
+    pub owner: String,
+    /// Who; whoever asks if not said.
+    pub principal: Option<Caller>,
 }
 
 /// What an operator can ask.
@@ -280,6 +308,16 @@ pub enum Call {
     StatusHere,
     /// Who are the masters, as this one sees it?
     RaftHere,
+    /// Check everything about an order, and do nothing.
+    DryRun(Box<Call>),
+    /// Who am I, and what may I?
+    WhoAmI,
+    /// May somebody do something?
+    CanI(CanI),
+    /// The principals of which somebody said what they may.
+    Principals,
+    /// Set what a principal may.
+    SetRights(SetRights),
 }
 
 /// How the cluster is.
@@ -325,6 +363,32 @@ pub struct Token {
     pub expires_ms: u64,
 }
 
+/// What a principal may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrincipalView {
+    /// Who.
+    pub principal: Caller,
+    /// What it may beyond what its kind may.
+    pub rights: Rights,
+    /// Whether somebody set them; else they are those of its kind.
+    pub set: bool,
+    /// The verbs that it may do to something.
+    pub may: Vec<String>,
+}
+
+/// Whether somebody may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// It may.
+    pub allowed: bool,
+    /// Who was asked about.
+    pub principal: String,
+    /// Why not.
+    pub why: String,
+    /// What to do about it.
+    pub help: String,
+}
+
 /// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -363,6 +427,12 @@ pub enum ReplyKind {
     Refused(Refusal),
     /// Another master leads; `host:port`, empty when nobody is known.
     Redirect(String),
+    /// A principal.
+    Principal(PrincipalView),
+    /// Principals.
+    Principals(Vec<PrincipalView>),
+    /// Whether somebody may.
+    Verdict(Verdict),
 }
 
 /// Where to start watching; the default is from a snapshot.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use proto::caller::Caller;
+use proto::rights::RolePattern;
 use proto::role::{Role, Weight};
 
 use crate::duration::parse_duration;
@@ -41,6 +43,9 @@ pub enum Verb {
     /// Make join tokens
     #[command(subcommand, after_help = TOKEN_EXAMPLES)]
     Token(TokenVerb),
+    /// Who may what
+    #[command(subcommand, after_help = AUTH_EXAMPLES)]
+    Auth(AuthVerb),
     /// Guarantees and limits of a role
     #[command(subcommand, after_help = QUOTA_EXAMPLES)]
     Quota(QuotaVerb),
@@ -83,9 +88,27 @@ const LOGS_EXAMPLES: &str = "Examples:
 const TOKEN_EXAMPLES: &str = "Examples:
   stoa token create --kind agent
   stoa token create --kind framework --name spark --ttl 10m
+  stoa token create --kind framework --name etl --role 'prod/*' --role default
   stoa token create --kind user --name ada
 
 Use it with `stoa agent --join TOKEN`, or `stoa join TOKEN` for a framework or a person.";
+
+const AUTH_EXAMPLES: &str = "Examples:
+  stoa auth whoami
+  stoa auth can-i subscribe --role prod/etl --as framework/spark
+  stoa auth grant framework/spark --role 'prod/*' --role default
+  stoa auth principals";
+
+const CAN_I_EXAMPLES: &str = "Examples:
+  stoa auth can-i kill-task
+  stoa auth can-i subscribe --role prod/etl --as framework/spark
+  stoa auth can-i run-as --user root --as framework/jobs
+  stoa auth can-i read-environment --owner framework/jobs --as framework/spark";
+
+const GRANT_EXAMPLES: &str = "Examples:
+  stoa auth grant framework/spark --role 'prod/*' --role default
+  stoa auth grant framework/jobs --role '*' --dry-run
+  stoa auth revoke framework/spark";
 
 const DESCRIBE_EXAMPLES: &str = "Examples:
   stoa describe agent agent-1
@@ -254,6 +277,9 @@ pub struct KillArgs {
     /// Time between TERM and KILL, instead of the task's own
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub grace: Option<Duration>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Says how the cluster is.
@@ -329,7 +355,7 @@ pub enum TokenFor {
 )]
 pub struct TokenArgs {
     /// For what
-    #[arg(long, value_enum)]
+    #[arg(long, visible_alias = "for", value_enum)]
     pub kind: Option<TokenFor>,
     /// For whom: a framework's principal, a user, or the number of a master; agents need none
     #[arg(long, value_name = "NAME", requires = "kind")]
@@ -346,9 +372,90 @@ pub struct TokenArgs {
     /// How often it can be used
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub uses: u32,
+    /// The roles that the framework may take offers in from then on: eng that one, eng/* those below it, * all; once for
+    /// each [default: what it may already; a new one default, its own name, and those below its name]
+    #[arg(long = "role", value_name = "PATTERN")]
+    pub roles: Vec<RolePattern>,
     /// How
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What can be asked and said of rights.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuthVerb {
+    /// Who I am to this cluster, and what I may
+    Whoami(FormArgs),
+    /// Whether I, or somebody else, may do something: exit code 0 yes, 1 no
+    #[command(name = "can-i", after_help = CAN_I_EXAMPLES)]
+    CanI(CanIArgs),
+    /// The frameworks that were granted roles
+    Principals(FormArgs),
+    /// Say in which roles a framework may take offers: in these, and no others
+    #[command(after_help = GRANT_EXAMPLES)]
+    Grant(GrantArgs),
+    /// Take back what was granted: the framework may what every framework of its name may
+    #[command(after_help = GRANT_EXAMPLES)]
+    Revoke(RevokeArgs),
+}
+
+/// How an answer is written.
+#[derive(Clone, Debug, Args)]
+pub struct FormArgs {
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Asks whether somebody may.
+#[derive(Clone, Debug, Args)]
+pub struct CanIArgs {
+    /// What: read, subscribe, run-as, kill-task, set-role, create-token and so on
+    #[arg(value_name = "VERB")]
+    pub verb: String,
+    /// In which role
+    #[arg(long, value_name = "ROLE", value_parser = parse_role)]
+    pub role: Option<Role>,
+    /// As which user, of run-as
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Whose things: framework/NAME or user/NAME
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub owner: Option<String>,
+    /// Of whom it is asked, instead of me
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    pub principal: Option<Caller>,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Says in which roles a framework may take offers.
+#[derive(Clone, Debug, Args)]
+pub struct GrantArgs {
+    /// Whom, such as framework/spark
+    #[arg(value_name = "PRINCIPAL")]
+    pub principal: Caller,
+    /// eng that role, eng/* those below it, * all; once for each
+    #[arg(long = "role", value_name = "PATTERN", required = true)]
+    pub roles: Vec<RolePattern>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Takes back what was granted.
+#[derive(Clone, Debug, Args)]
+pub struct RevokeArgs {
+    /// From whom, such as framework/spark
+    #[arg(value_name = "PRINCIPAL")]
+    pub principal: Caller,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What can be done with quota.
@@ -375,6 +482,9 @@ pub struct QuotaArgs {
     /// Never passed by it and the roles below it: cpus=8,mem=16GiB
     #[arg(long, value_name = "AMOUNTS")]
     pub limit: Option<Amounts>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Clears quota.
@@ -383,6 +493,9 @@ pub struct QuotaClearArgs {
     /// Of which role
     #[arg(value_name = "ROLE", value_parser = parse_role)]
     pub role: Role,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What can be done with weights.
@@ -402,6 +515,9 @@ pub struct WeightArgs {
     /// 1 is the ordinary share, 2 twice as much; up to three decimals
     #[arg(value_name = "WEIGHT", value_parser = parse_weight)]
     pub weight: Weight,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Ends a framework.
@@ -413,6 +529,9 @@ pub struct TeardownArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Gives an agent up.
@@ -424,6 +543,9 @@ pub struct GoneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {

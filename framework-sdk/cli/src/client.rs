@@ -204,6 +204,9 @@ impl Client {
                 | ReplyKind::Roles(_)
                 | ReplyKind::Explain(_)
                 | ReplyKind::Done(_)
+                | ReplyKind::Principal(_)
+                | ReplyKind::Principals(_)
+                | ReplyKind::Verdict(_)
                 | ReplyKind::Token(_) => return Ok(reply),
             }
         }

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use crate::args::{ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
+use crate::args::{AuthVerb, ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
-use crate::verbs::{describe, explain, get, kill, logs, quota, raft, remove, status, token};
+use crate::verbs::{auth, describe, explain, get, kill, logs, quota, raft, remove, status, token};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -77,6 +77,7 @@ impl Action {
                 Verb::Status(args) => status::run(client, args, terminal).await,
                 Verb::Raft(verb) => raft::run(client, verb, terminal).await,
                 Verb::Token(verb) => token::run(client, verb, terminal).await,
+                Verb::Auth(verb) => auth::run(client, verb, terminal).await,
                 Verb::Quota(verb) => quota::run(client, verb, terminal).await,
                 Verb::Weight(verb) => quota::run_weight(client, verb, terminal).await,
                 Verb::Teardown(args) => remove::teardown(client, args, terminal).await,
@@ -96,6 +97,11 @@ impl Action {
                 Verb::Describe(args) => args.output,
                 Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
                 Verb::Token(TokenVerb::Create(args)) => args.output,
+                Verb::Auth(verb) => match verb {
+                    AuthVerb::Whoami(args) | AuthVerb::Principals(args) => args.output,
+                    AuthVerb::CanI(args) => args.output,
+                    AuthVerb::Grant(_) | AuthVerb::Revoke(_) => Form::Text,
+                },
                 Verb::Logs(_)
                 | Verb::Kill(_)
                 | Verb::Quota(_)

@@ -134,7 +134,8 @@ fn cost(entry: &Entry) -> usize {
         | Entry::QuotaSet(_)
         | Entry::WeightSet(_)
         | Entry::TokenCreated(_)
-        | Entry::TokenUsed(_) => 256,
+        | Entry::TokenUsed(_)
+        | Entry::RightsSet(_) => 256,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
 use crate::verbs::{
     accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, quota, reconcile, register,
-    subscribe, take_lead, teardown, update,
+    rights, subscribe, take_lead, teardown, update,
 };
 use crate::views;
 
@@ -183,6 +183,53 @@ impl Master {
 
     // === operators ===
 
+    /// The right that a call needs.
+    fn action(caller: &Caller, call: &OperatorCall) -> Option<Action> {
+        match call {
+            OperatorCall::Raft | OperatorCall::Explain(_) => Some(Action::Read),
+            OperatorCall::KillTask(_) => Some(Action::KillTask),
+            OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
+            OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
+            OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
+            OperatorCall::CreateToken(_) => Some(Action::CreateToken),
+            OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
+            OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
+                Some(Action::SetRights)
+            }
+            OperatorCall::DryRun(order) => Self::action(caller, order),
+            // Everybody may know of themselves; and the token is the right.
+            OperatorCall::CanI(_) | OperatorCall::WhoAmI | OperatorCall::RedeemToken { .. } => None,
+        }
+    }
+
+    /// What can be answered from the log alone: by the leader, and by whoever knows none.
+    fn answer(&self, caller: &Caller, call: &OperatorCall) -> Option<ReplyKind> {
+        if matches!(call, OperatorCall::Raft) {
+            return Some(ReplyKind::Raft(self.members()));
+        }
+        if self.leading.is_none() && !self.leader_address().is_empty() {
+            return None;
+        }
+        match call {
+            OperatorCall::WhoAmI => Some(ReplyKind::Principal(rights::view(&self.registry, caller))),
+            OperatorCall::Principals => Some(ReplyKind::Principals(rights::all(&self.registry))),
+            OperatorCall::CanI(asked) => {
+                Some(rights::can_i(&self.registry, &self.config.root_tasks, caller, asked))
+            }
+            OperatorCall::Raft
+            | OperatorCall::Explain(_)
+            | OperatorCall::KillTask(_)
+            | OperatorCall::SetQuota(_)
+            | OperatorCall::SetWeight(_)
+            | OperatorCall::TeardownFramework(_)
+            | OperatorCall::MarkAgentGone(_)
+            | OperatorCall::DryRun(_)
+            | OperatorCall::SetRights(_)
+            | OperatorCall::CreateToken(_)
+            | OperatorCall::RedeemToken { .. } => None,
+        }
+    }
+
     fn operator(
         &mut self,
         now: Now,
@@ -191,16 +238,7 @@ impl Master {
         call: OperatorCall,
         out: &mut Outbox<Output>,
     ) {
-        let action = match &call {
-            OperatorCall::Raft | OperatorCall::Explain(_) => Some(Action::Read),
-            OperatorCall::KillTask(_) => Some(Action::KillTask),
-            OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
-            OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
-            OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
-            OperatorCall::CreateToken(_) => Some(Action::CreateToken),
-            // The token is the right.
-            OperatorCall::RedeemToken { .. } => None,
-        };
+        let action = Self::action(caller, &call);
         if let Some(Err(refusal)) = action.map(|action| authorize(caller, &action)) {
             out.push(Output::Note(Note::Refused {
                 caller: caller.to_string(),
@@ -209,8 +247,8 @@ impl Master {
             }));
             return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
         }
-        if matches!(call, OperatorCall::Raft) {
-            return out.push(Output::Reply { ticket, kind: ReplyKind::Raft(self.members()) });
+        if let Some(kind) = self.answer(caller, &call) {
+            return out.push(Output::Reply { ticket, kind });
         }
         if self.leading.is_none() {
             let kind = ReplyKind::Redirect(self.leader_address());
@@ -389,7 +427,7 @@ impl Master {
                 let views = records.iter().map(|record| views::task(&self.registry, record, None));
                 out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
             }
-            Effect::Done | Effect::Nothing | Effect::Repeated(_) => {}
+            Effect::Done | Effect::Nothing | Effect::Granted(_) | Effect::Repeated(_) => {}
         }
         let changed = match touched {
             Touched::Agent(id) => {
@@ -446,7 +484,8 @@ impl Touched {
             | Entry::KillWanted(_)
             | Entry::TaskAdopted(_)
             | Entry::TokenCreated(_)
-            | Entry::TokenUsed(_) => Touched::Nothing,
+            | Entry::TokenUsed(_)
+            | Entry::RightsSet(_) => Touched::Nothing,
         }
     }
 }
@@ -485,6 +524,7 @@ fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, ef
             subscribe::disconnected(d, &inner.framework, inner.deadline_ms);
         }
         Entry::TokenUsed(_) => return operate::redeemed(d, index, &pending, &effect),
+        Entry::RightsSet(inner) => rights::set(d, &inner.principal),
         Entry::AgentAdmitted(_) | Entry::FrameworkReconnected(_) | Entry::TokenCreated(_) => {}
     }
     match pending {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use proto::agent::{AgentInfo, AgentState};
+use proto::caller::Caller;
 use proto::id::{AgentId, FrameworkId, RunId};
 use proto::log::{
     Accepted, AgentRecord, Entry, FrameworkDisconnected, FrameworkRecord, FrameworkRegistered, KillWanted,
-    QuotaSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
+    QuotaSet, RightsSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
 };
 use proto::operation::Operation;
+use proto::operator::TokenKind;
 use proto::quota::Quota;
 use proto::resources::{Portion, Resources};
 use proto::role::{Role, Weight};
@@ -53,6 +55,7 @@ impl Registry {
             Entry::WeightSet(inner) => self.set_weight(inner),
             Entry::TokenCreated(inner) => self.create_token(inner, at_ms),
             Entry::TokenUsed(id) => self.use_token(&id),
+            Entry::RightsSet(inner) => self.set_rights(inner),
         }
     }
 
@@ -351,8 +354,23 @@ impl Registry {
     fn use_token(&mut self, id: &str) -> Effect {
         let Some(token) = self.tokens.get_mut(id) else { return Effect::Nothing };
         token.uses = token.uses.saturating_sub(1);
+        let granted = match token.kind {
+            TokenKind::Framework => token.rights.clone().map(|rights| (token.name.clone(), rights)),
+            TokenKind::Agent | TokenKind::Master | TokenKind::User => None,
+        };
         if token.uses == 0 {
             self.tokens.remove(id);
+        }
+        let Some((name, rights)) = granted else { return Effect::Done };
+        let principal = Caller::Framework(name);
+        self.rights.insert(principal.clone(), rights);
+        Effect::Granted(principal)
+    }
+
+    fn set_rights(&mut self, inner: RightsSet) -> Effect {
+        match inner.rights {
+            Some(rights) => drop(self.rights.insert(inner.principal, rights)),
+            None => drop(self.rights.remove(&inner.principal)),
         }
         Effect::Done
     }

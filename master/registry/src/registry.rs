@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use proto::caller::Caller;
 use proto::id::{AgentId, FrameworkId, OperationId, RunId, TaskId};
 use proto::log::{AgentRecord, FrameworkRecord, RoleRecord, TaskRecord, TokenCreated};
 use proto::quota::Quota;
+use proto::rights::Rights;
 use proto::role::{Role, Weight};
 
 use crate::effect::TaskKey;
@@ -38,6 +40,7 @@ pub struct Registry {
     pub(crate) roles: BTreeMap<Role, RoleRecord>,
     pub(crate) tokens: BTreeMap<String, TokenCreated>,
     pub(crate) removed: VecDeque<FrameworkRecord>,
+    pub(crate) rights: BTreeMap<Caller, Rights>,
 }
 
 // === impl Framework ===
@@ -176,6 +179,21 @@ impl Registry {
     /// A join token by its public part.
     pub fn token(&self, id: &str) -> Option<&TokenCreated> {
         self.tokens.get(id)
+    }
+
+    /// What a principal may: what somebody said, or what its kind may.
+    pub fn rights(&self, principal: &Caller) -> Rights {
+        self.rights.get(principal).cloned().unwrap_or_else(|| Rights::of_kind(principal))
+    }
+
+    /// Principals of which somebody said what they may.
+    pub fn principals(&self) -> impl Iterator<Item = (&Caller, &Rights)> {
+        self.rights.iter()
+    }
+
+    /// Whether somebody said what this principal may.
+    pub fn names_principal(&self, principal: &Caller) -> bool {
+        self.rights.contains_key(principal)
     }
 
     pub(crate) fn insert_task(&mut self, record: TaskRecord) {

@@ -4,8 +4,8 @@ use proto_wire::log as w;
 
 use crate::log::{
     Accepted, AcceptedPart, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
-    FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RoleRecord, TaskAdopted,
-    TaskEnded, TaskRecord, TokenCreated, WeightSet,
+    FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet, RoleRecord,
+    TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -41,7 +41,9 @@ message!(TokenCreated = w::TokenCreated {
     plain expires_ms: expires_ms,
     plain uses: uses,
     plain name: name,
+    opt rights: rights,
 });
+message!(RightsSet = w::RightsSet { plain principal: principal, opt rights: rights });
 
 impl OneOf<w::entry::Kind> for Entry {
     fn to_oneof(&self) -> w::entry::Kind {
@@ -68,6 +70,7 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::WeightSet(inner) => K::WeightSet(inner.to_wire()),
             Entry::TokenCreated(inner) => K::TokenCreated(inner.to_wire()),
             Entry::TokenUsed(id) => K::TokenUsed(w::TokenUsed { token_id: id.clone() }),
+            Entry::RightsSet(inner) => K::RightsSet(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::entry::Kind) -> Result<Self, Malformed> {
@@ -94,6 +97,7 @@ impl OneOf<w::entry::Kind> for Entry {
             K::WeightSet(m) => Entry::WeightSet(Wire::from_wire(m)?),
             K::TokenCreated(m) => Entry::TokenCreated(Wire::from_wire(m)?),
             K::TokenUsed(m) => Entry::TokenUsed(m.token_id),
+            K::RightsSet(m) => Entry::RightsSet(Wire::from_wire(m)?),
         })
     }
 }
@@ -135,4 +139,5 @@ message!(RegistryImage = w::Registry {
     rep roles: roles,
     rep tokens: tokens,
     rep removed_frameworks: removed_frameworks,
+    rep rights: rights,
 });

@@ -5,11 +5,12 @@ use proto_wire::v1::Empty;
 
 use crate::explain::{Explanation, FunnelStep, NearMiss};
 use crate::operator::{
-    AgentView, Call, CreateToken, DemandRef, Event, EventKind, Explain, FrameworkView, Join, Joined,
-    KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, Raft, Reply, ReplyKind,
-    RoleView, SetQuota, SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
-    Watch,
+    AgentView, Call, CanI, CreateToken, DemandRef, Event, EventKind, Explain, FrameworkView, Join, Joined,
+    KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, PrincipalView, Raft, Reply,
+    ReplyKind, RoleView, SetQuota, SetRights, SetWeight, Snapshot, Status, TaskRef, TaskView,
+    TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
+use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Wire};
 
 message!(AgentView = w::AgentView {
@@ -82,7 +83,22 @@ numbered!(
     TokenKind =
         w::TokenKind { Agent: TokenAgent, Framework: TokenFramework, Master: TokenMaster, User: TokenUser }
 );
-message!(CreateToken = w::CreateToken { plain kind: kind, plain ttl: ttl_ms, plain uses: uses, plain name: name });
+message!(CreateToken = w::CreateToken {
+    plain kind: kind,
+    plain ttl: ttl_ms,
+    plain uses: uses,
+    plain name: name,
+    opt rights: rights,
+});
+message!(Rights = w::Rights { repp roles: roles });
+message!(SetRights = w::SetRights { plain principal: principal, opt rights: rights });
+message!(CanI = w::CanI {
+    plain verb: verb,
+    plain role: role,
+    plain user: user,
+    plain owner: owner,
+    plain principal: principal,
+});
 
 impl Wire for Explain {
     type Message = w::Explain;
@@ -121,6 +137,11 @@ oneof!(Call = w::call::Kind {
     msg CreateToken: CreateToken,
     unit StatusHere: StatusHere,
     unit RaftHere: RaftHere,
+    boxed DryRun: DryRun,
+    unit WhoAmI: WhoAmI,
+    msg CanI: CanI,
+    unit Principals: Principals,
+    msg SetRights: SetRights,
 });
 only_oneof! { Call = w::Call; }
 
@@ -151,6 +172,13 @@ message!(Explanation = w::Explanation {
     rep nearest: nearest,
     plain help: help,
 });
+message!(PrincipalView = w::PrincipalView {
+    plain principal: principal,
+    req rights: rights,
+    plain set: set,
+    plain may: may,
+});
+message!(Verdict = w::Verdict { plain allowed: allowed, plain principal: principal, plain why: why, plain help: help });
 message!(Token = w::TokenReply { plain token: token, plain expires_ms: expires_ms });
 
 fn all<T: Wire>(items: &[T]) -> Vec<T::Message> {
@@ -173,6 +201,9 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Token(inner) => K::Token(inner.to_wire()),
             ReplyKind::Refused(refusal) => K::Refused(refusal.to_wire()),
             ReplyKind::Redirect(address) => K::Redirect(address.clone()),
+            ReplyKind::Principal(inner) => K::Principal(inner.to_wire()),
+            ReplyKind::Principals(items) => K::Principals(w::PrincipalList { principals: all(items) }),
+            ReplyKind::Verdict(inner) => K::Verdict(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -190,6 +221,9 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Token(m) => ReplyKind::Token(Wire::from_wire(m)?),
             K::Refused(m) => ReplyKind::Refused(Wire::from_wire(m)?),
             K::Redirect(address) => ReplyKind::Redirect(address),
+            K::Principal(m) => ReplyKind::Principal(Wire::from_wire(m)?),
+            K::Principals(m) => ReplyKind::Principals(field_from!(rep m.principals, "principals")),
+            K::Verdict(m) => ReplyKind::Verdict(Wire::from_wire(m)?),
         })
     }
 }

@@ -42,6 +42,7 @@ all! {
     proto::log::QuotaSet = log::QuotaSet;
     proto::log::WeightSet = log::WeightSet;
     proto::log::TokenCreated = log::TokenCreated;
+    proto::log::RightsSet = log::RightsSet;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
     proto::log::AgentRecord = log::AgentRecord;
@@ -65,6 +66,9 @@ all! {
     proto::operator::TeardownFramework = operator::TeardownFramework;
     proto::operator::MarkAgentGone = operator::MarkAgentGone;
     proto::operator::CreateToken = operator::CreateToken;
+    proto::rights::Rights = operator::Rights;
+    proto::operator::SetRights = operator::SetRights;
+    proto::operator::CanI = operator::CanI;
     proto::operator::Explain = operator::Explain;
     proto::operator::Call = operator::Call;
     proto::operator::Status = operator::StatusReply;
@@ -72,6 +76,8 @@ all! {
     proto::explain::FunnelStep = operator::FunnelStep;
     proto::explain::NearMiss = operator::NearMiss;
     proto::explain::Explanation = operator::Explanation;
+    proto::operator::PrincipalView = operator::PrincipalView;
+    proto::operator::Verdict = operator::Verdict;
     proto::operator::Token = operator::TokenReply;
     proto::operator::Reply = operator::Reply;
     proto::operator::Watch = operator::Watch;

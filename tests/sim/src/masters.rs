@@ -294,7 +294,8 @@ impl World {
                 Input::Agent { link: LinkId(id), agent, message: *message }
             }
             (Up::Call(call), client) => {
-                let caller = Caller::Framework(self.frameworks[client.index()].name.clone());
+                // A person runs a framework in any role; what bounds a framework's own principal has tests of its own.
+                let caller = Caller::User(self.frameworks[client.index()].name.clone());
                 Input::Framework { session: SessionId(id), caller, call: *call }
             }
             (Up::Close, Node::Agent(_)) => {

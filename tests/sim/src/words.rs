@@ -193,5 +193,6 @@ fn entry_words(entry: &Entry) -> String {
         Entry::WeightSet(set) => format!("WeightSet {}", set.role),
         Entry::TokenCreated(token) => format!("TokenCreated {}", token.id),
         Entry::TokenUsed(id) => format!("TokenUsed {id}"),
+        Entry::RightsSet(set) => format!("RightsSet {}", set.principal),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pool::{Pool, typed};
 
 /// Each line, and the file with what it prints.
-const LINES: [(&str, &str); 30] = [
+const LINES: [(&str, &str); 34] = [
     ("get agents", "get-agents.txt"),
     ("get agents -o wide", "get-agents-wide.txt"),
     ("get agents -o json", "get-agents.json"),
@@ -36,6 +36,10 @@ const LINES: [(&str, &str); 30] = [
     ("raft status", "raft-status.txt"),
     ("raft status -o json", "raft-status.json"),
     ("status", "status.txt"),
+    ("auth whoami", "auth-whoami.txt"),
+    ("auth whoami -o json", "auth-whoami.json"),
+    ("auth principals", "auth-principals.txt"),
+    ("auth principals -o json", "auth-principals.json"),
 ];
 
 #[tokio::test]

@@ -91,6 +91,9 @@ impl World {
                 ),
                 _ => ReplyKind::Explain(vec![views::explanation()]),
             },
+            Call::WhoAmI => ReplyKind::Principal(views::principal("user/ada", false)),
+            Call::Principals => ReplyKind::Principals(vec![views::principal("framework/jobs", true)]),
+            Call::CanI(asked) => views::verdict(&asked),
             order => match &self.mood {
                 Mood::Leads => match order {
                     Call::CreateToken(_) => {

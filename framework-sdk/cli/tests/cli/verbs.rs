@@ -34,6 +34,9 @@ fn orders(world: &Arc<Mutex<World>>) -> Vec<Call> {
                 | Call::Offers(_)
                 | Call::Roles(_)
                 | Call::Explain(_)
+                | Call::WhoAmI
+                | Call::CanI(_)
+                | Call::Principals
         )
     };
     world.lock().unwrap().calls.iter().filter(|call| !read(call)).cloned().collect()
@@ -165,6 +168,7 @@ async fn a_token_is_alone_on_stdout() {
         ttl: Duration::from_secs(600),
         uses: 2,
         name: "jobs".to_owned(),
+        rights: None,
     };
     assert_eq!(orders(&world), [Call::CreateToken(call)]);
     let ran = typed(&client, "token create --kind user --name ada").await;
@@ -176,6 +180,87 @@ async fn a_token_is_alone_on_stdout() {
     );
     let ran = typed(&client, "token create --agent -o json").await;
     assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap()["token"], "SJ1.aa.bb.cc");
+}
+
+#[tokio::test]
+async fn a_framework_s_token_says_what_it_lets_it_do() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "token create --for framework --name etl --role prod/* --role default").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "SJ1.aa.bb.cc\n"));
+    assert_eq!(
+        ran.err,
+        "lets the framework etl join and take offers in prod/*, default, once, within 1h; it is not shown again\n"
+    );
+    let asked = orders(&world).pop();
+    assert!(
+        matches!(&asked, Some(Call::CreateToken(call)) if call.rights.as_ref().is_some_and(|r| r.roles.len() == 2)),
+        "{asked:?}"
+    );
+    let ran = typed(&client, "token create --kind user --name ada --role prod").await;
+    assert_eq!(ran.exit, Exit::Usage);
+    let ran = typed(&client, "token create --framework etl --role * --dry-run").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, ""));
+    assert!(ran.err.starts_with("dry run, nothing was done: lets the framework etl"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn can_i_is_an_answer_and_an_exit_code() {
+    let (_pool, client, _world) = one_master().await;
+    let ran = typed(&client, "auth can-i kill-task").await;
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Ok, "yes\n", ""));
+    let ran = typed(&client, "auth can-i subscribe --role prod --as framework/spark").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Bad, "no\n"));
+    assert!(ran.err.contains("may not take offers in the role prod"), "{}", ran.err);
+    let ran = typed(&client, "auth can-i subscribe --role prod --as framework/spark -o json").await;
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Bad, ""));
+    let verdict: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&verdict["allowed"], &verdict["principal"]),
+        (&Value::Bool(false), &"framework/spark".into())
+    );
+    let ran = typed(&client, "auth can-i dance -o json").await;
+    assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
+    assert_eq!(serde_json::from_str::<Value>(&ran.err).unwrap()["code"], "invalid");
+}
+
+#[tokio::test]
+async fn a_grant_says_what_was_and_how_to_undo_it() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "auth grant framework/spark --role prod/*").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "framework/spark: takes offers in prod/*; was default, spark, spark/*, as every framework of its name\n\
+         undo with `stoa auth revoke framework/spark`\n"
+    );
+    let ran = typed(&client, "auth revoke framework/jobs").await;
+    assert!(ran.err.ends_with("undo with `stoa auth grant framework/jobs --role '*'`\n"), "{}", ran.err);
+    let done = orders(&world).len();
+    let ran = typed(&client, "auth grant framework/jobs --role default --dry-run").await;
+    assert!(ran.err.starts_with("dry run, nothing was done: framework/jobs"), "{}", ran.err);
+    assert!(matches!(&orders(&world)[done..], [Call::DryRun(_)]));
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_and_does_nothing() {
+    let (_pool, client, world) = one_master().await;
+    for line in [
+        "kill web.2",
+        "quota set eng --limit cpus=4",
+        "quota clear eng",
+        "weight set eng 1",
+        "teardown jobs",
+        "gone a1",
+        "auth revoke framework/jobs",
+        "token create --agent",
+    ] {
+        let before = orders(&world).len();
+        let ran = typed(&client, &format!("{line} --dry-run")).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, ""), "{line}: {}", ran.err);
+        assert!(ran.err.starts_with("dry run, nothing was done: "), "{line}: {}", ran.err);
+        assert!(!ran.err.contains("undo"), "{line}: {}", ran.err);
+        assert!(matches!(&orders(&world)[before..], [Call::DryRun(_)]), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -1,20 +1,24 @@
 //! Fixed things to show, some of them hostile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto::agent::{AgentInfo, AgentState};
 use proto::attributes::{AttributeValue, Attributes};
+use proto::authorize::{action_of, authorize, verbs_of};
+use proto::caller::Caller;
 use proto::explain::{Explanation, FunnelStep, NearMiss};
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId};
 use proto::operator::{
-    AgentView, FrameworkView, MemberView, OfferView, Raft, RoleView, Snapshot, Status, TaskView,
+    AgentView, CanI, FrameworkView, MemberView, OfferView, PrincipalView, Raft, ReplyKind, RoleView,
+    Snapshot, Status, TaskView, Verdict,
 };
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
+use proto::rights::Rights;
 use proto::role::{Role, Weight};
 use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
 
@@ -153,6 +157,27 @@ pub fn plain_role() -> RoleView {
         offered: Quantities::of(2500, 7 * GIB),
         reserved: Quantities::ZERO,
         frameworks: 1,
+    }
+}
+
+/// A principal with all roles.
+pub fn principal(name: &str, set: bool) -> PrincipalView {
+    let principal: Caller = name.parse().unwrap();
+    let may = verbs_of(&principal).into_iter().map(str::to_owned).collect();
+    PrincipalView { principal, rights: Rights::all(), set, may }
+}
+
+/// What the masters would say of a principal with the rights of its kind.
+pub fn verdict(asked: &CanI) -> ReplyKind {
+    let principal = asked.principal.clone().unwrap_or(Caller::User("ada".to_owned()));
+    match action_of(asked, &Rights::of_kind(&principal), &BTreeSet::new()) {
+        Err(refusal) => ReplyKind::Refused(refusal),
+        Ok(action) => {
+            let refusal = authorize(&principal, &action).err();
+            let allowed = refusal.is_none();
+            let (why, help) = refusal.map(|refusal| (refusal.message, refusal.help)).unwrap_or_default();
+            ReplyKind::Verdict(Verdict { allowed, principal: principal.to_string(), why, help })
+        }
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::Ended(_)
+        | Effect::Granted(_)
         | Effect::ToKill(_) => return,
     };
     // It may have come back while the log was asked: then it registers again, as one that was out of sight.
@@ -73,6 +74,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)
+        | Effect::Granted(_)
         | Effect::ToKill(_) => return,
     };
     d.l.deadlines.cancel(&Deadline::Agent(id.clone()));

@@ -130,6 +130,9 @@ pub struct TokenCreated {
     pub uses: u32,
     #[prost(string, tag = "6")]
     pub name: ::prost::alloc::string::String,
+    /// What its use lets a framework's principal do.
+    #[prost(message, optional, tag = "7")]
+    pub rights: ::core::option::Option<super::operator::Rights>,
 }
 /// A join token was used.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -137,10 +140,19 @@ pub struct TokenUsed {
     #[prost(string, tag = "1")]
     pub token_id: ::prost::alloc::string::String,
 }
+/// What a principal may from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RightsSet {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    /// Left out: what its kind may.
+    #[prost(message, optional, tag = "2")]
+    pub rights: ::core::option::Option<super::operator::Rights>,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -177,6 +189,8 @@ pub mod entry {
         TokenCreated(super::TokenCreated),
         #[prost(message, tag = "15")]
         TokenUsed(super::TokenUsed),
+        #[prost(message, tag = "20")]
+        RightsSet(super::RightsSet),
     }
 }
 /// Many changes that were committed as one.
@@ -277,4 +291,7 @@ pub struct Registry {
     pub tokens: ::prost::alloc::vec::Vec<TokenCreated>,
     #[prost(message, repeated, tag = "8")]
     pub removed_frameworks: ::prost::alloc::vec::Vec<FrameworkRecord>,
+    /// Principals of which somebody said what they may.
+    #[prost(message, repeated, tag = "20")]
+    pub rights: ::prost::alloc::vec::Vec<RightsSet>,
 }

@@ -224,11 +224,50 @@ pub struct CreateToken {
     /// The framework's principal, the user, or the number of the member that it is for; empty for agents.
     #[prost(string, tag = "4")]
     pub name: ::prost::alloc::string::String,
+    /// For frameworks: what its principal may from the use of this token on. Without, its rights stay as they are.
+    #[prost(message, optional, tag = "5")]
+    pub rights: ::core::option::Option<Rights>,
+}
+/// What a principal may beyond what its kind may.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rights {
+    /// The roles it may take offers in: `eng` that one, `eng/*` those below it, `*` all.
+    #[prost(string, repeated, tag = "1")]
+    pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Sets what a framework's principal may.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRights {
+    /// Such as `framework/spark`.
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    /// Left out: what every framework's principal may of which nobody said anything.
+    #[prost(message, optional, tag = "2")]
+    pub rights: ::core::option::Option<Rights>,
+}
+/// May somebody do something?
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CanI {
+    /// A word of docs/guide/rights.md, such as `subscribe`.
+    #[prost(string, tag = "1")]
+    pub verb: ::prost::alloc::string::String,
+    /// The role it is about, where rights depend on it.
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+    /// The user that a task is to run as.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+    /// Whose things: a principal.
+    #[prost(string, tag = "4")]
+    pub owner: ::prost::alloc::string::String,
+    /// Who; empty: whoever asks.
+    #[prost(string, tag = "5")]
+    pub principal: ::prost::alloc::string::String,
 }
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -268,6 +307,19 @@ pub mod call {
         StatusHere(super::super::Empty),
         #[prost(message, tag = "16")]
         RaftHere(super::super::Empty),
+        /// Everything about the order is checked and nothing is done.
+        #[prost(message, tag = "20")]
+        DryRun(::prost::alloc::boxed::Box<super::Call>),
+        /// Who am I to this cluster, and what may I?
+        #[prost(message, tag = "21")]
+        WhoAmI(super::super::Empty),
+        #[prost(message, tag = "22")]
+        CanI(super::CanI),
+        /// The principals of which somebody said what they may.
+        #[prost(message, tag = "23")]
+        Principals(super::super::Empty),
+        #[prost(message, tag = "24")]
+        SetRights(super::SetRights),
     }
 }
 // ---- replies ----
@@ -399,6 +451,42 @@ pub struct TokenReply {
     #[prost(uint64, tag = "2")]
     pub expires_ms: u64,
 }
+/// What a principal may.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrincipalView {
+    /// Such as `framework/spark`.
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub rights: ::core::option::Option<Rights>,
+    /// Whether somebody set its rights; else they are those of its kind.
+    #[prost(bool, tag = "3")]
+    pub set: bool,
+    /// What it may do at all, as the words that CanI takes; on which objects is CanI's to say.
+    #[prost(string, repeated, tag = "4")]
+    pub may: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Lists.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PrincipalList {
+    #[prost(message, repeated, tag = "1")]
+    pub principals: ::prost::alloc::vec::Vec<PrincipalView>,
+}
+/// Whether somebody may.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Verdict {
+    #[prost(bool, tag = "1")]
+    pub allowed: bool,
+    /// Who was asked about.
+    #[prost(string, tag = "2")]
+    pub principal: ::prost::alloc::string::String,
+    /// Why not, in words.
+    #[prost(string, tag = "3")]
+    pub why: ::prost::alloc::string::String,
+    /// What to do about it.
+    #[prost(string, tag = "4")]
+    pub help: ::prost::alloc::string::String,
+}
 /// The answer to a call.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reply {
@@ -408,7 +496,7 @@ pub struct Reply {
     /// Whether a leader gave it.
     #[prost(bool, tag = "2")]
     pub from_leader: bool,
-    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22")]
     pub kind: ::core::option::Option<reply::Kind>,
 }
 /// Nested message and enum types in `Reply`.
@@ -440,6 +528,12 @@ pub mod reply {
         /// This master does not lead and the call needs the leader: ask that one.
         #[prost(string, tag = "14")]
         Redirect(::prost::alloc::string::String),
+        #[prost(message, tag = "20")]
+        Principal(super::PrincipalView),
+        #[prost(message, tag = "21")]
+        Principals(super::PrincipalList),
+        #[prost(message, tag = "22")]
+        Verdict(super::Verdict),
     }
 }
 // ---- the stream ----

@@ -85,6 +85,8 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         Call::SetWeight(call) => OperatorCall::SetWeight(call),
         Call::TeardownFramework(call) => OperatorCall::TeardownFramework(call),
         Call::MarkAgentGone(call) => OperatorCall::MarkAgentGone(call),
+        Call::DrainAgent(call) => OperatorCall::DrainAgent(call),
+        Call::ResumeAgent(call) => OperatorCall::ResumeAgent(call),
         Call::SetRights(call) => OperatorCall::SetRights(call),
         Call::WhoAmI => OperatorCall::WhoAmI,
         Call::CanI(asked) => OperatorCall::CanI(asked),

@@ -53,6 +53,8 @@ pub enum Action {
     TeardownFramework,
     /// Give an agent up.
     MarkAgentGone,
+    /// Give an agent no new work, or work again.
+    DrainAgent,
     /// Make join tokens.
     CreateToken,
     /// Say what principals may, and ask what others may.
@@ -99,6 +101,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::SetRole
             | Action::TeardownFramework
             | Action::MarkAgentGone
+            | Action::DrainAgent
             | Action::CreateToken
             | Action::SetRights
             | Action::RunAs { .. },
@@ -116,6 +119,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::SetRole
             | Action::TeardownFramework
             | Action::MarkAgentGone
+            | Action::DrainAgent
             | Action::CreateToken
             | Action::SetRights
             | Action::RunAs { .. },
@@ -148,6 +152,7 @@ fn in_words(action: &Action) -> String {
         Action::SetRole => "set quotas and weights".to_owned(),
         Action::TeardownFramework => "end frameworks".to_owned(),
         Action::MarkAgentGone => "give agents up".to_owned(),
+        Action::DrainAgent => "drain agents".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::ReadMetrics => "read metrics".to_owned(),
@@ -156,7 +161,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 13] = [
+pub const VERBS: [&str; 14] = [
     "read",
     "read-metrics",
     "read-output",
@@ -168,6 +173,7 @@ pub const VERBS: [&str; 13] = [
     "set-role",
     "teardown-framework",
     "mark-agent-gone",
+    "drain-agent",
     "create-token",
     "set-rights",
 ];
@@ -195,6 +201,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "set-role" => Action::SetRole,
         "teardown-framework" => Action::TeardownFramework,
         "mark-agent-gone" => Action::MarkAgentGone,
+        "drain-agent" => Action::DrainAgent,
         "create-token" => Action::CreateToken,
         "set-rights" => Action::SetRights,
         other => {

@@ -8,7 +8,7 @@ use crate::caller::Caller;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, OperationId, TaskId};
 use crate::operation::Operation;
-use crate::operator::TokenKind;
+use crate::operator::{Drain, TokenKind};
 use crate::quota::Quota;
 use crate::resources::Resources;
 use crate::rights::Rights;
@@ -50,6 +50,10 @@ pub enum Entry {
     TokenUsed(String),
     /// What a principal may from now on.
     RightsSet(RightsSet),
+    /// An agent gets no new work.
+    AgentDrained(AgentDrained),
+    /// An agent gets work again.
+    AgentResumed(AgentId),
 }
 
 /// A framework is new, or says something new of itself.
@@ -164,6 +168,15 @@ pub struct TokenCreated {
     pub rights: Option<Rights>,
 }
 
+/// An agent gets no new work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentDrained {
+    /// Which.
+    pub agent: AgentId,
+    /// Until when and why; since when is the batch's to say.
+    pub drain: Drain,
+}
+
 /// What a principal may from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RightsSet {
@@ -193,6 +206,8 @@ pub struct AgentRecord {
     pub total: Resources,
     /// In this state since.
     pub since_ms: u64,
+    /// It gets no new work.
+    pub drain: Option<Drain>,
 }
 
 /// A call that was carried out.

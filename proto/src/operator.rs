@@ -16,6 +16,19 @@ use crate::rights::Rights;
 use crate::role::{Role, Weight};
 use crate::task::{TaskInfo, TaskStatus};
 
+/// An agent gets no new work until somebody says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Since when.
+    pub since_ms: u64,
+    /// When what still runs on it is ended; 0: when it ends by itself.
+    pub deadline_ms: u64,
+    /// For people.
+    pub reason: String,
+    /// Who said so: a principal.
+    pub by: String,
+}
+
 /// An agent as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentView {
@@ -33,6 +46,8 @@ pub struct AgentView {
     pub tasks: u64,
     /// In this state since.
     pub since_ms: u64,
+    /// It gets no new work.
+    pub drain: Option<Drain>,
 }
 
 /// A framework as operators see it.
@@ -221,6 +236,24 @@ pub struct MarkAgentGone {
     pub agent: AgentId,
 }
 
+/// Says that an agent gets no new work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainAgent {
+    /// Which.
+    pub agent: AgentId,
+    /// What still runs on it then is ended, with its own grace; `None`: when it ends by itself.
+    pub within: Option<Duration>,
+    /// For people.
+    pub reason: String,
+}
+
+/// Says that an agent gets work again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeAgent {
+    /// Which.
+    pub agent: AgentId,
+}
+
 /// What a join token lets somebody become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenKind {
@@ -318,6 +351,10 @@ pub enum Call {
     Principals,
     /// Set what a principal may.
     SetRights(SetRights),
+    /// Give an agent no new work.
+    DrainAgent(DrainAgent),
+    /// Give an agent work again.
+    ResumeAgent(ResumeAgent),
 }
 
 /// How the cluster is.

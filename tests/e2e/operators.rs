@@ -1,4 +1,4 @@
-//! What operators do to a pool that runs: rights given and taken.
+//! What operators do to a pool that runs: rights given and taken, agents emptied.
 
 use std::time::Duration;
 
@@ -57,5 +57,53 @@ fn a_framework_takes_offers_in_the_roles_it_was_given_and_an_environment_is_its_
     assert_eq!((spy.code, spy.out.as_str()), (0, "yes\n"), "{spy:?}");
     let spy = cluster.stoa(&["--context", &dir, "quota", "set", "spy", "--limit", "cpus=1", "--dry-run"]);
     assert_eq!(spy.code, 4, "{spy:?}");
+    cluster.down();
+}
+
+#[test]
+fn an_agent_is_drained_over_a_failover_and_gets_work_again() {
+    let mut cluster = Cluster::up("drains", &["--agents", "2", "--agent-resources", "cpus:2;mem:1GiB"]);
+    let stoa = |words: &str| cluster.stoa(&words.split(' ').collect::<Vec<_>>());
+    let file = cluster.file(
+        "many.toml",
+        "name = \"many\"\ncommand = [\"sleep\", \"1000\"]\ninstances = 6\ncpus = 0.1\nmem = \"8MiB\"\n",
+    );
+    assert_eq!(cluster.stoa(&["job", "apply", &file]).code, 0);
+    let on = |agent: &str| {
+        let tasks = cluster.list("tasks");
+        tasks.iter().filter(|task| task["agent_id"] == agent && task["state"] == "running").count()
+    };
+    let all = || on("agent-1") + on("agent-2") == 6;
+    eventually("six run", LIMIT, || all().then_some(()));
+    let state = |agent: &str| {
+        let agents = cluster.list("agents");
+        agents.iter().find(|found| found["id"] == agent).cloned().unwrap_or_default()
+    };
+    let drained = stoa("agent drain agent-1 --reason disk");
+    assert_eq!(drained.code, 0, "{drained:?}");
+    assert!(drained.err.contains("undo with `stoa agent resume agent-1`"), "{drained:?}");
+
+    // The next leader knows of it.
+    let before = cluster.leader();
+    cluster.kill_9(before.1);
+    eventually("another leader", LIMIT, || cluster.try_leader().filter(|leader| leader.1 != before.1));
+    eventually("both agents", LIMIT, || {
+        ["agent-1", "agent-2"].iter().all(|agent| state(agent)["state"] == "active").then_some(())
+    });
+    assert_eq!(state("agent-1")["drain"]["reason"], "disk");
+
+    // With a deadline what runs is ended, and starts again where there is work.
+    let emptied = stoa("agent drain agent-1 --deadline 1s --wait --at-most 20s");
+    assert_eq!(emptied.code, 0, "{emptied:?}");
+    assert_eq!((on("agent-1"), &state("agent-1")["drain"]["drained"]), (0, &serde_json::Value::Bool(true)));
+    eventually("six run on the other", LIMIT, || (on("agent-2") == 6).then_some(()));
+    let described = stoa("describe agent agent-1");
+    assert!(described.out.contains("nothing is left"), "{described:?}");
+
+    let resumed = stoa("agent resume agent-1");
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    assert_eq!(stoa("agent resume agent-1").code, 6, "it drains no more");
+    let wide = stoa("run --count 2 --cpus 1.2 -- true");
+    assert_eq!(wide.code, 0, "both agents are needed: {wide:?}");
     cluster.down();
 }

@@ -74,6 +74,30 @@ pub enum ExplainVerb {
     Demand(ExplainArgs),
 }
 
+/// What can be done with an agent that is in the pool. It stands apart from [`Verb`], beside what runs an agent.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AgentVerb {
+    /// Give an agent no new work; what runs on it ends by itself, or at a deadline
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(DrainArgs),
+    /// Give an agent work again
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
+    /// Say that an agent will never be back: its tasks are given up
+    #[command(after_help = GONE_EXAMPLES)]
+    Gone(GoneArgs),
+}
+
+const DRAIN_EXAMPLES: &str = "Examples:
+  stoa agent drain agent-3
+  stoa agent drain agent-3 --deadline 1h --reason 'new disk' --wait
+  stoa agent drain agent-3 --dry-run
+
+Undo it with `stoa agent resume agent-3`.";
+
+const RESUME_EXAMPLES: &str = "Examples:
+  stoa agent resume agent-3";
+
 const GET_EXAMPLES: &str = "Examples:
   stoa get agents
   stoa get tasks --framework jobs --watch
@@ -137,12 +161,16 @@ const WEIGHT_EXAMPLES: &str = "Examples:
   stoa weight set eng 2.5";
 
 const TEARDOWN_EXAMPLES: &str = "Examples:
-  stoa teardown spark
-  stoa teardown spark --yes";
+  stoa framework teardown spark
+  stoa framework teardown spark --yes
+
+`stoa teardown` is the same.";
 
 const GONE_EXAMPLES: &str = "Examples:
-  stoa gone agent-3
-  stoa gone agent-3 --yes";
+  stoa agent gone agent-3
+  stoa agent gone agent-3 --yes
+
+`stoa gone` is the same.";
 
 const EXPLAIN_TASK_EXAMPLES: &str = "Examples:
   stoa explain task web.0
@@ -388,11 +416,13 @@ pub struct TokenArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuthVerb {
     /// Who I am to this cluster, and what I may
+    #[command(after_help = AUTH_EXAMPLES)]
     Whoami(FormArgs),
     /// Whether I, or somebody else, may do something: exit code 0 yes, 1 no
     #[command(name = "can-i", after_help = CAN_I_EXAMPLES)]
     CanI(CanIArgs),
     /// The frameworks that were granted roles
+    #[command(after_help = AUTH_EXAMPLES)]
     Principals(FormArgs),
     /// Say in which roles a framework may take offers: in these, and no others
     #[command(after_help = GRANT_EXAMPLES)]
@@ -529,6 +559,40 @@ pub struct TeardownArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Gives an agent no new work.
+#[derive(Clone, Debug, Args)]
+pub struct DrainArgs {
+    /// Which, by id, hostname or a unique beginning
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// End what still runs on it after this long, each task with its own grace [default: it runs until it ends]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub deadline: Option<Duration>,
+    /// Why, for whoever looks
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Stay until nothing runs on it any more
+    #[arg(long)]
+    pub wait: bool,
+    /// Stay no longer than this: exit code 5 if tasks are left
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    pub at_most: Option<Duration>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Gives an agent work again.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArgs {
+    /// Which, by id, hostname or a unique beginning
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
     /// Have everything checked, say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,

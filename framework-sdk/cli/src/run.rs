@@ -2,13 +2,13 @@
 
 use std::io;
 
-use crate::args::{AuthVerb, ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
+use crate::args::{AgentVerb, AuthVerb, ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
-use crate::verbs::{auth, describe, explain, get, kill, logs, quota, raft, remove, status, token};
+use crate::verbs::{auth, describe, drain, explain, get, kill, logs, quota, raft, remove, status, token};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -17,11 +17,19 @@ pub enum Action {
     Verb(Verb),
     /// An explanation.
     Explain(ExplainVerb),
+    /// Something about an agent.
+    Agent(AgentVerb),
 }
 
 impl From<Verb> for Action {
     fn from(verb: Verb) -> Self {
         Action::Verb(verb)
+    }
+}
+
+impl From<AgentVerb> for Action {
+    fn from(verb: AgentVerb) -> Self {
+        Action::Agent(verb)
     }
 }
 
@@ -69,6 +77,9 @@ impl Action {
     async fn perform(&self, client: &Client, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
         match self {
             Action::Explain(verb) => explain::run(client, verb, terminal).await,
+            Action::Agent(AgentVerb::Drain(args)) => drain::drain(client, args, terminal).await,
+            Action::Agent(AgentVerb::Resume(args)) => drain::resume(client, args, terminal).await,
+            Action::Agent(AgentVerb::Gone(args)) => remove::gone(client, args, terminal).await,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => get::run(client, args, terminal).await,
                 Verb::Describe(args) => describe::run(client, args, terminal).await,
@@ -92,6 +103,7 @@ impl Action {
             Action::Explain(
                 ExplainVerb::Task(args) | ExplainVerb::Framework(args) | ExplainVerb::Demand(args),
             ) => args.view.output,
+            Action::Agent(_) => Form::Text,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,
                 Verb::Describe(args) => args.output,

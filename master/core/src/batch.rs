@@ -135,6 +135,8 @@ fn cost(entry: &Entry) -> usize {
         | Entry::WeightSet(_)
         | Entry::TokenCreated(_)
         | Entry::TokenUsed(_)
+        | Entry::AgentDrained(_)
+        | Entry::AgentResumed(_)
         | Entry::RightsSet(_) => 256,
     }
 }

@@ -5,7 +5,8 @@ use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::log::TokenCreated;
 use proto::operator::{
-    CanI, Explain, KillTask, MarkAgentGone, SetQuota, SetRights, SetWeight, TeardownFramework,
+    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, ResumeAgent, SetQuota, SetRights, SetWeight,
+    TeardownFramework,
 };
 use proto::scheduler::Call;
 
@@ -80,6 +81,10 @@ pub enum OperatorCall {
     SetWeight(SetWeight),
     /// End a framework.
     TeardownFramework(TeardownFramework),
+    /// Give an agent no new work.
+    DrainAgent(DrainAgent),
+    /// Give an agent work again.
+    ResumeAgent(ResumeAgent),
     /// Give an agent up.
     MarkAgentGone(MarkAgentGone),
     /// Check everything about an order, and do nothing.

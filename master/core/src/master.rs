@@ -23,8 +23,8 @@ use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
 use crate::verbs::{
-    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, quota, reconcile, register,
-    rights, subscribe, take_lead, teardown, update,
+    accept, acknowledge, drain, expire, interest, kill, lose_agent, offer, operate, quota, reconcile,
+    register, rights, subscribe, take_lead, teardown, update,
 };
 use crate::views;
 
@@ -191,6 +191,7 @@ impl Master {
             OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
             OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
             OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
+            OperatorCall::DrainAgent(_) | OperatorCall::ResumeAgent(_) => Some(Action::DrainAgent),
             OperatorCall::CreateToken(_) => Some(Action::CreateToken),
             OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
             OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
@@ -223,6 +224,8 @@ impl Master {
             | OperatorCall::SetWeight(_)
             | OperatorCall::TeardownFramework(_)
             | OperatorCall::MarkAgentGone(_)
+            | OperatorCall::DrainAgent(_)
+            | OperatorCall::ResumeAgent(_)
             | OperatorCall::DryRun(_)
             | OperatorCall::SetRights(_)
             | OperatorCall::CreateToken(_)
@@ -473,7 +476,10 @@ impl Touched {
     fn of(entry: &Entry) -> Touched {
         match entry {
             Entry::AgentAdmitted(info) => Touched::Agent(info.id.clone()),
-            Entry::AgentUnreachable(id) | Entry::AgentGone(id) => Touched::Agent(id.clone()),
+            Entry::AgentUnreachable(id) | Entry::AgentGone(id) | Entry::AgentResumed(id) => {
+                Touched::Agent(id.clone())
+            }
+            Entry::AgentDrained(inner) => Touched::Agent(inner.agent.clone()),
             Entry::FrameworkRegistered(inner) => Touched::Framework(inner.id.clone()),
             Entry::FrameworkDisconnected(inner) => Touched::Framework(inner.framework.clone()),
             Entry::FrameworkReconnected(id) | Entry::FrameworkRemoved(id) => Touched::Framework(id.clone()),
@@ -525,6 +531,8 @@ fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, ef
         }
         Entry::TokenUsed(_) => return operate::redeemed(d, index, &pending, &effect),
         Entry::RightsSet(inner) => rights::set(d, &inner.principal),
+        Entry::AgentDrained(inner) => drain::changed(d, &inner.agent),
+        Entry::AgentResumed(id) => drain::changed(d, id),
         Entry::AgentAdmitted(_) | Entry::FrameworkReconnected(_) | Entry::TokenCreated(_) => {}
     }
     match pending {

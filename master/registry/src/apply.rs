@@ -6,11 +6,11 @@ use proto::agent::{AgentInfo, AgentState};
 use proto::caller::Caller;
 use proto::id::{AgentId, FrameworkId, RunId};
 use proto::log::{
-    Accepted, AgentRecord, Entry, FrameworkDisconnected, FrameworkRecord, FrameworkRegistered, KillWanted,
-    QuotaSet, RightsSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
+    Accepted, AgentDrained, AgentRecord, Entry, FrameworkDisconnected, FrameworkRecord, FrameworkRegistered,
+    KillWanted, QuotaSet, RightsSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
 };
 use proto::operation::Operation;
-use proto::operator::TokenKind;
+use proto::operator::{Drain, TokenKind};
 use proto::quota::Quota;
 use proto::resources::{Portion, Resources};
 use proto::role::{Role, Weight};
@@ -56,6 +56,8 @@ impl Registry {
             Entry::TokenCreated(inner) => self.create_token(inner, at_ms),
             Entry::TokenUsed(id) => self.use_token(&id),
             Entry::RightsSet(inner) => self.set_rights(inner),
+            Entry::AgentDrained(inner) => self.drain_agent(inner, at_ms),
+            Entry::AgentResumed(id) => self.resume_agent(&id),
         }
     }
 
@@ -76,7 +78,8 @@ impl Registry {
             None => {
                 let total = info.resources.clone();
                 let id = info.id.clone();
-                let record = AgentRecord { info, state: AgentState::Active, total, since_ms: at_ms };
+                let record =
+                    AgentRecord { info, state: AgentState::Active, total, since_ms: at_ms, drain: None };
                 self.agents.insert(id, record);
                 Effect::Done
             }
@@ -98,6 +101,7 @@ impl Registry {
             return Effect::Nothing;
         };
         record.state = AgentState::Gone;
+        record.drain = None;
         record.since_ms = at_ms;
         let keys: Vec<TaskKey> = self.tasks_by_agent.get(id).into_iter().flatten().cloned().collect();
         let mut ended = Vec::with_capacity(keys.len());
@@ -115,6 +119,22 @@ impl Registry {
             }
         }
         Effect::Ended(ended)
+    }
+
+    fn drain_agent(&mut self, inner: AgentDrained, at_ms: u64) -> Effect {
+        let record = self.agents.get_mut(&inner.agent).filter(|record| record.state != AgentState::Gone);
+        let Some(record) = record else { return Effect::Nothing };
+        // One that is draining and gets another deadline goes on.
+        let since_ms = record.drain.as_ref().map_or(at_ms, |drain| drain.since_ms);
+        record.drain = Some(Drain { since_ms, ..inner.drain });
+        Effect::Done
+    }
+
+    fn resume_agent(&mut self, id: &AgentId) -> Effect {
+        match self.agents.get_mut(id).and_then(|record| record.drain.take()) {
+            Some(_) => Effect::Done,
+            None => Effect::Nothing,
+        }
     }
 
     // === frameworks ===

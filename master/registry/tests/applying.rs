@@ -6,12 +6,17 @@ use std::time::Duration;
 use master_registry::{Effect, Registry};
 use proto::agent::{AgentInfo, AgentState};
 use proto::attributes::Attributes;
+use proto::caller::Caller;
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, FrameworkId, OperationId, RunId, TaskId, VolumeId};
-use proto::log::{Accepted, AcceptedPart, Entry, FrameworkRegistered, TaskAdopted, TaskEnded};
+use proto::log::{
+    Accepted, AcceptedPart, AgentDrained, Entry, FrameworkRegistered, RightsSet, TaskAdopted, TaskEnded,
+};
 use proto::operation::{CreateVolume, DestroyVolume, Launch, Operation, Reserve};
+use proto::operator::Drain;
 use proto::quantities::Quantities;
 use proto::resources::{Amount, Resources};
+use proto::rights::Rights;
 use proto::role::Role;
 use proto::task::{CommandInfo, StatusReason, TaskInfo, TaskState, TaskStatus};
 
@@ -211,6 +216,13 @@ fn a_run_is_adopted_only_where_somebody_can_end_it() {
 #[test]
 fn the_image_reads_back() {
     let mut registry = registry();
+    let agent = AgentId::new("a1").unwrap();
+    let drain = Drain { since_ms: 0, deadline_ms: 9, reason: "disk".into(), by: "user/ada".into() };
+    registry.apply(3, 30, &mut 0, Entry::AgentDrained(AgentDrained { agent: agent.clone(), drain }));
+    assert_eq!(registry.agent(&agent).unwrap().drain.as_ref().map(|drain| drain.since_ms), Some(30));
+    let principal: Caller = "framework/spark".parse().unwrap();
+    let rights = Some(Rights::all());
+    registry.apply(3, 30, &mut 0, Entry::RightsSet(RightsSet { principal, rights }));
     let launch = Operation::Launch(Launch { tasks: vec![task("t1"), task("t2")] });
     registry.apply(3, 30, &mut 0, accept("op-1", vec![launch]));
     registry.apply(4, 40, &mut 0, ended("t1", TaskState::Finished));

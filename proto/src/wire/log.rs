@@ -3,7 +3,7 @@
 use proto_wire::log as w;
 
 use crate::log::{
-    Accepted, AcceptedPart, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
+    Accepted, AcceptedPart, AgentDrained, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
     FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet, RoleRecord,
     TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
 };
@@ -43,6 +43,7 @@ message!(TokenCreated = w::TokenCreated {
     plain name: name,
     opt rights: rights,
 });
+message!(AgentDrained = w::AgentDrained { plain agent: agent_id, req drain: drain });
 message!(RightsSet = w::RightsSet { plain principal: principal, opt rights: rights });
 
 impl OneOf<w::entry::Kind> for Entry {
@@ -71,6 +72,8 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::TokenCreated(inner) => K::TokenCreated(inner.to_wire()),
             Entry::TokenUsed(id) => K::TokenUsed(w::TokenUsed { token_id: id.clone() }),
             Entry::RightsSet(inner) => K::RightsSet(inner.to_wire()),
+            Entry::AgentDrained(inner) => K::AgentDrained(inner.to_wire()),
+            Entry::AgentResumed(id) => K::AgentResumed(w::AgentResumed { agent_id: id.to_plain() }),
         }
     }
     fn from_oneof(kind: w::entry::Kind) -> Result<Self, Malformed> {
@@ -98,6 +101,10 @@ impl OneOf<w::entry::Kind> for Entry {
             K::TokenCreated(m) => Entry::TokenCreated(Wire::from_wire(m)?),
             K::TokenUsed(m) => Entry::TokenUsed(m.token_id),
             K::RightsSet(m) => Entry::RightsSet(Wire::from_wire(m)?),
+            K::AgentDrained(m) => Entry::AgentDrained(Wire::from_wire(m)?),
+            K::AgentResumed(m) => {
+                Entry::AgentResumed(field_from!(plain m.agent_id, "agent_resumed.agent_id"))
+            }
         })
     }
 }
@@ -110,6 +117,7 @@ message!(AgentRecord = w::AgentRecord {
     plain state: state,
     req total: total,
     plain since_ms: since_ms,
+    opt drain: drain,
 });
 message!(OperationRecord = w::OperationRecord { plain operation: operation_id, plain index: index });
 message!(FrameworkRecord = w::FrameworkRecord {

@@ -5,14 +5,20 @@ use proto_wire::v1::Empty;
 
 use crate::explain::{Explanation, FunnelStep, NearMiss};
 use crate::operator::{
-    AgentView, Call, CanI, CreateToken, DemandRef, Event, EventKind, Explain, FrameworkView, Join, Joined,
-    KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, PrincipalView, Raft, Reply,
-    ReplyKind, RoleView, SetQuota, SetRights, SetWeight, Snapshot, Status, TaskRef, TaskView,
-    TeardownFramework, Token, TokenKind, Verdict, Watch,
+    AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Explain,
+    FrameworkView, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView,
+    PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView, SetQuota, SetRights, SetWeight, Snapshot,
+    Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Wire};
 
+message!(Drain = w::Drain {
+    plain since_ms: since_ms,
+    plain deadline_ms: deadline_ms,
+    plain reason: reason,
+    plain by: by,
+});
 message!(AgentView = w::AgentView {
     req info: info,
     plain state: state,
@@ -21,6 +27,7 @@ message!(AgentView = w::AgentView {
     req offered: offered,
     plain tasks: tasks,
     plain since_ms: since_ms,
+    opt drain: drain,
 });
 message!(FrameworkView = w::FrameworkView {
     plain id: id,
@@ -91,6 +98,8 @@ message!(CreateToken = w::CreateToken {
     opt rights: rights,
 });
 message!(Rights = w::Rights { repp roles: roles });
+message!(DrainAgent = w::DrainAgent { plain agent: agent_id, optp within: within_ms, plain reason: reason });
+message!(ResumeAgent = w::ResumeAgent { plain agent: agent_id });
 message!(SetRights = w::SetRights { plain principal: principal, opt rights: rights });
 message!(CanI = w::CanI {
     plain verb: verb,
@@ -142,6 +151,8 @@ oneof!(Call = w::call::Kind {
     msg CanI: CanI,
     unit Principals: Principals,
     msg SetRights: SetRights,
+    msg DrainAgent: DrainAgent,
+    msg ResumeAgent: ResumeAgent,
 });
 only_oneof! { Call = w::Call; }
 

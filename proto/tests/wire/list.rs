@@ -43,6 +43,7 @@ all! {
     proto::log::WeightSet = log::WeightSet;
     proto::log::TokenCreated = log::TokenCreated;
     proto::log::RightsSet = log::RightsSet;
+    proto::log::AgentDrained = log::AgentDrained;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
     proto::log::AgentRecord = log::AgentRecord;
@@ -66,6 +67,9 @@ all! {
     proto::operator::TeardownFramework = operator::TeardownFramework;
     proto::operator::MarkAgentGone = operator::MarkAgentGone;
     proto::operator::CreateToken = operator::CreateToken;
+    proto::operator::Drain = operator::Drain;
+    proto::operator::DrainAgent = operator::DrainAgent;
+    proto::operator::ResumeAgent = operator::ResumeAgent;
     proto::rights::Rights = operator::Rights;
     proto::operator::SetRights = operator::SetRights;
     proto::operator::CanI = operator::CanI;

@@ -193,6 +193,8 @@ fn entry_words(entry: &Entry) -> String {
         Entry::WeightSet(set) => format!("WeightSet {}", set.role),
         Entry::TokenCreated(token) => format!("TokenCreated {}", token.id),
         Entry::TokenUsed(id) => format!("TokenUsed {id}"),
+        Entry::AgentDrained(drained) => format!("AgentDrained {}", drained.agent),
+        Entry::AgentResumed(id) => format!("AgentResumed {id}"),
         Entry::RightsSet(set) => format!("RightsSet {}", set.principal),
     }
 }

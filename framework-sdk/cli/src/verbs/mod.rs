@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod describe;
+pub mod drain;
 pub mod explain;
 pub mod get;
 pub mod kill;

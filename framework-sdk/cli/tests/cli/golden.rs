@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pool::{Pool, typed};
 
 /// Each line, and the file with what it prints.
-const LINES: [(&str, &str); 34] = [
+const LINES: [(&str, &str); 35] = [
     ("get agents", "get-agents.txt"),
     ("get agents -o wide", "get-agents-wide.txt"),
     ("get agents -o json", "get-agents.json"),
@@ -24,6 +24,7 @@ const LINES: [(&str, &str); 34] = [
     ("get roles -o wide", "get-roles-wide.txt"),
     ("get roles -o json", "get-roles.json"),
     ("describe agent a1", "describe-agent.txt"),
+    ("describe agent a3", "describe-agent-draining.txt"),
     ("describe task batch.10", "describe-task.txt"),
     ("describe task batch.10 -o json", "describe-task.json"),
     ("describe framework jobs", "describe-framework.txt"),

@@ -251,6 +251,9 @@ async fn a_dry_run_asks_and_does_nothing() {
         "weight set eng 1",
         "teardown jobs",
         "gone a1",
+        "agent drain a1",
+        "agent resume a3",
+        "agent gone a1",
         "auth revoke framework/jobs",
         "token create --agent",
     ] {
@@ -261,6 +264,59 @@ async fn a_dry_run_asks_and_does_nothing() {
         assert!(!ran.err.contains("undo"), "{line}: {}", ran.err);
         assert!(matches!(&orders(&world)[before..], [Call::DryRun(_)]), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_drain_says_what_it_means_and_how_to_undo_it() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "agent drain node-a1 --deadline 1h --reason disk").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "node-a1 (a1): no new work, its 2 tasks are ended after 1h\nundo with `stoa agent resume a1`\n"
+    );
+    let asked = orders(&world).pop();
+    assert!(
+        matches!(&asked, Some(Call::DrainAgent(call))
+            if call.within == Some(Duration::from_secs(3600)) && call.reason == "disk"),
+        "{asked:?}"
+    );
+    let again = "undo with `stoa agent drain a3 --deadline 1800s --reason 'new disk'`\n";
+    let ran = typed(&client, "agent drain a3").await;
+    assert!(ran.err.contains("it was draining already") && ran.err.ends_with(again), "{}", ran.err);
+    let ran = typed(&client, "agent resume a3").await;
+    assert_eq!(ran.err, format!("node-a3 (a3): gets work again\n{again}"));
+}
+
+#[tokio::test]
+async fn a_drain_is_waited_for_until_nothing_is_left() {
+    let (_pool, client, world) = one_master().await;
+    let emptied = {
+        let mut world = world.lock().unwrap();
+        let mut snapshot = world.snapshot.clone();
+        world.snapshot.agents[2].tasks = 1;
+        let mut ended = views::task("web.2", TaskState::Finished);
+        ended.agent = snapshot.agents[2].info.id.clone();
+        world.scripts.push_back(vec![
+            event(4, 1, EventKind::Snapshot(snapshot.clone())),
+            event(4, 2, EventKind::TaskChanged(ended)),
+        ]);
+        snapshot.agents[2].tasks = 0;
+        snapshot
+    };
+    let waiting = async { typed(&client, "agent drain a3 --wait --at-most 30s").await };
+    let ends = async {
+        // The first look finds a task; what the second one finds is what is there by then.
+        let looked =
+            || world.lock().unwrap().calls.iter().filter(|call| matches!(call, Call::Agents(_))).count();
+        while looked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        world.lock().unwrap().snapshot = emptied;
+    };
+    let (ran, ()) = tokio::join!(waiting, ends);
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert!(ran.err.ends_with("a3 is drained\n"), "{}", ran.err);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use proto::explain::{Explanation, FunnelStep, NearMiss};
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId};
 use proto::operator::{
-    AgentView, CanI, FrameworkView, MemberView, OfferView, PrincipalView, Raft, ReplyKind, RoleView,
+    AgentView, CanI, Drain, FrameworkView, MemberView, OfferView, PrincipalView, Raft, ReplyKind, RoleView,
     Snapshot, Status, TaskView, Verdict,
 };
 use proto::quantities::{Quantities, Scalar};
@@ -57,6 +57,7 @@ pub fn agent(id: &str, state: AgentState, address: &str) -> AgentView {
         offered: Quantities::of(2500, 7 * GIB),
         tasks: 2,
         since_ms: ago(3700),
+        drain: None,
     }
 }
 
@@ -183,10 +184,17 @@ pub fn verdict(asked: &CanI) -> ReplyKind {
 
 /// A small pool: two agents, one hostile name, tasks that run and one that failed.
 pub fn snapshot() -> Snapshot {
+    let mut draining = agent("a3", AgentState::Active, "10.0.0.3:7100");
+    draining.drain = Some(Drain {
+        since_ms: ago(600),
+        deadline_ms: NOW_MS + 1_800_000,
+        reason: "new disk".to_owned(),
+        by: "user/ada".to_owned(),
+    });
     let mut hostile = agent("a2", AgentState::Unreachable, "10.0.0.2:7100");
     hostile.info.hostname = HOSTILE.to_owned();
     Snapshot {
-        agents: vec![agent("a1", AgentState::Active, "10.0.0.1:7100"), hostile],
+        agents: vec![agent("a1", AgentState::Active, "10.0.0.1:7100"), hostile, draining],
         frameworks: vec![framework()],
         tasks: vec![task("web.10", TaskState::Staging), task("web.2", TaskState::Running), failed_task()],
         offers: vec![offer()],

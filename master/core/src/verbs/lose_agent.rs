@@ -78,6 +78,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::ToKill(_) => return,
     };
     d.l.deadlines.cancel(&Deadline::Agent(id.clone()));
+    d.l.deadlines.cancel(&Deadline::Drain(id.clone()));
     if let Some(link) = d.l.agents.link_of(id) {
         let refusal = Refusal::new(Code::AgentGone, format!("agent {id} was declared gone"));
         d.tell_link(link, ToAgentKind::Shutdown(Shutdown { refusal }));

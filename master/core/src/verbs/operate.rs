@@ -12,7 +12,7 @@ use crate::desk::Desk;
 use crate::input::{OperatorCall, Ticket};
 use crate::output::{Note, Output};
 use crate::validate;
-use crate::verbs::{quota, rights};
+use crate::verbs::{drain, quota, rights};
 
 /// The first half. The switchboard has asked whether the caller may.
 pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: OperatorCall) {
@@ -24,7 +24,7 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
         let kind = super::explain::explain(d, &what).map_or_else(ReplyKind::Refused, ReplyKind::Explain);
         return d.reply(ticket, kind);
     }
-    match entry(d, call) {
+    match entry(d, caller, call) {
         Ok(_) if dry => d.reply(ticket, ReplyKind::Done(0)),
         Ok(entry) => d.batch.propose(entry, Pending::Reply { ticket }),
         Err(refusal) => {
@@ -40,7 +40,7 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
 }
 
 /// What an order changes, if it can be carried out as things stand.
-fn entry(d: &Desk<'_>, call: OperatorCall) -> Result<Entry, Refusal> {
+fn entry(d: &Desk<'_>, caller: &Caller, call: OperatorCall) -> Result<Entry, Refusal> {
     Ok(match call {
         OperatorCall::KillTask(call) => kill(d, call)?,
         OperatorCall::SetQuota(call) => {
@@ -56,6 +56,8 @@ fn entry(d: &Desk<'_>, call: OperatorCall) -> Result<Entry, Refusal> {
             Some(_) => Entry::AgentGone(call.agent),
             None => return Err(not_found("agent", call.agent.as_str())),
         },
+        OperatorCall::DrainAgent(call) => drain::drain(d, caller, call)?,
+        OperatorCall::ResumeAgent(call) => drain::resume(d, call.agent)?,
         OperatorCall::SetRights(call) => {
             rights::check(&call)?;
             Entry::RightsSet(RightsSet { principal: call.principal, rights: call.rights })

@@ -140,6 +140,21 @@ pub struct TokenUsed {
     #[prost(string, tag = "1")]
     pub token_id: ::prost::alloc::string::String,
 }
+/// An agent gets no new work.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentDrained {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Its since_ms is the batch's.
+    #[prost(message, optional, tag = "2")]
+    pub drain: ::core::option::Option<super::operator::Drain>,
+}
+/// An agent gets work again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentResumed {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+}
 /// What a principal may from now on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RightsSet {
@@ -152,7 +167,7 @@ pub struct RightsSet {
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -191,6 +206,10 @@ pub mod entry {
         TokenUsed(super::TokenUsed),
         #[prost(message, tag = "20")]
         RightsSet(super::RightsSet),
+        #[prost(message, tag = "21")]
+        AgentDrained(super::AgentDrained),
+        #[prost(message, tag = "22")]
+        AgentResumed(super::AgentResumed),
     }
 }
 /// Many changes that were committed as one.
@@ -215,6 +234,8 @@ pub struct AgentRecord {
     pub total: ::core::option::Option<super::Resources>,
     #[prost(uint64, tag = "4")]
     pub since_ms: u64,
+    #[prost(message, optional, tag = "5")]
+    pub drain: ::core::option::Option<super::operator::Drain>,
 }
 /// An operation that was carried out, so that it is not carried out again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

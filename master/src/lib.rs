@@ -6,6 +6,7 @@ mod conceal;
 mod config;
 mod doors;
 pub mod founding;
+mod history;
 mod log;
 mod meters;
 mod operator_api;

@@ -100,6 +100,7 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         | Call::Tasks(_)
         | Call::Offers(_)
         | Call::Roles(_)
+        | Call::Events(_)
         | Call::CreateToken(_)
         | Call::DryRun(_) => return None,
     })
@@ -246,6 +247,7 @@ impl Operator for OperatorDoor {
                 | Call::Tasks(_)
                 | Call::Offers(_)
                 | Call::Roles(_)
+                | Call::Events(_)
         );
         if reads && let Err(refusal) = authorize(&caller, &Action::Read) {
             return Err(status(&refusal));
@@ -283,6 +285,11 @@ impl Operator for OperatorDoor {
                 None => ReplyKind::Offers(self.model.offers(&list)),
             },
             Call::Roles(_) => ReplyKind::Roles(self.model.roles()),
+            // Numbers are the same everywhere; the leader knows the last ones first.
+            Call::Events(asked) => match self.elsewhere() {
+                Some(redirect) => redirect,
+                None => ReplyKind::Events(self.model.history().after(&asked).await),
+            },
             Call::CreateToken(call) => self.create_token(caller, call, false).await?,
             Call::DryRun(call) => match *call {
                 Call::CreateToken(call) => self.create_token(caller, call, true).await?,

@@ -8,7 +8,7 @@ use crate::caller::Caller;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, OperationId, TaskId};
 use crate::operation::Operation;
-use crate::operator::{Drain, TokenKind};
+use crate::operator::{Drain, Happened, TokenKind};
 use crate::quota::Quota;
 use crate::resources::Resources;
 use crate::rights::Rights;
@@ -287,4 +287,6 @@ pub struct RegistryImage {
     pub removed_frameworks: Vec<FrameworkRecord>,
     /// Principals of which somebody said what they may.
     pub rights: Vec<RightsSet>,
+    /// What happened last, oldest first.
+    pub history: Vec<Arc<Happened>>,
 }

@@ -1,5 +1,6 @@
 //! The conversation of people, the CLI and the web UI with the masters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -306,6 +307,17 @@ pub struct CanI {
     pub principal: Option<Caller>,
 }
 
+/// What happened?
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventsAfter {
+    /// After the event of this number; `None`: the last ones.
+    pub since: Option<u64>,
+    /// How long the answer may wait for the first event.
+    pub wait: Duration,
+    /// How many at most; 0: as many as fit.
+    pub at_most: u32,
+}
+
 /// What an operator can ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -355,6 +367,8 @@ pub enum Call {
     DrainAgent(DrainAgent),
     /// Give an agent work again.
     ResumeAgent(ResumeAgent),
+    /// Tell what happened.
+    Events(EventsAfter),
 }
 
 /// How the cluster is.
@@ -398,6 +412,70 @@ pub struct Token {
     pub token: String,
     /// Useless after this.
     pub expires_ms: u64,
+}
+
+/// The words for what can happen; `docs/guide/events.md` says what each means.
+pub const EVENT_KINDS: [&str; 26] = [
+    "agent-admitted",
+    "agent-back",
+    "agent-changed",
+    "agent-unreachable",
+    "agent-gone",
+    "agent-drained",
+    "agent-resumed",
+    "framework-registered",
+    "framework-changed",
+    "framework-disconnected",
+    "framework-reconnected",
+    "framework-removed",
+    "task-launched",
+    "task-adopted",
+    "task-unreachable",
+    "task-kill-wanted",
+    "task-ended",
+    "reserved",
+    "unreserved",
+    "volume-created",
+    "volume-destroyed",
+    "quota-set",
+    "weight-set",
+    "token-created",
+    "token-used",
+    "rights-set",
+];
+
+/// Something that happened to the pool, as the log tells it: the same with the same number on every master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Given once, without gaps.
+    pub sequence: u64,
+    /// When the leader proposed it.
+    pub at_ms: u64,
+    /// Where in the log.
+    pub index: u64,
+    /// A stable word.
+    pub kind: Cow<'static, str>,
+    /// The agent it happened to.
+    pub agent: Option<AgentId>,
+    /// The framework it happened to, or to whose task.
+    pub framework: Option<FrameworkId>,
+    /// The task it happened to.
+    pub task: Option<TaskId>,
+    /// A role, a principal, the public part of a token, or a volume; may be empty.
+    pub subject: String,
+    /// In words; may be empty.
+    pub message: String,
+}
+
+/// What happened, in order and without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Oldest first.
+    pub events: Vec<Arc<Happened>>,
+    /// The oldest one that is kept; 0 when there is none.
+    pub oldest: u64,
+    /// The newest one; 0 when there is none.
+    pub newest: u64,
 }
 
 /// What a principal may.
@@ -470,6 +548,8 @@ pub enum ReplyKind {
     Principals(Vec<PrincipalView>),
     /// Whether somebody may.
     Verdict(Verdict),
+    /// What happened.
+    Events(Events),
 }
 
 /// Where to start watching; the default is from a snapshot.
@@ -521,7 +601,7 @@ pub struct OfferEnded {
 /// One change, in its place in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The leader that tells it (its term, on a follower the term it follows).
+    /// The leader that tells it, by its term; 0 on a master that does not lead, whose numbers cannot be gone on with.
     pub epoch: Epoch,
     /// Its place, from 1.
     pub sequence: u64,

@@ -1,4 +1,4 @@
-//! What operators do to a pool that runs: rights given and taken, agents emptied.
+//! What operators do to a pool that runs: rights given and taken, agents emptied, what happened told.
 
 use std::time::Duration;
 
@@ -105,5 +105,44 @@ fn an_agent_is_drained_over_a_failover_and_gets_work_again() {
     assert_eq!(stoa("agent resume agent-1").code, 6, "it drains no more");
     let wide = stoa("run --count 2 --cpus 1.2 -- true");
     assert_eq!(wide.code, 0, "both agents are needed: {wide:?}");
+    cluster.down();
+}
+
+#[test]
+fn events_are_followed_over_a_failover_without_a_gap_or_a_double() {
+    let mut cluster = Cluster::up("events", &["--agents", "1"]);
+    let following = cluster.staying(&["events", "--watch", "--since", "0", "-o", "json"]);
+    let mut seen: Vec<serde_json::Value> = Vec::new();
+    let mut follow_until = |what: &str, wanted: &dyn Fn(&serde_json::Value) -> bool| {
+        following.until(what, Duration::from_secs(40), |line| {
+            seen.push(serde_json::from_str(line).unwrap());
+            wanted(seen.last().unwrap())
+        });
+    };
+    assert_eq!(cluster.stoa(&["run", "--count", "20", "--", "true"]).code, 0);
+    for round in 0..2 {
+        let before = cluster.leader();
+        cluster.kill_9(before.1);
+        eventually("another leader", LIMIT, || cluster.try_leader().filter(|leader| leader.1 != before.1));
+        let role = format!("round-{round}");
+        let set = eventually("an order", LIMIT, || {
+            Some(cluster.stoa(&["weight", "set", &role, "2"])).filter(|said| said.code == 0)
+        });
+        assert_eq!(set.code, 0);
+        assert_eq!(cluster.stoa(&["run", "--count", "5", "--", "true"]).code, 0);
+        follow_until("the weight of this round", &|event| event["subject"] == role.as_str());
+    }
+    let mark = cluster.stoa(&["weight", "set", "mark", "2"]);
+    assert_eq!(mark.code, 0, "{mark:?}");
+    follow_until("the mark", &|event| event["subject"] == "mark");
+    let numbers: Vec<u64> = seen.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "each once, in order");
+    let of = |kind: &str| seen.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!((of("task-launched"), of("task-ended")), (30, 30));
+    // Every master tells the same: the whole of it again, from whoever leads now.
+    let again = cluster.stoa(&["events", "--since", "0", "-o", "json"]);
+    let again: Vec<serde_json::Value> =
+        again.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(again[..seen.len()], seen[..]);
     cluster.down();
 }

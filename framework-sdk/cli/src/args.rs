@@ -37,6 +37,9 @@ pub enum Verb {
     /// Say whether the cluster is well: exit code 0 healthy, 1 degraded, 2 down
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Tell what happened, in the order of the masters' log
+    #[command(after_help = EVENTS_EXAMPLES)]
+    Events(EventsArgs),
     /// Look at the group of masters
     #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),
@@ -148,6 +151,12 @@ const STATUS_EXAMPLES: &str = "Examples:
   stoa status
   stoa status -o json
   stoa status --stale";
+
+const EVENTS_EXAMPLES: &str = "Examples:
+  stoa events
+  stoa events --watch --kind agent --kind framework
+  stoa events --since 4711 -o json
+  stoa events --task web.0";
 
 const RAFT_EXAMPLES: &str = "Examples:
   stoa raft status
@@ -320,6 +329,49 @@ pub struct StatusArgs {
     /// a task runs by now
     #[arg(long)]
     pub stale: bool,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EventForm {
+    /// For people.
+    #[default]
+    Table,
+    /// One object a line.
+    Json,
+}
+
+/// Tells what happened.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    /// After the event of this number: whoever goes on with the last number it has seen misses nothing and sees nothing
+    /// twice, whichever master leads; 0 begins at the first one
+    #[arg(long, value_name = "SEQUENCE")]
+    pub since: Option<u64>,
+    /// Without --since: so many of the last ones
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub last: u32,
+    /// Stay, and print what happens
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Only of this kind, or of those that begin with it: agent, task-ended; once for each
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+    /// Only of this agent (id)
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
+    /// Only of this framework and its tasks (id)
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub framework: Option<String>,
+    /// Only of this task (id)
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Only of this role, principal, token or volume
+    #[arg(long, value_name = "NAME")]
+    pub subject: Option<String>,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: EventForm,
 }
 
 /// Explains.

@@ -207,6 +207,7 @@ impl Client {
                 | ReplyKind::Principal(_)
                 | ReplyKind::Principals(_)
                 | ReplyKind::Verdict(_)
+                | ReplyKind::Events(_)
                 | ReplyKind::Token(_) => return Ok(reply),
             }
         }

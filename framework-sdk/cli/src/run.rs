@@ -2,13 +2,17 @@
 
 use std::io;
 
-use crate::args::{AgentVerb, AuthVerb, ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
+use crate::args::{
+    AgentVerb, AuthVerb, ContextArgs, EventForm, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb,
+};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
-use crate::verbs::{auth, describe, drain, explain, get, kill, logs, quota, raft, remove, status, token};
+use crate::verbs::{
+    auth, describe, drain, events, explain, get, kill, logs, quota, raft, remove, status, token,
+};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -86,6 +90,7 @@ impl Action {
                 Verb::Logs(args) => logs::run(client, args, terminal).await,
                 Verb::Kill(args) => kill::run(client, args, terminal).await,
                 Verb::Status(args) => status::run(client, args, terminal).await,
+                Verb::Events(args) => events::run(client, args, terminal).await,
                 Verb::Raft(verb) => raft::run(client, verb, terminal).await,
                 Verb::Token(verb) => token::run(client, verb, terminal).await,
                 Verb::Auth(verb) => auth::run(client, verb, terminal).await,
@@ -106,6 +111,7 @@ impl Action {
             Action::Agent(_) => Form::Text,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,
+                Verb::Events(args) => return args.output == EventForm::Json,
                 Verb::Describe(args) => args.output,
                 Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
                 Verb::Token(TokenVerb::Create(args)) => args.output,

@@ -36,6 +36,8 @@ pub struct Master {
     raft: Raft,
     registry: Registry,
     applied: u64,
+    /// The number of the last event that was told.
+    told: u64,
     leading: Option<Leading>,
     leader: Option<MasterId>,
     term: u64,
@@ -57,6 +59,7 @@ impl Master {
             raft,
             registry: Registry::default(),
             applied: 0,
+            told: 0,
             leading: None,
             leader: None,
             term: 0,
@@ -348,7 +351,17 @@ impl Master {
             }
         }
         self.applied = index;
+        self.tell_history(out);
         out.push(Output::Applied(index));
+    }
+
+    /// What the log tells that was not told yet.
+    fn tell_history(&mut self, out: &mut Outbox<Output>) {
+        let events: Vec<_> = self.registry.history_after(self.told).cloned().collect();
+        if let Some(newest) = events.last() {
+            self.told = newest.sequence;
+            out.push(Output::Happened(events));
+        }
     }
 
     fn install(&mut self, index: u64, image: &Image, out: &mut Outbox<Output>) {
@@ -357,6 +370,7 @@ impl Master {
             Ok(registry) => {
                 self.registry = registry;
                 self.applied = index;
+                self.tell_history(out);
                 out.push(Output::Applied(index));
                 self.show_everything(out);
             }

@@ -99,6 +99,7 @@ impl World {
                     Output::Changed(kind) => self.changed.push(kind),
                     Output::Note(_)
                     | Output::Part { .. }
+                    | Output::Happened(_)
                     | Output::Applied(_)
                     | Output::CloseAgent { .. }
                     | Output::ToPeer { .. }

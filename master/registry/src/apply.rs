@@ -38,7 +38,14 @@ struct Place<'a> {
 impl Registry {
     /// Applies one entry of the batch at `index`. `ordinal` counts the launches of that index and is zero at its start.
     pub fn apply(&mut self, index: u64, at_ms: u64, ordinal: &mut u64, entry: Entry) -> Effect {
-        let place = Place { index, at_ms, ordinal };
+        let told = self.told(&entry);
+        let effect = self.carry_out(Place { index, at_ms, ordinal }, entry);
+        self.tell(index, at_ms, told, &effect);
+        effect
+    }
+
+    fn carry_out(&mut self, place: Place<'_>, entry: Entry) -> Effect {
+        let at_ms = place.at_ms;
         match entry {
             Entry::AgentAdmitted(info) => self.admit_agent(info, at_ms),
             Entry::AgentUnreachable(id) => self.lose_agent(&id, at_ms),

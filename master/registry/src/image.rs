@@ -7,6 +7,7 @@ use proto::log::{OperationRecord, RegistryImage, RightsSet, TaskRecord};
 use proto::rights::Rights;
 use proto::wire::{Malformed, Wire};
 
+use crate::history::History;
 use crate::registry::{Framework, Registry};
 
 /// The layout that this version writes.
@@ -66,6 +67,7 @@ impl Registry {
             tokens: self.tokens.values().cloned().collect(),
             removed_frameworks: self.removed.iter().cloned().collect(),
             rights: self.rights.iter().map(|(who, rights)| remembered(who, rights)).collect(),
+            history: self.history.all().cloned().collect(),
         }
         .encode()
     }
@@ -85,6 +87,7 @@ impl Registry {
             tokens: image.tokens.into_iter().map(|t| (t.id.clone(), t)).collect(),
             removed: image.removed_frameworks.into(),
             rights: image.rights.into_iter().filter_map(|r| Some((r.principal, r.rights?))).collect(),
+            history: History::of_image(image.history),
             ..Registry::default()
         };
         for mut record in image.frameworks {

@@ -4,10 +4,12 @@
 
 mod apply;
 mod effect;
+mod history;
 mod image;
 mod registry;
 
 pub use apply::transformation;
 pub use effect::{Effect, TaskKey};
+pub use history::HISTORY_MAX;
 pub use image::BadImage;
 pub use registry::{ENDED_MAX, Framework, OPERATIONS_MAX, REMOVED_MAX, Registry};

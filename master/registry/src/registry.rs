@@ -10,6 +10,7 @@ use proto::rights::Rights;
 use proto::role::{Role, Weight};
 
 use crate::effect::TaskKey;
+use crate::history::History;
 
 /// Ended tasks remembered for each framework (Mesos: `max_completed_tasks_per_framework`, 1000).
 pub const ENDED_MAX: usize = 1000;
@@ -41,6 +42,7 @@ pub struct Registry {
     pub(crate) tokens: BTreeMap<String, TokenCreated>,
     pub(crate) removed: VecDeque<FrameworkRecord>,
     pub(crate) rights: BTreeMap<Caller, Rights>,
+    pub(crate) history: History,
 }
 
 // === impl Framework ===

@@ -148,4 +148,5 @@ message!(RegistryImage = w::Registry {
     rep tokens: tokens,
     rep removed_frameworks: removed_frameworks,
     rep rights: rights,
+    rep history: history,
 });

@@ -10,6 +10,7 @@ mod raft;
 mod scheduler;
 mod types;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -128,6 +129,31 @@ parsed!(
     Caller,
     RolePattern
 );
+
+/// An optional id where the wire has a text that may be empty.
+macro_rules! optional_ids {
+    ($($ty:ty),+) => {$(
+        impl Plain<String> for Option<$ty> {
+            fn to_plain(&self) -> String {
+                self.as_ref().map(ToString::to_string).unwrap_or_default()
+            }
+            fn from_plain(wire: String) -> Result<Self, String> {
+                if wire.is_empty() { Ok(None) } else { <$ty>::from_plain(wire).map(Some) }
+            }
+        }
+    )+};
+}
+
+optional_ids!(crate::id::AgentId, crate::id::FrameworkId, crate::id::TaskId);
+
+impl Plain<String> for Cow<'static, str> {
+    fn to_plain(&self) -> String {
+        self.to_string()
+    }
+    fn from_plain(wire: String) -> Result<Self, String> {
+        Ok(Cow::Owned(wire))
+    }
+}
 
 /// An optional role where the wire has a text that may be empty.
 impl Plain<String> for Option<Role> {

@@ -1,14 +1,16 @@
 //! The operators' conversation on the wire.
 
+use std::sync::Arc;
+
 use proto_wire::operator as w;
 use proto_wire::v1::Empty;
 
 use crate::explain::{Explanation, FunnelStep, NearMiss};
 use crate::operator::{
-    AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Explain,
-    FrameworkView, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView,
-    PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView, SetQuota, SetRights, SetWeight, Snapshot,
-    Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
+    AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
+    Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
+    OfferEnded, OfferView, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView, SetQuota, SetRights,
+    SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Wire};
@@ -97,6 +99,7 @@ message!(CreateToken = w::CreateToken {
     plain name: name,
     opt rights: rights,
 });
+message!(EventsAfter = w::EventsAfter { optp since: since, plain wait: wait_ms, plain at_most: at_most });
 message!(Rights = w::Rights { repp roles: roles });
 message!(DrainAgent = w::DrainAgent { plain agent: agent_id, optp within: within_ms, plain reason: reason });
 message!(ResumeAgent = w::ResumeAgent { plain agent: agent_id });
@@ -153,6 +156,7 @@ oneof!(Call = w::call::Kind {
     msg SetRights: SetRights,
     msg DrainAgent: DrainAgent,
     msg ResumeAgent: ResumeAgent,
+    msg Events: Events,
 });
 only_oneof! { Call = w::Call; }
 
@@ -183,6 +187,27 @@ message!(Explanation = w::Explanation {
     rep nearest: nearest,
     plain help: help,
 });
+message!(Happened = w::Happened {
+    plain sequence: sequence,
+    plain at_ms: at_ms,
+    plain index: index,
+    plain kind: kind,
+    plain agent: agent_id,
+    plain framework: framework_id,
+    plain task: task_id,
+    plain subject: subject,
+    plain message: message,
+});
+impl Wire for Arc<Happened> {
+    type Message = w::Happened;
+    fn to_wire(&self) -> w::Happened {
+        self.as_ref().to_wire()
+    }
+    fn from_wire(message: w::Happened) -> Result<Self, Malformed> {
+        Happened::from_wire(message).map(Arc::new)
+    }
+}
+message!(Events = w::EventList { rep events: events, plain oldest: oldest, plain newest: newest });
 message!(PrincipalView = w::PrincipalView {
     plain principal: principal,
     req rights: rights,
@@ -215,6 +240,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Principal(inner) => K::Principal(inner.to_wire()),
             ReplyKind::Principals(items) => K::Principals(w::PrincipalList { principals: all(items) }),
             ReplyKind::Verdict(inner) => K::Verdict(inner.to_wire()),
+            ReplyKind::Events(inner) => K::Events(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -235,6 +261,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Principal(m) => ReplyKind::Principal(Wire::from_wire(m)?),
             K::Principals(m) => ReplyKind::Principals(field_from!(rep m.principals, "principals")),
             K::Verdict(m) => ReplyKind::Verdict(Wire::from_wire(m)?),
+            K::Events(m) => ReplyKind::Events(Wire::from_wire(m)?),
         })
     }
 }

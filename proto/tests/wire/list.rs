@@ -70,6 +70,10 @@ all! {
     proto::operator::Drain = operator::Drain;
     proto::operator::DrainAgent = operator::DrainAgent;
     proto::operator::ResumeAgent = operator::ResumeAgent;
+    proto::operator::EventsAfter = operator::EventsAfter;
+    proto::operator::Happened = operator::Happened;
+    Arc<proto::operator::Happened> = operator::Happened;
+    proto::operator::Events = operator::EventList;
     proto::rights::Rights = operator::Rights;
     proto::operator::SetRights = operator::SetRights;
     proto::operator::CanI = operator::CanI;

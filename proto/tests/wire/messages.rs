@@ -237,6 +237,9 @@ fn string(message: &str, field: &str) -> BoxedStrategy<String> {
             prop_oneof![Just("*".to_owned()), role(), role().prop_map(|role| role + "/*")].boxed()
         }
         ("CanI", "role") => prop_oneof![Just(String::new()), role()].boxed(),
+        ("Happened", "agent_id" | "framework_id" | "task_id") => {
+            prop_oneof![Just(String::new()), id()].boxed()
+        }
         ("CanI", "principal") => prop_oneof![Just(String::new()), caller()].boxed(),
         ("SetRights" | "RightsSet" | "PrincipalView", "principal") => caller(),
         ("Event", "framework_removed")

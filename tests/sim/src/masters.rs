@@ -118,7 +118,7 @@ impl World {
         for output in out.iter() {
             match output {
                 Output::Changed(event) if leads => look |= self.checks.conservation.changed(node, event),
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Happened(_) => {}
                 Output::Part { leads: false, .. } => self.checks.conservation.forget(node),
                 Output::Part { .. } | Output::Applied(_) => look = true,
                 Output::Note(Note::Books { what }) => {
@@ -235,6 +235,8 @@ impl World {
                     self.tell(node, |_| "leads".to_owned());
                 }
             }
+            // Told from the registry, whose images are compared.
+            Output::Happened(_) => {}
             Output::Applied(index) => {
                 let master = &mut self.masters[node.index()];
                 while master.images.front().is_some_and(|(at, _)| *at <= index) {

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod describe;
 pub mod drain;
+pub mod events;
 pub mod explain;
 pub mod get;
 pub mod kill;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pool::{Pool, typed};
 
 /// Each line, and the file with what it prints.
-const LINES: [(&str, &str); 35] = [
+const LINES: [(&str, &str); 37] = [
     ("get agents", "get-agents.txt"),
     ("get agents -o wide", "get-agents-wide.txt"),
     ("get agents -o json", "get-agents.json"),
@@ -37,6 +37,8 @@ const LINES: [(&str, &str); 35] = [
     ("raft status", "raft-status.txt"),
     ("raft status -o json", "raft-status.json"),
     ("status", "status.txt"),
+    ("events", "events.txt"),
+    ("events -o json --kind task", "events.json"),
     ("auth whoami", "auth-whoami.txt"),
     ("auth whoami -o json", "auth-whoami.json"),
     ("auth principals", "auth-principals.txt"),

@@ -34,6 +34,7 @@ fn orders(world: &Arc<Mutex<World>>) -> Vec<Call> {
                 | Call::Offers(_)
                 | Call::Roles(_)
                 | Call::Explain(_)
+                | Call::Events(_)
                 | Call::WhoAmI
                 | Call::CanI(_)
                 | Call::Principals
@@ -317,6 +318,38 @@ async fn a_drain_is_waited_for_until_nothing_is_left() {
     let (ran, ()) = tokio::join!(waiting, ends);
     assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
     assert!(ran.err.ends_with("a3 is drained\n"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn events_go_on_where_they_were_and_say_what_is_missing() {
+    let (_pool, client, world) = one_master().await;
+    let numbers = |out: &str| -> Vec<u64> {
+        out.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_u64().unwrap())
+            .collect()
+    };
+    let ran = typed(&client, "events --since 7 -o json").await;
+    assert_eq!((ran.exit, numbers(&ran.out)), (Exit::Ok, vec![8, 9]), "{}", ran.err);
+    // Numbers 1 to 6 are forgotten: whoever asks for them is told, and with which number it goes on.
+    let ran = typed(&client, "events --since 3 -o json").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Conflict, ""));
+    let failure: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(failure["message"], "the events 4 to 6 are not kept any more");
+    assert_eq!(failure["hint"], "go on with --since 6");
+    for (line, expected) in [
+        ("events -o json --kind agent", vec![7]),
+        ("events -o json --agent a1", vec![7, 9]),
+        ("events -o json --task web.2 --framework F-1", vec![9]),
+        ("events -o json --subject eng/web", vec![8]),
+        ("events -o json --kind age", vec![]),
+    ] {
+        assert_eq!(numbers(&typed(&client, line).await.out), expected, "{line}");
+    }
+    // Who stays is told one after another, and stops when nobody reads.
+    world.lock().unwrap().told = 1;
+    let screen = Screen { reads: Some(3), ..Screen::default() };
+    let ran = type_in(&client, "events --watch --since 6 -o json", screen).await;
+    assert_eq!((ran.exit, numbers(&ran.out)), (Exit::Ok, vec![7, 8, 9]));
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use proto::explain::{Explanation, FunnelStep, NearMiss};
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId};
 use proto::operator::{
-    AgentView, CanI, Drain, FrameworkView, MemberView, OfferView, PrincipalView, Raft, ReplyKind, RoleView,
-    Snapshot, Status, TaskView, Verdict,
+    AgentView, CanI, Drain, FrameworkView, Happened, MemberView, OfferView, PrincipalView, Raft, ReplyKind,
+    RoleView, Snapshot, Status, TaskView, Verdict,
 };
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
@@ -159,6 +159,35 @@ pub fn plain_role() -> RoleView {
         reserved: Quantities::ZERO,
         frameworks: 1,
     }
+}
+
+/// What happened to the small pool.
+pub fn history() -> Vec<Happened> {
+    let agent = AgentId::new("a1").ok();
+    let framework = FrameworkId::new("F-1").ok();
+    let told = |sequence, kind: &'static str| Happened {
+        sequence,
+        at_ms: ago(100 - sequence),
+        index: 90,
+        kind: kind.into(),
+        ..Happened::default()
+    };
+    vec![
+        Happened { agent: agent.clone(), ..told(7, "agent-admitted") },
+        Happened {
+            subject: "eng/web".to_owned(),
+            message: "2500 thousandths".to_owned(),
+            ..told(8, "weight-set")
+        },
+        Happened {
+            agent: agent.clone(),
+            framework: framework.clone(),
+            task: TaskId::new("web.2").ok(),
+            message: format!("failed: {HOSTILE}"),
+            ..told(9, "task-ended")
+        },
+        Happened { agent, ..told(10, "agent-drained") },
+    ]
 }
 
 /// A principal with all roles.

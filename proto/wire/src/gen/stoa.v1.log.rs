@@ -315,4 +315,7 @@ pub struct Registry {
     /// Principals of which somebody said what they may.
     #[prost(message, repeated, tag = "20")]
     pub rights: ::prost::alloc::vec::Vec<RightsSet>,
+    /// What happened last, oldest first.
+    #[prost(message, repeated, tag = "21")]
+    pub history: ::prost::alloc::vec::Vec<super::operator::Happened>,
 }

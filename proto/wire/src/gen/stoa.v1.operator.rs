@@ -300,10 +300,23 @@ pub struct CanI {
     #[prost(string, tag = "5")]
     pub principal: ::prost::alloc::string::String,
 }
+/// What happened? The same with the same numbers on every master, since it is told from the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EventsAfter {
+    /// After the event of this number; left out: the last ones.
+    #[prost(uint64, optional, tag = "1")]
+    pub since: ::core::option::Option<u64>,
+    /// How long the answer may wait for the first event; 0: not at all.
+    #[prost(uint64, tag = "2")]
+    pub wait_ms: u64,
+    /// How many at most; 0: as many as fit.
+    #[prost(uint32, tag = "3")]
+    pub at_most: u32,
+}
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -360,6 +373,8 @@ pub mod call {
         DrainAgent(super::DrainAgent),
         #[prost(message, tag = "26")]
         ResumeAgent(super::ResumeAgent),
+        #[prost(message, tag = "27")]
+        Events(super::EventsAfter),
     }
 }
 // ---- replies ----
@@ -491,6 +506,46 @@ pub struct TokenReply {
     #[prost(uint64, tag = "2")]
     pub expires_ms: u64,
 }
+/// Something that happened to the pool, as the log tells it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Happened {
+    /// Given once, without gaps, for as long as the log lives.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// When the leader proposed it.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// Where in the log.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// A word of docs/guide/events.md.
+    #[prost(string, tag = "4")]
+    pub kind: ::prost::alloc::string::String,
+    /// What it happened to; empty where it is not about one.
+    #[prost(string, tag = "5")]
+    pub agent_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub framework_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub task_id: ::prost::alloc::string::String,
+    /// A role, a principal, the public part of a token, or a volume.
+    #[prost(string, tag = "8")]
+    pub subject: ::prost::alloc::string::String,
+    /// In words; may be empty.
+    #[prost(string, tag = "9")]
+    pub message: ::prost::alloc::string::String,
+}
+/// What happened, in order and without gaps.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EventList {
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<Happened>,
+    /// The oldest event that is kept, and the newest; 0 when there is none.
+    #[prost(uint64, tag = "2")]
+    pub oldest: u64,
+    #[prost(uint64, tag = "3")]
+    pub newest: u64,
+}
 /// What a principal may.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PrincipalView {
@@ -536,7 +591,7 @@ pub struct Reply {
     /// Whether a leader gave it.
     #[prost(bool, tag = "2")]
     pub from_leader: bool,
-    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22")]
+    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23")]
     pub kind: ::core::option::Option<reply::Kind>,
 }
 /// Nested message and enum types in `Reply`.
@@ -574,6 +629,8 @@ pub mod reply {
         Principals(super::PrincipalList),
         #[prost(message, tag = "22")]
         Verdict(super::Verdict),
+        #[prost(message, tag = "23")]
+        Events(super::EventList),
     }
 }
 // ---- the stream ----

@@ -37,6 +37,9 @@ pub enum Verb {
     /// Say whether the cluster is well: exit code 0 healthy, 1 degraded, 2 down
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Look for what is not well, and say what to do about it: exit code 1 if something fails
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(FormArgs),
     /// Tell what happened, in the order of the masters' log
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(EventsArgs),
@@ -151,6 +154,10 @@ const STATUS_EXAMPLES: &str = "Examples:
   stoa status
   stoa status -o json
   stoa status --stale";
+
+const DOCTOR_EXAMPLES: &str = "Examples:
+  stoa doctor
+  stoa doctor -o json";
 
 const EVENTS_EXAMPLES: &str = "Examples:
   stoa events

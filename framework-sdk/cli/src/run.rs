@@ -11,7 +11,7 @@ use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
-    auth, describe, drain, events, explain, get, kill, logs, quota, raft, remove, status, token,
+    auth, describe, doctor, drain, events, explain, get, kill, logs, quota, raft, remove, status, token,
 };
 
 /// What was asked for.
@@ -90,6 +90,7 @@ impl Action {
                 Verb::Logs(args) => logs::run(client, args, terminal).await,
                 Verb::Kill(args) => kill::run(client, args, terminal).await,
                 Verb::Status(args) => status::run(client, args, terminal).await,
+                Verb::Doctor(args) => doctor::run(client, args, terminal).await,
                 Verb::Events(args) => events::run(client, args, terminal).await,
                 Verb::Raft(verb) => raft::run(client, verb, terminal).await,
                 Verb::Token(verb) => token::run(client, verb, terminal).await,
@@ -113,6 +114,7 @@ impl Action {
                 Verb::Get(args) => return args.output == Format::Json,
                 Verb::Events(args) => return args.output == EventForm::Json,
                 Verb::Describe(args) => args.output,
+                Verb::Doctor(args) => args.output,
                 Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
                 Verb::Token(TokenVerb::Create(args)) => args.output,
                 Verb::Auth(verb) => match verb {

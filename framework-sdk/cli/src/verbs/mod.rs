@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod describe;
+pub mod doctor;
 pub mod drain;
 pub mod events;
 pub mod explain;

@@ -353,6 +353,65 @@ async fn events_go_on_where_they_were_and_say_what_is_missing() {
 }
 
 #[tokio::test]
+async fn the_doctor_says_what_is_not_well_and_what_to_do() {
+    let pool = Pool::new();
+    let (master, world) = pool.master(1).await;
+    let client = pool.client(&[&master]);
+    let nobody = crate::pool::nobody().await;
+    let members = |silent: &[u64]| {
+        let mut raft = views::members(Some(1), silent);
+        raft.members.iter_mut().for_each(|member| member.address.clone_from(&master));
+        raft
+    };
+    let verdicts = |out: &str| -> Vec<(String, String)> {
+        let report: Value = serde_json::from_str(out).unwrap();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        checks
+            .inspect(|check| assert_eq!(check["verdict"] == "ok", check["fix"] == "", "{check}"))
+            .map(|check| (word(&check["name"]), word(&check["verdict"])))
+            .collect()
+    };
+    // All that the small pool has: an agent out of sight, one that drains, and versions of another day.
+    world.lock().unwrap().raft = members(&[]);
+    let ran = typed(&client, "doctor -o json").await;
+    assert_eq!(ran.exit, Exit::Bad, "{}", ran.err);
+    let told = verdicts(&ran.out);
+    let is = |name: &str, verdict: &str| told.contains(&(name.to_owned(), verdict.to_owned()));
+    for (name, verdict) in [
+        ("certificate", "ok"),
+        ("reachable", "ok"),
+        ("quorum", "ok"),
+        ("agents", "fail"),
+        ("drains", "warn"),
+        ("frameworks", "ok"),
+    ] {
+        assert!(is(name, verdict), "{name}: {told:?}");
+    }
+    // What is mended is well.
+    {
+        let mut world = world.lock().unwrap();
+        world.snapshot.agents.truncate(1);
+        world.snapshot.agents[0].info.version = env!("CARGO_PKG_VERSION").to_owned();
+    }
+    let ran = typed(&client, "doctor").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.out);
+    assert!(!ran.out.contains("fix:") && ran.err.contains("all is well"), "{}", ran.out);
+    // One master less can be borne, but not one more; and one is not heard here.
+    let mut raft = members(&[3]);
+    raft.members[2].address.clone_from(&nobody);
+    world.lock().unwrap().raft = raft;
+    let ran = typed(&client, "doctor").await;
+    assert_eq!(ran.exit, Exit::Bad, "{}", ran.out);
+    assert!(ran.out.contains("warn  quorum: 2 of 3 masters are heard: the loss of one more"), "{}", ran.out);
+    assert!(ran.out.contains(&format!("fail  reachable: the master at {nobody}")), "{}", ran.out);
+    // Nobody at all: one failure with its fix, and no more.
+    let ran = typed(&pool.client(&[&nobody]), "doctor -o json").await;
+    let told = verdicts(&ran.out);
+    assert_eq!((ran.exit, told.last()), (Exit::Bad, Some(&("masters".to_owned(), "fail".to_owned()))));
+}
+
+#[tokio::test]
 async fn quota_and_weight_say_how_to_undo() {
     let (_pool, client, world) = one_master().await;
     let ran = typed(&client, "quota set eng --limit cpus=4").await;

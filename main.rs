@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use framework_sdk_cli::profile::{self, Profile};
 use framework_sdk_cli::up::{CHILD, UpArgs};
-use framework_sdk_cli::{CompletionArgs, ContextArgs, Exit, ExplainVerb};
+use framework_sdk_cli::{AgentVerb, CompletionArgs, ContextArgs, Exit, ExplainVerb, TeardownArgs};
 use frameworks_jobs::cli::{self, Screen};
 use master::founding::{Begun, Founded, Founding};
 use proto::caller::Caller;
@@ -37,10 +37,10 @@ enum Verb {
     Master(MasterArgs),
     /// Get a certificate with a token, for a person or a framework.
     Join(framework_sdk_cli::JoinArgs),
-    /// Run one agent.
+    /// Run one agent; drain, resume or give up one of the pool.
     #[command(after_help = AGENT_EXAMPLES)]
-    Agent(agent::AgentArgs),
-    /// Run a framework.
+    Agent(AgentCommand),
+    /// Run a framework, or end one.
     #[command(subcommand, after_help = FRAMEWORK_EXAMPLES)]
     Framework(FrameworkVerb),
     /// Run a command on the pool and wait for it.
@@ -100,6 +100,15 @@ struct MasterArgs {
     agent_unreachable_after_s: Option<u64>,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct AgentCommand {
+    #[command(subcommand)]
+    verb: Option<AgentVerb>,
+    #[command(flatten)]
+    server: Option<agent::AgentArgs>,
+}
+
 #[derive(Debug, Subcommand)]
 enum ExplainWhat {
     #[command(flatten)]
@@ -114,6 +123,9 @@ enum FrameworkVerb {
     /// The jobs framework: services and batch jobs.
     #[command(after_help = FRAMEWORK_EXAMPLES)]
     Jobs(frameworks_jobs::config::JobsArgs),
+    /// End a framework and all its tasks
+    #[command(after_help = FRAMEWORK_EXAMPLES)]
+    Teardown(TeardownArgs),
 }
 
 const HELP: &str = "Examples:
@@ -141,11 +153,14 @@ const AGENT_EXAMPLES: &str = "Examples:
   stoa agent --work-dir /var/lib/stoa/agent --listen 10.0.0.2:7071 --master 10.0.0.1:7070 --join TOKEN
       joins; `stoa token create --kind agent` makes the token
   stoa agent --work-dir /var/lib/stoa/agent --listen 10.0.0.2:7071 --master 10.0.0.1:7070
-      from then on";
+      from then on
+  stoa agent drain agent-3 --deadline 1h
+  stoa agent resume agent-3";
 
 const FRAMEWORK_EXAMPLES: &str = "Examples:
   stoa framework jobs --master 10.0.0.1:7070 --data-dir /var/lib/stoa/jobs/data --credentials /var/lib/stoa/jobs/credentials
-      `stoa join` makes the credentials";
+      `stoa join` makes the credentials
+  stoa framework teardown spark";
 
 const JOB_EXAMPLES: &str = "Examples:
   stoa job apply web.toml --wait
@@ -179,12 +194,20 @@ fn main() -> ExitCode {
         Verb::Master(master) => {
             server(master_threads(), "master", |render| async move { run_master(master, render).await })
         }
-        Verb::Agent(agent) => server(1, "agent", |render| async move {
+        Verb::Agent(AgentCommand { verb: Some(verb), .. }) => {
+            client(framework_sdk_cli::run(args.context, verb))
+        }
+        Verb::Agent(AgentCommand { server: Some(agent), .. }) => server(1, "agent", |render| async move {
             agent::run(agent.into(), render, ended()).await.map_err(chained)
         }),
+        // Clap has said what is missing before it comes to this.
+        Verb::Agent(AgentCommand { verb: None, server: None }) => ExitCode::from(Exit::Usage),
         Verb::Framework(FrameworkVerb::Jobs(jobs)) => server(1, "jobs", |render| async move {
             frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
         }),
+        Verb::Framework(FrameworkVerb::Teardown(teardown)) => {
+            client(framework_sdk_cli::run(args.context, framework_sdk_cli::Verb::Teardown(teardown)))
+        }
         Verb::Run(run) => {
             on_cluster(&args.context, async |profile| cli::run(&run, profile, Screen::of_process()).await)
         }

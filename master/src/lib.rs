@@ -2,9 +2,11 @@
 
 mod agent_api;
 mod caller;
+mod conceal;
 mod config;
 mod doors;
 pub mod founding;
+mod history;
 mod log;
 mod meters;
 mod operator_api;

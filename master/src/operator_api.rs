@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use crate::caller::{caller, status};
+use crate::conceal::Eyes;
 use crate::doors::Doors;
 use crate::founding;
 use crate::peers::Heard;
@@ -73,6 +74,36 @@ fn now_ms() -> u64 {
 /// Whether it sends on to a leader that is not known.
 fn names_nobody(kind: &ReplyKind) -> bool {
     matches!(kind, ReplyKind::Redirect(address) if address.is_empty())
+}
+
+/// What the machine is asked; tokens are drawn here, and lists are answered here.
+fn order_of(call: Call) -> Option<OperatorCall> {
+    Some(match call {
+        Call::Explain(what) => OperatorCall::Explain(what),
+        Call::KillTask(call) => OperatorCall::KillTask(call),
+        Call::SetQuota(call) => OperatorCall::SetQuota(call),
+        Call::SetWeight(call) => OperatorCall::SetWeight(call),
+        Call::TeardownFramework(call) => OperatorCall::TeardownFramework(call),
+        Call::MarkAgentGone(call) => OperatorCall::MarkAgentGone(call),
+        Call::DrainAgent(call) => OperatorCall::DrainAgent(call),
+        Call::ResumeAgent(call) => OperatorCall::ResumeAgent(call),
+        Call::SetRights(call) => OperatorCall::SetRights(call),
+        Call::WhoAmI => OperatorCall::WhoAmI,
+        Call::CanI(asked) => OperatorCall::CanI(asked),
+        Call::Principals => OperatorCall::Principals,
+        Call::Status
+        | Call::Raft
+        | Call::StatusHere
+        | Call::RaftHere
+        | Call::Agents(_)
+        | Call::Frameworks(_)
+        | Call::Tasks(_)
+        | Call::Offers(_)
+        | Call::Roles(_)
+        | Call::Events(_)
+        | Call::CreateToken(_)
+        | Call::DryRun(_) => return None,
+    })
 }
 
 // === impl OperatorDoor ===
@@ -148,7 +179,12 @@ impl OperatorDoor {
         Ok(dir.is_some_and(|dir| founding::admits(dir, *id, token)))
     }
 
-    async fn create_token(&self, caller: Caller, call: CreateToken) -> Result<ReplyKind, Status> {
+    async fn create_token(
+        &self,
+        caller: Caller,
+        call: CreateToken,
+        dry_run: bool,
+    ) -> Result<ReplyKind, Status> {
         let refused = |message: &str| Ok(ReplyKind::Refused(Refusal::new(Code::Invalid, message)));
         if call.ttl.is_zero() || call.ttl > TOKEN_TTL_MAX {
             return refused("ttl is zero or more than thirty days; give it something like 1h");
@@ -180,8 +216,13 @@ impl OperatorDoor {
             expires_ms,
             uses: call.uses,
             name: call.name,
+            rights: call.rights,
         };
-        Ok(match self.order(caller, OperatorCall::CreateToken(created)).await? {
+        let order = OperatorCall::CreateToken(created);
+        if dry_run {
+            return self.order(caller, OperatorCall::DryRun(Box::new(order))).await;
+        }
+        Ok(match self.order(caller, order).await? {
             ReplyKind::Done(_) => ReplyKind::Token(Token { token: token.to_string(), expires_ms }),
             other => other,
         })
@@ -206,6 +247,7 @@ impl Operator for OperatorDoor {
                 | Call::Tasks(_)
                 | Call::Offers(_)
                 | Call::Roles(_)
+                | Call::Events(_)
         );
         if reads && let Err(refusal) = authorize(&caller, &Action::Read) {
             return Err(status(&refusal));
@@ -234,22 +276,35 @@ impl Operator for OperatorDoor {
             Call::RaftHere => self.raft(caller).await?,
             Call::Agents(list) => ReplyKind::Agents(self.model.agents(&list)),
             Call::Frameworks(list) => ReplyKind::Frameworks(self.model.frameworks(&list)),
-            Call::Tasks(list) => ReplyKind::Tasks(self.model.tasks(&list)),
+            Call::Tasks(list) => {
+                ReplyKind::Tasks(Eyes::of(caller).tasks(self.model.tasks(&list), &self.model))
+            }
             Call::Offers(list) => match self.elsewhere() {
                 // Offers are the leader's memory.
                 Some(redirect) => redirect,
                 None => ReplyKind::Offers(self.model.offers(&list)),
             },
             Call::Roles(_) => ReplyKind::Roles(self.model.roles()),
-            Call::Explain(what) => self.order(caller, OperatorCall::Explain(what)).await?,
-            Call::KillTask(call) => self.order(caller, OperatorCall::KillTask(call)).await?,
-            Call::SetQuota(call) => self.order(caller, OperatorCall::SetQuota(call)).await?,
-            Call::SetWeight(call) => self.order(caller, OperatorCall::SetWeight(call)).await?,
-            Call::TeardownFramework(call) => {
-                self.order(caller, OperatorCall::TeardownFramework(call)).await?
-            }
-            Call::MarkAgentGone(call) => self.order(caller, OperatorCall::MarkAgentGone(call)).await?,
-            Call::CreateToken(call) => self.create_token(caller, call).await?,
+            // Numbers are the same everywhere; the leader knows the last ones first.
+            Call::Events(asked) => match self.elsewhere() {
+                Some(redirect) => redirect,
+                None => ReplyKind::Events(self.model.history().after(&asked).await),
+            },
+            Call::CreateToken(call) => self.create_token(caller, call, false).await?,
+            Call::DryRun(call) => match *call {
+                Call::CreateToken(call) => self.create_token(caller, call, true).await?,
+                call => match order_of(call) {
+                    Some(order) => self.order(caller, OperatorCall::DryRun(Box::new(order))).await?,
+                    None => {
+                        let message = "dry_run is not an order; name one that changes something";
+                        ReplyKind::Refused(Refusal::new(Code::Invalid, message))
+                    }
+                },
+            },
+            asked => match order_of(asked) {
+                Some(order) => self.order(caller, order).await?,
+                None => return Err(Status::internal("a call that nobody answers")),
+            },
         };
         Ok(Response::new(self.replied(kind)))
     }
@@ -264,12 +319,13 @@ impl Operator for OperatorDoor {
         }
         let from = request.into_inner();
         let model = self.model.clone();
+        let eyes = Eyes::of(caller);
         let (sender, stream) = mpsc::channel(NEWS_WAITING_MAX);
         tokio::spawn(async move {
             let mut watching = model.watch(from);
             loop {
                 for event in std::mem::take(&mut watching.first) {
-                    if sender.send(Ok((*event).clone())).await.is_err() {
+                    if sender.send(Ok(eyes.event(&event, &model))).await.is_err() {
                         return;
                     }
                 }

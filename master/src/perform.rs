@@ -103,6 +103,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     self.meters.part(term, leads);
                     folded.get_or_insert_with(|| model.fold()).part(term, leads, leader);
                 }
+                Output::Happened(events) => model.history().happened(events),
                 Output::Applied(index) => {
                     self.meters.applied(index);
                     folded.get_or_insert_with(|| model.fold()).applied(index);

@@ -17,6 +17,8 @@ use proto::role::{Role, Weight};
 use proto::task::TaskState;
 use tokio::sync::broadcast;
 
+use crate::history::History;
+
 /// Events kept for watchers that come back.
 const EVENTS_KEPT: usize = 4096;
 /// Ended tasks kept for each framework, as the registry does.
@@ -26,6 +28,7 @@ const ENDED_KEPT: usize = 1000;
 pub(crate) struct ReadModel {
     state: Mutex<State>,
     news: broadcast::Sender<Arc<Event>>,
+    history: History,
 }
 
 #[derive(Default)]
@@ -92,7 +95,11 @@ pub(crate) struct Watching {
 
 impl Default for ReadModel {
     fn default() -> Self {
-        ReadModel { state: Mutex::default(), news: broadcast::channel(EVENTS_KEPT).0 }
+        ReadModel {
+            state: Mutex::default(),
+            news: broadcast::channel(EVENTS_KEPT).0,
+            history: History::default(),
+        }
     }
 }
 
@@ -102,6 +109,11 @@ impl ReadModel {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while folding ends the machine's thread and so the process: poison is never read.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What happened, as the log tells it.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Opens the model for one batch of changes.
@@ -159,6 +171,17 @@ impl ReadModel {
 
     pub fn roles(&self) -> Vec<RoleView> {
         self.lock().all_roles()
+    }
+
+    /// Who registered each framework.
+    pub fn owners(&self) -> BTreeMap<FrameworkId, String> {
+        let state = self.lock();
+        state.frameworks.values().map(|known| (known.id.clone(), known.principal.clone())).collect()
+    }
+
+    /// Who registered a framework; empty if that is not known.
+    pub fn owner(&self, framework: &FrameworkId) -> String {
+        self.lock().frameworks.get(framework).map(|known| known.principal.clone()).unwrap_or_default()
     }
 
     /// How the cluster is, apart from the masters.
@@ -220,7 +243,7 @@ impl ReadModel {
         let news = self.news.subscribe();
         let missed =
             state.sequence.checked_sub(from.sequence).and_then(|missed| usize::try_from(missed).ok());
-        let resumes = from.epoch == state.epoch && from.sequence > 0;
+        let resumes = state.leads && from.epoch == state.epoch && from.sequence > 0;
         let first = match missed.filter(|missed| resumes && *missed <= state.kept.len()) {
             Some(missed) => state.kept.iter().skip(state.kept.len() - missed).cloned().collect(),
             None => vec![Arc::new(state.snapshot_event())],
@@ -267,7 +290,7 @@ impl Folded<'_> {
             EventKind::RoleChanged(view) => EventKind::RoleChanged(state.put_role(view)),
         };
         state.sequence += 1;
-        let event = Arc::new(Event { epoch: state.epoch, sequence: state.sequence, kind });
+        let event = Arc::new(Event { epoch: state.told_as(), sequence: state.sequence, kind });
         state.kept.push_back(event.clone());
         if state.kept.len() > EVENTS_KEPT {
             state.kept.pop_front();
@@ -321,7 +344,13 @@ impl State {
     }
 
     fn snapshot_event(&self) -> Event {
-        Event { epoch: self.epoch, sequence: self.sequence, kind: EventKind::Snapshot(self.snapshot()) }
+        Event { epoch: self.told_as(), sequence: self.sequence, kind: EventKind::Snapshot(self.snapshot()) }
+    }
+
+    /// Whose numbers they are. Each master counts its own, so only a leader's can be gone on with: of what a follower tells
+    /// in the same term the next master must begin anew.
+    fn told_as(&self) -> Epoch {
+        if self.leads { self.epoch } else { Epoch(0) }
     }
 
     fn all_roles(&self) -> Vec<RoleView> {

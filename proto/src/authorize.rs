@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::caller::Caller;
 use crate::id::AgentId;
+use crate::operator::CanI;
 use crate::refusal::{Code, Refusal};
+use crate::rights::Rights;
+use crate::role::Role;
 
 /// The user that needs a grant of its own.
 const ROOT: &str = "root";
@@ -21,10 +24,22 @@ pub enum Action {
         /// Who registered it.
         owner: String,
     },
+    /// Take offers in a role.
+    TakeOffers {
+        /// Which.
+        role: Role,
+        /// What the principal may.
+        rights: Rights,
+    },
     /// Speak Raft.
     BeMaster,
     /// Read lists, watch, explain.
     Read,
+    /// Read the environment of a task: it may hold secrets.
+    ReadEnvironment {
+        /// Who registered its framework; empty if that is not known.
+        owner: String,
+    },
     /// Read the output of a task.
     ReadOutput {
         /// Who registered its framework; empty if that is not known.
@@ -38,8 +53,12 @@ pub enum Action {
     TeardownFramework,
     /// Give an agent up.
     MarkAgentGone,
+    /// Give an agent no new work, or work again.
+    DrainAgent,
     /// Make join tokens.
     CreateToken,
+    /// Say what principals may, and ask what others may.
+    SetRights,
     /// Read metrics.
     ReadMetrics,
     /// Run a task as a user it names. What a name means is the agent's to say, and it has its own word about root.
@@ -58,23 +77,33 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
         (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner })
-        | (Caller::Framework(_), Action::ReadOutput { owner }) => caller.to_string() == *owner,
+        | (Caller::Framework(_), Action::ReadOutput { owner } | Action::ReadEnvironment { owner }) => {
+            caller.to_string() == *owner
+        }
+        (Caller::Framework(_), Action::TakeOffers { role, rights }) => rights.takes(role),
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
             user != ROOT || root_granted.contains(caller)
         }
-        (Caller::Master(_), Action::BeMaster | Action::Read | Action::ReadOutput { .. }) => true,
+        (
+            Caller::Master(_),
+            Action::BeMaster | Action::Read | Action::ReadOutput { .. } | Action::ReadEnvironment { .. },
+        ) => true,
         (who, Action::ReadMetrics) => who.may_read_metrics(),
         // People hold every operator's right for now; a person is not an agent or a master.
         (
             Caller::User(_),
             Action::Read
             | Action::ReadOutput { .. }
+            | Action::ReadEnvironment { .. }
+            | Action::TakeOffers { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
             | Action::MarkAgentGone
+            | Action::DrainAgent
             | Action::CreateToken
+            | Action::SetRights
             | Action::RunAs { .. },
         ) => true,
         (
@@ -83,34 +112,114 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::BeFramework
             | Action::ResumeFramework { .. }
             | Action::BeMaster
+            | Action::TakeOffers { .. }
             | Action::ReadOutput { .. }
+            | Action::ReadEnvironment { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
             | Action::MarkAgentGone
+            | Action::DrainAgent
             | Action::CreateToken
+            | Action::SetRights
             | Action::RunAs { .. },
         ) => false,
     };
     if allowed {
         return Ok(());
     }
-    let what = match action {
+    let refusal = Refusal::new(Code::Denied, format!("{caller} may not {}", in_words(action)));
+    Err(match (caller, action) {
+        (Caller::Framework(_), Action::TakeOffers { role, rights }) => refusal.with_help(format!(
+            "it takes offers in: {rights}; an operator gives it this one too with `stoa auth grant {caller} --role {role}`"
+        )),
+        _ => refusal,
+    })
+}
+
+/// What it is to do, behind "may not".
+fn in_words(action: &Action) -> String {
+    match action {
         Action::BeAgent(id) => format!("speak as agent {id}"),
         Action::BeFramework => "hold a framework's session".to_owned(),
         Action::ResumeFramework { owner } => format!("take up a framework of {owner}"),
+        Action::TakeOffers { role, .. } => format!("take offers in the role {role}"),
         Action::BeMaster => "speak as a master".to_owned(),
         Action::Read => "read the cluster's state".to_owned(),
         Action::ReadOutput { .. } => "read the output of another's tasks".to_owned(),
+        Action::ReadEnvironment { .. } => "read the environment of another's tasks".to_owned(),
         Action::KillTask => "end tasks".to_owned(),
         Action::SetRole => "set quotas and weights".to_owned(),
         Action::TeardownFramework => "end frameworks".to_owned(),
         Action::MarkAgentGone => "give agents up".to_owned(),
+        Action::DrainAgent => "drain agents".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
+        Action::SetRights => "say or ask what others may".to_owned(),
         Action::ReadMetrics => "read metrics".to_owned(),
         Action::RunAs { user, .. } => format!("run tasks as {user}"),
+    }
+}
+
+/// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
+pub const VERBS: [&str; 14] = [
+    "read",
+    "read-metrics",
+    "read-output",
+    "read-environment",
+    "subscribe",
+    "resume-framework",
+    "run-as",
+    "kill-task",
+    "set-role",
+    "teardown-framework",
+    "mark-agent-gone",
+    "drain-agent",
+    "create-token",
+    "set-rights",
+];
+
+/// The action behind a word, as far as it was said what it is about; what else it depends on, its principal's rights and
+/// the frameworks that were granted root, is known to the masters. An error says what is missing.
+pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>) -> Result<Action, Refusal> {
+    let owner = || asked.owner.clone();
+    Ok(match asked.verb.as_str() {
+        "read" => Action::Read,
+        "read-metrics" => Action::ReadMetrics,
+        "read-output" => Action::ReadOutput { owner: owner() },
+        "read-environment" => Action::ReadEnvironment { owner: owner() },
+        "subscribe" => match &asked.role {
+            Some(role) => Action::TakeOffers { role: role.clone(), rights: rights.clone() },
+            None => Action::BeFramework,
+        },
+        "resume-framework" => Action::ResumeFramework { owner: owner() },
+        "run-as" if asked.user.is_empty() => {
+            return Err(Refusal::new(Code::Invalid, "user is missing")
+                .with_help("say as whom, such as `stoa auth can-i run-as --user root`"));
+        }
+        "run-as" => Action::RunAs { user: asked.user.clone(), root_granted: root_granted.clone() },
+        "kill-task" => Action::KillTask,
+        "set-role" => Action::SetRole,
+        "teardown-framework" => Action::TeardownFramework,
+        "mark-agent-gone" => Action::MarkAgentGone,
+        "drain-agent" => Action::DrainAgent,
+        "create-token" => Action::CreateToken,
+        "set-rights" => Action::SetRights,
+        other => {
+            return Err(Refusal::new(Code::Invalid, format!("verb {other:?} is unknown"))
+                .with_help(format!("one of: {}", VERBS.join(", "))));
+        }
+    })
+}
+
+/// The words for what it may do to something: to what, is another question.
+pub fn verbs_of(caller: &Caller) -> Vec<&'static str> {
+    let own = CanI { owner: caller.to_string(), user: "nobody".to_owned(), ..CanI::default() };
+    let may = |verb: &&str| {
+        let asked = CanI { verb: (*verb).to_owned(), ..own.clone() };
+        action_of(&asked, &Rights::default(), &BTreeSet::new())
+            .is_ok_and(|action| authorize(caller, &action).is_ok())
     };
-    Err(Refusal::new(Code::Denied, format!("{caller} may not {what}")))
+    VERBS.into_iter().filter(may).collect()
 }
 
 #[cfg(test)]
@@ -139,6 +248,56 @@ mod tests {
         assert!(authorize(&Caller::User("ada".into()), &output("framework/spark")).is_ok());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
+    }
+
+    #[test]
+    fn a_framework_takes_offers_in_the_roles_of_its_rights_only() {
+        let jobs = Caller::Framework("jobs".into());
+        let take = |path: &str, rights: &Rights| Action::TakeOffers {
+            role: Role::new(path).unwrap(),
+            rights: rights.clone(),
+        };
+        let own = Rights::of_kind(&jobs);
+        for fine in ["default", "jobs", "jobs/batch"] {
+            assert!(authorize(&jobs, &take(fine, &own)).is_ok(), "{fine}");
+        }
+        let refusal = authorize(&jobs, &take("prod/web", &own)).unwrap_err();
+        assert!(refusal.help.contains("stoa auth grant framework/jobs --role prod/web"), "{refusal}");
+        assert!(authorize(&jobs, &take("prod/web", &Rights::all())).is_ok());
+        assert!(authorize(&jobs, &take("default", &Rights::default())).is_err());
+        assert!(authorize(&Caller::User("ada".into()), &take("prod", &Rights::default())).is_ok());
+        let agent = Caller::Agent(AgentId::new("a1").unwrap());
+        assert!(authorize(&agent, &take("prod", &Rights::all())).is_err());
+    }
+
+    #[test]
+    fn an_environment_is_for_its_owner_people_and_masters() {
+        let read = |caller: &Caller, owner: &str| {
+            authorize(caller, &Action::ReadEnvironment { owner: owner.into() }).is_ok()
+        };
+        let jobs = Caller::Framework("jobs".into());
+        assert!(read(&jobs, "framework/jobs") && !read(&jobs, "framework/spark") && !read(&jobs, ""));
+        assert!(read(&Caller::User("ada".into()), "framework/jobs"));
+        assert!(read(&Caller::Master(crate::id::MasterId(1)), ""));
+        assert!(!read(&Caller::Agent(AgentId::new("a1").unwrap()), "framework/jobs"));
+    }
+
+    #[test]
+    fn every_verb_is_an_action_and_who_may_what_is_as_documented() {
+        for verb in VERBS {
+            let asked = CanI { verb: verb.to_owned(), user: "web".into(), ..CanI::default() };
+            assert!(action_of(&asked, &Rights::default(), &BTreeSet::new()).is_ok(), "{verb}");
+        }
+        let asked = CanI { verb: "dance".into(), ..CanI::default() };
+        assert!(
+            action_of(&asked, &Rights::default(), &BTreeSet::new()).unwrap_err().help.contains("kill-task")
+        );
+        assert_eq!(verbs_of(&Caller::User("ada".into())), VERBS);
+        assert_eq!(
+            verbs_of(&Caller::Framework("jobs".into())),
+            ["read", "read-output", "read-environment", "subscribe", "resume-framework", "run-as"]
+        );
+        assert_eq!(verbs_of(&Caller::Agent(AgentId::new("a1").unwrap())), ["read"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod raft;
 pub mod ranges;
 pub mod refusal;
 pub mod resources;
+pub mod rights;
 pub mod role;
 pub mod scheduler;
 pub mod task;

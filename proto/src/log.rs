@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentInfo, AgentState};
+use crate::caller::Caller;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, FrameworkId, OperationId, TaskId};
 use crate::operation::Operation;
-use crate::operator::TokenKind;
+use crate::operator::{Drain, Happened, TokenKind};
 use crate::quota::Quota;
 use crate::resources::Resources;
+use crate::rights::Rights;
 use crate::role::{Role, Weight};
 use crate::task::{TaskInfo, TaskStatus};
 use crate::volume::Volume;
@@ -49,6 +51,12 @@ pub enum Entry {
     TokenUsed(String),
     /// An agent has deleted what was on destroyed volumes.
     VolumesForgotten(VolumesForgotten),
+    /// What a principal may from now on.
+    RightsSet(RightsSet),
+    /// An agent gets no new work.
+    AgentDrained(AgentDrained),
+    /// An agent gets work again.
+    AgentResumed(AgentId),
 }
 
 /// A framework is new, or says something new of itself.
@@ -159,6 +167,26 @@ pub struct TokenCreated {
     pub uses: u32,
     /// The framework principal it is for; empty for agents.
     pub name: String,
+    /// What its use lets a framework's principal do; its rights stay as they are if not said.
+    pub rights: Option<Rights>,
+}
+
+/// An agent gets no new work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentDrained {
+    /// Which.
+    pub agent: AgentId,
+    /// Until when and why; since when is the batch's to say.
+    pub drain: Drain,
+}
+
+/// What a principal may from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RightsSet {
+    /// Who.
+    pub principal: Caller,
+    /// `None`: what its kind may.
+    pub rights: Option<Rights>,
 }
 
 /// An agent has deleted what was on destroyed volumes.
@@ -205,6 +233,8 @@ pub struct AgentRecord {
     pub destroyed: Vec<Volume>,
     /// The birth of the volume that was made last.
     pub last_birth: u64,
+    /// It gets no new work.
+    pub drain: Option<Drain>,
 }
 
 /// A call that was carried out.
@@ -282,4 +312,8 @@ pub struct RegistryImage {
     pub tokens: Vec<TokenCreated>,
     /// Ended frameworks, oldest first.
     pub removed_frameworks: Vec<FrameworkRecord>,
+    /// Principals of which somebody said what they may.
+    pub rights: Vec<RightsSet>,
+    /// What happened last, oldest first.
+    pub history: Vec<Arc<Happened>>,
 }

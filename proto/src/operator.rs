@@ -1,9 +1,11 @@
 //! The conversation of people, the CLI and the web UI with the masters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentInfo, AgentState};
+use crate::caller::Caller;
 use crate::explain::Explanation;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OfferId, TaskId};
@@ -11,8 +13,22 @@ use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
 use crate::resources::Resources;
+use crate::rights::Rights;
 use crate::role::{Role, Weight};
 use crate::task::{TaskInfo, TaskStatus};
+
+/// An agent gets no new work until somebody says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Since when.
+    pub since_ms: u64,
+    /// When what still runs on it is ended; 0: when it ends by itself.
+    pub deadline_ms: u64,
+    /// For people.
+    pub reason: String,
+    /// Who said so: a principal.
+    pub by: String,
+}
 
 /// An agent as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +47,8 @@ pub struct AgentView {
     pub tasks: u64,
     /// In this state since.
     pub since_ms: u64,
+    /// It gets no new work.
+    pub drain: Option<Drain>,
 }
 
 /// A framework as operators see it.
@@ -219,6 +237,24 @@ pub struct MarkAgentGone {
     pub agent: AgentId,
 }
 
+/// Says that an agent gets no new work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainAgent {
+    /// Which.
+    pub agent: AgentId,
+    /// What still runs on it then is ended, with its own grace; `None`: when it ends by itself.
+    pub within: Option<Duration>,
+    /// For people.
+    pub reason: String,
+}
+
+/// Says that an agent gets work again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeAgent {
+    /// Which.
+    pub agent: AgentId,
+}
+
 /// What a join token lets somebody become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenKind {
@@ -243,6 +279,43 @@ pub struct CreateToken {
     pub uses: u32,
     /// The framework's principal, the user, or the number of the member that it is for; empty for agents.
     pub name: String,
+    /// For frameworks: what its principal may from the use of this token on; its rights stay as they are if not said.
+    pub rights: Option<Rights>,
+}
+
+/// Sets what a framework's principal may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetRights {
+    /// Which.
+    pub principal: Caller,
+    /// `None`: what its kind may.
+    pub rights: Option<Rights>,
+}
+
+/// May somebody do something?
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanI {
+    /// One of [`crate::authorize::VERBS`].
+    pub verb: String,
+    /// The role it is about.
+    pub role: Option<Role>,
+    /// The user that a task is to run as.
+    pub user: String,
+    /// Whose things; empty: another's.
+    pub owner: String,
+    /// Who; whoever asks if not said.
+    pub principal: Option<Caller>,
+}
+
+/// What happened?
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventsAfter {
+    /// After the event of this number; `None`: the last ones.
+    pub since: Option<u64>,
+    /// How long the answer may wait for the first event.
+    pub wait: Duration,
+    /// How many at most; 0: as many as fit.
+    pub at_most: u32,
 }
 
 /// What an operator can ask.
@@ -280,6 +353,22 @@ pub enum Call {
     StatusHere,
     /// Who are the masters, as this one sees it?
     RaftHere,
+    /// Check everything about an order, and do nothing.
+    DryRun(Box<Call>),
+    /// Who am I, and what may I?
+    WhoAmI,
+    /// May somebody do something?
+    CanI(CanI),
+    /// The principals of which somebody said what they may.
+    Principals,
+    /// Set what a principal may.
+    SetRights(SetRights),
+    /// Give an agent no new work.
+    DrainAgent(DrainAgent),
+    /// Give an agent work again.
+    ResumeAgent(ResumeAgent),
+    /// Tell what happened.
+    Events(EventsAfter),
 }
 
 /// How the cluster is.
@@ -325,6 +414,97 @@ pub struct Token {
     pub expires_ms: u64,
 }
 
+/// The words for what can happen; `docs/guide/events.md` says what each means.
+pub const EVENT_KINDS: [&str; 27] = [
+    "agent-admitted",
+    "agent-back",
+    "agent-changed",
+    "agent-unreachable",
+    "agent-gone",
+    "agent-drained",
+    "agent-resumed",
+    "framework-registered",
+    "framework-changed",
+    "framework-disconnected",
+    "framework-reconnected",
+    "framework-removed",
+    "task-launched",
+    "task-adopted",
+    "task-unreachable",
+    "task-kill-wanted",
+    "task-ended",
+    "reserved",
+    "unreserved",
+    "volume-created",
+    "volume-destroyed",
+    "volume-deleted",
+    "quota-set",
+    "weight-set",
+    "token-created",
+    "token-used",
+    "rights-set",
+];
+
+/// Something that happened to the pool, as the log tells it: the same with the same number on every master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Given once, without gaps.
+    pub sequence: u64,
+    /// When the leader proposed it.
+    pub at_ms: u64,
+    /// Where in the log.
+    pub index: u64,
+    /// A stable word.
+    pub kind: Cow<'static, str>,
+    /// The agent it happened to.
+    pub agent: Option<AgentId>,
+    /// The framework it happened to, or to whose task.
+    pub framework: Option<FrameworkId>,
+    /// The task it happened to.
+    pub task: Option<TaskId>,
+    /// A role, a principal, the public part of a token, or a volume; may be empty.
+    pub subject: String,
+    /// In words; may be empty.
+    pub message: String,
+}
+
+/// What happened, in order and without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Oldest first.
+    pub events: Vec<Arc<Happened>>,
+    /// The oldest one that is kept; 0 when there is none.
+    pub oldest: u64,
+    /// The newest one; 0 when there is none.
+    pub newest: u64,
+}
+
+/// What a principal may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrincipalView {
+    /// Who.
+    pub principal: Caller,
+    /// What it may beyond what its kind may.
+    pub rights: Rights,
+    /// Whether somebody set them; else they are those of its kind.
+    pub set: bool,
+    /// The verbs that it may do to something.
+    pub may: Vec<String>,
+}
+
+/// Whether somebody may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// It may.
+    pub allowed: bool,
+    /// Who was asked about.
+    pub principal: String,
+    /// Why not.
+    pub why: String,
+    /// What to do about it.
+    pub help: String,
+}
+
 /// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -363,6 +543,14 @@ pub enum ReplyKind {
     Refused(Refusal),
     /// Another master leads; `host:port`, empty when nobody is known.
     Redirect(String),
+    /// A principal.
+    Principal(PrincipalView),
+    /// Principals.
+    Principals(Vec<PrincipalView>),
+    /// Whether somebody may.
+    Verdict(Verdict),
+    /// What happened.
+    Events(Events),
 }
 
 /// Where to start watching; the default is from a snapshot.
@@ -414,7 +602,7 @@ pub struct OfferEnded {
 /// One change, in its place in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The leader that tells it (its term, on a follower the term it follows).
+    /// The leader that tells it, by its term; 0 on a master that does not lead, whose numbers cannot be gone on with.
     pub epoch: Epoch,
     /// Its place, from 1.
     pub sequence: u64,

@@ -7,6 +7,7 @@ mod faults;
 mod founding;
 mod ledgers;
 mod mistakes;
+mod operators;
 mod session;
 mod strangers;
 mod volumes;

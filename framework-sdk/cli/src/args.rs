@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use proto::caller::Caller;
+use proto::rights::RolePattern;
 use proto::role::{Role, Weight};
 
 use crate::duration::parse_duration;
@@ -35,12 +37,21 @@ pub enum Verb {
     /// Say whether the cluster is well: exit code 0 healthy, 1 degraded, 2 down
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Look for what is not well, and say what to do about it: exit code 1 if something fails
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(FormArgs),
+    /// Tell what happened, in the order of the masters' log
+    #[command(after_help = EVENTS_EXAMPLES)]
+    Events(EventsArgs),
     /// Look at the group of masters
     #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),
     /// Make join tokens
     #[command(subcommand, after_help = TOKEN_EXAMPLES)]
     Token(TokenVerb),
+    /// Who may what
+    #[command(subcommand, after_help = AUTH_EXAMPLES)]
+    Auth(AuthVerb),
     /// Guarantees and limits of a role
     #[command(subcommand, after_help = QUOTA_EXAMPLES)]
     Quota(QuotaVerb),
@@ -69,6 +80,30 @@ pub enum ExplainVerb {
     Demand(ExplainArgs),
 }
 
+/// What can be done with an agent that is in the pool. It stands apart from [`Verb`], beside what runs an agent.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AgentVerb {
+    /// Give an agent no new work; what runs on it ends by itself, or at a deadline
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(DrainArgs),
+    /// Give an agent work again
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
+    /// Say that an agent will never be back: its tasks are given up
+    #[command(after_help = GONE_EXAMPLES)]
+    Gone(GoneArgs),
+}
+
+const DRAIN_EXAMPLES: &str = "Examples:
+  stoa agent drain agent-3
+  stoa agent drain agent-3 --deadline 1h --reason 'new disk' --wait
+  stoa agent drain agent-3 --dry-run
+
+Undo it with `stoa agent resume agent-3`.";
+
+const RESUME_EXAMPLES: &str = "Examples:
+  stoa agent resume agent-3";
+
 const GET_EXAMPLES: &str = "Examples:
   stoa get agents
   stoa get tasks --framework jobs --watch
@@ -83,9 +118,27 @@ const LOGS_EXAMPLES: &str = "Examples:
 const TOKEN_EXAMPLES: &str = "Examples:
   stoa token create --kind agent
   stoa token create --kind framework --name spark --ttl 10m
+  stoa token create --kind framework --name etl --role 'prod/*' --role default
   stoa token create --kind user --name ada
 
 Use it with `stoa agent --join TOKEN`, or `stoa join TOKEN` for a framework or a person.";
+
+const AUTH_EXAMPLES: &str = "Examples:
+  stoa auth whoami
+  stoa auth can-i subscribe --role prod/etl --as framework/spark
+  stoa auth grant framework/spark --role 'prod/*' --role default
+  stoa auth principals";
+
+const CAN_I_EXAMPLES: &str = "Examples:
+  stoa auth can-i kill-task
+  stoa auth can-i subscribe --role prod/etl --as framework/spark
+  stoa auth can-i run-as --user root --as framework/jobs
+  stoa auth can-i read-environment --owner framework/jobs --as framework/spark";
+
+const GRANT_EXAMPLES: &str = "Examples:
+  stoa auth grant framework/spark --role 'prod/*' --role default
+  stoa auth grant framework/jobs --role '*' --dry-run
+  stoa auth revoke framework/spark";
 
 const DESCRIBE_EXAMPLES: &str = "Examples:
   stoa describe agent agent-1
@@ -102,6 +155,16 @@ const STATUS_EXAMPLES: &str = "Examples:
   stoa status -o json
   stoa status --stale";
 
+const DOCTOR_EXAMPLES: &str = "Examples:
+  stoa doctor
+  stoa doctor -o json";
+
+const EVENTS_EXAMPLES: &str = "Examples:
+  stoa events
+  stoa events --watch --kind agent --kind framework
+  stoa events --since 4711 -o json
+  stoa events --task web.0";
+
 const RAFT_EXAMPLES: &str = "Examples:
   stoa raft status
   stoa raft status -o json";
@@ -114,12 +177,16 @@ const WEIGHT_EXAMPLES: &str = "Examples:
   stoa weight set eng 2.5";
 
 const TEARDOWN_EXAMPLES: &str = "Examples:
-  stoa teardown spark
-  stoa teardown spark --yes";
+  stoa framework teardown spark
+  stoa framework teardown spark --yes
+
+`stoa teardown` is the same.";
 
 const GONE_EXAMPLES: &str = "Examples:
-  stoa gone agent-3
-  stoa gone agent-3 --yes";
+  stoa agent gone agent-3
+  stoa agent gone agent-3 --yes
+
+`stoa gone` is the same.";
 
 const EXPLAIN_TASK_EXAMPLES: &str = "Examples:
   stoa explain task web.0
@@ -254,6 +321,9 @@ pub struct KillArgs {
     /// Time between TERM and KILL, instead of the task's own
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub grace: Option<Duration>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Says how the cluster is.
@@ -266,6 +336,49 @@ pub struct StatusArgs {
     /// a task runs by now
     #[arg(long)]
     pub stale: bool,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EventForm {
+    /// For people.
+    #[default]
+    Table,
+    /// One object a line.
+    Json,
+}
+
+/// Tells what happened.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    /// After the event of this number: whoever goes on with the last number it has seen misses nothing and sees nothing
+    /// twice, whichever master leads; 0 begins at the first one
+    #[arg(long, value_name = "SEQUENCE")]
+    pub since: Option<u64>,
+    /// Without --since: so many of the last ones
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub last: u32,
+    /// Stay, and print what happens
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Only of this kind, or of those that begin with it: agent, task-ended; once for each
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+    /// Only of this agent (id)
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
+    /// Only of this framework and its tasks (id)
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub framework: Option<String>,
+    /// Only of this task (id)
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Only of this role, principal, token or volume
+    #[arg(long, value_name = "NAME")]
+    pub subject: Option<String>,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: EventForm,
 }
 
 /// Explains.
@@ -329,7 +442,7 @@ pub enum TokenFor {
 )]
 pub struct TokenArgs {
     /// For what
-    #[arg(long, value_enum)]
+    #[arg(long, visible_alias = "for", value_enum)]
     pub kind: Option<TokenFor>,
     /// For whom: a framework's principal, a user, or the number of a master; agents need none
     #[arg(long, value_name = "NAME", requires = "kind")]
@@ -346,9 +459,92 @@ pub struct TokenArgs {
     /// How often it can be used
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub uses: u32,
+    /// The roles that the framework may take offers in from then on: eng that one, eng/* those below it, * all; once for
+    /// each [default: what it may already; a new one default, its own name, and those below its name]
+    #[arg(long = "role", value_name = "PATTERN")]
+    pub roles: Vec<RolePattern>,
     /// How
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What can be asked and said of rights.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuthVerb {
+    /// Who I am to this cluster, and what I may
+    #[command(after_help = AUTH_EXAMPLES)]
+    Whoami(FormArgs),
+    /// Whether I, or somebody else, may do something: exit code 0 yes, 1 no
+    #[command(name = "can-i", after_help = CAN_I_EXAMPLES)]
+    CanI(CanIArgs),
+    /// The frameworks that were granted roles
+    #[command(after_help = AUTH_EXAMPLES)]
+    Principals(FormArgs),
+    /// Say in which roles a framework may take offers: in these, and no others
+    #[command(after_help = GRANT_EXAMPLES)]
+    Grant(GrantArgs),
+    /// Take back what was granted: the framework may what every framework of its name may
+    #[command(after_help = GRANT_EXAMPLES)]
+    Revoke(RevokeArgs),
+}
+
+/// How an answer is written.
+#[derive(Clone, Debug, Args)]
+pub struct FormArgs {
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Asks whether somebody may.
+#[derive(Clone, Debug, Args)]
+pub struct CanIArgs {
+    /// What: read, subscribe, run-as, kill-task, set-role, create-token and so on
+    #[arg(value_name = "VERB")]
+    pub verb: String,
+    /// In which role
+    #[arg(long, value_name = "ROLE", value_parser = parse_role)]
+    pub role: Option<Role>,
+    /// As which user, of run-as
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Whose things: framework/NAME or user/NAME
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub owner: Option<String>,
+    /// Of whom it is asked, instead of me
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    pub principal: Option<Caller>,
+    /// How
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Says in which roles a framework may take offers.
+#[derive(Clone, Debug, Args)]
+pub struct GrantArgs {
+    /// Whom, such as framework/spark
+    #[arg(value_name = "PRINCIPAL")]
+    pub principal: Caller,
+    /// eng that role, eng/* those below it, * all; once for each
+    #[arg(long = "role", value_name = "PATTERN", required = true)]
+    pub roles: Vec<RolePattern>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Takes back what was granted.
+#[derive(Clone, Debug, Args)]
+pub struct RevokeArgs {
+    /// From whom, such as framework/spark
+    #[arg(value_name = "PRINCIPAL")]
+    pub principal: Caller,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What can be done with quota.
@@ -375,6 +571,9 @@ pub struct QuotaArgs {
     /// Never passed by it and the roles below it: cpus=8,mem=16GiB
     #[arg(long, value_name = "AMOUNTS")]
     pub limit: Option<Amounts>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Clears quota.
@@ -383,6 +582,9 @@ pub struct QuotaClearArgs {
     /// Of which role
     #[arg(value_name = "ROLE", value_parser = parse_role)]
     pub role: Role,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What can be done with weights.
@@ -402,6 +604,9 @@ pub struct WeightArgs {
     /// 1 is the ordinary share, 2 twice as much; up to three decimals
     #[arg(value_name = "WEIGHT", value_parser = parse_weight)]
     pub weight: Weight,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Ends a framework.
@@ -413,6 +618,43 @@ pub struct TeardownArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Gives an agent no new work.
+#[derive(Clone, Debug, Args)]
+pub struct DrainArgs {
+    /// Which, by id, hostname or a unique beginning
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// End what still runs on it after this long, each task with its own grace [default: it runs until it ends]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub deadline: Option<Duration>,
+    /// Why, for whoever looks
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Stay until nothing runs on it any more
+    #[arg(long)]
+    pub wait: bool,
+    /// Stay no longer than this: exit code 5 if tasks are left
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    pub at_most: Option<Duration>,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Gives an agent work again.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArgs {
+    /// Which, by id, hostname or a unique beginning
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Gives an agent up.
@@ -424,6 +666,9 @@ pub struct GoneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {

@@ -138,6 +138,17 @@ impl Client {
         }
     }
 
+    /// What it shows at every door.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The same of one master alone.
+    pub(crate) fn only(&self, master: &str) -> Client {
+        let credentials = self.credentials.clone();
+        Client::new(&Profile { masters: vec![master.to_owned()], credentials })
+    }
+
     /// With another patience than 5 s.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -204,6 +215,10 @@ impl Client {
                 | ReplyKind::Roles(_)
                 | ReplyKind::Explain(_)
                 | ReplyKind::Done(_)
+                | ReplyKind::Principal(_)
+                | ReplyKind::Principals(_)
+                | ReplyKind::Verdict(_)
+                | ReplyKind::Events(_)
                 | ReplyKind::Token(_) => return Ok(reply),
             }
         }

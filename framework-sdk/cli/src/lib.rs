@@ -23,7 +23,7 @@ mod terminal;
 pub mod up;
 mod verbs;
 
-pub use args::{ContextArgs, ExplainVerb, Verb};
+pub use args::{AgentVerb, ContextArgs, ExplainVerb, TeardownArgs, Verb};
 pub use completion::CompletionArgs;
 pub use duration::{parse_duration, show_age, show_duration};
 pub use escape::{Sanitizer, escaped};

@@ -2,13 +2,17 @@
 
 use std::io;
 
-use crate::args::{ContextArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb};
+use crate::args::{
+    AgentVerb, AuthVerb, ContextArgs, EventForm, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb,
+};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
-use crate::verbs::{describe, explain, get, kill, logs, quota, raft, remove, status, token};
+use crate::verbs::{
+    auth, describe, doctor, drain, events, explain, get, kill, logs, quota, raft, remove, status, token,
+};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -17,11 +21,19 @@ pub enum Action {
     Verb(Verb),
     /// An explanation.
     Explain(ExplainVerb),
+    /// Something about an agent.
+    Agent(AgentVerb),
 }
 
 impl From<Verb> for Action {
     fn from(verb: Verb) -> Self {
         Action::Verb(verb)
+    }
+}
+
+impl From<AgentVerb> for Action {
+    fn from(verb: AgentVerb) -> Self {
+        Action::Agent(verb)
     }
 }
 
@@ -69,14 +81,20 @@ impl Action {
     async fn perform(&self, client: &Client, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
         match self {
             Action::Explain(verb) => explain::run(client, verb, terminal).await,
+            Action::Agent(AgentVerb::Drain(args)) => drain::drain(client, args, terminal).await,
+            Action::Agent(AgentVerb::Resume(args)) => drain::resume(client, args, terminal).await,
+            Action::Agent(AgentVerb::Gone(args)) => remove::gone(client, args, terminal).await,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => get::run(client, args, terminal).await,
                 Verb::Describe(args) => describe::run(client, args, terminal).await,
                 Verb::Logs(args) => logs::run(client, args, terminal).await,
                 Verb::Kill(args) => kill::run(client, args, terminal).await,
                 Verb::Status(args) => status::run(client, args, terminal).await,
+                Verb::Doctor(args) => doctor::run(client, args, terminal).await,
+                Verb::Events(args) => events::run(client, args, terminal).await,
                 Verb::Raft(verb) => raft::run(client, verb, terminal).await,
                 Verb::Token(verb) => token::run(client, verb, terminal).await,
+                Verb::Auth(verb) => auth::run(client, verb, terminal).await,
                 Verb::Quota(verb) => quota::run(client, verb, terminal).await,
                 Verb::Weight(verb) => quota::run_weight(client, verb, terminal).await,
                 Verb::Teardown(args) => remove::teardown(client, args, terminal).await,
@@ -91,11 +109,19 @@ impl Action {
             Action::Explain(
                 ExplainVerb::Task(args) | ExplainVerb::Framework(args) | ExplainVerb::Demand(args),
             ) => args.view.output,
+            Action::Agent(_) => Form::Text,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,
+                Verb::Events(args) => return args.output == EventForm::Json,
                 Verb::Describe(args) => args.output,
+                Verb::Doctor(args) => args.output,
                 Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
                 Verb::Token(TokenVerb::Create(args)) => args.output,
+                Verb::Auth(verb) => match verb {
+                    AuthVerb::Whoami(args) | AuthVerb::Principals(args) => args.output,
+                    AuthVerb::CanI(args) => args.output,
+                    AuthVerb::Grant(_) | AuthVerb::Revoke(_) => Form::Text,
+                },
                 Verb::Logs(_)
                 | Verb::Kill(_)
                 | Verb::Quota(_)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proto::demand::{DeclineReason, Filter};
+use proto::framework::FrameworkInfo;
 use proto::id::{OfferId, TaskId};
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{
@@ -108,6 +109,9 @@ pub struct Driver<S: Scheduler> {
     /// Tasks believed alive of which the last snapshot said nothing.
     unresolved: BTreeSet<TaskId>,
     ask_again: Option<(Instant, Duration)>,
+    /// What the masters last took of what the framework says of itself, while more was said. Should they refuse that, a
+    /// session must not begin with it.
+    agreed: Option<FrameworkInfo>,
 }
 
 // === impl Driver ===
@@ -139,6 +143,7 @@ impl<S: Scheduler> Driver<S> {
             acknowledged: VecDeque::new(),
             unresolved: BTreeSet::new(),
             ask_again: None,
+            agreed: None,
         })
     }
 
@@ -251,6 +256,7 @@ impl<S: Scheduler> Driver<S> {
                 self.ask(now, CallKind::Reconcile(Reconcile { tasks }), purpose, out);
             }
             Want::Framework(framework) => {
+                self.agreed.get_or_insert_with(|| self.line.info.clone());
                 self.line.info = framework.clone();
                 self.ask(now, CallKind::UpdateFramework(UpdateFramework { framework }), purpose, out);
             }
@@ -370,6 +376,11 @@ impl<S: Scheduler> Driver<S> {
                     (&answered.call, &answered.outcome)
                 {
                     self.line.demands = Some(said.clone());
+                }
+                if let CallKind::UpdateFramework(_) = &answered.call
+                    && let (Some(agreed), Outcome::Refused(_)) = (self.agreed.take(), &answered.outcome)
+                {
+                    self.line.info = agreed;
                 }
                 self.author(now, out, |s, calls| s.answered(now, &answered, calls));
                 for task in launched_by(&answered.call) {

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
+use crate::rights::Rights;
 use crate::scheduler::{Order, Output, Reply, Ticket, Watcher};
 use crate::spec::JobSpec;
 use crate::wire;
@@ -35,6 +36,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Door {
     pub waiting: Arc<Waiting>,
     pub teller: Teller<Order>,
+    pub rights: Rights,
 }
 
 /// Nobody panics while holding these locks, and a map is whole between any two calls: poison means nothing.
@@ -160,6 +162,9 @@ impl Jobs for Door {
         }
         let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
         let spec = JobSpec::from_wire(spec).map_err(|faults| Status::invalid_argument(faults.to_string()))?;
+        if let Some(role) = &spec.role {
+            self.rights.check(role).await.map_err(|refusal| status(&refusal))?;
+        }
         let spec = Arc::new(spec);
         let order = |ticket| Order::Submit { ticket, request: request_id, spec, ephemeral, replace };
         match self.order(order).await? {

@@ -9,6 +9,7 @@ mod codec;
 pub mod config;
 pub mod contract;
 pub mod reconcile;
+mod rights;
 pub mod scheduler;
 pub mod spec;
 pub mod store;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use framework_sdk::door::{Credentials, PkiError, ServeError};
 use framework_sdk::framework::FrameworkInfo;
 use framework_sdk::refusal::Refusal;
-use framework_sdk::{End, Now, StartError};
+use framework_sdk::{End, Now, Profile, StartError};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::service::Routes;
@@ -94,6 +95,7 @@ pub async fn run(
     let state = store.state().clone();
     let id = state.framework.clone();
     let jobs = Jobs::new(info, config.role, state);
+    let profile = Profile { masters: config.masters.clone(), credentials: credentials.clone() };
     let session = framework_sdk::Config {
         info: jobs.info().clone(),
         id,
@@ -114,7 +116,8 @@ pub async fn run(
         }
     };
     let mut running = framework_sdk::spawn("jobs", credentials.clone(), session, jobs, perform)?;
-    let door = api::Door { waiting, teller: running.teller() };
+    let rights = rights::Rights::new(&profile);
+    let door = api::Door { waiting, teller: running.teller(), rights };
     let routes = framework_sdk::door::with_metrics(Routes::new(JobsServer::new(door)), page);
     info!(address, "jobs framework");
 

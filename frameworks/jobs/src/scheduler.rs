@@ -225,6 +225,11 @@ impl Scheduler for Jobs {
                 self.granted = update.framework.roles.iter().cloned().collect();
                 self.demands_changed = true;
             }
+            (CallKind::UpdateFramework(_), Outcome::Refused(_)) => {
+                // Subscribing with a role that it may not take would end the framework.
+                let granted = &self.granted;
+                self.info.roles.retain(|role| granted.contains(role));
+            }
             (CallKind::UpdateDemands(_), Outcome::Refused(_)) => {
                 // Whatever the reason was, the next change says all of it again.
                 self.demanded = Vec::new();

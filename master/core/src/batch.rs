@@ -135,7 +135,10 @@ fn cost(entry: &Entry) -> usize {
         | Entry::WeightSet(_)
         | Entry::TokenCreated(_)
         | Entry::TokenUsed(_)
-        | Entry::VolumesForgotten(_) => 256,
+        | Entry::VolumesForgotten(_)
+        | Entry::AgentDrained(_)
+        | Entry::AgentResumed(_)
+        | Entry::RightsSet(_) => 256,
     }
 }
 

@@ -4,7 +4,10 @@ use proto::agent_link::ToMaster;
 use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::log::TokenCreated;
-use proto::operator::{Explain, KillTask, MarkAgentGone, SetQuota, SetWeight, TeardownFramework};
+use proto::operator::{
+    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, ResumeAgent, SetQuota, SetRights, SetWeight,
+    TeardownFramework,
+};
 use proto::scheduler::Call;
 
 /// One session of a framework; the shell numbers them and uses no number twice.
@@ -78,8 +81,22 @@ pub enum OperatorCall {
     SetWeight(SetWeight),
     /// End a framework.
     TeardownFramework(TeardownFramework),
+    /// Give an agent no new work.
+    DrainAgent(DrainAgent),
+    /// Give an agent work again.
+    ResumeAgent(ResumeAgent),
     /// Give an agent up.
     MarkAgentGone(MarkAgentGone),
+    /// Check everything about an order, and do nothing.
+    DryRun(Box<OperatorCall>),
+    /// Who am I, and what may I?
+    WhoAmI,
+    /// May somebody do something?
+    CanI(CanI),
+    /// The principals of which somebody said what they may.
+    Principals,
+    /// Set what a principal may.
+    SetRights(SetRights),
     /// Keep a token whose secret the shell has drawn.
     CreateToken(TokenCreated),
     /// Use up a token: its public part and the hash of the secret that was shown. No certificate is needed for it.

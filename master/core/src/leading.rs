@@ -15,6 +15,8 @@ pub(crate) enum Deadline {
     Offer(OfferId),
     /// An agent without a link is called unreachable.
     Agent(AgentId),
+    /// What still runs on a draining agent is to be ended.
+    Drain(AgentId),
     /// A link was silent for too long.
     Link(LinkId),
     /// A session was silent for too long.

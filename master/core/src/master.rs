@@ -23,8 +23,8 @@ use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
 use crate::verbs::{
-    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, quota, reconcile, register,
-    subscribe, take_lead, teardown, update, volumes,
+    accept, acknowledge, drain, expire, interest, kill, lose_agent, offer, operate, quota, reconcile,
+    register, rights, subscribe, take_lead, teardown, update, volumes,
 };
 use crate::views;
 
@@ -36,6 +36,8 @@ pub struct Master {
     raft: Raft,
     registry: Registry,
     applied: u64,
+    /// The number of the last event that was told.
+    told: u64,
     leading: Option<Leading>,
     leader: Option<MasterId>,
     term: u64,
@@ -57,6 +59,7 @@ impl Master {
             raft,
             registry: Registry::default(),
             applied: 0,
+            told: 0,
             leading: None,
             leader: None,
             term: 0,
@@ -189,6 +192,56 @@ impl Master {
 
     // === operators ===
 
+    /// The right that a call needs.
+    fn action(caller: &Caller, call: &OperatorCall) -> Option<Action> {
+        match call {
+            OperatorCall::Raft | OperatorCall::Explain(_) => Some(Action::Read),
+            OperatorCall::KillTask(_) => Some(Action::KillTask),
+            OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
+            OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
+            OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
+            OperatorCall::DrainAgent(_) | OperatorCall::ResumeAgent(_) => Some(Action::DrainAgent),
+            OperatorCall::CreateToken(_) => Some(Action::CreateToken),
+            OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
+            OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
+                Some(Action::SetRights)
+            }
+            OperatorCall::DryRun(order) => Self::action(caller, order),
+            // Everybody may know of themselves; and the token is the right.
+            OperatorCall::CanI(_) | OperatorCall::WhoAmI | OperatorCall::RedeemToken { .. } => None,
+        }
+    }
+
+    /// What can be answered from the log alone: by the leader, and by whoever knows none.
+    fn answer(&self, caller: &Caller, call: &OperatorCall) -> Option<ReplyKind> {
+        if matches!(call, OperatorCall::Raft) {
+            return Some(ReplyKind::Raft(self.members()));
+        }
+        if self.leading.is_none() && !self.leader_address().is_empty() {
+            return None;
+        }
+        match call {
+            OperatorCall::WhoAmI => Some(ReplyKind::Principal(rights::view(&self.registry, caller))),
+            OperatorCall::Principals => Some(ReplyKind::Principals(rights::all(&self.registry))),
+            OperatorCall::CanI(asked) => {
+                Some(rights::can_i(&self.registry, &self.config.root_tasks, caller, asked))
+            }
+            OperatorCall::Raft
+            | OperatorCall::Explain(_)
+            | OperatorCall::KillTask(_)
+            | OperatorCall::SetQuota(_)
+            | OperatorCall::SetWeight(_)
+            | OperatorCall::TeardownFramework(_)
+            | OperatorCall::MarkAgentGone(_)
+            | OperatorCall::DrainAgent(_)
+            | OperatorCall::ResumeAgent(_)
+            | OperatorCall::DryRun(_)
+            | OperatorCall::SetRights(_)
+            | OperatorCall::CreateToken(_)
+            | OperatorCall::RedeemToken { .. } => None,
+        }
+    }
+
     fn operator(
         &mut self,
         now: Now,
@@ -197,16 +250,7 @@ impl Master {
         call: OperatorCall,
         out: &mut Outbox<Output>,
     ) {
-        let action = match &call {
-            OperatorCall::Raft | OperatorCall::Explain(_) => Some(Action::Read),
-            OperatorCall::KillTask(_) => Some(Action::KillTask),
-            OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
-            OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
-            OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
-            OperatorCall::CreateToken(_) => Some(Action::CreateToken),
-            // The token is the right.
-            OperatorCall::RedeemToken { .. } => None,
-        };
+        let action = Self::action(caller, &call);
         if let Some(Err(refusal)) = action.map(|action| authorize(caller, &action)) {
             out.push(Output::Note(Note::Refused {
                 caller: caller.to_string(),
@@ -215,8 +259,8 @@ impl Master {
             }));
             return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
         }
-        if matches!(call, OperatorCall::Raft) {
-            return out.push(Output::Reply { ticket, kind: ReplyKind::Raft(self.members()) });
+        if let Some(kind) = self.answer(caller, &call) {
+            return out.push(Output::Reply { ticket, kind });
         }
         if self.leading.is_none() {
             let kind = ReplyKind::Redirect(self.leader_address());
@@ -313,7 +357,17 @@ impl Master {
             }
         }
         self.applied = index;
+        self.tell_history(out);
         out.push(Output::Applied(index));
+    }
+
+    /// What the log tells that was not told yet.
+    fn tell_history(&mut self, out: &mut Outbox<Output>) {
+        let events: Vec<_> = self.registry.history_after(self.told).cloned().collect();
+        if let Some(newest) = events.last() {
+            self.told = newest.sequence;
+            out.push(Output::Happened(events));
+        }
     }
 
     fn install(&mut self, index: u64, image: &Image, out: &mut Outbox<Output>) {
@@ -322,6 +376,7 @@ impl Master {
             Ok(registry) => {
                 self.registry = registry;
                 self.applied = index;
+                self.tell_history(out);
                 out.push(Output::Applied(index));
                 self.show_everything(out);
             }
@@ -395,7 +450,7 @@ impl Master {
                 let views = records.iter().map(|record| views::task(&self.registry, record, None));
                 out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
             }
-            Effect::Done | Effect::Nothing | Effect::Repeated(_) => {}
+            Effect::Done | Effect::Nothing | Effect::Granted(_) | Effect::Repeated(_) => {}
         }
         let changed = match touched {
             Touched::Agent(id) => {
@@ -441,7 +496,10 @@ impl Touched {
     fn of(entry: &Entry) -> Touched {
         match entry {
             Entry::AgentAdmitted(info) => Touched::Agent(info.id.clone()),
-            Entry::AgentUnreachable(id) | Entry::AgentGone(id) => Touched::Agent(id.clone()),
+            Entry::AgentUnreachable(id) | Entry::AgentGone(id) | Entry::AgentResumed(id) => {
+                Touched::Agent(id.clone())
+            }
+            Entry::AgentDrained(inner) => Touched::Agent(inner.agent.clone()),
             Entry::FrameworkRegistered(inner) => Touched::Framework(inner.id.clone()),
             Entry::FrameworkDisconnected(inner) => Touched::Framework(inner.framework.clone()),
             Entry::FrameworkReconnected(id) | Entry::FrameworkRemoved(id) => Touched::Framework(id.clone()),
@@ -453,7 +511,8 @@ impl Touched {
             | Entry::TaskAdopted(_)
             | Entry::TokenCreated(_)
             | Entry::TokenUsed(_)
-            | Entry::VolumesForgotten(_) => Touched::Nothing,
+            | Entry::VolumesForgotten(_)
+            | Entry::RightsSet(_) => Touched::Nothing,
         }
     }
 }
@@ -492,6 +551,9 @@ fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, ef
             subscribe::disconnected(d, &inner.framework, inner.deadline_ms);
         }
         Entry::TokenUsed(_) => return operate::redeemed(d, index, &pending, &effect),
+        Entry::RightsSet(inner) => rights::set(d, &inner.principal),
+        Entry::AgentDrained(inner) => drain::changed(d, &inner.agent),
+        Entry::AgentResumed(id) => drain::changed(d, id),
         Entry::AgentAdmitted(_)
         | Entry::FrameworkReconnected(_)
         | Entry::TokenCreated(_)

@@ -70,6 +70,8 @@ pub enum Output {
         /// Who leads, as far as it knows.
         leader: Option<proto::id::MasterId>,
     },
+    /// This happened, next in the order of the log.
+    Happened(Vec<std::sync::Arc<operator::Happened>>),
     /// The registry stands at this index now.
     Applied(u64),
     /// A note for the log: something an operator would act on.

@@ -25,6 +25,7 @@ pub(crate) fn agent(record: &AgentRecord, linked: bool) -> AgentView {
         offered: Quantities::ZERO,
         tasks: 0,
         since_ms: record.since_ms,
+        drain: record.drain.clone(),
     }
 }
 

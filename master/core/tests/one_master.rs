@@ -1,9 +1,13 @@
 //! One master alone, with an agent and a framework as values: the walk of an offer, and what happens off its path.
 
+#[path = "one_master/drains.rs"]
+mod drains;
 #[path = "one_master/races.rs"]
 mod races;
 #[path = "one_master/refusals.rs"]
 mod refusals;
+#[path = "one_master/rights.rs"]
+mod rights;
 #[path = "one_master/volumes.rs"]
 mod volumes;
 
@@ -97,6 +101,7 @@ impl World {
                     Output::Changed(kind) => self.changed.push(kind),
                     Output::Note(_)
                     | Output::Part { .. }
+                    | Output::Happened(_)
                     | Output::Applied(_)
                     | Output::CloseAgent { .. }
                     | Output::ToPeer { .. }
@@ -153,7 +158,7 @@ impl World {
 
     fn call(&mut self, session: u64, operation: Option<&str>, kind: CallKind) {
         let operation = operation.map(|text| OperationId::new(text).unwrap());
-        let caller = Caller::Framework("jobs".into());
+        let caller = Caller::Framework("eng".into());
         self.say(Input::Framework { session: SessionId(session), caller, call: Call { operation, kind } });
     }
 
@@ -381,13 +386,13 @@ fn a_task_as_root_ends_as_an_error_that_says_how_root_is_granted() {
     let status = &refused[0];
     assert_eq!((status.task.as_str(), status.state), ("r", TaskState::Error));
     assert_eq!(status.reason, StatusReason::TaskUnauthorized);
-    for word in ["user is root", "framework/jobs may not", "--allow-root-tasks framework/jobs"] {
+    for word in ["user is root", "framework/eng may not", "--allow-root-tasks framework/eng"] {
         assert!(status.message.contains(word), "{}", status.message);
     }
     assert_eq!(world.launched().len(), 2, "the others run");
 
     let mut world = World::with(|config| {
-        config.root_tasks.insert(Caller::Framework("jobs".into()));
+        config.root_tasks.insert(Caller::Framework("eng".into()));
     });
     world.register(1);
     world.subscribe(10, None);
@@ -465,7 +470,7 @@ fn a_framework_that_comes_back_too_late_does_not_rise_from_the_dead() {
     let mut out = Outbox::new();
     world.master.wake(now, &mut out);
     let call = Call { operation: None, kind: CallKind::Subscribe(subscribe(Some(framework.clone()))) };
-    let (session, caller) = (SessionId(11), Caller::Framework("jobs".into()));
+    let (session, caller) = (SessionId(11), Caller::Framework("eng".into()));
     world.master.step(now, Input::Framework { session, caller, call }, &mut out);
     world.master.settle(now, &mut out);
     world.perform(out);
@@ -606,7 +611,7 @@ fn a_forged_framework_id_is_refused_and_harms_nobody() {
     let framework = world.subscribe(10, None);
     let info = FrameworkInfo {
         name: "evil".into(),
-        roles: vec![role()],
+        roles: vec![Role::default_role()],
         failover_timeout: Duration::ZERO,
         address: String::new(),
         labels: BTreeMap::new(),
@@ -623,7 +628,7 @@ fn a_forged_framework_id_is_refused_and_harms_nobody() {
     world.say(Input::Framework { session: SessionId(66), caller, call });
     let events = world.events(66);
     assert!(
-        matches!(&events[0], EventKind::Fault(fault) if fault.refusal.code == Code::Denied),
+        matches!(&events[0], EventKind::Fault(fault) if fault.refusal.message.contains("may not take up")),
         "{events:?}"
     );
     assert!(world.closed.contains(&SessionId(66)) && !world.closed.contains(&SessionId(10)));
@@ -649,7 +654,7 @@ fn a_session_that_ends_before_its_subscribe_is_committed_leaves_nobody_cut_off()
     world.register(1);
     let short = |session: u64, subscribe: Subscribe| {
         let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
-        let (session, caller) = (SessionId(session), Caller::Framework("jobs".into()));
+        let (session, caller) = (SessionId(session), Caller::Framework("eng".into()));
         vec![Input::Framework { session, caller, call }, Input::FrameworkClosed { session }]
     };
     // A framework that never had a session: it is on record, and waits for its own.
@@ -679,7 +684,7 @@ fn an_operator_is_answered_and_others_are_not_operators() {
     world.say(Input::Operator { ticket: Ticket(1), caller: Caller::User("ada".into()), call: set(2000) });
     world.say(Input::Operator {
         ticket: Ticket(2),
-        caller: Caller::Framework("jobs".into()),
+        caller: Caller::Framework("eng".into()),
         call: set(9000),
     });
     assert!(matches!(&world.replies[0], (Ticket(1), ReplyKind::Done(_))));
@@ -744,7 +749,7 @@ fn the_snapshot_of_a_new_session_anticipates_no_update() {
     world.call(10, None, CallKind::Acknowledge(taken_in));
     // Its end is said, and not yet in the log.
     let call = Call { operation: None, kind: CallKind::Subscribe(subscribe(Some(framework.clone()))) };
-    let (session, caller) = (SessionId(11), Caller::Framework("jobs".into()));
+    let (session, caller) = (SessionId(11), Caller::Framework("eng".into()));
     let ended = update(&framework, runs[1], "t2", 2, TaskState::Finished);
     world.say_at_once(vec![ended, Input::Framework { session, caller, call }]);
     let events = world.events(11);

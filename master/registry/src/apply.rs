@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use proto::agent::{AgentInfo, AgentState};
+use proto::caller::Caller;
 use proto::id::{AgentId, FrameworkId, RunId};
 use proto::log::{
-    Accepted, AgentRecord, Entry, FrameworkDisconnected, FrameworkRecord, FrameworkRegistered, KillWanted,
-    QuotaSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
+    Accepted, AgentDrained, AgentRecord, Entry, FrameworkDisconnected, FrameworkRecord, FrameworkRegistered,
+    KillWanted, QuotaSet, RightsSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, WeightSet,
 };
 use proto::operation::Operation;
+use proto::operator::{Drain, TokenKind};
 use proto::quota::Quota;
 use proto::role::{Role, Weight};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
@@ -36,7 +38,14 @@ struct Place<'a> {
 impl Registry {
     /// Applies one entry of the batch at `index`. `ordinal` counts the launches of that index and is zero at its start.
     pub fn apply(&mut self, index: u64, at_ms: u64, ordinal: &mut u64, entry: Entry) -> Effect {
-        let place = Place { index, at_ms, ordinal };
+        let told = self.told(&entry);
+        let effect = self.carry_out(Place { index, at_ms, ordinal }, entry);
+        self.tell(index, at_ms, told, &effect);
+        effect
+    }
+
+    fn carry_out(&mut self, place: Place<'_>, entry: Entry) -> Effect {
+        let at_ms = place.at_ms;
         match entry {
             Entry::AgentAdmitted(info) => self.admit_agent(info, at_ms),
             Entry::AgentUnreachable(id) => self.lose_agent(&id, at_ms),
@@ -54,6 +63,9 @@ impl Registry {
             Entry::TokenCreated(inner) => self.create_token(inner, at_ms),
             Entry::TokenUsed(id) => self.use_token(&id),
             Entry::VolumesForgotten(inner) => self.forget_volumes(&inner),
+            Entry::RightsSet(inner) => self.set_rights(inner),
+            Entry::AgentDrained(inner) => self.drain_agent(inner, at_ms),
+            Entry::AgentResumed(id) => self.resume_agent(&id),
         }
     }
 
@@ -82,6 +94,7 @@ impl Registry {
                     volumes: Vec::new(),
                     destroyed: Vec::new(),
                     last_birth: 0,
+                    drain: None,
                 };
                 self.agents.insert(id, record);
                 Effect::Done
@@ -104,6 +117,7 @@ impl Registry {
             return Effect::Nothing;
         };
         record.state = AgentState::Gone;
+        record.drain = None;
         record.since_ms = at_ms;
         // It never comes back into the pool, so nobody can ever use them again.
         record.destroyed.extend(record.volumes.drain(..).map(|known| known.volume));
@@ -123,6 +137,22 @@ impl Registry {
             }
         }
         Effect::Ended(ended)
+    }
+
+    fn drain_agent(&mut self, inner: AgentDrained, at_ms: u64) -> Effect {
+        let record = self.agents.get_mut(&inner.agent).filter(|record| record.state != AgentState::Gone);
+        let Some(record) = record else { return Effect::Nothing };
+        // One that is draining and gets another deadline goes on.
+        let since_ms = record.drain.as_ref().map_or(at_ms, |drain| drain.since_ms);
+        record.drain = Some(Drain { since_ms, ..inner.drain });
+        Effect::Done
+    }
+
+    fn resume_agent(&mut self, id: &AgentId) -> Effect {
+        match self.agents.get_mut(id).and_then(|record| record.drain.take()) {
+            Some(_) => Effect::Done,
+            None => Effect::Nothing,
+        }
     }
 
     // === frameworks ===
@@ -358,8 +388,23 @@ impl Registry {
     fn use_token(&mut self, id: &str) -> Effect {
         let Some(token) = self.tokens.get_mut(id) else { return Effect::Nothing };
         token.uses = token.uses.saturating_sub(1);
+        let granted = match token.kind {
+            TokenKind::Framework => token.rights.clone().map(|rights| (token.name.clone(), rights)),
+            TokenKind::Agent | TokenKind::Master | TokenKind::User => None,
+        };
         if token.uses == 0 {
             self.tokens.remove(id);
+        }
+        let Some((name, rights)) = granted else { return Effect::Done };
+        let principal = Caller::Framework(name);
+        self.rights.insert(principal.clone(), rights);
+        Effect::Granted(principal)
+    }
+
+    fn set_rights(&mut self, inner: RightsSet) -> Effect {
+        match inner.rights {
+            Some(rights) => drop(self.rights.insert(inner.principal, rights)),
+            None => drop(self.rights.remove(&inner.principal)),
         }
         Effect::Done
     }

@@ -1,5 +1,6 @@
 //! What applying an entry did, as far as the one who proposed it needs to know.
 
+use proto::caller::Caller;
 use proto::id::{FrameworkId, RunId, TaskId};
 use proto::log::TaskRecord;
 
@@ -26,6 +27,8 @@ pub enum Effect {
     OutOfSight(Vec<TaskKey>),
     /// These tasks ended; they stand among the ended ones.
     Ended(Vec<TaskRecord>),
+    /// A token was used, and this principal may now what it said.
+    Granted(Caller),
     /// These tasks are to be killed.
     ToKill(Vec<TaskKey>),
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use proto::log::{OperationRecord, RegistryImage, TaskRecord};
+use proto::caller::Caller;
+use proto::log::{OperationRecord, RegistryImage, RightsSet, TaskRecord};
+use proto::rights::Rights;
 use proto::wire::{Malformed, Wire};
 
+use crate::history::History;
 use crate::registry::{Framework, Registry};
 
 /// The layout that this version writes.
@@ -35,6 +38,10 @@ impl fmt::Display for BadImage {
     }
 }
 
+fn remembered(principal: &Caller, rights: &Rights) -> RightsSet {
+    RightsSet { principal: principal.clone(), rights: Some(rights.clone()) }
+}
+
 impl Registry {
     /// Everything, as bytes.
     pub fn to_image(&self) -> Vec<u8> {
@@ -61,6 +68,8 @@ impl Registry {
             roles: self.roles.values().cloned().collect(),
             tokens: self.tokens.values().cloned().collect(),
             removed_frameworks: self.removed.iter().cloned().collect(),
+            rights: self.rights.iter().map(|(who, rights)| remembered(who, rights)).collect(),
+            history: self.history.all().cloned().collect(),
         }
         .encode()
     }
@@ -79,6 +88,8 @@ impl Registry {
             roles: image.roles.into_iter().map(|r| (r.role.clone(), r)).collect(),
             tokens: image.tokens.into_iter().map(|t| (t.id.clone(), t)).collect(),
             removed: image.removed_frameworks.into(),
+            rights: image.rights.into_iter().filter_map(|r| Some((r.principal, r.rights?))).collect(),
+            history: History::of_image(image.history),
             ..Registry::default()
         };
         for mut record in image.frameworks {

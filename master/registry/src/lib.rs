@@ -4,11 +4,13 @@
 
 mod apply;
 mod effect;
+mod history;
 mod image;
 mod registry;
 mod total;
 
 pub use effect::{Effect, TaskKey};
+pub use history::HISTORY_MAX;
 pub use image::BadImage;
 pub use registry::{ENDED_MAX, Framework, OPERATIONS_MAX, REMOVED_MAX, Registry};
 pub use total::transformation;

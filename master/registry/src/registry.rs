@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use proto::caller::Caller;
 use proto::id::{AgentId, FrameworkId, OperationId, RunId, TaskId};
 use proto::log::{AgentRecord, FrameworkRecord, RoleRecord, TaskRecord, TokenCreated};
 use proto::quota::Quota;
+use proto::rights::Rights;
 use proto::role::{Role, Weight};
 
 use crate::effect::TaskKey;
+use crate::history::History;
 
 /// Ended tasks remembered for each framework (Mesos: `max_completed_tasks_per_framework`, 1000).
 pub const ENDED_MAX: usize = 1000;
@@ -38,6 +41,8 @@ pub struct Registry {
     pub(crate) roles: BTreeMap<Role, RoleRecord>,
     pub(crate) tokens: BTreeMap<String, TokenCreated>,
     pub(crate) removed: VecDeque<FrameworkRecord>,
+    pub(crate) rights: BTreeMap<Caller, Rights>,
+    pub(crate) history: History,
 }
 
 // === impl Framework ===
@@ -176,6 +181,21 @@ impl Registry {
     /// A join token by its public part.
     pub fn token(&self, id: &str) -> Option<&TokenCreated> {
         self.tokens.get(id)
+    }
+
+    /// What a principal may: what somebody said, or what its kind may.
+    pub fn rights(&self, principal: &Caller) -> Rights {
+        self.rights.get(principal).cloned().unwrap_or_else(|| Rights::of_kind(principal))
+    }
+
+    /// Principals of which somebody said what they may.
+    pub fn principals(&self) -> impl Iterator<Item = (&Caller, &Rights)> {
+        self.rights.iter()
+    }
+
+    /// Whether somebody said what this principal may.
+    pub fn names_principal(&self, principal: &Caller) -> bool {
+        self.rights.contains_key(principal)
     }
 
     pub(crate) fn insert_task(&mut self, record: TaskRecord) {

@@ -6,12 +6,17 @@ use std::time::Duration;
 use master_registry::{Effect, Registry};
 use proto::agent::{AgentInfo, AgentState};
 use proto::attributes::Attributes;
+use proto::caller::Caller;
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, FrameworkId, OperationId, RunId, TaskId, VolumeId};
-use proto::log::{Accepted, AcceptedPart, Entry, FrameworkRegistered, TaskAdopted, TaskEnded};
+use proto::log::{
+    Accepted, AcceptedPart, AgentDrained, Entry, FrameworkRegistered, RightsSet, TaskAdopted, TaskEnded,
+};
 use proto::operation::{CreateVolume, DestroyVolume, Launch, Operation, Reserve};
+use proto::operator::Drain;
 use proto::quantities::Quantities;
 use proto::resources::{Amount, Resources};
+use proto::rights::Rights;
 use proto::role::Role;
 use proto::task::{CommandInfo, StatusReason, TaskInfo, TaskState, TaskStatus};
 
@@ -211,6 +216,13 @@ fn a_run_is_adopted_only_where_somebody_can_end_it() {
 #[test]
 fn the_image_reads_back() {
     let mut registry = registry();
+    let agent = AgentId::new("a1").unwrap();
+    let drain = Drain { since_ms: 0, deadline_ms: 9, reason: "disk".into(), by: "user/ada".into() };
+    registry.apply(3, 30, &mut 0, Entry::AgentDrained(AgentDrained { agent: agent.clone(), drain }));
+    assert_eq!(registry.agent(&agent).unwrap().drain.as_ref().map(|drain| drain.since_ms), Some(30));
+    let principal: Caller = "framework/spark".parse().unwrap();
+    let rights = Some(Rights::all());
+    registry.apply(3, 30, &mut 0, Entry::RightsSet(RightsSet { principal, rights }));
     let launch = Operation::Launch(Launch { tasks: vec![task("t1"), task("t2")] });
     registry.apply(3, 30, &mut 0, accept("op-1", vec![launch]));
     registry.apply(4, 40, &mut 0, ended("t1", TaskState::Finished));
@@ -218,4 +230,50 @@ fn the_image_reads_back() {
     assert_eq!(back, registry);
     assert_eq!(Registry::from_image(&[]).unwrap(), Registry::default());
     assert!(Registry::from_image(b"\xff\xff\xff").is_err());
+}
+
+fn told(registry: &Registry, after: u64) -> Vec<(u64, String)> {
+    registry.history_after(after).map(|event| (event.sequence, event.kind.to_string())).collect()
+}
+
+#[test]
+fn what_happened_is_told_once_and_in_order() {
+    let mut registry = registry();
+    let before = told(&registry, 0);
+    assert_eq!(
+        before,
+        [(1, "agent-admitted".to_owned()), (2, "framework-registered".to_owned())],
+        "from the first entry on"
+    );
+    let launch = Operation::Launch(Launch { tasks: vec![task("t1"), task("t2")] });
+    registry.apply(3, 30, &mut 0, accept("op-1", vec![launch.clone()]));
+    registry.apply(4, 40, &mut 0, accept("op-1", vec![launch]));
+    registry.apply(5, 50, &mut 0, ended("t1", TaskState::Failed));
+    registry.apply(6, 60, &mut 0, ended("t1", TaskState::Failed));
+    registry.apply(7, 70, &mut 0, Entry::AgentGone(AgentId::new("a1").unwrap()));
+    registry.apply(8, 80, &mut 0, Entry::AgentAdmitted(agent("a1")));
+    let kinds = ["task-launched", "task-launched", "task-ended", "agent-gone", "task-ended"];
+    let expected: Vec<(u64, String)> = (3..).zip(kinds.map(str::to_owned)).collect();
+    assert_eq!(told(&registry, 2), expected, "what changes nothing is not told");
+    let last = registry.history_after(4).next().unwrap();
+    assert_eq!((last.index, last.at_ms, last.message.as_str()), (5, 50, "failed"));
+    assert_eq!(last.task.as_ref().map(|task| task.as_str()), Some("t1"));
+    let back = Registry::from_image(&registry.to_image()).unwrap();
+    assert_eq!(told(&back, 0), told(&registry, 0), "an image goes on with the same numbers");
+}
+
+#[test]
+fn only_the_last_events_are_remembered_and_their_numbers_go_on() {
+    let mut registry = registry();
+    let weight = Entry::WeightSet(proto::log::WeightSet {
+        role: Role::default_role(),
+        weight: proto::role::Weight::default(),
+    });
+    let count = master_registry::HISTORY_MAX as u64 + 5;
+    (0..count).for_each(|index| drop(registry.apply(3 + index, 30, &mut 0, weight.clone())));
+    let all = told(&registry, 0);
+    assert_eq!(all.len(), master_registry::HISTORY_MAX);
+    assert_eq!((all[0].0, all.last().unwrap().0), (8, count + 2));
+    assert_eq!(told(&registry, count + 1).len(), 1);
+    assert_eq!(told(&registry, u64::MAX).len(), 0);
 }

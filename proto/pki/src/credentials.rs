@@ -73,6 +73,15 @@ impl Credentials {
             .map_err(|_| PkiError::NotPem { what: "the key" })
     }
 
+    /// Until when the certificate is good, in milliseconds since 1970.
+    pub fn expires_ms(&self) -> Result<u64, PkiError> {
+        let certificate = self.certificate()?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+            .map_err(|_| PkiError::NotPem { what: "the certificate" })?;
+        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        Ok(seconds.saturating_mul(1000))
+    }
+
     /// SHA-256 of the authority's certificate, as join tokens carry it.
     pub fn ca_sha256(&self) -> Result<[u8; 32], PkiError> {
         Ok(sha256_of(&self.ca()?))

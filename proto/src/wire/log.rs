@@ -3,9 +3,9 @@
 use proto_wire::log as w;
 
 use crate::log::{
-    Accepted, AcceptedPart, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
-    FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RoleRecord, TaskAdopted,
-    TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
+    Accepted, AcceptedPart, AgentDrained, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
+    FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet, RoleRecord,
+    TaskAdopted, TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -41,7 +41,10 @@ message!(TokenCreated = w::TokenCreated {
     plain expires_ms: expires_ms,
     plain uses: uses,
     plain name: name,
+    opt rights: rights,
 });
+message!(AgentDrained = w::AgentDrained { plain agent: agent_id, req drain: drain });
+message!(RightsSet = w::RightsSet { plain principal: principal, opt rights: rights });
 
 message!(VolumesForgotten = w::VolumesForgotten { plain agent: agent_id, rep volumes: volumes });
 
@@ -71,6 +74,9 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::TokenCreated(inner) => K::TokenCreated(inner.to_wire()),
             Entry::TokenUsed(id) => K::TokenUsed(w::TokenUsed { token_id: id.clone() }),
             Entry::VolumesForgotten(inner) => K::VolumesForgotten(inner.to_wire()),
+            Entry::RightsSet(inner) => K::RightsSet(inner.to_wire()),
+            Entry::AgentDrained(inner) => K::AgentDrained(inner.to_wire()),
+            Entry::AgentResumed(id) => K::AgentResumed(w::AgentResumed { agent_id: id.to_plain() }),
         }
     }
     fn from_oneof(kind: w::entry::Kind) -> Result<Self, Malformed> {
@@ -98,6 +104,11 @@ impl OneOf<w::entry::Kind> for Entry {
             K::TokenCreated(m) => Entry::TokenCreated(Wire::from_wire(m)?),
             K::TokenUsed(m) => Entry::TokenUsed(m.token_id),
             K::VolumesForgotten(m) => Entry::VolumesForgotten(Wire::from_wire(m)?),
+            K::RightsSet(m) => Entry::RightsSet(Wire::from_wire(m)?),
+            K::AgentDrained(m) => Entry::AgentDrained(Wire::from_wire(m)?),
+            K::AgentResumed(m) => {
+                Entry::AgentResumed(field_from!(plain m.agent_id, "agent_resumed.agent_id"))
+            }
         })
     }
 }
@@ -114,6 +125,7 @@ message!(AgentRecord = w::AgentRecord {
     rep volumes: volumes,
     rep destroyed: destroyed,
     plain last_birth: last_birth,
+    opt drain: drain,
 });
 message!(OperationRecord = w::OperationRecord { plain operation: operation_id, plain index: index });
 message!(FrameworkRecord = w::FrameworkRecord {
@@ -143,4 +155,6 @@ message!(RegistryImage = w::Registry {
     rep roles: roles,
     rep tokens: tokens,
     rep removed_frameworks: removed_frameworks,
+    rep rights: rights,
+    rep history: history,
 });

@@ -100,7 +100,7 @@ macro_rules! field_from {
     };
 }
 
-/// A oneof: `msg` for a variant that holds a message, `unit` for one that holds nothing, `text` for a plain one.
+/// A oneof: `msg` for a variant that holds a message (`boxed` if it holds its own kind), `unit` for one that holds nothing, `text` for a plain one.
 macro_rules! oneof {
     ($ty:ty = $kind:path { $($shape:ident $variant:ident : $wvariant:ident),* $(,)? }) => {
         impl $crate::wire::OneOf<$kind> for $ty {
@@ -133,6 +133,9 @@ macro_rules! oneof_to {
     (msg $inner:ident) => {
         $crate::wire::Wire::to_wire($inner)
     };
+    (boxed $inner:ident) => {
+        Box::new($crate::wire::Wire::to_wire(&**$inner))
+    };
     (text $inner:ident) => {
         $crate::wire::Plain::to_plain($inner)
     };
@@ -145,6 +148,11 @@ macro_rules! oneof_from {
     (msg $variant:ident $inner:ident, $name:expr) => {
         $crate::wire::Wire::from_wire($inner)
             .map(Self::$variant)
+            .map_err(|bad| bad.within(&$crate::wire::macros::snake($name)))
+    };
+    (boxed $variant:ident $inner:ident, $name:expr) => {
+        $crate::wire::Wire::from_wire(*$inner)
+            .map(|inner| Self::$variant(Box::new(inner)))
             .map_err(|bad| bad.within(&$crate::wire::macros::snake($name)))
     };
     (text $variant:ident $inner:ident, $name:expr) => {

@@ -10,12 +10,15 @@ mod raft;
 mod scheduler;
 mod types;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::caller::Caller;
 use crate::id::{Epoch, MasterId, OfferId, RunId};
 use crate::quantities::{Quantities, Scalar};
+use crate::rights::RolePattern;
 use crate::role::{Role, Weight};
 
 /// A message that does not say what its kind must say.
@@ -122,8 +125,55 @@ parsed!(
     crate::id::DemandId,
     crate::id::GroupId,
     OfferId,
-    Role
+    Role,
+    Caller,
+    RolePattern
 );
+
+/// An optional id where the wire has a text that may be empty.
+macro_rules! optional_ids {
+    ($($ty:ty),+) => {$(
+        impl Plain<String> for Option<$ty> {
+            fn to_plain(&self) -> String {
+                self.as_ref().map(ToString::to_string).unwrap_or_default()
+            }
+            fn from_plain(wire: String) -> Result<Self, String> {
+                if wire.is_empty() { Ok(None) } else { <$ty>::from_plain(wire).map(Some) }
+            }
+        }
+    )+};
+}
+
+optional_ids!(crate::id::AgentId, crate::id::FrameworkId, crate::id::TaskId);
+
+impl Plain<String> for Cow<'static, str> {
+    fn to_plain(&self) -> String {
+        self.to_string()
+    }
+    fn from_plain(wire: String) -> Result<Self, String> {
+        Ok(Cow::Owned(wire))
+    }
+}
+
+/// An optional role where the wire has a text that may be empty.
+impl Plain<String> for Option<Role> {
+    fn to_plain(&self) -> String {
+        self.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+    fn from_plain(wire: String) -> Result<Self, String> {
+        if wire.is_empty() { Ok(None) } else { Role::from_plain(wire).map(Some) }
+    }
+}
+
+/// An optional caller where the wire has a text that may be empty.
+impl Plain<String> for Option<Caller> {
+    fn to_plain(&self) -> String {
+        self.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+    fn from_plain(wire: String) -> Result<Self, String> {
+        if wire.is_empty() { Ok(None) } else { Caller::from_plain(wire).map(Some) }
+    }
+}
 
 /// An optional id where the wire has a text that may be empty.
 impl Plain<String> for Option<crate::id::OperationId> {

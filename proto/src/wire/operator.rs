@@ -1,17 +1,26 @@
 //! The operators' conversation on the wire.
 
+use std::sync::Arc;
+
 use proto_wire::operator as w;
 use proto_wire::v1::Empty;
 
 use crate::explain::{Explanation, FunnelStep, NearMiss};
 use crate::operator::{
-    AgentView, Call, CreateToken, DemandRef, Event, EventKind, Explain, FrameworkView, Join, Joined,
-    KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, Raft, Reply, ReplyKind,
-    RoleView, SetQuota, SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
-    Watch,
+    AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
+    Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
+    OfferEnded, OfferView, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView, SetQuota, SetRights,
+    SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
+use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Wire};
 
+message!(Drain = w::Drain {
+    plain since_ms: since_ms,
+    plain deadline_ms: deadline_ms,
+    plain reason: reason,
+    plain by: by,
+});
 message!(AgentView = w::AgentView {
     req info: info,
     plain state: state,
@@ -20,6 +29,7 @@ message!(AgentView = w::AgentView {
     req offered: offered,
     plain tasks: tasks,
     plain since_ms: since_ms,
+    opt drain: drain,
 });
 message!(FrameworkView = w::FrameworkView {
     plain id: id,
@@ -82,7 +92,25 @@ numbered!(
     TokenKind =
         w::TokenKind { Agent: TokenAgent, Framework: TokenFramework, Master: TokenMaster, User: TokenUser }
 );
-message!(CreateToken = w::CreateToken { plain kind: kind, plain ttl: ttl_ms, plain uses: uses, plain name: name });
+message!(CreateToken = w::CreateToken {
+    plain kind: kind,
+    plain ttl: ttl_ms,
+    plain uses: uses,
+    plain name: name,
+    opt rights: rights,
+});
+message!(EventsAfter = w::EventsAfter { optp since: since, plain wait: wait_ms, plain at_most: at_most });
+message!(Rights = w::Rights { repp roles: roles });
+message!(DrainAgent = w::DrainAgent { plain agent: agent_id, optp within: within_ms, plain reason: reason });
+message!(ResumeAgent = w::ResumeAgent { plain agent: agent_id });
+message!(SetRights = w::SetRights { plain principal: principal, opt rights: rights });
+message!(CanI = w::CanI {
+    plain verb: verb,
+    plain role: role,
+    plain user: user,
+    plain owner: owner,
+    plain principal: principal,
+});
 
 impl Wire for Explain {
     type Message = w::Explain;
@@ -121,6 +149,14 @@ oneof!(Call = w::call::Kind {
     msg CreateToken: CreateToken,
     unit StatusHere: StatusHere,
     unit RaftHere: RaftHere,
+    boxed DryRun: DryRun,
+    unit WhoAmI: WhoAmI,
+    msg CanI: CanI,
+    unit Principals: Principals,
+    msg SetRights: SetRights,
+    msg DrainAgent: DrainAgent,
+    msg ResumeAgent: ResumeAgent,
+    msg Events: Events,
 });
 only_oneof! { Call = w::Call; }
 
@@ -151,6 +187,34 @@ message!(Explanation = w::Explanation {
     rep nearest: nearest,
     plain help: help,
 });
+message!(Happened = w::Happened {
+    plain sequence: sequence,
+    plain at_ms: at_ms,
+    plain index: index,
+    plain kind: kind,
+    plain agent: agent_id,
+    plain framework: framework_id,
+    plain task: task_id,
+    plain subject: subject,
+    plain message: message,
+});
+impl Wire for Arc<Happened> {
+    type Message = w::Happened;
+    fn to_wire(&self) -> w::Happened {
+        self.as_ref().to_wire()
+    }
+    fn from_wire(message: w::Happened) -> Result<Self, Malformed> {
+        Happened::from_wire(message).map(Arc::new)
+    }
+}
+message!(Events = w::EventList { rep events: events, plain oldest: oldest, plain newest: newest });
+message!(PrincipalView = w::PrincipalView {
+    plain principal: principal,
+    req rights: rights,
+    plain set: set,
+    plain may: may,
+});
+message!(Verdict = w::Verdict { plain allowed: allowed, plain principal: principal, plain why: why, plain help: help });
 message!(Token = w::TokenReply { plain token: token, plain expires_ms: expires_ms });
 
 fn all<T: Wire>(items: &[T]) -> Vec<T::Message> {
@@ -173,6 +237,10 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Token(inner) => K::Token(inner.to_wire()),
             ReplyKind::Refused(refusal) => K::Refused(refusal.to_wire()),
             ReplyKind::Redirect(address) => K::Redirect(address.clone()),
+            ReplyKind::Principal(inner) => K::Principal(inner.to_wire()),
+            ReplyKind::Principals(items) => K::Principals(w::PrincipalList { principals: all(items) }),
+            ReplyKind::Verdict(inner) => K::Verdict(inner.to_wire()),
+            ReplyKind::Events(inner) => K::Events(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -190,6 +258,10 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Token(m) => ReplyKind::Token(Wire::from_wire(m)?),
             K::Refused(m) => ReplyKind::Refused(Wire::from_wire(m)?),
             K::Redirect(address) => ReplyKind::Redirect(address),
+            K::Principal(m) => ReplyKind::Principal(Wire::from_wire(m)?),
+            K::Principals(m) => ReplyKind::Principals(field_from!(rep m.principals, "principals")),
+            K::Verdict(m) => ReplyKind::Verdict(Wire::from_wire(m)?),
+            K::Events(m) => ReplyKind::Events(Wire::from_wire(m)?),
         })
     }
 }

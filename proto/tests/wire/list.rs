@@ -44,6 +44,8 @@ all! {
     proto::log::QuotaSet = log::QuotaSet;
     proto::log::WeightSet = log::WeightSet;
     proto::log::TokenCreated = log::TokenCreated;
+    proto::log::RightsSet = log::RightsSet;
+    proto::log::AgentDrained = log::AgentDrained;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
     proto::log::VolumesForgotten = log::VolumesForgotten;
@@ -69,6 +71,16 @@ all! {
     proto::operator::TeardownFramework = operator::TeardownFramework;
     proto::operator::MarkAgentGone = operator::MarkAgentGone;
     proto::operator::CreateToken = operator::CreateToken;
+    proto::operator::Drain = operator::Drain;
+    proto::operator::DrainAgent = operator::DrainAgent;
+    proto::operator::ResumeAgent = operator::ResumeAgent;
+    proto::operator::EventsAfter = operator::EventsAfter;
+    proto::operator::Happened = operator::Happened;
+    Arc<proto::operator::Happened> = operator::Happened;
+    proto::operator::Events = operator::EventList;
+    proto::rights::Rights = operator::Rights;
+    proto::operator::SetRights = operator::SetRights;
+    proto::operator::CanI = operator::CanI;
     proto::operator::Explain = operator::Explain;
     proto::operator::Call = operator::Call;
     proto::operator::Status = operator::StatusReply;
@@ -76,6 +88,8 @@ all! {
     proto::explain::FunnelStep = operator::FunnelStep;
     proto::explain::NearMiss = operator::NearMiss;
     proto::explain::Explanation = operator::Explanation;
+    proto::operator::PrincipalView = operator::PrincipalView;
+    proto::operator::Verdict = operator::Verdict;
     proto::operator::Token = operator::TokenReply;
     proto::operator::Reply = operator::Reply;
     proto::operator::Watch = operator::Watch;

@@ -40,7 +40,9 @@ impl Messages {
     fn plain(&self, descriptor: &MessageDescriptor) -> BoxedStrategy<DynamicMessage> {
         let mut parts: Vec<BoxedStrategy<Filled>> = Vec::new();
         for oneof in descriptor.oneofs().filter(|oneof| !oneof.is_synthetic()) {
-            parts.push(Union::new(oneof.fields().map(|field| self.filled(&field))).boxed());
+            // What may hold its own kind is wrapped once, below.
+            let fields = oneof.fields().filter(|field| field.kind() != Kind::Message(descriptor.clone()));
+            parts.push(Union::new(fields.map(|field| self.filled(&field))).boxed());
         }
         let alone =
             |field: &FieldDescriptor| field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
@@ -49,8 +51,13 @@ impl Messages {
             let filled = self.filled(&field);
             parts.push(if optional { prop_oneof![Just(None), filled].boxed() } else { filled });
         }
+        let own = descriptor.fields().find(|field| field.kind() == Kind::Message(descriptor.clone()));
         let descriptor = descriptor.clone();
-        parts.prop_map(move |parts| build(&descriptor, parts.into_iter().flatten())).boxed()
+        let whole = descriptor.clone();
+        let plain = parts.prop_map(move |parts| build(&whole, parts.into_iter().flatten())).boxed();
+        let Some(own) = own else { return plain };
+        let wrap = move |inner| build(&descriptor, std::iter::once((own.clone(), Value::Message(inner))));
+        prop_oneof![plain.clone(), plain.prop_map(wrap)].boxed()
     }
 
     fn filled(&self, field: &FieldDescriptor) -> BoxedStrategy<Filled> {
@@ -226,6 +233,15 @@ fn string(message: &str, field: &str) -> BoxedStrategy<String> {
             prop::sample::select(Code::ALL.to_vec()).prop_map(|code| code.as_str().to_owned()).boxed()
         }
         ("Constraint", "attribute") => word(),
+        ("Rights", "roles") => {
+            prop_oneof![Just("*".to_owned()), role(), role().prop_map(|role| role + "/*")].boxed()
+        }
+        ("CanI", "role") => prop_oneof![Just(String::new()), role()].boxed(),
+        ("Happened", "agent_id" | "framework_id" | "task_id") => {
+            prop_oneof![Just(String::new()), id()].boxed()
+        }
+        ("CanI", "principal") => prop_oneof![Just(String::new()), caller()].boxed(),
+        ("SetRights" | "RightsSet" | "PrincipalView", "principal") => caller(),
         ("Event", "framework_removed")
         | ("Offer", "demand")
         | ("TaskInfo", "group")
@@ -251,6 +267,13 @@ fn word() -> BoxedStrategy<String> {
 
 fn role() -> BoxedStrategy<String> {
     prop::collection::vec(of_letters("abcXYZ019_", 5), 1..4).prop_map(|names| names.join("/")).boxed()
+}
+
+fn caller() -> BoxedStrategy<String> {
+    let named = of_letters("abcXYZ019-_.@", 6);
+    (prop::sample::select(vec!["framework", "user"]), named)
+        .prop_map(|(kind, name)| format!("{kind}/{name}"))
+        .boxed()
 }
 
 fn text() -> BoxedStrategy<String> {

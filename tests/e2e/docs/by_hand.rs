@@ -6,7 +6,8 @@ use super::{is_executable, root};
 
 /// Checks one line, or says what is not there.
 pub fn check(line: &str) -> Result<(), String> {
-    let words: Vec<&str> = line.split_whitespace().collect();
+    // A word in quotes is what is between them, as a shell has it.
+    let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('\'')).collect();
     let (program, args) = words.split_first().ok_or("it is empty")?;
     let own = args.iter().position(|arg| *arg == "--").map_or(args, |at| &args[..at]);
     let passed = args.iter().position(|arg| *arg == "--").map_or(&[][..], |at| &args[at + 1..]);

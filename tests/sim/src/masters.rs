@@ -118,7 +118,7 @@ impl World {
         for output in out.iter() {
             match output {
                 Output::Changed(event) if leads => look |= self.checks.conservation.changed(node, event),
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Happened(_) => {}
                 Output::Part { leads: false, .. } => self.checks.conservation.forget(node),
                 Output::Part { .. } | Output::Applied(_) => look = true,
                 Output::Note(Note::Books { what }) => {
@@ -240,6 +240,8 @@ impl World {
                     self.tell(node, |_| "leads".to_owned());
                 }
             }
+            // Told from the registry, whose images are compared.
+            Output::Happened(_) => {}
             Output::Applied(index) => {
                 let master = &mut self.masters[node.index()];
                 while master.images.front().is_some_and(|(at, _)| *at <= index) {
@@ -299,7 +301,8 @@ impl World {
                 Input::Agent { link: LinkId(id), agent, message: *message }
             }
             (Up::Call(call), client) => {
-                let caller = Caller::Framework(self.frameworks[client.index()].name.clone());
+                // A person runs a framework in any role; what bounds a framework's own principal has tests of its own.
+                let caller = Caller::User(self.frameworks[client.index()].name.clone());
                 Input::Framework { session: SessionId(id), caller, call: *call }
             }
             (Up::Close, Node::Agent(_)) => {

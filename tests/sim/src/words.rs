@@ -202,5 +202,8 @@ fn entry_words(entry: &Entry) -> String {
         Entry::TokenCreated(token) => format!("TokenCreated {}", token.id),
         Entry::TokenUsed(id) => format!("TokenUsed {id}"),
         Entry::VolumesForgotten(inner) => format!("VolumesForgotten {}", volumes(&inner.volumes)),
+        Entry::AgentDrained(drained) => format!("AgentDrained {}", drained.agent),
+        Entry::AgentResumed(id) => format!("AgentResumed {id}"),
+        Entry::RightsSet(set) => format!("RightsSet {}", set.principal),
     }
 }

@@ -21,6 +21,8 @@ pub struct Shape {
     address: String,
     state: &'static str,
     since_ms: u64,
+    /// Null unless it gets no new work.
+    drain: Option<DrainShape>,
     tasks: u64,
     total: Quantities,
     used: Quantities,
@@ -28,6 +30,47 @@ pub struct Shape {
     resources: Vec<Portion>,
     attributes: BTreeMap<String, String>,
     version: String,
+}
+
+/// Why an agent gets no new work.
+#[derive(Debug, Serialize)]
+struct DrainShape {
+    since_ms: u64,
+    /// Null: what runs ends by itself.
+    deadline_ms: Option<u64>,
+    reason: String,
+    by: String,
+    /// Whether nothing runs on it any more.
+    drained: bool,
+}
+
+/// How it stands, in one word.
+fn word(agent: &AgentView) -> (&'static str, Tone) {
+    match (agent.state, &agent.drain) {
+        (AgentState::Active, Some(_)) if agent.tasks == 0 => ("drained", Tone::Dim),
+        (AgentState::Active, Some(_)) => ("draining", Tone::Warn),
+        (state, _) => (state.as_str(), tone(state)),
+    }
+}
+
+/// How far it is with draining, and why it does.
+fn draining(agent: &AgentView, now_ms: u64) -> String {
+    let Some(drain) = &agent.drain else { return String::new() };
+    let mut text = format!("for {}", show_age(drain.since_ms, now_ms));
+    text.push_str(&match agent.tasks {
+        0 => ", nothing is left".to_owned(),
+        left => format!(", {left} tasks left"),
+    });
+    if drain.deadline_ms > now_ms {
+        text.push_str(&format!(", ended in {}", show_age(now_ms, drain.deadline_ms)));
+    } else if drain.deadline_ms > 0 && agent.tasks > 0 {
+        text.push_str(", being ended");
+    }
+    text.push_str(&format!(", by {}", drain.by));
+    if !drain.reason.is_empty() {
+        text.push_str(&format!(": {}", drain.reason));
+    }
+    text
 }
 
 fn tone(state: AgentState) -> Tone {
@@ -84,10 +127,11 @@ impl View for AgentView {
 
     fn cells(&self, now_ms: u64) -> Vec<Cell> {
         let total = self.total.quantities();
+        let (word, tone) = word(self);
         vec![
             Cell::new(self.info.id.as_str()),
             Cell::new(&self.info.hostname),
-            Cell::toned(self.state.as_str(), tone(self.state)),
+            Cell::toned(word, tone),
             Cell::new(self.tasks.to_string()),
             Cell::new(used_of(&Scalar::Cpus, &self.used, &total)),
             Cell::new(used_of(&Scalar::Mem, &self.used, &total)),
@@ -114,6 +158,13 @@ impl View for AgentView {
             address: self.info.address.clone(),
             state: self.state.as_str(),
             since_ms: self.since_ms,
+            drain: self.drain.as_ref().map(|drain| DrainShape {
+                since_ms: drain.since_ms,
+                deadline_ms: (drain.deadline_ms > 0).then_some(drain.deadline_ms),
+                reason: drain.reason.clone(),
+                by: drain.by.clone(),
+                drained: self.tasks == 0,
+            }),
             tasks: self.tasks,
             total: (&self.total.quantities()).into(),
             used: (&self.used).into(),
@@ -136,6 +187,7 @@ impl View for AgentView {
             .fact("Agent", self.info.id.as_str())
             .fact("Hostname", &self.info.hostname)
             .fact("State", format!("{} for {}", self.state.as_str(), show_age(self.since_ms, now_ms)))
+            .fact("Draining", draining(self, now_ms))
             .fact("Address", &self.info.address)
             .fact("Version", &self.info.version)
             .fact("Attributes", self.info.attributes.to_string())

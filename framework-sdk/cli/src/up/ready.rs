@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use proto::operator::{AgentView, Call, List, ReplyKind};
+use proto::caller::Caller;
+use proto::operator::{AgentView, Call, List, ReplyKind, SetRights};
+use proto::rights::Rights;
 use proto_grpc::services::operator::operator_client::OperatorClient;
 use proto_pki::PeerRole;
 
-use super::layout::Layout;
+use super::layout::{JOBS, Layout};
 use super::{UpArgs, UpError};
 
 /// How often to look: the whole start takes about a second.
@@ -14,8 +16,13 @@ const LOOK: Duration = Duration::from_millis(25);
 
 pub(super) async fn wait(layout: &Layout, args: &UpArgs, limit: Duration) -> Result<(), UpError> {
     let begun = Instant::now();
+    let mut granted = args.no_jobs;
     loop {
+        if !granted {
+            granted = grant(layout).await;
+        }
         let missing = match missing(layout, args).await {
+            None if !granted => "the jobs framework has no rights yet".to_owned(),
             None => return Ok(()),
             Some(missing) => missing,
         };
@@ -39,6 +46,29 @@ pub(super) async fn agents(layout: &Layout) -> Vec<AgentView> {
         }
     }
     Vec::new()
+}
+
+/// The jobs framework runs what people ask of it, in whatever role they name: it may take offers in all of them, unless
+/// somebody has said otherwise of it since. True once the leader knows.
+async fn grant(layout: &Layout) -> bool {
+    let jobs = Caller::Framework(JOBS.to_owned());
+    for address in &layout.masters {
+        let channel = proto_grpc::channel(&address.to_string(), PeerRole::Master, &layout.operator).await;
+        let Ok(channel) = channel else { continue };
+        let mut client = OperatorClient::new(channel);
+        let Ok(reply) = client.ask(Call::Principals).await.map(|reply| reply.into_inner()) else { continue };
+        let known = match reply.kind {
+            ReplyKind::Principals(known) if reply.from_leader => known,
+            _ => continue,
+        };
+        if known.iter().any(|view| view.principal == jobs) {
+            return true;
+        }
+        let set = Call::SetRights(SetRights { principal: jobs.clone(), rights: Some(Rights::all()) });
+        let Ok(reply) = client.ask(set).await else { continue };
+        return matches!(reply.into_inner().kind, ReplyKind::Done(_));
+    }
+    false
 }
 
 /// What is still missing, as the leader sees it; `None` when nothing is.

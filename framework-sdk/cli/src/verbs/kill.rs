@@ -3,7 +3,7 @@
 use proto::operator::{Call, KillTask, TaskView};
 
 use super::describe::task;
-use super::order;
+use super::{Said, order};
 use crate::args::KillArgs;
 use crate::client::Client;
 use crate::duration::show_duration;
@@ -22,13 +22,10 @@ pub async fn run(client: &Client, args: &KillArgs, terminal: &mut Terminal<'_>) 
         let grace = args.grace.unwrap_or(task.info.kill_grace);
         let kill =
             KillTask { framework: task.framework.to_string(), task: task.info.id.clone(), grace: args.grace };
-        order(client, Call::KillTask(kill)).await?;
+        order(client, Call::KillTask(kill), args.dry_run).await?;
         let name = format!("{}/{}", task.framework_name, task.info.id);
-        terminal.note(&crate::escape::escaped(&format!(
-            "{name} on {}: TERM now, KILL after {}",
-            task.hostname,
-            show_duration(grace)
-        )));
+        let what = format!("{name} on {}: TERM now, KILL after {}", task.hostname, show_duration(grace));
+        Said { dry_run: args.dry_run, undo: "" }.note(&what, terminal);
     }
     Ok(Exit::Ok)
 }

@@ -1,6 +1,10 @@
 //! What each verb does: one file each.
 
+pub mod auth;
 pub mod describe;
+pub mod doctor;
+pub mod drain;
+pub mod events;
 pub mod explain;
 pub mod get;
 pub mod kill;
@@ -18,7 +22,7 @@ use serde::Serialize;
 
 use crate::args::Form;
 use crate::client::Client;
-use crate::escape::{escaped_json, is_special};
+use crate::escape::{escaped, escaped_json, is_special};
 use crate::failure::{Failure, Stop};
 use crate::nouns::View;
 use crate::shapes::Listing;
@@ -37,12 +41,34 @@ pub(crate) fn say_as_of(index: u64, from_leader: bool, terminal: &mut Terminal<'
     terminal.note(&format!("as of index {index}, by {whose}"));
 }
 
-/// An order; the index at which it was committed.
-pub(crate) async fn order(client: &Client, call: Call) -> Result<u64, Stop> {
+/// An order, or with `dry_run` only what the masters say to it; the index at which it was committed.
+pub(crate) async fn order(client: &Client, call: Call, dry_run: bool) -> Result<u64, Stop> {
+    let call = if dry_run { Call::DryRun(Box::new(call)) } else { call };
     let ReplyKind::Done(index) = client.ask(call).await?.kind else {
         return Err(other_answer("an order").into());
     };
     Ok(index)
+}
+
+/// How an order is told of.
+pub(crate) struct Said<'a> {
+    /// Nothing was done.
+    pub dry_run: bool,
+    /// What to type to have it as it was; empty where nothing does that.
+    pub undo: &'a str,
+}
+
+impl Said<'_> {
+    /// Says what changed and how to undo it, or what would change.
+    pub fn note(&self, what: &str, terminal: &mut Terminal<'_>) {
+        if self.dry_run {
+            return terminal.note(&escaped(&format!("dry run, nothing was done: {what}")));
+        }
+        terminal.note(&escaped(what));
+        if !self.undo.is_empty() {
+            terminal.note(&escaped(&format!("undo with `{}`", self.undo)));
+        }
+    }
 }
 
 pub(crate) fn other_answer(to_what: &str) -> Failure {

@@ -9,7 +9,7 @@ use proto::quantities::{Quantities, Scalar, parse_bytes, parse_milli, show_milli
 use proto::quota::{Limits, Quota};
 use proto::role::{Role, Weight};
 
-use super::{list, order};
+use super::{Said, list, order};
 use crate::args::{QuotaArgs, QuotaVerb, WeightVerb};
 use crate::client::Client;
 use crate::exit::Exit;
@@ -82,18 +82,19 @@ fn exact_bytes(bytes: u64) -> String {
 
 /// Sets or clears the quota of a role, and says how to undo it.
 pub async fn run(client: &Client, verb: &QuotaVerb, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    let (role, quota) = match verb {
-        QuotaVerb::Set(QuotaArgs { role, guarantee, limit }) => {
+    let (role, quota, dry_run) = match verb {
+        QuotaVerb::Set(QuotaArgs { role, guarantee, limit, dry_run }) => {
             let guarantees = guarantee.as_ref().map_or(Quantities::ZERO, Amounts::guarantees);
             let limits = Limits(limit.as_ref().map(|limit| limit.0.clone()).unwrap_or_default());
-            (role, Quota { guarantees, limits })
+            (role, Quota { guarantees, limits }, *dry_run)
         }
-        QuotaVerb::Clear(args) => (&args.role, Quota::default()),
+        QuotaVerb::Clear(args) => (&args.role, Quota::default(), args.dry_run),
     };
     let before = role_now(client, role).await?.map(|view| view.quota).unwrap_or_default();
-    order(client, Call::SetQuota(SetQuota { role: role.clone(), quota: quota.clone() })).await?;
-    terminal.note(&format!("{role}: {}, was {}", in_words(&quota), in_words(&before)));
-    terminal.note(&format!("undo with `{}`", command(role, &before)));
+    let call = Call::SetQuota(SetQuota { role: role.clone(), quota: quota.clone() });
+    order(client, call, dry_run).await?;
+    Said { dry_run, undo: &command(role, &before) }
+        .note(&format!("{role}: {}, was {}", in_words(&quota), in_words(&before)), terminal);
     Ok(Exit::Ok)
 }
 
@@ -105,10 +106,12 @@ pub async fn run_weight(
 ) -> Result<Exit, Stop> {
     let WeightVerb::Set(args) = verb;
     let before = role_now(client, &args.role).await?.map(|view| view.weight).unwrap_or_default();
-    order(client, Call::SetWeight(SetWeight { role: args.role.clone(), weight: args.weight })).await?;
+    let call = Call::SetWeight(SetWeight { role: args.role.clone(), weight: args.weight });
+    order(client, call, args.dry_run).await?;
     let shown = |weight: Weight| show_milli(u64::from(weight.milli()));
-    terminal.note(&format!("{}: weight {}, was {}", args.role, shown(args.weight), shown(before)));
-    terminal.note(&format!("undo with `stoa weight set {} {}`", args.role, shown(before)));
+    let undo = format!("stoa weight set {} {}", args.role, shown(before));
+    Said { dry_run: args.dry_run, undo: &undo }
+        .note(&format!("{}: weight {}, was {}", args.role, shown(args.weight), shown(before)), terminal);
     Ok(Exit::Ok)
 }
 

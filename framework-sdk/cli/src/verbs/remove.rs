@@ -3,7 +3,7 @@
 use proto::operator::{AgentView, Call, FrameworkView, List, MarkAgentGone, TeardownFramework};
 
 use super::describe::find;
-use super::order;
+use super::{Said, order};
 use crate::args::{GoneArgs, TeardownArgs};
 use crate::client::Client;
 use crate::escape::escaped;
@@ -19,9 +19,12 @@ pub async fn teardown(
 ) -> Result<Exit, Stop> {
     let framework = find::<FrameworkView>(client, List::default(), &args.framework).await?;
     let what = format!("{} ({}) and its {} tasks", framework.info.name, framework.id, framework.tasks);
-    confirmed(&format!("end {what} for good?"), args.yes, terminal)?;
-    order(client, Call::TeardownFramework(TeardownFramework { framework: framework.id })).await?;
-    terminal.note(&escaped(&format!("ended {what}")));
+    if !args.dry_run {
+        confirmed(&format!("end {what} for good?"), args.yes, terminal)?;
+    }
+    let call = Call::TeardownFramework(TeardownFramework { framework: framework.id });
+    order(client, call, args.dry_run).await?;
+    Said { dry_run: args.dry_run, undo: "" }.note(&format!("ended {what}"), terminal);
     Ok(Exit::Ok)
 }
 
@@ -29,9 +32,12 @@ pub async fn teardown(
 pub async fn gone(client: &Client, args: &GoneArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let agent = find::<AgentView>(client, List::default(), &args.agent).await?;
     let what = format!("{} ({}) and its {} tasks", agent.info.hostname, agent.info.id, agent.tasks);
-    confirmed(&format!("give up {what} for good?"), args.yes, terminal)?;
-    order(client, Call::MarkAgentGone(MarkAgentGone { agent: agent.info.id })).await?;
-    terminal.note(&escaped(&format!("gave up {what}")));
+    if !args.dry_run {
+        confirmed(&format!("give up {what} for good?"), args.yes, terminal)?;
+    }
+    let call = Call::MarkAgentGone(MarkAgentGone { agent: agent.info.id });
+    order(client, call, args.dry_run).await?;
+    Said { dry_run: args.dry_run, undo: "" }.note(&format!("gave up {what}"), terminal);
     Ok(Exit::Ok)
 }
 

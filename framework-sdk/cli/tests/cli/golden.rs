@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pool::{Pool, typed};
 
 /// Each line, and the file with what it prints.
-const LINES: [(&str, &str); 30] = [
+const LINES: [(&str, &str); 37] = [
     ("get agents", "get-agents.txt"),
     ("get agents -o wide", "get-agents-wide.txt"),
     ("get agents -o json", "get-agents.json"),
@@ -24,6 +24,7 @@ const LINES: [(&str, &str); 30] = [
     ("get roles -o wide", "get-roles-wide.txt"),
     ("get roles -o json", "get-roles.json"),
     ("describe agent a1", "describe-agent.txt"),
+    ("describe agent a3", "describe-agent-draining.txt"),
     ("describe task batch.10", "describe-task.txt"),
     ("describe task batch.10 -o json", "describe-task.json"),
     ("describe framework jobs", "describe-framework.txt"),
@@ -36,6 +37,12 @@ const LINES: [(&str, &str); 30] = [
     ("raft status", "raft-status.txt"),
     ("raft status -o json", "raft-status.json"),
     ("status", "status.txt"),
+    ("events", "events.txt"),
+    ("events -o json --kind task", "events.json"),
+    ("auth whoami", "auth-whoami.txt"),
+    ("auth whoami -o json", "auth-whoami.json"),
+    ("auth principals", "auth-principals.txt"),
+    ("auth principals -o json", "auth-principals.json"),
 ];
 
 #[tokio::test]

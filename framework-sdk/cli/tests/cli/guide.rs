@@ -25,6 +25,18 @@ fn the_guide_has_the_table_of_exit_codes() {
     assert_eq!(codes, 9);
 }
 
+#[test]
+fn the_guide_has_every_kind_of_event() {
+    let page = page("events.md");
+    for kind in proto::operator::EVENT_KINDS {
+        let row = format!("`{kind}`");
+        assert!(
+            page.lines().any(|line| line.starts_with("| `") && line.contains(&row)),
+            "docs/guide/events.md: {kind}"
+        );
+    }
+}
+
 /// The names of an object's fields.
 fn names(value: &Value) -> BTreeSet<String> {
     value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()

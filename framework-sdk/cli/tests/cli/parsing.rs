@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use framework_sdk_cli::args::{Form, Format, Noun, QuotaVerb, RaftVerb, TokenFor, TokenVerb};
-use framework_sdk_cli::{Action, CompletionArgs, ContextArgs, ExplainVerb, Verb, completion};
+use framework_sdk_cli::{Action, AgentVerb, CompletionArgs, ContextArgs, ExplainVerb, Verb, completion};
 
 /// A command that mounts the verbs, as `stoa` does.
 #[derive(Debug, Parser)]
@@ -20,6 +20,9 @@ struct Stoa {
 enum Command {
     #[command(flatten)]
     Verb(Verb),
+    /// What can be done with an agent
+    #[command(subcommand)]
+    Agent(AgentVerb),
     /// Why something waits
     #[command(subcommand)]
     Explain(ExplainVerb),
@@ -35,6 +38,7 @@ pub fn parsed(line: &str) -> Action {
     match parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command {
         Command::Verb(verb) => verb.into(),
         Command::Explain(verb) => verb.into(),
+        Command::Agent(verb) => verb.into(),
         Command::Completion(_) => panic!("{line} is no action"),
     }
 }
@@ -42,7 +46,7 @@ pub fn parsed(line: &str) -> Action {
 fn verb(line: &str) -> Verb {
     match parsed(line) {
         Action::Verb(verb) => verb,
-        Action::Explain(other) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

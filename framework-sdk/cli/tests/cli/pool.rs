@@ -11,8 +11,8 @@ use framework_sdk_cli::{Exit, Terminal, run_on};
 use proto::agent_link::{LogsChunk, LogsRequest};
 use proto::id::{AgentId, Epoch, MasterId};
 use proto::operator::{
-    Call, Event, EventKind, Join, Joined, List, Raft, Reply, ReplyKind, Snapshot, Status as Health, Token,
-    Watch,
+    Call, Event, EventKind, Events, EventsAfter, Happened, Join, Joined, List, Raft, Reply, ReplyKind,
+    Snapshot, Status as Health, Token, Watch,
 };
 use proto::refusal::{Code, Refusal};
 use proto_grpc::services::agent_door::agent_door_server::{AgentDoor, AgentDoorServer};
@@ -52,6 +52,9 @@ pub struct World {
     pub watches: Vec<Watch>,
     /// For each watch in turn: its events; then the stream ends.
     pub scripts: VecDeque<Vec<Event>>,
+    /// What happened; the first one is told while nobody waits, one more each time that somebody does.
+    pub history: Vec<Happened>,
+    pub told: usize,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -67,6 +70,17 @@ fn named(selection: &str, names: [&str; 2]) -> bool {
 }
 
 impl World {
+    fn told(&mut self, asked: &EventsAfter) -> Events {
+        if !asked.wait.is_zero() {
+            self.told += 1;
+        }
+        let known: Vec<_> = self.history.iter().take(self.told.max(1)).cloned().map(Arc::new).collect();
+        let (oldest, newest) =
+            (known.first().map_or(0, |e| e.sequence), known.last().map_or(0, |e| e.sequence));
+        let after = asked.since.unwrap_or(0);
+        Events { events: known.into_iter().filter(|event| event.sequence > after).collect(), oldest, newest }
+    }
+
     fn answer(&mut self, call: Call) -> ReplyKind {
         self.calls.push(call.clone());
         let all = &self.snapshot;
@@ -91,6 +105,10 @@ impl World {
                 ),
                 _ => ReplyKind::Explain(vec![views::explanation()]),
             },
+            Call::Events(asked) => ReplyKind::Events(self.told(&asked)),
+            Call::WhoAmI => ReplyKind::Principal(views::principal("user/ada", false)),
+            Call::Principals => ReplyKind::Principals(vec![views::principal("framework/jobs", true)]),
+            Call::CanI(asked) => views::verdict(&asked),
             order => match &self.mood {
                 Mood::Leads => match order {
                     Call::CreateToken(_) => {
@@ -196,6 +214,8 @@ impl Pool {
             snapshot: views::snapshot(),
             raft: views::members(Some(1), &[]),
             health: views::status(0),
+            history: views::history(),
+            told: 3,
             ..World::default()
         };
         let shared = Arc::new(Mutex::new(world));

@@ -34,6 +34,10 @@ fn orders(world: &Arc<Mutex<World>>) -> Vec<Call> {
                 | Call::Offers(_)
                 | Call::Roles(_)
                 | Call::Explain(_)
+                | Call::Events(_)
+                | Call::WhoAmI
+                | Call::CanI(_)
+                | Call::Principals
         )
     };
     world.lock().unwrap().calls.iter().filter(|call| !read(call)).cloned().collect()
@@ -165,6 +169,7 @@ async fn a_token_is_alone_on_stdout() {
         ttl: Duration::from_secs(600),
         uses: 2,
         name: "jobs".to_owned(),
+        rights: None,
     };
     assert_eq!(orders(&world), [Call::CreateToken(call)]);
     let ran = typed(&client, "token create --kind user --name ada").await;
@@ -176,6 +181,234 @@ async fn a_token_is_alone_on_stdout() {
     );
     let ran = typed(&client, "token create --agent -o json").await;
     assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap()["token"], "SJ1.aa.bb.cc");
+}
+
+#[tokio::test]
+async fn a_framework_s_token_says_what_it_lets_it_do() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "token create --for framework --name etl --role prod/* --role default").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "SJ1.aa.bb.cc\n"));
+    assert_eq!(
+        ran.err,
+        "lets the framework etl join and take offers in prod/*, default, once, within 1h; it is not shown again\n"
+    );
+    let asked = orders(&world).pop();
+    assert!(
+        matches!(&asked, Some(Call::CreateToken(call)) if call.rights.as_ref().is_some_and(|r| r.roles.len() == 2)),
+        "{asked:?}"
+    );
+    let ran = typed(&client, "token create --kind user --name ada --role prod").await;
+    assert_eq!(ran.exit, Exit::Usage);
+    let ran = typed(&client, "token create --framework etl --role * --dry-run").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, ""));
+    assert!(ran.err.starts_with("dry run, nothing was done: lets the framework etl"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn can_i_is_an_answer_and_an_exit_code() {
+    let (_pool, client, _world) = one_master().await;
+    let ran = typed(&client, "auth can-i kill-task").await;
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Ok, "yes\n", ""));
+    let ran = typed(&client, "auth can-i subscribe --role prod --as framework/spark").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Bad, "no\n"));
+    assert!(ran.err.contains("may not take offers in the role prod"), "{}", ran.err);
+    let ran = typed(&client, "auth can-i subscribe --role prod --as framework/spark -o json").await;
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Bad, ""));
+    let verdict: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&verdict["allowed"], &verdict["principal"]),
+        (&Value::Bool(false), &"framework/spark".into())
+    );
+    let ran = typed(&client, "auth can-i dance -o json").await;
+    assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
+    assert_eq!(serde_json::from_str::<Value>(&ran.err).unwrap()["code"], "invalid");
+}
+
+#[tokio::test]
+async fn a_grant_says_what_was_and_how_to_undo_it() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "auth grant framework/spark --role prod/*").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "framework/spark: takes offers in prod/*; was default, spark, spark/*, as every framework of its name\n\
+         undo with `stoa auth revoke framework/spark`\n"
+    );
+    let ran = typed(&client, "auth revoke framework/jobs").await;
+    assert!(ran.err.ends_with("undo with `stoa auth grant framework/jobs --role '*'`\n"), "{}", ran.err);
+    let done = orders(&world).len();
+    let ran = typed(&client, "auth grant framework/jobs --role default --dry-run").await;
+    assert!(ran.err.starts_with("dry run, nothing was done: framework/jobs"), "{}", ran.err);
+    assert!(matches!(&orders(&world)[done..], [Call::DryRun(_)]));
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_and_does_nothing() {
+    let (_pool, client, world) = one_master().await;
+    for line in [
+        "kill web.2",
+        "quota set eng --limit cpus=4",
+        "quota clear eng",
+        "weight set eng 1",
+        "teardown jobs",
+        "gone a1",
+        "agent drain a1",
+        "agent resume a3",
+        "agent gone a1",
+        "auth revoke framework/jobs",
+        "token create --agent",
+    ] {
+        let before = orders(&world).len();
+        let ran = typed(&client, &format!("{line} --dry-run")).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, ""), "{line}: {}", ran.err);
+        assert!(ran.err.starts_with("dry run, nothing was done: "), "{line}: {}", ran.err);
+        assert!(!ran.err.contains("undo"), "{line}: {}", ran.err);
+        assert!(matches!(&orders(&world)[before..], [Call::DryRun(_)]), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_says_what_it_means_and_how_to_undo_it() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "agent drain node-a1 --deadline 1h --reason disk").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "node-a1 (a1): no new work, its 2 tasks are ended after 1h\nundo with `stoa agent resume a1`\n"
+    );
+    let asked = orders(&world).pop();
+    assert!(
+        matches!(&asked, Some(Call::DrainAgent(call))
+            if call.within == Some(Duration::from_secs(3600)) && call.reason == "disk"),
+        "{asked:?}"
+    );
+    let again = "undo with `stoa agent drain a3 --deadline 1800s --reason 'new disk'`\n";
+    let ran = typed(&client, "agent drain a3").await;
+    assert!(ran.err.contains("it was draining already") && ran.err.ends_with(again), "{}", ran.err);
+    let ran = typed(&client, "agent resume a3").await;
+    assert_eq!(ran.err, format!("node-a3 (a3): gets work again\n{again}"));
+}
+
+#[tokio::test]
+async fn a_drain_is_waited_for_until_nothing_is_left() {
+    let (_pool, client, world) = one_master().await;
+    let emptied = {
+        let mut world = world.lock().unwrap();
+        let mut snapshot = world.snapshot.clone();
+        world.snapshot.agents[2].tasks = 1;
+        let mut ended = views::task("web.2", TaskState::Finished);
+        ended.agent = snapshot.agents[2].info.id.clone();
+        world.scripts.push_back(vec![
+            event(4, 1, EventKind::Snapshot(snapshot.clone())),
+            event(4, 2, EventKind::TaskChanged(ended)),
+        ]);
+        snapshot.agents[2].tasks = 0;
+        snapshot
+    };
+    let waiting = async { typed(&client, "agent drain a3 --wait --at-most 30s").await };
+    let ends = async {
+        // The first look finds a task; what the second one finds is what is there by then.
+        let looked =
+            || world.lock().unwrap().calls.iter().filter(|call| matches!(call, Call::Agents(_))).count();
+        while looked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        world.lock().unwrap().snapshot = emptied;
+    };
+    let (ran, ()) = tokio::join!(waiting, ends);
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert!(ran.err.ends_with("a3 is drained\n"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn events_go_on_where_they_were_and_say_what_is_missing() {
+    let (_pool, client, world) = one_master().await;
+    let numbers = |out: &str| -> Vec<u64> {
+        out.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_u64().unwrap())
+            .collect()
+    };
+    let ran = typed(&client, "events --since 7 -o json").await;
+    assert_eq!((ran.exit, numbers(&ran.out)), (Exit::Ok, vec![8, 9]), "{}", ran.err);
+    // Numbers 1 to 6 are forgotten: whoever asks for them is told, and with which number it goes on.
+    let ran = typed(&client, "events --since 3 -o json").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Conflict, ""));
+    let failure: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(failure["message"], "the events 4 to 6 are not kept any more");
+    assert_eq!(failure["hint"], "go on with --since 6");
+    for (line, expected) in [
+        ("events -o json --kind agent", vec![7]),
+        ("events -o json --agent a1", vec![7, 9]),
+        ("events -o json --task web.2 --framework F-1", vec![9]),
+        ("events -o json --subject eng/web", vec![8]),
+        ("events -o json --kind age", vec![]),
+    ] {
+        assert_eq!(numbers(&typed(&client, line).await.out), expected, "{line}");
+    }
+    // Who stays is told one after another, and stops when nobody reads.
+    world.lock().unwrap().told = 1;
+    let screen = Screen { reads: Some(3), ..Screen::default() };
+    let ran = type_in(&client, "events --watch --since 6 -o json", screen).await;
+    assert_eq!((ran.exit, numbers(&ran.out)), (Exit::Ok, vec![7, 8, 9]));
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_is_not_well_and_what_to_do() {
+    let pool = Pool::new();
+    let (master, world) = pool.master(1).await;
+    let client = pool.client(&[&master]);
+    let nobody = crate::pool::nobody().await;
+    let members = |silent: &[u64]| {
+        let mut raft = views::members(Some(1), silent);
+        raft.members.iter_mut().for_each(|member| member.address.clone_from(&master));
+        raft
+    };
+    let verdicts = |out: &str| -> Vec<(String, String)> {
+        let report: Value = serde_json::from_str(out).unwrap();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        checks
+            .inspect(|check| assert_eq!(check["verdict"] == "ok", check["fix"] == "", "{check}"))
+            .map(|check| (word(&check["name"]), word(&check["verdict"])))
+            .collect()
+    };
+    // All that the small pool has: an agent out of sight, one that drains, and versions of another day.
+    world.lock().unwrap().raft = members(&[]);
+    let ran = typed(&client, "doctor -o json").await;
+    assert_eq!(ran.exit, Exit::Bad, "{}", ran.err);
+    let told = verdicts(&ran.out);
+    let is = |name: &str, verdict: &str| told.contains(&(name.to_owned(), verdict.to_owned()));
+    for (name, verdict) in [
+        ("certificate", "ok"),
+        ("reachable", "ok"),
+        ("quorum", "ok"),
+        ("agents", "fail"),
+        ("drains", "warn"),
+        ("frameworks", "ok"),
+    ] {
+        assert!(is(name, verdict), "{name}: {told:?}");
+    }
+    // What is mended is well.
+    {
+        let mut world = world.lock().unwrap();
+        world.snapshot.agents.truncate(1);
+        world.snapshot.agents[0].info.version = env!("CARGO_PKG_VERSION").to_owned();
+    }
+    let ran = typed(&client, "doctor").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.out);
+    assert!(!ran.out.contains("fix:") && ran.err.contains("all is well"), "{}", ran.out);
+    // One master less can be borne, but not one more; and one is not heard here.
+    let mut raft = members(&[3]);
+    raft.members[2].address.clone_from(&nobody);
+    world.lock().unwrap().raft = raft;
+    let ran = typed(&client, "doctor").await;
+    assert_eq!(ran.exit, Exit::Bad, "{}", ran.out);
+    assert!(ran.out.contains("warn  quorum: 2 of 3 masters are heard: the loss of one more"), "{}", ran.out);
+    assert!(ran.out.contains(&format!("fail  reachable: the master at {nobody}")), "{}", ran.out);
+    // Nobody at all: one failure with its fix, and no more.
+    let ran = typed(&pool.client(&[&nobody]), "doctor -o json").await;
+    let told = verdicts(&ran.out);
+    assert_eq!((ran.exit, told.last()), (Exit::Bad, Some(&("masters".to_owned(), "fail".to_owned()))));
 }
 
 #[tokio::test]

@@ -1,20 +1,24 @@
 //! Fixed things to show, some of them hostile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto::agent::{AgentInfo, AgentState};
 use proto::attributes::{AttributeValue, Attributes};
+use proto::authorize::{action_of, authorize, verbs_of};
+use proto::caller::Caller;
 use proto::explain::{Explanation, FunnelStep, NearMiss};
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId};
 use proto::operator::{
-    AgentView, FrameworkView, MemberView, OfferView, Raft, RoleView, Snapshot, Status, TaskView,
+    AgentView, CanI, Drain, FrameworkView, Happened, MemberView, OfferView, PrincipalView, Raft, ReplyKind,
+    RoleView, Snapshot, Status, TaskView, Verdict,
 };
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
+use proto::rights::Rights;
 use proto::role::{Role, Weight};
 use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
 
@@ -53,6 +57,7 @@ pub fn agent(id: &str, state: AgentState, address: &str) -> AgentView {
         offered: Quantities::of(2500, 7 * GIB),
         tasks: 2,
         since_ms: ago(3700),
+        drain: None,
     }
 }
 
@@ -156,12 +161,69 @@ pub fn plain_role() -> RoleView {
     }
 }
 
+/// What happened to the small pool.
+pub fn history() -> Vec<Happened> {
+    let agent = AgentId::new("a1").ok();
+    let framework = FrameworkId::new("F-1").ok();
+    let told = |sequence, kind: &'static str| Happened {
+        sequence,
+        at_ms: ago(100 - sequence),
+        index: 90,
+        kind: kind.into(),
+        ..Happened::default()
+    };
+    vec![
+        Happened { agent: agent.clone(), ..told(7, "agent-admitted") },
+        Happened {
+            subject: "eng/web".to_owned(),
+            message: "2500 thousandths".to_owned(),
+            ..told(8, "weight-set")
+        },
+        Happened {
+            agent: agent.clone(),
+            framework: framework.clone(),
+            task: TaskId::new("web.2").ok(),
+            message: format!("failed: {HOSTILE}"),
+            ..told(9, "task-ended")
+        },
+        Happened { agent, ..told(10, "agent-drained") },
+    ]
+}
+
+/// A principal with all roles.
+pub fn principal(name: &str, set: bool) -> PrincipalView {
+    let principal: Caller = name.parse().unwrap();
+    let may = verbs_of(&principal).into_iter().map(str::to_owned).collect();
+    PrincipalView { principal, rights: Rights::all(), set, may }
+}
+
+/// What the masters would say of a principal with the rights of its kind.
+pub fn verdict(asked: &CanI) -> ReplyKind {
+    let principal = asked.principal.clone().unwrap_or(Caller::User("ada".to_owned()));
+    match action_of(asked, &Rights::of_kind(&principal), &BTreeSet::new()) {
+        Err(refusal) => ReplyKind::Refused(refusal),
+        Ok(action) => {
+            let refusal = authorize(&principal, &action).err();
+            let allowed = refusal.is_none();
+            let (why, help) = refusal.map(|refusal| (refusal.message, refusal.help)).unwrap_or_default();
+            ReplyKind::Verdict(Verdict { allowed, principal: principal.to_string(), why, help })
+        }
+    }
+}
+
 /// A small pool: two agents, one hostile name, tasks that run and one that failed.
 pub fn snapshot() -> Snapshot {
+    let mut draining = agent("a3", AgentState::Active, "10.0.0.3:7100");
+    draining.drain = Some(Drain {
+        since_ms: ago(600),
+        deadline_ms: NOW_MS + 1_800_000,
+        reason: "new disk".to_owned(),
+        by: "user/ada".to_owned(),
+    });
     let mut hostile = agent("a2", AgentState::Unreachable, "10.0.0.2:7100");
     hostile.info.hostname = HOSTILE.to_owned();
     Snapshot {
-        agents: vec![agent("a1", AgentState::Active, "10.0.0.1:7100"), hostile],
+        agents: vec![agent("a1", AgentState::Active, "10.0.0.1:7100"), hostile, draining],
         frameworks: vec![framework()],
         tasks: vec![task("web.10", TaskState::Staging), task("web.2", TaskState::Running), failed_task()],
         offers: vec![offer()],

@@ -415,7 +415,12 @@ pub(crate) fn accepted(
             d.answer(id, operation, Outcome::Committed(index));
             (Vec::new(), Vec::new())
         }
-        Effect::Done | Effect::Nothing | Effect::OutOfSight(_) | Effect::Ended(_) | Effect::ToKill(_) => {
+        Effect::Done
+        | Effect::Nothing
+        | Effect::OutOfSight(_)
+        | Effect::Ended(_)
+        | Effect::Granted(_)
+        | Effect::ToKill(_) => {
             let refusal = Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down"));
             d.refuse(id, Some(operation), refusal);
             (Vec::new(), Vec::new())

@@ -14,6 +14,7 @@ pub(crate) fn expire(d: &mut Desk<'_>, deadline: Deadline) {
     match deadline {
         Deadline::Offer(id) => d.rescind(id, RescindReason::Expired),
         Deadline::Agent(id) => super::lose_agent::lose(d, id),
+        Deadline::Drain(id) => super::drain::due(d, &id),
         Deadline::Link(link) => {
             d.out.push(Output::CloseAgent { link });
             super::lose_agent::unlink(d, link);

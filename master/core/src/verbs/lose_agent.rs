@@ -44,6 +44,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::Ended(_)
+        | Effect::Granted(_)
         | Effect::ToKill(_) => return,
     };
     // It may have come back while the log was asked: then it registers again, as one that was out of sight.
@@ -73,9 +74,11 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)
+        | Effect::Granted(_)
         | Effect::ToKill(_) => return,
     };
     d.l.deadlines.cancel(&Deadline::Agent(id.clone()));
+    d.l.deadlines.cancel(&Deadline::Drain(id.clone()));
     if let Some(link) = d.l.agents.link_of(id) {
         super::volumes::tell(d, link, id);
         let refusal = Refusal::new(Code::AgentGone, format!("agent {id} was declared gone"));

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod acknowledge;
 pub(crate) mod beat;
+pub(crate) mod drain;
 pub(crate) mod expire;
 pub(crate) mod explain;
 pub(crate) mod interest;
@@ -13,6 +14,7 @@ pub(crate) mod operate;
 pub(crate) mod quota;
 pub(crate) mod reconcile;
 pub(crate) mod register;
+pub(crate) mod rights;
 pub(crate) mod subscribe;
 pub(crate) mod take_lead;
 pub(crate) mod teardown;

@@ -3,7 +3,7 @@
 use master_registry::Effect;
 use proto::caller::Caller;
 use proto::id::FrameworkId;
-use proto::log::{Entry, QuotaSet, TokenCreated, WeightSet};
+use proto::log::{Entry, KillWanted, QuotaSet, RightsSet, TokenCreated, WeightSet};
 use proto::operator::{KillTask, ReplyKind, TokenKind};
 use proto::refusal::{Code, Refusal};
 
@@ -12,67 +12,91 @@ use crate::desk::Desk;
 use crate::input::{OperatorCall, Ticket};
 use crate::output::{Note, Output};
 use crate::validate;
-use crate::verbs::quota;
+use crate::verbs::{drain, quota, rights};
 
 /// The first half. The switchboard has asked whether the caller may.
 pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: OperatorCall) {
-    let outcome = match call {
-        // The switchboard has answered it, since followers can.
-        OperatorCall::Raft => return,
-        OperatorCall::Explain(what) => {
-            let reply = super::explain::explain(d, &what);
-            return match reply {
-                Ok(explanations) => d.reply(ticket, ReplyKind::Explain(explanations)),
-                Err(refusal) => d.reply(ticket, ReplyKind::Refused(refusal)),
-            };
-        }
-        OperatorCall::KillTask(call) => kill(d, ticket, call),
-        OperatorCall::SetQuota(call) => quota::check(d.registry, &call.role, &call.quota).and_then(|()| {
-            propose(d, ticket, Entry::QuotaSet(QuotaSet { role: call.role, quota: call.quota }))
-        }),
-        OperatorCall::SetWeight(call) => {
-            propose(d, ticket, Entry::WeightSet(WeightSet { role: call.role, weight: call.weight }))
-        }
-        OperatorCall::TeardownFramework(call) => match d.registry.framework(&call.framework) {
-            Some(_) => propose(d, ticket, Entry::FrameworkRemoved(call.framework)),
-            None => Err(not_found("framework", call.framework.as_str())),
-        },
-        OperatorCall::MarkAgentGone(call) => match d.registry.agent(&call.agent) {
-            Some(_) => propose(d, ticket, Entry::AgentGone(call.agent)),
-            None => Err(not_found("agent", call.agent.as_str())),
-        },
-        OperatorCall::CreateToken(token) => {
-            if token.uses == 0 || token.expires_ms <= d.at_ms() {
-                Err(Refusal::new(Code::Invalid, "a token needs a ttl and at least one use"))
-            } else {
-                propose(d, ticket, Entry::TokenCreated(token))
-            }
-        }
-        OperatorCall::RedeemToken { id, secret_sha256, becomes } => {
-            redeem(d, ticket, &id, &secret_sha256, &becomes)
-        }
+    let (dry, call) = match call {
+        OperatorCall::DryRun(order) => (true, *order),
+        order => (false, order),
     };
-    if let Err(refusal) = outcome {
-        let note = Note::Refused {
-            caller: caller.to_string(),
-            code: refusal.code,
-            message: refusal.message.clone(),
-        };
-        d.out.push(Output::Note(note));
-        d.reply(ticket, ReplyKind::Refused(refusal));
+    if let OperatorCall::Explain(what) = call {
+        let kind = super::explain::explain(d, &what).map_or_else(ReplyKind::Refused, ReplyKind::Explain);
+        return d.reply(ticket, kind);
+    }
+    match entry(d, caller, call) {
+        Ok(_) if dry => d.reply(ticket, ReplyKind::Done(0)),
+        Ok(entry) => d.batch.propose(entry, Pending::Reply { ticket }),
+        Err(refusal) => {
+            let note = Note::Refused {
+                caller: caller.to_string(),
+                code: refusal.code,
+                message: refusal.message.clone(),
+            };
+            d.out.push(Output::Note(note));
+            d.reply(ticket, ReplyKind::Refused(refusal));
+        }
     }
 }
 
-fn propose(d: &mut Desk<'_>, ticket: Ticket, entry: Entry) -> Result<(), Refusal> {
-    d.batch.propose(entry, Pending::Reply { ticket });
-    Ok(())
+/// What an order changes, if it can be carried out as things stand.
+fn entry(d: &Desk<'_>, caller: &Caller, call: OperatorCall) -> Result<Entry, Refusal> {
+    Ok(match call {
+        OperatorCall::KillTask(call) => kill(d, call)?,
+        OperatorCall::SetQuota(call) => {
+            quota::check(d.registry, &call.role, &call.quota)?;
+            Entry::QuotaSet(QuotaSet { role: call.role, quota: call.quota })
+        }
+        OperatorCall::SetWeight(call) => Entry::WeightSet(WeightSet { role: call.role, weight: call.weight }),
+        OperatorCall::TeardownFramework(call) => match d.registry.framework(&call.framework) {
+            Some(_) => Entry::FrameworkRemoved(call.framework),
+            None => return Err(not_found("framework", call.framework.as_str())),
+        },
+        OperatorCall::MarkAgentGone(call) => match d.registry.agent(&call.agent) {
+            Some(_) => Entry::AgentGone(call.agent),
+            None => return Err(not_found("agent", call.agent.as_str())),
+        },
+        OperatorCall::DrainAgent(call) => drain::drain(d, caller, call)?,
+        OperatorCall::ResumeAgent(call) => drain::resume(d, call.agent)?,
+        OperatorCall::SetRights(call) => {
+            rights::check(&call)?;
+            Entry::RightsSet(RightsSet { principal: call.principal, rights: call.rights })
+        }
+        OperatorCall::CreateToken(token) => {
+            if token.uses == 0 || token.expires_ms <= d.at_ms() {
+                return Err(Refusal::new(Code::Invalid, "a token needs a ttl and at least one use"));
+            }
+            if token.rights.is_some() && token.kind != TokenKind::Framework {
+                let message = "rights are for tokens of frameworks; people may do all that operators may";
+                return Err(Refusal::new(Code::Invalid, message));
+            }
+            rights::check_count(token.rights.as_ref().map_or(0, |rights| rights.roles.len()))?;
+            Entry::TokenCreated(token)
+        }
+        OperatorCall::RedeemToken { id, secret_sha256, becomes } => {
+            redeem(d, &id, &secret_sha256, &becomes)?;
+            Entry::TokenUsed(id)
+        }
+        // The switchboard has answered the questions; and a rehearsal of a rehearsal is none.
+        OperatorCall::Raft
+        | OperatorCall::WhoAmI
+        | OperatorCall::CanI(_)
+        | OperatorCall::Principals
+        | OperatorCall::Explain(_)
+        | OperatorCall::DryRun(_) => {
+            return Err(Refusal::new(
+                Code::Invalid,
+                "dry_run is not an order; name one that changes something",
+            ));
+        }
+    })
 }
 
 fn not_found(noun: &str, id: &str) -> Refusal {
     Refusal::new(Code::NotFound, format!("there is no {noun} {id}"))
 }
 
-fn kill(d: &mut Desk<'_>, ticket: Ticket, call: KillTask) -> Result<(), Refusal> {
+fn kill(d: &Desk<'_>, call: KillTask) -> Result<Entry, Refusal> {
     let matches: Vec<_> = d
         .registry
         .tasks()
@@ -82,11 +106,10 @@ fn kill(d: &mut Desk<'_>, ticket: Ticket, call: KillTask) -> Result<(), Refusal>
     match matches.as_slice() {
         [] => Err(not_found("running task", call.task.as_str())),
         [task] => {
-            let key = (task.framework.clone(), task.info.id.clone());
             let grace = call.grace.unwrap_or(task.info.kill_grace);
             validate::kill_grace("grace", grace).map_err(|why| Refusal::new(Code::Invalid, why))?;
-            super::kill::want(d, key, grace, Pending::Reply { ticket });
-            Ok(())
+            let (framework, task) = (task.framework.clone(), task.info.id.clone());
+            Ok(Entry::KillWanted(KillWanted { framework, task, grace }))
         }
         many => {
             let owners: Vec<String> = many.iter().map(|task| task.framework.to_string()).collect();
@@ -101,13 +124,7 @@ pub(crate) fn names(d: &Desk<'_>, id: &FrameworkId, text: &str) -> bool {
     id.as_str() == text || d.registry.framework(id).is_some_and(|f| f.record.info.name == text)
 }
 
-fn redeem(
-    d: &mut Desk<'_>,
-    ticket: Ticket,
-    id: &str,
-    secret_sha256: &[u8],
-    becomes: &Caller,
-) -> Result<(), Refusal> {
+fn redeem(d: &Desk<'_>, id: &str, secret_sha256: &[u8], becomes: &Caller) -> Result<(), Refusal> {
     let token: &TokenCreated = d.registry.token(id).ok_or_else(bad_token)?;
     // Hashes of a random secret: comparing them leaks nothing about the secret itself.
     if token.secret_sha256 != secret_sha256 || token.expires_ms <= d.at_ms() {
@@ -132,12 +149,14 @@ fn redeem(
             "start the agent with the credentials it has, or with another id in a fresh work directory",
         ));
     }
-    d.batch.propose(Entry::TokenUsed(id.to_owned()), Pending::Reply { ticket });
     Ok(())
 }
 
 /// It is in the log that a token was used: whether it could still be used is known only now.
 pub(crate) fn redeemed(d: &mut Desk<'_>, index: u64, pending: &Pending, effect: &Effect) {
+    if let Effect::Granted(principal) = effect {
+        rights::set(d, principal);
+    }
     let Pending::Reply { ticket } = pending else { return };
     let kind = match effect {
         Effect::Nothing => ReplyKind::Refused(bad_token()),
@@ -146,6 +165,7 @@ pub(crate) fn redeemed(d: &mut Desk<'_>, index: u64, pending: &Pending, effect: 
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)
         | Effect::Ended(_)
+        | Effect::Granted(_)
         | Effect::ToKill(_) => ReplyKind::Done(index),
     };
     d.reply(*ticket, kind);

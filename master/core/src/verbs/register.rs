@@ -93,7 +93,7 @@ fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
 /// Tells the allocator what the agent has now and what of it is used.
 pub(crate) fn offer_anew(d: &mut Desk<'_>, id: &AgentId) {
     let Some(record) = d.registry.agent(id) else { return };
-    let active = d.l.agents.link_of(id).is_some();
+    let active = d.l.agents.link_of(id).is_some() && record.drain.is_none();
     let (info, total) = (Arc::new(record.info.clone()), record.total.clone());
     if let Some(before) = d.l.agents.pool(info.clone()) {
         if before != info {

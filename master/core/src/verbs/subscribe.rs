@@ -22,6 +22,7 @@ use crate::input::SessionId;
 use crate::leading::Deadline;
 use crate::output::{Note, Output};
 use crate::validate;
+use crate::verbs::rights;
 
 /// The first half: who may, and what has to be logged for it.
 pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
@@ -33,6 +34,7 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     let demands = call.demands.as_ref().map_or(&[][..], |said| &said.demands);
     let checked = authorize(caller, &Action::BeFramework)
         .and_then(|()| validate::framework(&call.framework))
+        .and_then(|()| rights::takes(d.registry, caller, &call.framework.roles))
         .and_then(|()| validate::demands(demands, &call.framework));
     if let Err(refusal) = checked {
         return fault(d, session, &caller.to_string(), refusal);
@@ -122,7 +124,13 @@ pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending
 /// The framework is in the log.
 fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
     if d.l.frameworks.subscribing.remove(&session).is_some() {
-        return attach(d, session, id, resume);
+        attach(d, session, id, resume);
+        // What its principal may can have changed while the log was asked.
+        let roles = d.registry.framework(id).map(|framework| framework.record.info.roles.clone());
+        if let Err(refusal) = takes(d, id, &roles.unwrap_or_default()) {
+            fault(d, session, id.as_str(), refusal);
+        }
+        return;
     }
     // The session has ended while the log was asked.
     if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
@@ -131,6 +139,14 @@ fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Op
     }
     enter(d, id);
     cut_off(d, id);
+}
+
+/// Whether a framework may take offers in these roles, by what its principal may.
+fn takes(d: &Desk<'_>, id: &FrameworkId, roles: &[Role]) -> Result<(), Refusal> {
+    let owner = d.registry.framework(id).map(|framework| framework.record.principal.as_str());
+    let principal: Caller =
+        owner.unwrap_or_default().parse().map_err(|why: String| Refusal::new(Code::Denied, why))?;
+    rights::takes(d.registry, &principal, roles)
 }
 
 /// The allocator gets to know the framework, or what it now says of itself.
@@ -200,7 +216,8 @@ pub(crate) fn update(
     call: UpdateFramework,
 ) {
     let Some(framework) = d.registry.framework(id) else { return };
-    if let Err(refusal) = validate::framework(&call.framework) {
+    let checked = validate::framework(&call.framework).and_then(|()| takes(d, id, &call.framework.roles));
+    if let Err(refusal) = checked {
         return d.refuse(id, operation, refusal);
     }
     let entry = Entry::FrameworkRegistered(FrameworkRegistered {

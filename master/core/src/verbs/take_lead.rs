@@ -52,6 +52,9 @@ pub(crate) fn take_lead(d: &mut Desk<'_>) {
         super::register::offer_anew(d, &agent.info.id);
         d.after(Deadline::Agent(agent.info.id.clone()), d.config.agent_unreachable_after);
     }
+    for agent in registry.agents().filter(|agent| agent.drain.is_some()) {
+        super::drain::wait(d, &agent.info.id);
+    }
     super::beat::beat(d);
     let snapshot = views::snapshot(d.registry, Some(d.l), d.at_ms());
     d.changed(Changed::Snapshot(snapshot));

@@ -33,6 +33,7 @@ pub(crate) fn removed(d: &mut Desk<'_>, id: &FrameworkId, index: u64, pending: &
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)
+        | Effect::Granted(_)
         | Effect::Ended(_) => return,
     };
     for offer in d.l.offers.of_framework(id) {

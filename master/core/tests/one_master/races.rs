@@ -11,7 +11,7 @@ use super::*;
 fn jobs(session: u64, operation: Option<&str>, kind: CallKind) -> Input {
     let operation = operation.map(|text| OperationId::new(text).unwrap());
     let call = Call { operation, kind };
-    Input::Framework { session: SessionId(session), caller: Caller::Framework("jobs".into()), call }
+    Input::Framework { session: SessionId(session), caller: Caller::Framework("eng".into()), call }
 }
 
 fn ada(ticket: u64, call: OperatorCall) -> Input {
@@ -161,6 +161,7 @@ fn a_token_of_one_use_is_used_once() {
         expires_ms: u64::MAX,
         uses: 1,
         name: String::new(),
+        rights: None,
     };
     world.say(ada(1, OperatorCall::CreateToken(token)));
     let redeem = |ticket, agent: &str| {

@@ -204,6 +204,7 @@ fn a_token_makes_nobody_an_agent_that_is_there() {
         expires_ms: u64::MAX,
         uses: 5,
         name: String::new(),
+        rights: None,
     };
     let caller = Caller::User("ada".into());
     world.say(Input::Operator { ticket: Ticket(1), caller, call: OperatorCall::CreateToken(token) });

@@ -130,6 +130,9 @@ pub struct TokenCreated {
     pub uses: u32,
     #[prost(string, tag = "6")]
     pub name: ::prost::alloc::string::String,
+    /// What its use lets a framework's principal do.
+    #[prost(message, optional, tag = "7")]
+    pub rights: ::core::option::Option<super::operator::Rights>,
 }
 /// A join token was used.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -145,10 +148,34 @@ pub struct VolumesForgotten {
     #[prost(message, repeated, tag = "2")]
     pub volumes: ::prost::alloc::vec::Vec<super::Volume>,
 }
+/// An agent gets no new work.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentDrained {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Its since_ms is the batch's.
+    #[prost(message, optional, tag = "2")]
+    pub drain: ::core::option::Option<super::operator::Drain>,
+}
+/// An agent gets work again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentResumed {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+}
+/// What a principal may from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RightsSet {
+    #[prost(string, tag = "1")]
+    pub principal: ::prost::alloc::string::String,
+    /// Left out: what its kind may.
+    #[prost(message, optional, tag = "2")]
+    pub rights: ::core::option::Option<super::operator::Rights>,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -187,6 +214,12 @@ pub mod entry {
         TokenUsed(super::TokenUsed),
         #[prost(message, tag = "16")]
         VolumesForgotten(super::VolumesForgotten),
+        #[prost(message, tag = "20")]
+        RightsSet(super::RightsSet),
+        #[prost(message, tag = "21")]
+        AgentDrained(super::AgentDrained),
+        #[prost(message, tag = "22")]
+        AgentResumed(super::AgentResumed),
     }
 }
 /// Many changes that were committed as one.
@@ -228,6 +261,8 @@ pub struct AgentRecord {
     /// The birth of the volume that was made last.
     #[prost(uint64, tag = "7")]
     pub last_birth: u64,
+    #[prost(message, optional, tag = "8")]
+    pub drain: ::core::option::Option<super::operator::Drain>,
 }
 /// An operation that was carried out, so that it is not carried out again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -304,4 +339,10 @@ pub struct Registry {
     pub tokens: ::prost::alloc::vec::Vec<TokenCreated>,
     #[prost(message, repeated, tag = "8")]
     pub removed_frameworks: ::prost::alloc::vec::Vec<FrameworkRecord>,
+    /// Principals of which somebody said what they may.
+    #[prost(message, repeated, tag = "20")]
+    pub rights: ::prost::alloc::vec::Vec<RightsSet>,
+    /// What happened last, oldest first.
+    #[prost(message, repeated, tag = "21")]
+    pub history: ::prost::alloc::vec::Vec<super::operator::Happened>,
 }

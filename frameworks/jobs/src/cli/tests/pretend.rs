@@ -231,6 +231,7 @@ impl Operator for Door {
                     offered: Quantities::ZERO,
                     tasks: 0,
                     since_ms: 0,
+                    drain: None,
                 }])
             }
             other => return Err(Status::unimplemented(format!("{other:?}"))),

@@ -1,0 +1,254 @@
+//! `stoa doctor`: looks at the cluster from here, and says of each thing that is not well what to do about it.
+
+use std::time::Duration;
+
+use proto::agent::AgentState;
+use proto::attributes::AttributeValue;
+use proto::operator::{AgentView, Call, FrameworkView, List, Raft, ReplyKind};
+use proto_pki::Credentials;
+use serde::Serialize;
+
+use super::{list, other_answer, written};
+use crate::args::{Form, FormArgs};
+use crate::client::{AskError, Client};
+use crate::duration::show_duration;
+use crate::exit::Exit;
+use crate::failure::{Failure, Stop};
+use crate::shapes::document;
+use crate::table::Tone;
+use crate::terminal::Terminal;
+
+/// A certificate that ends sooner is to be replaced.
+const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a master may take to answer from here.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A member that is this many entries behind is not just a moment behind.
+const BEHIND_MAX: u64 = 10_000;
+/// Names in one line.
+const NAMES_MAX: usize = 5;
+
+/// How something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    what: String,
+    /// What to do; empty when it is well.
+    fix: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    verdict: Verdict,
+    checks: Vec<Check>,
+}
+
+fn ok(name: &'static str, what: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Ok, what: what.into(), fix: String::new() }
+}
+
+fn warn(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Warn, what: what.into(), fix: fix.into() }
+}
+
+fn fail(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Fail, what: what.into(), fix: fix.into() }
+}
+
+/// Looks at everything; the exit code is 1 when something fails.
+pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    let mut checks = vec![certificate(client.credentials(), terminal.now_ms())];
+    match client.ask(Call::Raft).await {
+        Ok(reply) => {
+            let ReplyKind::Raft(raft) = reply.kind else {
+                return Err(other_answer("the group of masters").into());
+            };
+            for member in &raft.members {
+                checks.push(reachable(client, &member.address).await);
+            }
+            checks.push(quorum(&raft));
+            checks.extend(behind(&raft));
+        }
+        Err(error) => checks.push(nobody(error)),
+    }
+    // Without a leader the lists are as old as its loss; what fails above says so.
+    if checks.iter().all(|check| check.name != "masters") {
+        let agents = list::<AgentView>(client, List::default()).await?.items;
+        checks.extend(of_agents(&agents));
+        let frameworks = list::<FrameworkView>(client, List::default()).await?.items;
+        checks.push(of_frameworks(&frameworks));
+    }
+    let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
+    let report = Report { verdict, checks };
+    let colours = terminal.colours;
+    let text = written(args.output, &document("Doctor", &report), || text(&report, colours))?;
+    terminal.print(&text)?;
+    if args.output == Form::Text && verdict == Verdict::Ok {
+        terminal.note("all is well, as far as it can be seen from here");
+    }
+    Ok(if verdict == Verdict::Fail { Exit::Bad } else { Exit::Ok })
+}
+
+fn text(report: &Report, colours: bool) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let (word, tone) = match check.verdict {
+            Verdict::Ok => ("ok  ", Tone::Good),
+            Verdict::Warn => ("warn", Tone::Warn),
+            Verdict::Fail => ("fail", Tone::Bad),
+        };
+        let what = crate::escape::escaped(&check.what);
+        text.push_str(&format!("{}  {}: {what}\n", tone.paint(word, colours), check.name));
+        if !check.fix.is_empty() {
+            text.push_str(&format!("      fix: {}\n", crate::escape::escaped(&check.fix)));
+        }
+    }
+    text
+}
+
+fn certificate(credentials: &Credentials, now_ms: u64) -> Check {
+    let name = "certificate";
+    let fix = "get a new one: `stoa token create --kind user --name NAME`, then `stoa join TOKEN`";
+    let left = match credentials.expires_ms() {
+        Ok(expires_ms) => Duration::from_millis(expires_ms.saturating_sub(now_ms)),
+        Err(error) => return fail(name, format!("this context's cannot be read: {error}"), fix),
+    };
+    let left_words = show_duration(Duration::from_secs(left.as_secs()));
+    match left {
+        Duration::ZERO => fail(name, "this context's is out of time", fix),
+        left if left < EXPIRES_SOON => warn(name, format!("this context's ends in {left_words}"), fix),
+        _ => ok(name, format!("this context's is good for {left_words}")),
+    }
+}
+
+fn nobody(error: AskError) -> Check {
+    let Failure { message, hint, .. } = Failure::from(error);
+    let fix = if hint.is_empty() { "start the masters, and look at their logs".to_owned() } else { hint };
+    fail("masters", message, fix)
+}
+
+async fn reachable(client: &Client, address: &str) -> Check {
+    let name = "reachable";
+    match client.only(address).with_patience(PATIENCE).ask(Call::RaftHere).await {
+        Ok(_) => ok(name, format!("the master at {address} answers")),
+        Err(error) => fail(
+            name,
+            format!("the master at {address} does not answer here: {}", Failure::from(error).message),
+            "is its process running (`stoa up` and its log say why not), and does a firewall let this machine in?",
+        ),
+    }
+}
+
+fn quorum(raft: &Raft) -> Check {
+    let name = "quorum";
+    let (all, alive) = (raft.members.len(), raft.members.iter().filter(|member| member.alive).count());
+    let needed = all / 2 + 1;
+    let heard = format!("{alive} of {all} masters are heard");
+    let start = "start the ones that are missing; `stoa raft status` names them";
+    if !raft.members.iter().any(|member| member.leader) || alive < needed {
+        return fail(name, format!("{heard}, and nothing can be ordered without {needed}"), start);
+    }
+    match alive - needed {
+        0 if all == alive => warn(
+            name,
+            format!("{heard}: the loss of one stops all orders"),
+            "found a group of three masters for what must go on; this one is fixed at its founding",
+        ),
+        0 => warn(name, format!("{heard}: the loss of one more stops all orders"), start),
+        spare => ok(name, format!("{heard}: {spare} may be lost")),
+    }
+}
+
+fn behind(raft: &Raft) -> Option<Check> {
+    let newest = raft.members.iter().map(|member| member.matched).max()?;
+    let late = |matched: u64| matched > 0 && newest.saturating_sub(matched) > BEHIND_MAX;
+    let member = raft.members.iter().find(|member| late(member.matched))?;
+    Some(warn(
+        "log",
+        format!("master {} is {} entries behind", member.id, newest - member.matched),
+        "is its disk slow or full? its log and `fsync` metrics say",
+    ))
+}
+
+/// A few of many names.
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = all.collect();
+    let shown = all.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMES_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn of_agents(agents: &[AgentView]) -> Vec<Check> {
+    let ids = |wanted: &dyn Fn(&AgentView) -> bool| -> Option<String> {
+        let found = names(agents.iter().filter(|agent| wanted(agent)).map(|agent| agent.info.id.as_str()));
+        (!found.is_empty()).then_some(found)
+    };
+    let live = |agent: &AgentView| agent.state == AgentState::Active;
+    let mut checks = Vec::new();
+    let lost = |agent: &AgentView| matches!(agent.state, AgentState::Disconnected | AgentState::Unreachable);
+    match (ids(&lost), agents.iter().filter(|agent| live(agent)).count()) {
+        (Some(lost), _) => checks.push(fail(
+            "agents",
+            format!("out of sight: {lost}"),
+            "start them, or look at their logs; one that will never be back: `stoa agent gone NAME`",
+        )),
+        (None, 0) => checks.push(fail(
+            "agents",
+            "none is connected: nothing can run",
+            "`stoa token create --kind agent`, then `stoa agent --join TOKEN` on a machine",
+        )),
+        (None, live) => checks.push(ok("agents", format!("{live} are connected"))),
+    }
+    if let Some(draining) = ids(&|agent| live(agent) && agent.drain.is_some()) {
+        checks.push(warn(
+            "drains",
+            format!("no new work for: {draining}"),
+            "when they are ready: `stoa agent resume NAME`",
+        ));
+    }
+    let less = |agent: &AgentView| {
+        let off = |(name, value): (&String, &AttributeValue)| {
+            name.starts_with("isolation/") && matches!(value, AttributeValue::Text(word) if word == "off")
+        };
+        live(agent) && agent.info.attributes.0.iter().any(off)
+    };
+    if let Some(less) = ids(&less) {
+        checks.push(warn(
+            "isolation",
+            format!("not all of it is in force on: {less}"),
+            "`stoa describe agent NAME` says which is off, its log why; run the agent as root with cgroups it may use",
+        ));
+    }
+    let own = env!("CARGO_PKG_VERSION");
+    if let Some(other) = ids(&|agent| live(agent) && agent.info.version != own) {
+        checks.push(warn(
+            "versions",
+            format!("of another version than this `stoa` ({own}): {other}"),
+            "start the agent's process again with the new binary; its tasks run on",
+        ));
+    }
+    checks
+}
+
+fn of_frameworks(frameworks: &[FrameworkView]) -> Check {
+    let gone = names(frameworks.iter().filter(|f| !f.connected).map(|f| f.info.name.as_str()));
+    if gone.is_empty() {
+        return ok("frameworks", format!("{} are connected", frameworks.len()));
+    }
+    warn(
+        "frameworks",
+        format!("without a session: {gone}"),
+        "start them again before their failover timeout ends their tasks; their logs say why they stopped",
+    )
+}

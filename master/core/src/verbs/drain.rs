@@ -1,0 +1,111 @@
+//! An agent gets no new work: what is offered of it is taken back, and what runs there ends by itself or at a deadline.
+//! It is in the log, and so outlives leaders.
+
+use std::time::Duration;
+
+use master_allocator::Change;
+use master_registry::TaskKey;
+use proto::agent::AgentState;
+use proto::caller::Caller;
+use proto::id::AgentId;
+use proto::log::{AgentDrained, Entry};
+use proto::operator::{Drain, DrainAgent};
+use proto::refusal::{Code, Refusal};
+use proto::scheduler::RescindReason;
+
+use crate::batch::Pending;
+use crate::desk::Desk;
+use crate::leading::Deadline;
+
+/// How soon after its deadline an agent is looked at again while tasks are left: of a launch that was on its way through
+/// the log when the drain was, nobody else would ask for the end.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The most that people may say of why, in bytes.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// The first half.
+pub(crate) fn drain(d: &Desk<'_>, caller: &Caller, call: DrainAgent) -> Result<Entry, Refusal> {
+    let DrainAgent { agent, within, reason } = call;
+    known(d, &agent)?;
+    if reason.len() > REASON_BYTES_MAX {
+        let message = format!("reason has {} bytes; at most {REASON_BYTES_MAX}", reason.len());
+        return Err(Refusal::new(Code::Invalid, message));
+    }
+    let at =
+        |within: Duration| d.at_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+    let deadline_ms = within.map_or(0, |within| at(within).max(1));
+    let drain = Drain { since_ms: 0, deadline_ms, reason, by: caller.to_string() };
+    Ok(Entry::AgentDrained(AgentDrained { agent, drain }))
+}
+
+/// The first half.
+pub(crate) fn resume(d: &Desk<'_>, agent: AgentId) -> Result<Entry, Refusal> {
+    known(d, &agent)?;
+    if !is_draining(d, &agent) {
+        return Err(Refusal::new(Code::Conflict, format!("agent {agent} is not draining")));
+    }
+    Ok(Entry::AgentResumed(agent))
+}
+
+fn known(d: &Desk<'_>, id: &AgentId) -> Result<(), Refusal> {
+    match d.registry.agent(id).map(|record| record.state) {
+        None => Err(Refusal::new(Code::NotFound, format!("there is no agent {id}"))),
+        Some(AgentState::Gone) => Err(Refusal::new(Code::Conflict, format!("agent {id} was declared gone"))
+            .with_help("it gets no work and never will again")),
+        Some(AgentState::Active | AgentState::Disconnected | AgentState::Unreachable) => Ok(()),
+    }
+}
+
+/// Whether somebody said that the agent gets no new work.
+pub(crate) fn is_draining(d: &Desk<'_>, id: &AgentId) -> bool {
+    d.registry.agent(id).is_some_and(|record| record.drain.is_some())
+}
+
+/// It is in the log that the agent drains, with this deadline or another one, or does not any more.
+pub(crate) fn changed(d: &mut Desk<'_>, id: &AgentId) {
+    let draining = is_draining(d, id);
+    if draining {
+        for offer in d.l.offers.of_agent(id) {
+            d.rescind(offer, RescindReason::Operator);
+        }
+    }
+    if d.l.agents.pooled(id).is_some() {
+        let active = !draining && d.l.agents.link_of(id).is_some();
+        d.change(Change::AgentActive { agent: id.clone(), active });
+    }
+    wait(d, id);
+    d.show_agent(id);
+}
+
+/// Its deadline is waited for, if it has one.
+pub(crate) fn wait(d: &mut Desk<'_>, id: &AgentId) {
+    let drain = d.registry.agent(id).and_then(|record| record.drain.as_ref());
+    match drain.map_or(0, |drain| drain.deadline_ms) {
+        0 => drop(d.l.deadlines.cancel(&Deadline::Drain(id.clone()))),
+        // A time of day, so that it outlives a leader; a clock that was set back only waits longer.
+        deadline_ms => {
+            let wait = Duration::from_millis(deadline_ms.saturating_sub(d.at_ms()));
+            d.after(Deadline::Drain(id.clone()), wait);
+        }
+    }
+}
+
+/// Its deadline has passed: what still runs there is ended.
+pub(crate) fn due(d: &mut Desk<'_>, id: &AgentId) {
+    if !is_draining(d, id) {
+        return;
+    }
+    let registry = d.registry;
+    let mut left = false;
+    for task in registry.tasks_on(id) {
+        left = true;
+        if task.kill_grace.is_none() {
+            let key: TaskKey = (task.framework.clone(), task.info.id.clone());
+            super::kill::want(d, key, task.info.kill_grace, Pending::Nothing);
+        }
+    }
+    if left {
+        d.after(Deadline::Drain(id.clone()), LOOK_AGAIN);
+    }
+}

@@ -42,6 +42,11 @@ pub enum Action {
     CreateToken,
     /// Read metrics.
     ReadMetrics,
+    /// Use a framework's state.
+    UseStore {
+        /// Whose.
+        owner: String,
+    },
     /// Run a task as a user it names. What a name means is the agent's to say, and it has its own word about root.
     RunAs {
         /// Which.
@@ -58,7 +63,9 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
         (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner })
-        | (Caller::Framework(_), Action::ReadOutput { owner }) => caller.to_string() == *owner,
+        | (Caller::Framework(_), Action::ReadOutput { owner })
+        // People run frameworks of their own, and so have state.
+        | (Caller::Framework(_) | Caller::User(_), Action::UseStore { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
             user != ROOT || root_granted.contains(caller)
@@ -89,6 +96,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::CreateToken
+            | Action::UseStore { .. }
             | Action::RunAs { .. },
         ) => false,
     };
@@ -107,6 +115,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         Action::TeardownFramework => "end frameworks".to_owned(),
         Action::MarkAgentGone => "give agents up".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
+        Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
         Action::RunAs { user, .. } => format!("run tasks as {user}"),
     };
@@ -137,6 +146,11 @@ mod tests {
         );
         assert!(authorize(&Caller::Agent(agent("a1")), &output("agent/a1")).is_err());
         assert!(authorize(&Caller::User("ada".into()), &output("framework/spark")).is_ok());
+        let state = |owner: &str| Action::UseStore { owner: owner.into() };
+        assert!(authorize(&Caller::Framework("jobs".into()), &state("framework/jobs")).is_ok());
+        assert!(authorize(&Caller::Framework("jobs".into()), &state("framework/spark")).is_err());
+        assert!(authorize(&Caller::User("jobs".into()), &state("framework/jobs")).is_err());
+        assert!(authorize(&Caller::Agent(agent("a1")), &state("agent/a1")).is_err());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
     }

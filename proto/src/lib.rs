@@ -25,5 +25,7 @@ pub mod refusal;
 pub mod resources;
 pub mod role;
 pub mod scheduler;
+pub mod store;
+pub mod store_log;
 pub mod task;
 pub mod wire;

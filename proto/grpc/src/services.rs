@@ -16,3 +16,6 @@ pub mod operator {
 pub mod raft {
     include!("gen/stoa.v1.raft.Raft.rs");
 }
+pub mod store {
+    include!("gen/stoa.v1.store.Store.rs");
+}

@@ -7,6 +7,7 @@ mod founding;
 mod ledgers;
 mod mistakes;
 mod session;
+mod state;
 mod strangers;
 
 use std::time::Duration;

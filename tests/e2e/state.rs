@@ -38,7 +38,7 @@ fn state_is_kept_and_watched_over_the_death_of_each_master() {
         let mut watching = state.watch(Keys::prefix("n/"), first);
         let mut told: Vec<Bytes> = Vec::new();
         for round in 0..3 {
-            let master = cluster.child(&format!("master {}", round + 1));
+            let master = cluster.child(&format!("master-{}", round + 1));
             for n in 0..10 {
                 if n == 5 {
                     cluster.kill_9(master);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tonic_build::manual::{Builder, Method, Service};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "types.proto",
     "scheduler.proto",
     "agent.proto",
@@ -13,6 +13,8 @@ const FILES: [&str; 7] = [
     "raft.proto",
     "log.proto",
     "ledger.proto",
+    "store.proto",
+    "store_log.proto",
 ];
 
 fn root() -> PathBuf {
@@ -34,6 +36,8 @@ fn scratch(name: &str) -> PathBuf {
 fn generate_wire(out: &Path) {
     prost_build::Config::new()
         .btree_map(["."])
+        // Values are shared by the store, its replies and its watches.
+        .bytes([".stoa.v1.store", ".stoa.v1.store_log"])
         .out_dir(out)
         .compile_fds(descriptors())
         .expect("prost generates");

@@ -5,6 +5,7 @@
 //! - [`run`]: write a [`Scheduler`], hand it over, and have it driven until it ends. It finds the leader, fails over,
 //!   reconciles, acknowledges and declines by itself. [`spawn`] is the same for a framework with a shell of its own.
 //! - [`client::Client`]: the session as async calls, for tools that would rather ask than be asked.
+//! - [`state::State`]: what a framework keeps on the masters, and [`state::campaign`]: which of its instances acts.
 //! - [`operator::Operator`]: what people ask of a cluster; [`logs`] reads the output of tasks.
 //!
 //! The pure layer is `framework-sdk-core`, re-exported here; [`harness`] is for an author's tests.
@@ -18,7 +19,9 @@ pub mod memory;
 pub mod operator;
 pub mod profile;
 pub mod run;
+pub mod state;
 pub mod testing;
+mod tries;
 
 pub use author::Framework;
 pub use framework_sdk_core::{

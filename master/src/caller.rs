@@ -16,9 +16,10 @@ pub(crate) fn status(refusal: &proto::refusal::Refusal) -> Status {
         Code::Denied | Code::BadToken | Code::AgentGone => Status::permission_denied(text),
         Code::NotFound => Status::not_found(text),
         Code::Invalid => Status::invalid_argument(text),
-        Code::Conflict | Code::StaleOffer | Code::FrameworkRemoved | Code::SessionReplaced => {
+        Code::Conflict | Code::StaleOffer | Code::FrameworkRemoved | Code::SessionReplaced | Code::Fenced => {
             Status::failed_precondition(text)
         }
+        Code::Compacted => Status::out_of_range(text),
         Code::TooMuch => Status::resource_exhausted(text),
         Code::LeaderLost | Code::Unavailable => Status::unavailable(text),
     }

@@ -15,6 +15,7 @@ mod perform;
 mod raft_api;
 mod read_model;
 mod scheduler_api;
+mod store;
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -30,6 +31,8 @@ use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
 use proto_grpc::services::operator::operator_server::OperatorServer;
 use proto_grpc::services::raft::raft_server::RaftServer;
 use proto_grpc::services::scheduler::scheduler_server::SchedulerServer;
+use proto_grpc::services::store::store_server::StoreServer;
+use proto_grpc::services::store_raft::store_raft_server::StoreRaftServer;
 use proto_pki::{Authority, Credentials, PkiError};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -122,7 +125,9 @@ pub async fn run(
     let heard = Arc::new(peers::Heard::default());
     let own = peers::Own { id: config.id, cluster: cluster.clone(), credentials: credentials.clone() };
     let reporting = peers::Reporting::default();
-    let peers = peers::Peers::start(own, &config.members, reporting.clone());
+    let store_end = store::Ending::default();
+    let state = store::start(&config, own.clone(), seed(&config).rotate_left(16), store_end.clone())?;
+    let peers = peers::Peers::start(own, &config.members, peers::Talk::Registry, reporting.clone());
     let hands =
         Hands { store, doors: doors.clone(), peers, model: model.clone(), meters: meters::Meters::default() };
     let (ended, mut end) = oneshot::channel();
@@ -133,17 +138,20 @@ pub async fn run(
             Ended::Panicked => "it panicked; see the lines above".to_owned(),
         });
     })?;
-    let _ = reporting.set(handle.clone());
+    let registry = handle.clone();
+    let tell: peers::Tell = Arc::new(move |input| registry.send(master_core::Input::Raft(input)).is_ok());
+    let _ = reporting.set(tell.clone());
 
     let scheduler = scheduler_api::SchedulerDoor { doors: doors.clone(), handle: handle.clone() };
     let agents = agent_api::AgentDoor { doors: doors.clone(), handle: handle.clone() };
-    let raft = raft_api::RaftDoor {
+    let raft = |tell| raft_api::RaftDoor {
         id: config.id,
-        cluster,
+        cluster: cluster.clone(),
         members: config.members.clone(),
-        handle: handle.clone(),
+        tell,
         heard: heard.clone(),
     };
+    let (registry_raft, store_raft) = (raft(tell), raft_api::StoreRaftDoor(raft(state.tell.clone())));
     let watched = model.clone();
     let operator = operator_api::OperatorDoor {
         id: config.id,
@@ -159,7 +167,9 @@ pub async fn run(
     let routes = Routes::new(SchedulerServer::new(scheduler))
         .add_service(AgentLinkServer::new(agents).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX))
         .add_service(OperatorServer::new(operator))
-        .add_service(RaftServer::new(raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
+        .add_service(StoreServer::new(state.door))
+        .add_service(StoreRaftServer::new(store_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
+        .add_service(RaftServer::new(registry_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
     let page = move || {
         meters::show(&watched.standing());
         render_metrics()
@@ -173,6 +183,7 @@ pub async fn run(
         tokio::select! {
             () = shutdown => None,
             why = &mut end => Some(why.unwrap_or_else(|_| "its thread is gone".to_owned())),
+            why = store_end.why() => Some(format!("the frameworks' state: {why}")),
         }
     };
     let (why, told) = oneshot::channel();
@@ -181,11 +192,13 @@ pub async fn run(
     };
     proto_grpc::serve(listener, &credentials, routes, closing).await?;
     handle.close();
+    (state.close)();
     match told.await {
         Ok(Some(why)) => Err(RunError::Stopped(why)),
         Ok(None) | Err(_) => {
             // Until its thread is gone the disk is in use, and whoever runs a master again at once would find it so.
             let _ = end.await;
+            store_end.why().await;
             Ok(())
         }
     }

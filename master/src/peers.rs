@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use master_core::Input;
 use master_raft::NodeId;
 use proto::id::MasterId;
 use proto::raft::Envelope;
-use proto_drive::Handle;
 use proto_grpc::services::raft::raft_client::RaftClient;
+use proto_grpc::services::store_raft::store_raft_client::StoreRaftClient;
 use proto_pki::{Credentials, PeerRole};
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::transport::Channel;
 use tracing::debug;
 
 /// A message larger than this travels in parts; well below what a door takes at once.
@@ -35,12 +37,25 @@ pub(crate) struct Peers {
     own: Own,
     members: BTreeMap<MasterId, String>,
     queues: BTreeMap<NodeId, mpsc::Sender<Bytes>>,
-    handle: Reporting,
+    group: Talk,
+    reporting: Reporting,
     runtime: tokio::runtime::Handle,
 }
 
+/// Brings something for consensus to the machine of a group; false when it is stopping.
+pub(crate) type Tell = Arc<dyn Fn(master_raft::Input) -> bool + Send + Sync>;
+
 /// Where the ends of snapshot transfers are told: the machine's handle, which exists only after its hands do.
-pub(crate) type Reporting = Arc<OnceLock<Handle<Input>>>;
+pub(crate) type Reporting = Arc<OnceLock<Tell>>;
+
+/// Which group talks, each at a door of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// The registry's.
+    Registry,
+    /// That of the frameworks' state.
+    Store,
+}
 
 /// What every envelope of this master says.
 #[derive(Clone)]
@@ -96,18 +111,34 @@ impl Own {
     }
 }
 
+// === impl Talk ===
+
+impl Talk {
+    async fn deliver(
+        self,
+        channel: Channel,
+        envelopes: impl Stream<Item = Envelope> + Send + 'static,
+    ) -> Result<(), Status> {
+        match self {
+            Talk::Registry => RaftClient::new(channel).deliver(envelopes).await.map(|_| ()),
+            Talk::Store => StoreRaftClient::new(channel).deliver(envelopes).await.map(|_| ()),
+        }
+    }
+}
+
 // === impl Peers ===
 
 impl Peers {
     /// Starts a stream to each other member; they connect as they can.
-    pub fn start(own: Own, members: &BTreeMap<MasterId, String>, handle: Reporting) -> Peers {
+    pub fn start(own: Own, members: &BTreeMap<MasterId, String>, group: Talk, reporting: Reporting) -> Peers {
         let mut queues = BTreeMap::new();
         for (id, address) in members.iter().filter(|(id, _)| **id != own.id) {
             let (queue, waiting) = mpsc::channel(WAITING_MAX);
             queues.insert(NodeId(id.0), queue);
-            tokio::spawn(keep_sending(own.clone(), *id, address.clone(), waiting));
+            tokio::spawn(keep_sending(own.clone(), group, *id, address.clone(), waiting));
         }
-        Peers { own, members: members.clone(), queues, handle, runtime: tokio::runtime::Handle::current() }
+        let runtime = tokio::runtime::Handle::current();
+        Peers { own, members: members.clone(), queues, group, reporting, runtime }
     }
 
     /// Sends a message, or loses it.
@@ -120,24 +151,30 @@ impl Peers {
 
     /// Sends a snapshot on a stream of its own, and tells how it ended.
     pub fn send_snapshot(&self, to: NodeId, message: Bytes, image: Bytes) {
-        let (Some(address), Some(handle)) =
-            (self.members.get(&MasterId(to.0)).cloned(), self.handle.get().cloned())
+        let (Some(address), Some(tell)) =
+            (self.members.get(&MasterId(to.0)).cloned(), self.reporting.get().cloned())
         else {
             return;
         };
-        let own = self.own.clone();
+        let (own, group) = (self.own.clone(), self.group);
         self.runtime.spawn(async move {
-            let delivered = deliver_snapshot(&own, MasterId(to.0), &address, &message, &image).await;
+            let delivered = deliver_snapshot(&own, group, MasterId(to.0), &address, &message, &image).await;
             if let Err(why) = &delivered {
                 debug!(peer = to.0, why, "a snapshot was not delivered");
             }
             let report = master_raft::Input::SnapshotReport { peer: to, delivered: delivered.is_ok() };
-            let _ = handle.send(Input::Raft(report));
+            tell(report);
         });
     }
 }
 
-async fn keep_sending(own: Own, to: MasterId, address: String, mut waiting: mpsc::Receiver<Bytes>) {
+async fn keep_sending(
+    own: Own,
+    group: Talk,
+    to: MasterId,
+    address: String,
+    mut waiting: mpsc::Receiver<Bytes>,
+) {
     let mut retry = RETRY;
     loop {
         let connected = proto_grpc::channel(&address, PeerRole::Master, &own.credentials).await;
@@ -146,9 +183,7 @@ async fn keep_sending(own: Own, to: MasterId, address: String, mut waiting: mpsc
             // What waited while there was no stream is old: consensus sends what is needed anew.
             while waiting.try_recv().is_ok() {}
             let (sender, receiver) = mpsc::channel(64);
-            let mut client = RaftClient::new(channel);
-            let mut streaming =
-                tokio::spawn(async move { client.deliver(ReceiverStream::new(receiver)).await });
+            let mut streaming = tokio::spawn(group.deliver(channel, ReceiverStream::new(receiver)));
             loop {
                 tokio::select! {
                     ended = &mut streaming => {
@@ -176,6 +211,7 @@ async fn keep_sending(own: Own, to: MasterId, address: String, mut waiting: mpsc
 
 async fn deliver_snapshot(
     own: &Own,
+    group: Talk,
     to: MasterId,
     address: &str,
     message: &[u8],
@@ -192,6 +228,5 @@ async fn deliver_snapshot(
         part.image = true;
         part
     }));
-    let mut client = RaftClient::new(channel);
-    client.deliver(tokio_stream::iter(envelopes)).await.map(|_| ()).map_err(|status| status.to_string())
+    group.deliver(channel, tokio_stream::iter(envelopes)).await.map_err(|status| status.to_string())
 }

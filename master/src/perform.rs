@@ -135,7 +135,7 @@ mod tests {
     use proto_pki::{Authority, Identity, LEAF_VALIDITY};
 
     use super::*;
-    use crate::peers::{Own, Reporting};
+    use crate::peers::{Own, Reporting, Talk};
 
     /// A store that, in the middle of its sync, lets somebody read.
     struct Slow {
@@ -173,7 +173,7 @@ mod tests {
         let model = Arc::new(ReadModel::default());
         let dir = std::env::temp_dir().join(format!("stoa-readers-{}", std::process::id()));
         let store = Slow { model: model.clone(), disk: Disk::open(&dir).unwrap(), read: Vec::new() };
-        let peers = Peers::start(own, &BTreeMap::new(), Reporting::default());
+        let peers = Peers::start(own, &BTreeMap::new(), Talk::Registry, Reporting::default());
         let mut hands =
             Hands { store, doors: Arc::default(), peers, model: model.clone(), meters: Meters::default() };
         let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];

@@ -1,37 +1,52 @@
-//! The masters' door for each other.
+//! The masters' doors for each other, one for each group.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use master_core::Input;
 use master_raft::{Image, NodeId};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::MasterId;
 use proto::raft::{Delivered, Envelope};
-use proto_drive::Handle;
 use proto_grpc::services::raft::raft_server::Raft;
+use proto_grpc::services::store_raft::store_raft_server::StoreRaft;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::{caller, status};
-use crate::peers::Heard;
+use crate::peers::{Heard, Tell};
 
 /// The largest message or image that is put together from parts.
 const WHOLE_BYTES_MAX: usize = 1 << 30;
 
-/// The masters' door.
+/// The masters' door to one group.
 pub(crate) struct RaftDoor {
     pub id: MasterId,
     pub cluster: String,
     pub members: BTreeMap<MasterId, String>,
-    pub handle: Handle<Input>,
+    pub tell: Tell,
     pub heard: Arc<Heard>,
 }
+
+/// The masters' door to the group of the frameworks' state.
+pub(crate) struct StoreRaftDoor(pub RaftDoor);
 
 #[tonic::async_trait]
 impl Raft for RaftDoor {
     async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Delivered>, Status> {
+        self.take_in(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl StoreRaft for StoreRaftDoor {
+    async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Delivered>, Status> {
+        self.0.take_in(request).await
+    }
+}
+
+impl RaftDoor {
+    async fn take_in(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Delivered>, Status> {
         let who = caller(&request)?;
         authorize(&who, &Action::BeMaster).map_err(|refusal| status(&refusal))?;
         let Caller::Master(from) = who else {
@@ -80,9 +95,9 @@ impl Raft for RaftDoor {
                 }
             };
             // Consensus is never made to wait: it is what everything else waits for.
-            self.handle
-                .send(Input::Raft(input))
-                .map_err(|_| Status::unavailable("this master is stopping"))?;
+            if !(self.tell)(input) {
+                return Err(Status::unavailable("this master is stopping"));
+            }
         }
         Ok(Response::new(Delivered))
     }

@@ -61,6 +61,11 @@ pub enum Action {
     SetRights,
     /// Read metrics.
     ReadMetrics,
+    /// Use a framework's state.
+    UseStore {
+        /// Whose.
+        owner: String,
+    },
     /// Run a task as a user it names. What a name means is the agent's to say, and it has its own word about root.
     RunAs {
         /// Which.
@@ -77,9 +82,9 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
         (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner })
-        | (Caller::Framework(_), Action::ReadOutput { owner } | Action::ReadEnvironment { owner }) => {
-            caller.to_string() == *owner
-        }
+        | (Caller::Framework(_), Action::ReadOutput { owner } | Action::ReadEnvironment { owner })
+        // People run frameworks of their own, and so have state.
+        | (Caller::Framework(_) | Caller::User(_), Action::UseStore { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_), Action::TakeOffers { role, rights }) => rights.takes(role),
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
@@ -122,6 +127,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::DrainAgent
             | Action::CreateToken
             | Action::SetRights
+            | Action::UseStore { .. }
             | Action::RunAs { .. },
         ) => false,
     };
@@ -155,13 +161,14 @@ fn in_words(action: &Action) -> String {
         Action::DrainAgent => "drain agents".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
+        Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
         Action::RunAs { user, .. } => format!("run tasks as {user}"),
     }
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 14] = [
+pub const VERBS: [&str; 15] = [
     "read",
     "read-metrics",
     "read-output",
@@ -169,6 +176,7 @@ pub const VERBS: [&str; 14] = [
     "subscribe",
     "resume-framework",
     "run-as",
+    "use-store",
     "kill-task",
     "set-role",
     "teardown-framework",
@@ -197,6 +205,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
                 .with_help("say as whom, such as `stoa auth can-i run-as --user root`"));
         }
         "run-as" => Action::RunAs { user: asked.user.clone(), root_granted: root_granted.clone() },
+        "use-store" => Action::UseStore { owner: owner() },
         "kill-task" => Action::KillTask,
         "set-role" => Action::SetRole,
         "teardown-framework" => Action::TeardownFramework,
@@ -246,6 +255,11 @@ mod tests {
         );
         assert!(authorize(&Caller::Agent(agent("a1")), &output("agent/a1")).is_err());
         assert!(authorize(&Caller::User("ada".into()), &output("framework/spark")).is_ok());
+        let state = |owner: &str| Action::UseStore { owner: owner.into() };
+        assert!(authorize(&Caller::Framework("jobs".into()), &state("framework/jobs")).is_ok());
+        assert!(authorize(&Caller::Framework("jobs".into()), &state("framework/spark")).is_err());
+        assert!(authorize(&Caller::User("jobs".into()), &state("framework/jobs")).is_err());
+        assert!(authorize(&Caller::Agent(agent("a1")), &state("agent/a1")).is_err());
         assert!(authorize(&Caller::Framework("jobs".into()), &Action::SetRole).is_err());
         assert!(authorize(&Caller::User("ada".into()), &Action::BeMaster).is_err());
     }

@@ -26,6 +26,8 @@ pub mod resources;
 pub mod rights;
 pub mod role;
 pub mod scheduler;
+pub mod store;
+pub mod store_log;
 pub mod task;
 pub mod volume;
 pub mod wire;

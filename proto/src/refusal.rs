@@ -29,11 +29,15 @@ pub enum Code {
     AgentGone,
     /// The answering master cannot do it now.
     Unavailable,
+    /// That revision of the store is no longer remembered.
+    Compacted,
+    /// Somebody claimed this space of the store later.
+    Fenced,
 }
 
 impl Code {
     /// All codes, for the tests that hold documentation and help lines against them.
-    pub const ALL: [Code; 12] = [
+    pub const ALL: [Code; 14] = [
         Code::Denied,
         Code::NotFound,
         Code::Invalid,
@@ -46,6 +50,8 @@ impl Code {
         Code::BadToken,
         Code::AgentGone,
         Code::Unavailable,
+        Code::Compacted,
+        Code::Fenced,
     ];
 
     /// The word on the wire.
@@ -63,6 +69,8 @@ impl Code {
             Code::BadToken => "bad-token",
             Code::AgentGone => "agent-gone",
             Code::Unavailable => "unavailable",
+            Code::Compacted => "compacted",
+            Code::Fenced => "fenced",
         }
     }
 
@@ -83,6 +91,8 @@ impl Code {
             Code::BadToken => "make a fresh one with `stoa token create`",
             Code::AgentGone => "wipe the agent's data directory and join again",
             Code::Unavailable => "try again in a moment, or ask another master",
+            Code::Compacted => "read what is there now, and watch from the revision of that reply",
+            Code::Fenced => "another instance has taken over; stop this one, or claim the space again",
         }
     }
 

@@ -9,6 +9,7 @@ mod ledgers;
 mod mistakes;
 mod operators;
 mod session;
+mod state;
 mod strangers;
 mod volumes;
 

@@ -113,7 +113,12 @@ impl From<Refusal> for Failure {
             Code::Denied | Code::BadToken => Exit::Denied,
             Code::NotFound | Code::FrameworkRemoved => Exit::NotFound,
             Code::Invalid => Exit::Usage,
-            Code::Conflict | Code::StaleOffer | Code::SessionReplaced | Code::AgentGone => Exit::Conflict,
+            Code::Conflict
+            | Code::StaleOffer
+            | Code::SessionReplaced
+            | Code::AgentGone
+            | Code::Compacted
+            | Code::Fenced => Exit::Conflict,
             Code::LeaderLost | Code::TooMuch | Code::Unavailable => Exit::Unavailable,
         };
         Failure::new(exit, refusal.code.as_str(), refusal.message, refusal.help)

@@ -310,7 +310,9 @@ fn is_final(code: Code) -> bool {
         | Code::FrameworkRemoved
         | Code::SessionReplaced
         | Code::BadToken
-        | Code::AgentGone => true,
+        | Code::AgentGone
+        | Code::Compacted
+        | Code::Fenced => true,
         Code::LeaderLost | Code::TooMuch | Code::Unavailable => false,
     }
 }

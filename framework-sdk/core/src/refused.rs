@@ -21,7 +21,9 @@ pub(crate) fn passes(code: Code, refusals: u32) -> bool {
         | Code::FrameworkRemoved
         | Code::SessionReplaced
         | Code::BadToken
-        | Code::AgentGone => false,
+        | Code::AgentGone
+        | Code::Compacted
+        | Code::Fenced => false,
     }
 }
 
@@ -37,7 +39,9 @@ pub(crate) fn never_started(now: Now, task: &TaskId, refusal: &Refusal) -> TaskS
         | Code::TooMuch
         | Code::BadToken
         | Code::AgentGone
-        | Code::Unavailable => (TaskState::Dropped, StatusReason::InvalidOffers),
+        | Code::Unavailable
+        | Code::Compacted
+        | Code::Fenced => (TaskState::Dropped, StatusReason::InvalidOffers),
     };
     TaskStatus::by_master(task.clone(), state, reason, &refusal.message, now.wall.as_millis())
 }

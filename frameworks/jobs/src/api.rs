@@ -109,9 +109,11 @@ fn status(refusal: &Refusal) -> Status {
         Code::Conflict => Status::already_exists(text),
         Code::Denied | Code::BadToken | Code::AgentGone => Status::permission_denied(text),
         Code::TooMuch => Status::resource_exhausted(text),
-        Code::StaleOffer | Code::FrameworkRemoved | Code::SessionReplaced => {
-            Status::failed_precondition(text)
-        }
+        Code::StaleOffer
+        | Code::FrameworkRemoved
+        | Code::SessionReplaced
+        | Code::Compacted
+        | Code::Fenced => Status::failed_precondition(text),
         Code::LeaderLost | Code::Unavailable => Status::unavailable(text),
     }
 }

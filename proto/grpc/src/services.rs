@@ -16,3 +16,9 @@ pub mod operator {
 pub mod raft {
     include!("gen/stoa.v1.raft.Raft.rs");
 }
+pub mod store_raft {
+    include!("gen/stoa.v1.raft.StoreRaft.rs");
+}
+pub mod store {
+    include!("gen/stoa.v1.store.Store.rs");
+}

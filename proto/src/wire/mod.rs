@@ -8,6 +8,8 @@ mod log;
 mod operator;
 mod raft;
 mod scheduler;
+mod store;
+mod store_log;
 mod types;
 
 use std::borrow::Cow;
@@ -101,7 +103,7 @@ macro_rules! same {
     )+};
 }
 
-same!(String, u64, u32, i32, i64, bool, Vec<u8>, Vec<String>, BTreeMap<String, String>);
+same!(prost::bytes::Bytes, String, u64, u32, i32, i64, bool, Vec<u8>, Vec<String>, BTreeMap<String, String>);
 
 macro_rules! parsed {
     ($($ty:ty),+) => {$(

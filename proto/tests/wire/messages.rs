@@ -18,7 +18,8 @@ pub struct Messages(DescriptorPool);
 impl Messages {
     pub fn of_the_contracts() -> Messages {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("v1");
-        let files = ["types", "scheduler", "agent", "operator", "raft", "log", "ledger"];
+        let files =
+            ["types", "scheduler", "agent", "operator", "raft", "log", "ledger", "store", "store_log"];
         let files = files.map(|name| format!("{name}.proto"));
         let set = protox::compile(files, [folder]).expect("the .proto files compile");
         Messages(DescriptorPool::from_file_descriptor_set(set).expect("a pool of descriptors"))
@@ -88,6 +89,10 @@ impl Messages {
         let message = field.parent_message();
         let (message, name) = (message.name(), field.name());
         match field.kind() {
+            // A transaction in a transaction, and so on: one level is tried.
+            Kind::Message(inner) if matches!((message, name), ("Operation" | "OperationReply", "txn")) => {
+                Just(Value::Message(DynamicMessage::new(inner))).boxed()
+            }
             Kind::Message(inner) => self.of(&inner).prop_map(Value::Message).boxed(),
             Kind::Enum(numbers) => {
                 // The number 0 says "not said", which is an answer for one of them only.

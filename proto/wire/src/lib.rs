@@ -22,6 +22,12 @@ pub mod v1 {
     pub mod ledger {
         include!("gen/stoa.v1.ledger.rs");
     }
+    pub mod store {
+        include!("gen/stoa.v1.store.rs");
+    }
+    pub mod store_log {
+        include!("gen/stoa.v1.store_log.rs");
+    }
 }
 
-pub use v1::{agent, ledger, log, operator, raft, scheduler};
+pub use v1::{agent, ledger, log, operator, raft, scheduler, store, store_log};

@@ -11,6 +11,7 @@ mod latency;
 mod launch;
 mod procfs;
 mod registry;
+mod store;
 mod work;
 
 use flags::Flags;
@@ -26,6 +27,7 @@ on a cluster of its own, started by the `stoa` beside this program (or --stoa PA
   latency    [--count 500] [--binary /bin/true]
   failover   [--kills 30]
   registry   [--in-flight 1,64,1024] [--seconds 5]
+  store      [--clients 1,64,512] [--seconds 5] [--value-bytes 256]
   footprint  [--idle-seconds 10] [--starts 10] [--jobs true|false]";
 
 fn main() {
@@ -36,6 +38,7 @@ fn main() {
         Some("latency") => measure(args, &latency::FLAGS, latency::run),
         Some("failover") => measure(args, &failover::FLAGS, failover::run),
         Some("registry") => measure(args, &registry::FLAGS, registry::run),
+        Some("store") => measure(args, &store::FLAGS, store::run),
         Some("footprint") => measure(args, &footprint::FLAGS, footprint::run),
         Some(other) => Err(format!("{other:?} is not a bench")),
         None => Err("say which bench".to_owned()),

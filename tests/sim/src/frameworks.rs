@@ -231,7 +231,9 @@ impl World {
                     | Code::TooMuch
                     | Code::BadToken
                     | Code::AgentGone
-                    | Code::Unavailable => {
+                    | Code::Unavailable
+                    | Code::Compacted
+                    | Code::Fenced => {
                         return broken("P8 failover", format!("{node} was sent away: {why}"));
                     }
                 }

@@ -113,7 +113,12 @@ async fn each_refusal_has_its_exit_code() {
             Code::Denied | Code::BadToken => Exit::Denied,
             Code::NotFound | Code::FrameworkRemoved => Exit::NotFound,
             Code::Invalid => Exit::Usage,
-            Code::Conflict | Code::StaleOffer | Code::SessionReplaced | Code::AgentGone => Exit::Conflict,
+            Code::Conflict
+            | Code::StaleOffer
+            | Code::SessionReplaced
+            | Code::AgentGone
+            | Code::Compacted
+            | Code::Fenced => Exit::Conflict,
             Code::LeaderLost | Code::TooMuch | Code::Unavailable => Exit::Unavailable,
         };
         let ran = typed(&client, "kill web.2").await;

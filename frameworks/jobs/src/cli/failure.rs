@@ -73,7 +73,12 @@ impl From<Refusal> for Failure {
             Code::Denied | Code::BadToken => DENIED,
             Code::NotFound | Code::FrameworkRemoved => NOT_FOUND,
             Code::Invalid => USAGE,
-            Code::Conflict | Code::StaleOffer | Code::SessionReplaced | Code::AgentGone => CONFLICT,
+            Code::Conflict
+            | Code::StaleOffer
+            | Code::SessionReplaced
+            | Code::AgentGone
+            | Code::Compacted
+            | Code::Fenced => CONFLICT,
             Code::LeaderLost | Code::TooMuch | Code::Unavailable => UNAVAILABLE,
         };
         Failure::new(exit, refusal.message, refusal.help)

@@ -1,0 +1,165 @@
+//! Elections: of several instances of a framework one acts, as long as it keeps its lease alive.
+
+use std::time::Duration;
+
+use proto::refusal::Code;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{
+    Bytes, Compare, Comparison, Keys, Operand, Operation, OperationReply, Put, Range, State, StateError, Txn,
+};
+
+/// So many times a lease is kept alive within its time.
+const BEATS: u32 = 3;
+
+/// The lead of an election. Dropped, it is given up when its lease runs out; [`Leadership::resign`] does it at once.
+#[derive(Debug)]
+pub struct Leadership {
+    state: State,
+    key: Bytes,
+    token: u64,
+    lease: Lease,
+}
+
+/// A lease that is kept alive as long as this is held.
+#[derive(Debug)]
+struct Lease {
+    id: u64,
+    lost: watch::Receiver<bool>,
+    keeping: JoinHandle<()>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeping.abort();
+    }
+}
+
+impl Lease {
+    async fn take(state: &State, ttl: Duration) -> Result<Lease, StateError> {
+        let begun = Instant::now();
+        let granted = state.grant(ttl).await?;
+        let (said, lost) = watch::channel(false);
+        let (state, id, ttl) = (state.clone(), granted.id, Duration::from_millis(granted.ttl_ms));
+        let keeping = tokio::spawn(async move {
+            keep(&state, id, ttl, begun).await;
+            said.send_replace(true);
+        });
+        Ok(Lease { id, lost, keeping })
+    }
+
+    async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        // An error is the end of the keeper, which is the same.
+        let _ = lost.wait_for(|lost| *lost).await;
+    }
+}
+
+/// Keeps a lease alive until it is lost, by the clock of this side: its time counts from when it was last asked for, so that
+/// it is over here before it is over there.
+async fn keep(state: &State, id: u64, ttl: Duration, begun: Instant) {
+    let mut sure_until = begun + ttl;
+    loop {
+        sleep_until(Instant::now() + ttl / BEATS).await;
+        let asked = Instant::now();
+        match timeout_at(sure_until, state.keep_alive(id)).await {
+            Ok(Ok(_)) => sure_until = asked + ttl,
+            Ok(Err(error)) if error.code().is_some() => return,
+            Ok(Err(_)) if Instant::now() < sure_until => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// Waits until this instance leads the election `name`, and says who it is. Whoever leads must stop acting as soon as
+/// [`Leadership::lost`] says so, and give every write [`Leadership::guard`] to be sure.
+pub async fn campaign(
+    state: &State,
+    name: &str,
+    who: impl Into<Bytes>,
+    ttl: Duration,
+) -> Result<Leadership, StateError> {
+    let key = Bytes::from(format!("election/{name}"));
+    let who = who.into();
+    let mut lease = Lease::take(state, ttl).await?;
+    loop {
+        let put = Put { key: key.clone(), value: who.clone(), lease: lease.id, ..Put::default() };
+        let look = Range { key: key.clone(), ..Range::default() };
+        let txn = Txn {
+            compare: vec![holds(&key, 0)],
+            success: vec![Operation::Put(put), Operation::Range(look.clone())],
+            failure: vec![Operation::Range(look)],
+        };
+        let there = match state.txn(txn).await {
+            Ok((reply, _)) => match reply.responses.into_iter().next_back() {
+                Some(OperationReply::Range(range)) => range.kvs.into_iter().next(),
+                _ => None,
+            },
+            // The next look shows whether it was carried out.
+            Err(StateError::Unknown { .. }) => state.get(key.clone()).await?,
+            Err(error) if error.code() == Some(Code::NotFound) => {
+                lease = Lease::take(state, ttl).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(leader) = there else { continue };
+        if leader.lease == lease.id {
+            return Ok(Leadership { state: state.clone(), key, token: leader.create_revision, lease });
+        }
+        tokio::select! {
+            ended = gone(state, &key, leader.mod_revision + 1) => ended?,
+            () = lease.lost() => lease = Lease::take(state, ttl).await?,
+        }
+    }
+}
+
+/// Waits until a key is deleted.
+async fn gone(state: &State, key: &Bytes, from: u64) -> Result<(), StateError> {
+    let mut changes = state.watch(Keys::one(key.clone()), from);
+    while let Some(reply) = changes.next().await {
+        match reply {
+            Ok(reply) if reply.events.iter().any(|event| event.deleted) => return Ok(()),
+            Ok(_) => {}
+            // So much has changed since that it is worth another look.
+            Err(error) if error.code() == Some(Code::Compacted) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn holds(key: &Bytes, create_revision: u64) -> Compare {
+    Compare {
+        key: key.clone(),
+        range_end: Bytes::new(),
+        comparison: Comparison::Equal,
+        operand: Operand::CreateRevision(create_revision),
+    }
+}
+
+// === impl Leadership ===
+
+impl Leadership {
+    /// The fencing token: greater than that of everybody who led before.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// What holds as long as nobody else leads: compared in a transaction, it makes a write of a deposed instance fail.
+    pub fn guard(&self) -> Compare {
+        holds(&self.key, self.token)
+    }
+
+    /// Waits until the lead is lost.
+    pub async fn lost(&self) {
+        self.lease.lost().await;
+    }
+
+    /// Gives the lead up.
+    pub async fn resign(self) -> Result<(), StateError> {
+        self.state.revoke(self.lease.id).await
+    }
+}

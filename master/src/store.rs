@@ -1,0 +1,85 @@
+//! The frameworks' state in this process: a machine of its own beside the registry's, with its own thread, disk and door.
+
+mod api;
+mod doors;
+mod perform;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use master_raft::NodeId;
+use master_storage::{Disk, LogStore};
+use master_store_core::{Input, Member};
+use proto_drive::Ended;
+use tokio::sync::watch;
+
+use crate::peers::{Own, Peers, Reporting, Talk, Tell};
+use crate::{Config, RunError, chain};
+
+pub(crate) use api::StoreDoor;
+
+/// What the rest of the process needs of it.
+pub(crate) struct Running {
+    /// The frameworks' door.
+    pub door: StoreDoor,
+    /// Brings it what its peers say.
+    pub tell: Tell,
+    /// Ends it, after all that is queued.
+    pub close: Box<dyn FnOnce() + Send>,
+}
+
+/// Where the end of its thread is told.
+#[derive(Clone)]
+pub(crate) struct Ending(Arc<watch::Sender<Option<String>>>);
+
+impl Default for Ending {
+    fn default() -> Self {
+        Ending(Arc::new(watch::Sender::new(None)))
+    }
+}
+
+impl Ending {
+    /// How it ended, once it has.
+    pub async fn why(&self) -> String {
+        let mut ending = self.0.subscribe();
+        match ending.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "its thread is gone".to_owned(),
+        }
+    }
+}
+
+/// Starts it.
+pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Result<Running, RunError> {
+    // A directory of its own: what frameworks write never waits for a launch to be stored, nor the other way round.
+    let mut store = Disk::open(&config.data_dir.join("store"))?;
+    let recovered = store.recover(perform::STORE)?;
+    let core = master_store_core::Config::new(config.id, config.members.clone(), seed);
+    let member = Member::recover(core, recovered).map_err(RunError::Unfit)?;
+    let doors = Arc::new(doors::Doors::default());
+    let reporting = Reporting::default();
+    let peers = Peers::start(own, &config.members, Talk::Store, reporting.clone());
+    let hands = perform::Hands { store, doors: doors.clone(), peers };
+    let handle = proto_drive::spawn("store", member, hands, move |how| {
+        ending.0.send_replace(Some(match how {
+            Ended::Closed => "it was closed".to_owned(),
+            Ended::Failed(fault) => chain(&fault),
+            Ended::Panicked => "it panicked; see the lines above".to_owned(),
+        }));
+    })?;
+    let to_machine = handle.clone();
+    let tell: Tell = Arc::new(move |input| to_machine.send(Input::Raft(input)).is_ok());
+    let _ = reporting.set(tell.clone());
+    let closing = handle.clone();
+    let close = Box::new(move || closing.close());
+    Ok(Running { door: StoreDoor { doors, handle }, tell, close })
+}
+
+/// Nobody panics while holding these locks, and a map is whole between any two calls: poison means nothing.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a snapshot's end means to consensus.
+fn undelivered(peer: NodeId) -> Input {
+    Input::Raft(master_raft::Input::SnapshotReport { peer, delivered: false })
+}

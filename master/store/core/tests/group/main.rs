@@ -1,0 +1,7 @@
+//! Members of the store's group in a small world of their own: what frameworks are promised, over deaths and partitions.
+
+mod disk;
+mod leases;
+mod promises;
+mod storm;
+mod world;

@@ -1,0 +1,123 @@
+//! Why a call is not carried out; each has its place among the stable codes.
+
+use std::fmt;
+
+use proto::refusal::{Code, Refusal};
+use proto::store::{KEY_BYTES_MAX, LEASE_TTL_MAX_MS, SPACE_BYTES_MAX, TXN_OPERATIONS_MAX, VALUE_BYTES_MAX};
+
+use crate::{LEASES_MAX, SPACES_MAX};
+
+/// Why a call is not carried out. What is named behind each is what etcd calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `ErrGRPCCompacted`: that revision is no longer remembered.
+    Compacted {
+        /// The first that is.
+        compacted: u64,
+    },
+    /// `ErrGRPCFutureRev`: that revision does not exist yet.
+    Future {
+        /// The present one.
+        revision: u64,
+    },
+    /// `ErrGRPCEmptyKey`.
+    EmptyKey,
+    /// `ErrGRPCDuplicateKey`: a transaction changes a key twice.
+    DuplicateKey,
+    /// `ErrGRPCTooManyOps`: a transaction is too long.
+    TooManyOperations,
+    /// `ErrGRPCKeyNotFound`: what is there is to be kept, and nothing is there.
+    KeyNotFound,
+    /// `ErrGRPCValueProvided`: what is there is to be kept, and something is given.
+    ValueProvided,
+    /// `ErrGRPCLeaseProvided`: the same of a lease.
+    LeaseProvided,
+    /// `ErrGRPCLeaseNotFound`.
+    LeaseNotFound,
+    /// `ErrGRPCLeaseExist`.
+    LeaseExists,
+    /// `ErrGRPCLeaseTTLTooLarge`.
+    LeaseTooLong,
+    /// Too many leases.
+    TooManyLeases,
+    /// A key that is too long.
+    KeyTooLarge,
+    /// `ErrGRPCRequestTooLarge`: a value that is too long.
+    ValueTooLarge,
+    /// `ErrGRPCNoSpace`: the space is full.
+    NoSpace,
+    /// The principal has too many spaces.
+    TooManySpaces,
+    /// Somebody claimed the space later.
+    Fenced {
+        /// The space's epoch.
+        epoch: u64,
+    },
+}
+
+impl Fault {
+    /// Its stable code.
+    pub fn code(self) -> Code {
+        match self {
+            Fault::Compacted { .. } => Code::Compacted,
+            Fault::Fenced { .. } => Code::Fenced,
+            Fault::KeyNotFound | Fault::LeaseNotFound => Code::NotFound,
+            Fault::LeaseExists => Code::Conflict,
+            Fault::Future { .. }
+            | Fault::EmptyKey
+            | Fault::DuplicateKey
+            | Fault::ValueProvided
+            | Fault::LeaseProvided
+            | Fault::LeaseTooLong => Code::Invalid,
+            Fault::TooManyOperations
+            | Fault::TooManyLeases
+            | Fault::KeyTooLarge
+            | Fault::ValueTooLarge
+            | Fault::NoSpace
+            | Fault::TooManySpaces => Code::TooMuch,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Compacted { compacted } => {
+                write!(f, "that revision is compacted; the first that is remembered is {compacted}")
+            }
+            Fault::Future { revision } => {
+                write!(f, "that revision does not exist yet; the present one is {revision}")
+            }
+            Fault::EmptyKey => f.write_str("the key is empty"),
+            Fault::DuplicateKey => f.write_str("the transaction changes a key twice"),
+            Fault::TooManyOperations => {
+                write!(f, "the transaction has more than {TXN_OPERATIONS_MAX} comparisons or steps")
+            }
+            Fault::KeyNotFound => f.write_str("there is no such key whose value or lease could be kept"),
+            Fault::ValueProvided => f.write_str("ignore_value is set and a value is given"),
+            Fault::LeaseProvided => f.write_str("ignore_lease is set and a lease is given"),
+            Fault::LeaseNotFound => f.write_str("there is no such lease; it may have run out"),
+            Fault::LeaseExists => f.write_str("there is a lease of this id"),
+            Fault::LeaseTooLong => write!(f, "the lease is longer than {LEASE_TTL_MAX_MS} ms"),
+            Fault::TooManyLeases => write!(f, "the space has {LEASES_MAX} leases"),
+            Fault::KeyTooLarge => write!(f, "the key has more than {KEY_BYTES_MAX} bytes"),
+            Fault::ValueTooLarge => write!(f, "the value has more than {VALUE_BYTES_MAX} bytes"),
+            Fault::NoSpace => write!(f, "the space would hold more than {SPACE_BYTES_MAX} bytes"),
+            Fault::TooManySpaces => write!(f, "the principal has {SPACES_MAX} spaces"),
+            Fault::Fenced { epoch } => write!(f, "the space was claimed later, with epoch {epoch}"),
+        }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        let refusal = Refusal::new(fault.code(), fault.to_string());
+        match fault {
+            Fault::NoSpace => {
+                refusal.with_help("delete what is not needed; a space is for state, not for data")
+            }
+            Fault::LeaseNotFound => refusal.with_help("grant a new lease, and put what belonged to it again"),
+            _ => refusal,
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! `FakeCluster`: a pretend master behind a real door (gRPC, mutual TLS), for tests of whole frameworks.
+//! For tests of frameworks: [`Rehearsal`], a scheduler in a pretend pool on a pretend clock, without a socket; and
+//! [`FakeCluster`], a pretend master behind a real door (gRPC, mutual TLS), for whole programs.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,6 +20,10 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::profile::Profile;
+
+pub use framework_sdk_core::life::Life;
+pub use framework_sdk_core::rehearsal::{Agent, Behaviour, Mishap, Pace, Rehearsal};
+pub use framework_sdk_core::tape::{BadTape, Divergence, Tape};
 
 /// Why a test has no cluster.
 #[derive(Debug, thiserror::Error)]

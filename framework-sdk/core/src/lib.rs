@@ -10,11 +10,14 @@ pub mod driver;
 pub mod fake;
 pub mod finder;
 pub mod harness;
+pub mod life;
 pub mod line;
 mod pending;
 pub mod place;
 mod refused;
+pub mod rehearsal;
 pub mod scheduler;
+pub mod tape;
 pub mod task;
 pub mod tracker;
 

@@ -56,6 +56,16 @@ impl Fake {
         self.tell(EventKind::Update(status));
     }
 
+    /// Agents send the latest of each task again, also what was acknowledged: they did not hear of it.
+    pub fn repeat(&mut self) {
+        let told = self.tasks.values().filter(|task| task.sequence > 0 && task.stream.is_empty());
+        let latest: Vec<TaskStatus> =
+            told.map(|task| TaskStatus { sequence: task.sequence, ..task.latest.clone() }).collect();
+        for status in latest {
+            self.tell(EventKind::Update(status));
+        }
+    }
+
     /// Agents send again what is not acknowledged.
     pub fn redeliver(&mut self) {
         let near = self.tasks.values().filter(|task| !self.is_away(&task.agent));

@@ -258,7 +258,7 @@ struct Line {
 }
 
 fn args(more: &[&str]) -> ConformanceArgs {
-    let line = [&["conformance", "--patience", "3s"], more, &["raw"]].concat();
+    let line = [&["conformance", "--patience", "5s"], more, &["raw"]].concat();
     Line::try_parse_from(line).unwrap().args
 }
 
@@ -329,6 +329,9 @@ async fn a_command_that_dies_or_is_none_is_told_so() {
     let dies = of(&["sh", "-c", "echo no luck >&2; exit 3"], None);
     let result = examine_once(&args(&[]), &dies, Check::Hoarding).await.unwrap();
     assert!(result.mark == Mark::Failed && result.seen.contains("no luck"), "{result:?}");
+    let lazy = of(&["sh", "-c", "exec cat"], Some("true"));
+    let result = examine_once(&args(&[]), &lazy, Check::Hoarding).await.unwrap();
+    assert!(result.mark == Mark::Failed && result.seen.contains("does not subscribe"), "{result:?}");
     let none = of(&["/nowhere/at-all"], None);
     let failure = examine_once(&args(&[]), &none, Check::Hoarding).await.unwrap_err();
     assert_eq!(failure.exit, Exit::NotFound, "{failure:?}");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use framework_sdk::{Profile, profile::PROFILE_VARIABLE};
 use tokio::process::{Child, Command};
@@ -15,6 +16,8 @@ use crate::failure::{Failure, chain};
 
 /// Names the empty directory in which a framework may keep its data.
 const DATA_VARIABLE: &str = "STOA_DATA";
+/// The command of --work may take so long.
+const WORK_LIMIT: Duration = Duration::from_secs(30);
 /// The file with what it writes on its standard error.
 const LOG: &str = "log";
 
@@ -84,7 +87,10 @@ impl Subject {
         user.save(&context).map_err(|error| chain(&error))?;
         let mut command = Command::new("sh");
         command.args(["-c", work]).env(PROFILE_VARIABLE, &context).stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.map_err(|error| format!("cannot start a shell: {error}"))?;
+        let output = tokio::time::timeout(WORK_LIMIT, command.output()).await;
+        let output = output
+            .map_err(|_| format!("the command of --work takes longer than {} s", WORK_LIMIT.as_secs()))?
+            .map_err(|error| format!("cannot start a shell: {error}"))?;
         if output.status.success() {
             return Ok(());
         }

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ log = logging.getLogger("stoa")
 _PASSING = {"leader-lost", "unavailable", "too-much"}
 # A session that stood for so long was a good one.
 _GOOD_SESSION = 1.0
+# So many ended tasks are remembered, so that an update that comes again is known as such.
+_ENDED_MAX = 16_384
 # A master that was silent for less is not given up.
 _SILENCE_MIN = 2.0
 
@@ -89,6 +92,7 @@ class Framework:
         self._prefix, self._operations = secrets.token_hex(16), 0
         self._pending: dict[str, tuple[s.Call, asyncio.Future[int]]] = {}
         self._known: dict[str, _Known] = {task: _Known() for task in believed}
+        self._over: deque[str] = deque()
         self._open: set[str] = set()
         self._unresolved: set[str] = set()
         self._work: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
@@ -280,6 +284,8 @@ class Framework:
             self._send(self._pending[operation][0])
 
     def _update(self, status: t.TaskStatus) -> None:
+        if status.state == t.TASK_UNKNOWN and any(status.task_id in _launched(c) for c, _ in self._pending.values()):
+            return  # The answer of its accept says more.
         known = self._known.setdefault(status.task_id, _Known())
         self._unresolved.discard(status.task_id)
         if status.run_id and known.run and status.run_id != known.run:
@@ -295,7 +301,7 @@ class Framework:
             if status.sequence <= known.open:
                 return
             known.open = status.sequence
-        elif is_terminal(known.state) or known.state == status.state:
+        elif not _advances(known.state, status.state):
             return
         known.state = status.state
         self._work.put_nowait(("update", status))
@@ -339,6 +345,12 @@ class Framework:
         self._acknowledge(status)
         if status.state == t.TASK_UNKNOWN:
             self._known.pop(status.task_id, None)
+        elif is_terminal(status.state):
+            self._over.append(status.task_id)
+            while len(self._over) > _ENDED_MAX:
+                oldest = self._over.popleft()
+                if oldest in self._known and is_terminal(self._known[oldest].state):
+                    del self._known[oldest]
 
     async def _beats(self, interval: float) -> None:
         while True:
@@ -364,6 +376,14 @@ class Framework:
 
         answer.add_done_callback(over)
         return answer
+
+
+def _advances(known: int, said: int) -> bool:
+    """Whether a status without a place in its run's stream says more than is known: it may be an older one."""
+    out_of_sight = (t.TASK_UNREACHABLE, t.TASK_UNKNOWN)
+    if is_terminal(known) or known == said:
+        return False
+    return known in out_of_sight or said in out_of_sight or said > known
 
 
 def _launched(call: s.Call) -> list[str]:

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use framework_sdk_cli::profile::{self, Profile};
 use framework_sdk_cli::up::{CHILD, UpArgs};
-use framework_sdk_cli::{AgentVerb, CompletionArgs, ContextArgs, Exit, ExplainVerb, TeardownArgs};
+use framework_sdk_cli::{AgentVerb, CompletionArgs, ContextArgs, Exit, ExplainVerb, SdkVerb, TeardownArgs};
 use frameworks_jobs::cli::{self, Screen};
 use master::founding::{Begun, Founded, Founding};
 use proto::caller::Caller;
@@ -51,6 +51,9 @@ enum Verb {
     /// Say why something waits, or how it ended.
     #[command(subcommand, after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainWhat),
+    /// For authors of frameworks.
+    #[command(subcommand, after_help = SDK_EXAMPLES)]
+    Sdk(SdkVerb),
     /// Print the completion script of a shell.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
@@ -172,6 +175,9 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
   stoa explain task web.0
   stoa explain framework jobs";
 
+const SDK_EXAMPLES: &str = "Examples:
+  stoa sdk conformance target/debug/examples/hello";
+
 const COMPLETION_EXAMPLES: &str = "Examples:
   stoa completion bash > ~/.local/share/bash-completion/completions/stoa";
 
@@ -222,6 +228,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Explain(ExplainWhat::Cluster(verb)) => client(framework_sdk_cli::run(args.context, verb)),
+        Verb::Sdk(SdkVerb::Conformance(args)) => client(framework_sdk_cli::conformance::run(&args)),
         Verb::Join(join) => client(framework_sdk_cli::join::run(&join)),
         Verb::Operator(verb) => client(framework_sdk_cli::run(args.context, verb)),
     }

@@ -8,6 +8,7 @@ use proto::caller::Caller;
 use proto::rights::RolePattern;
 use proto::role::{Role, Weight};
 
+use crate::conformance::ConformanceArgs;
 use crate::duration::parse_duration;
 use crate::verbs::quota::Amounts;
 
@@ -64,6 +65,14 @@ pub enum Verb {
     /// Say that an agent will never be back: its tasks are given up
     #[command(after_help = GONE_EXAMPLES)]
     Gone(GoneArgs),
+}
+
+/// For authors of frameworks.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SdkVerb {
+    /// Run any framework against pretend masters, make things go wrong, and print a report card: exit code 0 all passed,
+    /// 1 not
+    Conformance(ConformanceArgs),
 }
 
 /// What the masters can explain.

@@ -8,6 +8,7 @@
 pub mod args;
 pub mod client;
 pub mod completion;
+pub mod conformance;
 mod duration;
 mod escape;
 mod exit;
@@ -23,7 +24,7 @@ mod terminal;
 pub mod up;
 mod verbs;
 
-pub use args::{AgentVerb, ContextArgs, ExplainVerb, TeardownArgs, Verb};
+pub use args::{AgentVerb, ContextArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb};
 pub use completion::CompletionArgs;
 pub use duration::{parse_duration, show_age, show_duration};
 pub use escape::{Sanitizer, escaped};

@@ -3,7 +3,11 @@
 //! It keeps what matters to a framework: an answered accept is never forgotten, an operation id is carried out once,
 //! each task's updates come one at a time until acknowledged, a new leader knows tasks and answers and nothing else.
 
+mod agents;
+mod mishaps;
 pub(crate) mod offers;
+mod updates;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use std::time::Duration;
 
 use proto::agent::AgentInfo;
 use proto::demand::Demand;
+use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId, OperationId, RunId, TaskId};
 use proto::operation::Operation;
 use proto::refusal::{Code, Refusal};
@@ -20,7 +25,11 @@ use proto::scheduler::{
     Accept, Answer, Call, CallKind, Event, EventKind, Fault, Outcome, Redirect, Rescind, RescindReason,
     Resume, Subscribe, Subscribed,
 };
-use proto::task::{Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
+use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
+
+pub use mishaps::Mishap;
+use mishaps::Mishaps;
+pub use wishes::Wish;
 
 /// A pretend master with pretend agents.
 #[derive(Debug, Default)]
@@ -32,6 +41,8 @@ pub struct Fake {
     removed: bool,
     connected: bool,
     roles: Vec<Role>,
+    info: Option<FrameworkInfo>,
+    suppressed: BTreeSet<Role>,
     agents: BTreeMap<AgentId, Agent>,
     offers: BTreeMap<OfferId, (AgentId, Resources)>,
     tasks: BTreeMap<TaskId, Task>,
@@ -52,6 +63,10 @@ pub struct Fake {
     calls: BTreeMap<OperationId, CallKind>,
     /// Tasks that are asked to end take their time: they end when a test reports it.
     pub linger: bool,
+    mishaps: Mishaps,
+    wishes: VecDeque<Wish>,
+    /// Kills are wishes for whoever plays the agents, and not done at once.
+    pub kills_take_time: bool,
     /// The next accept is refused with this.
     pub refuse_next_accept: Option<Refusal>,
 }
@@ -60,6 +75,8 @@ pub struct Fake {
 struct Agent {
     info: Arc<AgentInfo>,
     free: Resources,
+    /// The master does not hear it.
+    away: bool,
 }
 
 /// One task as the pretend agents have it.
@@ -99,7 +116,7 @@ impl Fake {
     /// An agent joins.
     pub fn add_agent(&mut self, info: AgentInfo) {
         let free = info.resources.clone();
-        self.agents.insert(info.id.clone(), Agent { info: Arc::new(info), free });
+        self.agents.insert(info.id.clone(), Agent { info: Arc::new(info), free, away: false });
     }
 
     /// Nothing more of an agent is offered, as if others had it.
@@ -131,6 +148,7 @@ impl Fake {
     pub fn disconnect(&mut self) {
         self.connected = false;
         self.outbox.clear();
+        self.mishaps.clear();
         self.rescind_all(RescindReason::Operator);
     }
 
@@ -168,10 +186,16 @@ impl Fake {
         if self.framework.is_none() {
             return;
         }
+        for (kind, lost) in self.mishaps.pass(kind) {
+            self.say(kind, lost);
+        }
+    }
+
+    fn say(&mut self, kind: EventKind, lost: bool) {
         self.sequence += 1;
         let event = Event { sequence: self.sequence, kind };
         self.history.push(event.clone());
-        if self.connected {
+        if self.connected && !lost {
             self.outbox.push_back(event);
         }
     }
@@ -251,7 +275,9 @@ impl Fake {
         let framework = self.framework.clone().or_else(|| FrameworkId::new("F1").ok());
         let Some(framework) = framework else { return };
         self.framework = Some(framework.clone());
+        self.info = Some(subscribe.framework.clone());
         self.roles = subscribe.framework.roles;
+        self.suppressed = subscribe.suppressed_roles.into_iter().collect();
         self.connected = true;
         let from = subscribe.resume.filter(|resume: &Resume| resume.epoch.0 == self.epoch);
         match subscribe.demands {
@@ -303,6 +329,7 @@ impl Fake {
                 for id in decline.offers {
                     if let Some((agent, resources)) = self.offers.remove(&id) {
                         self.give_back(&agent, &resources);
+                        self.wishes.push_back(Wish::Refuse { agent, refuse: decline.filter.refuse });
                     }
                 }
                 Outcome::Committed(0)
@@ -312,7 +339,10 @@ impl Fake {
                 Outcome::Committed(0)
             }
             CallKind::Kill(kill) => {
-                if self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal()) {
+                let alive = self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal());
+                if alive && self.kills_take_time {
+                    self.wishes.push_back(Wish::Kill { task: kill.task, grace: kill.grace });
+                } else if alive {
                     let state = if self.linger { TaskState::Killing } else { TaskState::Killed };
                     self.report(&kill.task, state, None);
                 }
@@ -338,10 +368,18 @@ impl Fake {
                 self.commit()
             }
             CallKind::UpdateFramework(update) => {
+                self.info = Some(update.framework.clone());
                 self.roles = update.framework.roles;
                 self.commit()
             }
-            CallKind::Suppress(_) | CallKind::Revive(_) => Outcome::Committed(0),
+            CallKind::Suppress(suppress) => {
+                self.suppress(suppress.roles);
+                Outcome::Committed(0)
+            }
+            CallKind::Revive(revive) => {
+                self.revive(&revive.roles);
+                Outcome::Committed(0)
+            }
             CallKind::Subscribe(_) | CallKind::Acknowledge(_) | CallKind::Heartbeat => Outcome::Committed(0),
         }
     }
@@ -393,6 +431,9 @@ impl Fake {
                 }
             }
             self.give_back(&agent, &rest);
+            if !rest.is_empty() {
+                self.wishes.push_back(Wish::Refuse { agent, refuse: accept.filter.refuse });
+            }
         }
         outcome
     }
@@ -425,70 +466,8 @@ impl Fake {
         self.tasks.insert(info.id, task);
     }
 
-    fn acknowledge(&mut self, id: &TaskId, run: RunId, sequence: u64) {
-        let Some(task) = self.tasks.get_mut(id).filter(|task| task.run == run) else { return };
-        if task.stream.front().is_some_and(|head| head.sequence == sequence) {
-            task.stream.pop_front();
-            if let Some(next) = task.stream.front().cloned() {
-                self.tell(EventKind::Update(next));
-            }
-        }
-    }
-
-    /// An agent reports a task's new state.
-    pub fn report(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        if task.latest.state.is_terminal() {
-            return;
-        }
-        task.sequence += 1;
-        task.latest.state = state;
-        task.latest.source = StatusSource::Agent;
-        task.latest.exit = exit;
-        task.latest.reason = StatusReason::None;
-        let mut status = task.latest.clone();
-        status.sequence = task.sequence;
-        task.stream.push_back(status.clone());
-        let only = task.stream.len() == 1;
-        let (agent, resources) = (task.agent.clone(), task.info.resources.clone());
-        if state.is_terminal() {
-            self.give_back(&agent, &resources);
-        }
-        if only {
-            self.tell(EventKind::Update(status));
-        }
-    }
-
-    /// The master says something of a task by itself, such as that it is unreachable.
-    pub fn declare(&mut self, id: &TaskId, state: TaskState) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        let mut status = TaskStatus::by_master(id.clone(), state, StatusReason::AgentUnreachable, "", 0);
-        status.run = Some(task.run);
-        status.agent = Some(task.agent.clone());
-        if state.is_terminal() {
-            task.latest = status.clone();
-        }
-        self.tell(EventKind::Update(status));
-    }
-
-    /// Agents send again what is not acknowledged.
-    pub fn redeliver(&mut self) {
-        let heads: Vec<TaskStatus> =
-            self.tasks.values().filter_map(|task| task.stream.front().cloned()).collect();
-        for head in heads {
-            self.tell(EventKind::Update(head));
-        }
-    }
-
     /// What is free of an agent.
     pub fn free(&self, agent: &str) -> Amount {
         self.agents.get(agent).map(|agent| agent.free.flatten()).unwrap_or_default()
-    }
-}
-
-impl Task {
-    /// The status in the order of acknowledgements: a framework is never told more than its next update.
-    fn acknowledged(&self) -> TaskStatus {
-        self.stream.front().unwrap_or(&self.latest).clone()
     }
 }

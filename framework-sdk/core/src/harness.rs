@@ -23,6 +23,7 @@ pub use crate::fake::Fake;
 use crate::fake::offers::plain_offer;
 use crate::line::Link;
 use crate::scheduler::Scheduler;
+use crate::tape::{Entry, Tape};
 
 /// A scheduler under test. Messages are on their way until [`Harness::run`] delivers them, so a test can lose them.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Harness<S: Scheduler> {
     /// While true the master sends no heartbeats (otherwise one a second).
     pub silent: bool,
     heartbeat_at: Instant,
+    /// What the driver hears and says, if it is recorded.
+    pub tape: Option<Tape>,
 }
 
 /// A framework with the default role and one master, for tests.
@@ -120,6 +123,7 @@ impl<S: Scheduler> Harness<S> {
             dies_after: None,
             silent: false,
             heartbeat_at: Instant::default(),
+            tape: None,
         })
     }
 
@@ -131,6 +135,13 @@ impl<S: Scheduler> Harness<S> {
     /// The same process at another time of day: after a restart, say.
     pub fn at(mut self, wall: WallTime) -> Self {
         self.now.wall = wall;
+        self
+    }
+
+    /// The same process on a clock that goes on from there.
+    pub fn since(mut self, now: Now) -> Self {
+        self.now = now;
+        self.heartbeat_at = now.monotonic;
         self
     }
 
@@ -149,6 +160,21 @@ impl<S: Scheduler> Harness<S> {
     /// The time.
     pub fn now(&self) -> Now {
         self.now
+    }
+
+    /// When something is due next, if nothing is delivered before.
+    pub fn next_at(&self) -> Instant {
+        self.driver.wake_at().map_or(self.heartbeat_at, |at| at.min(self.heartbeat_at))
+    }
+
+    /// The next call on its way is lost, and the link with it: a stream loses nothing before its end. False when none is
+    /// on its way.
+    pub fn lose_call(&mut self) -> bool {
+        let lost = self.to_master.pop_front().is_some();
+        if lost {
+            self.break_link();
+        }
+        lost
     }
 
     /// Whether a session stands.
@@ -176,6 +202,14 @@ impl<S: Scheduler> Harness<S> {
         if self.is_dead() {
             return;
         }
+        if let Some(tape) = &mut self.tape {
+            match &input {
+                Input::Event { event, .. } => tape.write(self.now, Entry::Heard(event.clone())),
+                Input::Lost { .. } => tape.write(self.now, Entry::Lost),
+                // Whoever knows its type has written it.
+                Input::Author(_) => {}
+            }
+        }
         let mut out = Outbox::new();
         self.driver.step(self.now, input, &mut out);
         self.driver.settle(self.now, &mut out);
@@ -186,6 +220,9 @@ impl<S: Scheduler> Harness<S> {
         if self.is_dead() {
             return;
         }
+        if let Some(tape) = &mut self.tape {
+            tape.write(self.now, Entry::Woke);
+        }
         let mut out = Outbox::new();
         self.driver.wake(self.now, &mut out);
         self.driver.settle(self.now, &mut out);
@@ -193,7 +230,16 @@ impl<S: Scheduler> Harness<S> {
     }
 
     fn perform(&mut self, mut out: Outbox<Output<S::Output>>) {
-        for output in out.take() {
+        let outputs = out.take();
+        if let Some(tape) = &mut self.tape {
+            // All of them before the first is performed: that may make more happen at once.
+            for output in &outputs {
+                if let Output::Send { call, .. } = output {
+                    tape.write(self.now, Entry::Said(call.clone()));
+                }
+            }
+        }
+        for output in outputs {
             match &mut self.dies_after {
                 Some(0) => return,
                 Some(left) => *left -= 1,
@@ -271,7 +317,7 @@ impl<S: Scheduler> Harness<S> {
             if self.is_dead() {
                 break;
             }
-            let next = self.driver.wake_at().map_or(self.heartbeat_at, |at| at.min(self.heartbeat_at));
+            let next = self.next_at();
             if next > until {
                 break;
             }

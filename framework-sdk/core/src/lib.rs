@@ -11,12 +11,15 @@ pub mod driver;
 pub mod fake;
 pub mod finder;
 pub mod harness;
+pub mod life;
 pub mod line;
 mod pending;
 pub mod place;
 pub mod reconciler;
 mod refused;
+pub mod rehearsal;
 pub mod scheduler;
+pub mod tape;
 pub mod task;
 pub mod tracker;
 

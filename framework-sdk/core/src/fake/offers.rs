@@ -9,22 +9,49 @@ use proto::id::{AgentId, Epoch, OfferId};
 use proto::offer::Offer;
 use proto::resources::Resources;
 use proto::role::Role;
-use proto::scheduler::{EventKind, Offers};
+use proto::scheduler::{EventKind, Offers, Rescind, RescindReason};
 
 use super::Fake;
 use crate::place::Room;
 
+/// How long an offer stands unanswered.
+pub const OFFER_TIMEOUT: Duration = Duration::from_secs(60);
+
 impl Fake {
+    /// The offers without an answer, and whose they are.
+    pub fn open_offers(&self) -> impl Iterator<Item = (OfferId, &AgentId)> {
+        self.offers.iter().map(|(id, (agent, _))| (*id, agent))
+    }
+
+    /// Takes one offer back: it was not answered in time.
+    pub fn expire(&mut self, offer: OfferId) {
+        if let Some((agent, resources)) = self.offers.remove(&offer) {
+            self.give_back(&agent, &resources);
+            self.tell(EventKind::Rescind(Rescind { offer, reason: RescindReason::Expired }));
+        }
+    }
+
     /// Offers what is free: for the demands, or all of it when there are none declared.
     pub fn make_offers(&mut self) {
+        self.make_offers_of(&|_| true);
+    }
+
+    /// The same, of the agents for which `may` is true.
+    pub fn make_offers_of(&mut self, may: &dyn Fn(&AgentId) -> bool) {
         if !self.connected {
             return;
         }
+        let agents: Vec<AgentId> = self
+            .agents
+            .iter()
+            .filter(|(id, agent)| !agent.away && may(id))
+            .map(|(id, _)| id.clone())
+            .collect();
         let mut made = Vec::new();
         match self.demands.clone() {
             None => {
-                let Some(role) = self.roles.first().cloned() else { return };
-                let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
+                let wanted = self.roles.iter().find(|role| !self.suppressed.contains(*role));
+                let Some(role) = wanted.cloned() else { return };
                 for id in agents {
                     let all = self.agents.get(&id).map(|agent| agent.free.clone()).unwrap_or_default();
                     made.extend(self.lease(&id, &role, all, None));
@@ -32,7 +59,9 @@ impl Fake {
             }
             Some(demands) => {
                 for demand in demands {
-                    made.extend(self.offers_for(&demand));
+                    if !self.suppressed.contains(&demand.role) {
+                        made.extend(self.offers_for(&demand, &agents));
+                    }
                 }
             }
         }
@@ -41,12 +70,11 @@ impl Fake {
         }
     }
 
-    fn offers_for(&mut self, demand: &Demand) -> Vec<Offer> {
+    fn offers_for(&mut self, demand: &Demand, agents: &[AgentId]) -> Vec<Offer> {
         let mut made = Vec::new();
         let mut missing = demand.count;
-        let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
         for id in agents {
-            let Some(agent) = self.agents.get(&id) else { continue };
+            let Some(agent) = self.agents.get(id) else { continue };
             if !demand.constraints.allow(&agent.info) {
                 continue;
             }
@@ -57,7 +85,7 @@ impl Fake {
                 taken.add(&one);
                 missing -= 1;
             }
-            made.extend(self.lease(&id, &demand.role, taken, Some(demand)));
+            made.extend(self.lease(id, &demand.role, taken, Some(demand)));
         }
         made
     }
@@ -89,7 +117,7 @@ pub(crate) fn plain_offer(agent: Arc<AgentInfo>, role: &Role, resources: Resourc
         agent,
         role: role.clone(),
         resources,
-        expires_in: Duration::from_secs(60),
+        expires_in: OFFER_TIMEOUT,
         demand: None,
     }
 }

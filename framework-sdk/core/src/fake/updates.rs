@@ -1,0 +1,84 @@
+//! What the pretend agents and the pretend master say of tasks, each until it is acknowledged.
+
+use proto::id::{RunId, TaskId};
+use proto::scheduler::EventKind;
+use proto::task::{Exit, StatusReason, StatusSource, TaskState, TaskStatus};
+
+use super::{Fake, Task};
+
+impl Fake {
+    pub(super) fn acknowledge(&mut self, id: &TaskId, run: RunId, sequence: u64) {
+        let Some(task) = self.tasks.get_mut(id).filter(|task| task.run == run) else { return };
+        if task.stream.front().is_some_and(|head| head.sequence == sequence) {
+            task.stream.pop_front();
+            let agent = task.agent.clone();
+            if let Some(next) = task.stream.front().cloned()
+                && !self.is_away(&agent)
+            {
+                self.tell(EventKind::Update(next));
+            }
+        }
+    }
+
+    /// An agent reports a task's new state.
+    pub fn report(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if task.latest.state.is_terminal() {
+            return;
+        }
+        task.sequence += 1;
+        task.latest.state = state;
+        task.latest.source = StatusSource::Agent;
+        task.latest.exit = exit;
+        task.latest.reason = StatusReason::None;
+        let mut status = task.latest.clone();
+        status.sequence = task.sequence;
+        task.stream.push_back(status.clone());
+        let only = task.stream.len() == 1;
+        let (agent, resources) = (task.agent.clone(), task.info.resources.clone());
+        if state.is_terminal() {
+            self.give_back(&agent, &resources);
+        }
+        if only && !self.is_away(&agent) {
+            self.tell(EventKind::Update(status));
+        }
+    }
+
+    /// The master says something of a task by itself, such as that it is unreachable.
+    pub fn declare(&mut self, id: &TaskId, state: TaskState) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let mut status = TaskStatus::by_master(id.clone(), state, StatusReason::AgentUnreachable, "", 0);
+        status.run = Some(task.run);
+        status.agent = Some(task.agent.clone());
+        if state.is_terminal() {
+            task.latest = status.clone();
+        }
+        self.tell(EventKind::Update(status));
+    }
+
+    /// Agents send the latest of each task again, also what was acknowledged: they did not hear of it.
+    pub fn repeat(&mut self) {
+        let told = self.tasks.values().filter(|task| task.sequence > 0 && task.stream.is_empty());
+        let latest: Vec<TaskStatus> =
+            told.map(|task| TaskStatus { sequence: task.sequence, ..task.latest.clone() }).collect();
+        for status in latest {
+            self.tell(EventKind::Update(status));
+        }
+    }
+
+    /// Agents send again what is not acknowledged.
+    pub fn redeliver(&mut self) {
+        let near = self.tasks.values().filter(|task| !self.is_away(&task.agent));
+        let heads: Vec<TaskStatus> = near.filter_map(|task| task.stream.front().cloned()).collect();
+        for head in heads {
+            self.tell(EventKind::Update(head));
+        }
+    }
+}
+
+impl Task {
+    /// The status in the order of acknowledgements: a framework is never told more than its next update.
+    pub(super) fn acknowledged(&self) -> TaskStatus {
+        self.stream.front().unwrap_or(&self.latest).clone()
+    }
+}

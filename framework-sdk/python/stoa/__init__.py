@@ -1,0 +1,28 @@
+"""The Python SDK of Stoa: write a `Scheduler`, hand it to `run`, and have its session kept.
+
+It finds the leader, fails over, resumes, reconciles, acknowledges what was taken in and declines what was not used.
+"""
+
+from stoa.framework import Framework, Refused, Scheduler, run
+from stoa.place import Room, shape
+from stoa.profile import Profile
+from stoa.states import is_terminal, word
+from stoa.v1.types_pb2 import Demand, FrameworkInfo, Offer, TaskInfo, TaskState, TaskStatus
+
+__all__ = [
+    "Demand",
+    "Framework",
+    "FrameworkInfo",
+    "Offer",
+    "Profile",
+    "Refused",
+    "Room",
+    "Scheduler",
+    "TaskInfo",
+    "TaskState",
+    "TaskStatus",
+    "is_terminal",
+    "run",
+    "shape",
+    "word",
+]

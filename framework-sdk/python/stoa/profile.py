@@ -1,0 +1,51 @@
+"""Who one is and which masters one talks to, kept in a directory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+# The name that every master's certificate carries beside its identity.
+_MASTER = "master.stoa"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Credentials and masters: a directory with ca.pem, cert.pem, key.pem and masters."""
+
+    ca: bytes
+    cert: bytes
+    key: bytes
+    masters: tuple[str, ...]
+
+    @staticmethod
+    def load(directory: str | Path) -> Profile:
+        """Reads a directory."""
+        path = Path(directory)
+        lines = (line.split("#")[0].strip() for line in (path / "masters").read_text().splitlines())
+        masters = tuple(line for line in lines if line)
+        if not masters:
+            raise ValueError(f"{path / 'masters'} names no master; write host:port, one a line")
+        ca, cert, key = ((path / name).read_bytes() for name in ("ca.pem", "cert.pem", "key.pem"))
+        return Profile(ca, cert, key, masters)
+
+    @staticmethod
+    def from_env() -> Profile:
+        """Reads the directory that STOA_CONTEXT names, else that of the last `stoa up`."""
+        if directory := os.environ.get("STOA_CONTEXT"):
+            return Profile.load(directory)
+        config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        return Profile.load((Path(config) / "stoa" / "current").read_text().strip())
+
+    def channel(self, master: str) -> grpc.aio.Channel:
+        """A channel to a master, which must show that it is one of this cluster."""
+        credentials = grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
+        options = [
+            ("grpc.ssl_target_name_override", _MASTER),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.max_receive_message_length", 256 << 20),
+        ]
+        return grpc.aio.secure_channel(master, credentials, options=options)

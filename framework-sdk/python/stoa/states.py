@@ -1,0 +1,26 @@
+"""The states of tasks."""
+
+from stoa.v1 import types_pb2 as t
+
+TERMINAL = frozenset(
+    {
+        t.TASK_FINISHED,
+        t.TASK_FAILED,
+        t.TASK_KILLED,
+        t.TASK_ERROR,
+        t.TASK_LOST,
+        t.TASK_DROPPED,
+        t.TASK_GONE,
+        t.TASK_GONE_BY_OPERATOR,
+    }
+)
+
+
+def is_terminal(state: int) -> bool:
+    """Whether a task in this state is over for good."""
+    return state in TERMINAL
+
+
+def word(state: int) -> str:
+    """The word users see."""
+    return t.TaskState.Name(state).removeprefix("TASK_").lower().replace("_", "-")

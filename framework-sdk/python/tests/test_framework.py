@@ -1,0 +1,48 @@
+"""What a framework makes of statuses, without a master."""
+
+import asyncio
+import unittest
+
+from stoa import FrameworkInfo, Scheduler, TaskStatus
+from stoa.framework import Framework
+from stoa.profile import Profile
+from stoa.v1 import types_pb2 as t
+
+
+class Told(Scheduler):
+    def __init__(self) -> None:
+        self.states: list[int] = []
+
+    async def update(self, framework: Framework, status: TaskStatus) -> None:
+        self.states.append(status.state)
+
+
+def status(state: int, sequence: int = 0, run: bytes = b"1") -> TaskStatus:
+    return TaskStatus(task_id="t", state=state, sequence=sequence, run_id=run)
+
+
+async def told(*statuses: TaskStatus) -> list[int]:
+    scheduler = Told()
+    framework = Framework(Profile(b"", b"", b"", ("m:1",)), FrameworkInfo(name="f"), scheduler)
+    for one in statuses:
+        framework._update(one)
+    while not framework._work.empty():
+        _, what = framework._work.get_nowait()
+        await framework._take_in(what)
+    return scheduler.states
+
+
+class Statuses(unittest.TestCase):
+    def test_each_is_told_once_and_none_leads_back(self) -> None:
+        running, finished = status(t.TASK_RUNNING, 1), status(t.TASK_FINISHED, 2)
+        self.assertEqual(asyncio.run(told(running, running, finished, running)), [t.TASK_RUNNING, t.TASK_FINISHED])
+        self.assertEqual(asyncio.run(told(running, status(t.TASK_STAGING))), [t.TASK_RUNNING])
+        self.assertEqual(asyncio.run(told(finished, status(t.TASK_LOST))), [t.TASK_FINISHED])
+
+    def test_a_task_goes_out_of_sight_and_comes_back(self) -> None:
+        states = [t.TASK_RUNNING, t.TASK_UNREACHABLE, t.TASK_RUNNING]
+        self.assertEqual(asyncio.run(told(*map(status, states))), states)
+
+    def test_a_later_run_of_the_same_name_is_a_new_one(self) -> None:
+        old, new = status(t.TASK_FAILED, 2, b"1"), status(t.TASK_RUNNING, 1, b"2")
+        self.assertEqual(asyncio.run(told(old, new, status(t.TASK_FAILED, 3, b"1"))), [t.TASK_FAILED, t.TASK_RUNNING])

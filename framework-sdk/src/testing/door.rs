@@ -1,0 +1,131 @@
+//! The doors of the pretend masters: the frameworks' session, and what a framework's own client asks to find it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use proto::caller::Caller;
+use proto::operator::{self, FrameworkView, Join, Joined, Reply, ReplyKind, Watch};
+use proto::quantities::Quantities;
+use proto::refusal::{Code, Refusal};
+use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
+use proto_grpc::services::operator::operator_server::Operator;
+use proto_grpc::services::scheduler::scheduler_server::Scheduler;
+use proto_grpc::{Identity, caller};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Noted, Shared, State};
+
+/// One master's door.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub shared: Arc<Shared>,
+    /// Which master's, from 0.
+    pub number: usize,
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Scheduler for Door {
+    type SessionStream = Events;
+
+    async fn session(&self, request: Request<Streaming<Call>>) -> Result<Response<Events>, Status> {
+        if !matches!(caller(&request)?, Identity::Framework(_)) {
+            return Err(Status::permission_denied("only frameworks hold a framework's session"));
+        }
+        let mut calls = request.into_inner();
+        let (sender, events) = mpsc::unbounded_channel();
+        let shared = self.shared.clone();
+        let session = {
+            let mut state = shared.lock();
+            state.journal.note(Noted::Dialled(self.number));
+            if state.shut {
+                shared.notify(state);
+                return Err(Status::unavailable("nobody leads"));
+            }
+            if state.leader != self.number {
+                let leader_address = shared.addresses.get(state.leader).cloned().unwrap_or_default();
+                let kind = EventKind::Redirect(Redirect { leader_address });
+                // The stream's other end is right here.
+                let _ = sender.send(Ok(Event { sequence: 0, kind }));
+                shared.notify(state);
+                return Ok(Response::new(Box::pin(UnboundedReceiverStream::new(events))));
+            }
+            state.fake.disconnect();
+            state.sessions += 1;
+            state.session = Some((state.sessions, sender));
+            let session = state.sessions;
+            shared.notify(state);
+            session
+        };
+        tokio::spawn(async move {
+            let mine = |state: &State| state.session.as_ref().is_some_and(|(n, _)| *n == session);
+            while let Ok(Some(call)) = calls.message().await {
+                let mut state = shared.lock();
+                if !mine(&state) {
+                    return;
+                }
+                state.journal.note(Noted::Called(call.clone()));
+                let is_accept = matches!(call.kind, CallKind::Accept(_));
+                state.fake.hear(call);
+                if is_accept && std::mem::take(&mut state.dies_with_next_accept) {
+                    // It is committed, and the answer is lost with the leader.
+                    shared.move_lead(&mut state);
+                }
+                shared.flush(state);
+            }
+            let mut state = shared.lock();
+            if mine(&state) {
+                state.journal.note(Noted::Broke);
+                state.fake.disconnect();
+                state.session = None;
+                shared.notify(state);
+            }
+        });
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(events))))
+    }
+}
+
+#[tonic::async_trait]
+impl Operator for Door {
+    async fn ask(&self, request: Request<operator::Call>) -> Result<Response<Reply>, Status> {
+        caller(&request)?;
+        let state = self.shared.lock();
+        let kind = match request.into_inner() {
+            operator::Call::Frameworks(_) => ReplyKind::Frameworks(view(&state).into_iter().collect()),
+            _ => {
+                ReplyKind::Refused(Refusal::new(Code::Unavailable, "a pretend master knows frameworks only"))
+            }
+        };
+        Ok(Response::new(Reply { as_of: 0, from_leader: true, kind }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<operator::Event, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("a pretend master is not watched"))
+    }
+
+    async fn join(&self, _: Request<Join>) -> Result<Response<Joined>, Status> {
+        Err(Status::unimplemented("nobody joins a pretend master"))
+    }
+}
+
+/// The framework as operators see it: where its own door is.
+fn view(state: &State) -> Option<FrameworkView> {
+    let info = state.fake.framework_info()?.clone();
+    Some(FrameworkView {
+        id: framework_sdk_core::harness::framework_id()?,
+        principal: Caller::Framework(info.name.clone()).to_string(),
+        info,
+        connected: state.fake.is_connected(),
+        used: Quantities::default(),
+        offered: Quantities::default(),
+        tasks: 0,
+        since_ms: 0,
+        suppressed_roles: Vec::new(),
+    })
+}

@@ -127,9 +127,11 @@ impl Builder {
         self
     }
 
-    /// Remembers in this file who it is: the next process goes on with the tasks of this one.
+    /// Remembers in this file who it is: the next process goes on with the tasks of this one. A relative path is one below
+    /// the directory that `STOA_DATA` names, if it is set, else below the working directory.
     pub fn state_file(self, path: impl Into<PathBuf>) -> Self {
-        self.memory(StateFile::at(path))
+        let base = std::env::var_os("STOA_DATA").map(PathBuf::from).unwrap_or_default();
+        self.memory(StateFile::at(base.join(path.into())))
     }
 
     /// Remembers elsewhere who it is.

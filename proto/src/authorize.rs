@@ -309,7 +309,15 @@ mod tests {
         assert_eq!(verbs_of(&Caller::User("ada".into())), VERBS);
         assert_eq!(
             verbs_of(&Caller::Framework("jobs".into())),
-            ["read", "read-output", "read-environment", "subscribe", "resume-framework", "run-as"]
+            [
+                "read",
+                "read-output",
+                "read-environment",
+                "subscribe",
+                "resume-framework",
+                "run-as",
+                "use-store"
+            ]
         );
         assert_eq!(verbs_of(&Caller::Agent(AgentId::new("a1").unwrap())), ["read"]);
     }

@@ -11,7 +11,7 @@ use crate::sys;
 impl Keeper {
     /// Collects every process that has died.
     pub(crate) fn bury(&mut self) {
-        if self.dead.is_empty() && self.dead_rooms.is_empty() && !self.child_signaled {
+        if self.dead.is_empty() && self.dead_inits.is_empty() && !self.child_signaled {
             return;
         }
         // Whatever the dead said is in the socket already, and their slots are used again after this.
@@ -19,8 +19,8 @@ impl Keeper {
         for key in std::mem::take(&mut self.dead) {
             self.collect(key);
         }
-        for slot in std::mem::take(&mut self.dead_rooms) {
-            self.clear_room(slot);
+        for slot in std::mem::take(&mut self.dead_inits) {
+            self.clear_init(slot);
         }
         if std::mem::take(&mut self.child_signaled) {
             while let Some(pid) = sys::ended_child() {
@@ -35,9 +35,9 @@ impl Keeper {
         }
     }
 
-    /// The init of a room is dead: with its run, or after it.
-    fn clear_room(&mut self, slot: SlotIndex) {
-        let Some(room) = self.rooms.remove(slot) else { return };
+    /// An init is dead: with its run, or after it.
+    fn clear_init(&mut self, slot: SlotIndex) {
+        let Some(init) = self.inits.remove(slot) else { return };
         if let Some(key) = self.slots.owner(slot).map(Key) {
             let unseen = self.runs.live_mut(key).is_some_and(|live| live.called_to.is_some())
                 && self.slots.get(slot).is_some_and(|slot| !slot.has_taken_call());
@@ -46,7 +46,7 @@ impl Keeper {
             }
             self.begin_again(key);
         }
-        let _idle = sys::collect(room.pid);
+        let _idle = sys::collect(init.pid);
         self.slots.release(slot);
     }
 
@@ -59,7 +59,7 @@ impl Keeper {
         let rusage = slot.usage();
         self.runs.unbind_pid(pid);
         self.slots.set_owner(slot_index, None);
-        if !self.rooms.vacate(slot_index) {
+        if !self.inits.vacate(slot_index) {
             slot.dismiss();
         }
         self.drain(key);

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::SOCKET_NAME;
 use crate::child::{HANDOFF_FD, Inherited};
 use crate::connection::{self, Connection};
+use crate::inits::Inits;
 use crate::log::Log;
 use crate::output::Pumped;
 use crate::proc;
 use crate::protocol::{Event, RunId};
 use crate::record::{FORMAT, Record};
 use crate::recover::{self, Past};
-use crate::rooms::Rooms;
 use crate::runs::{Key, Phase, Run, Runs, State};
 use crate::slots::{SlotIndex, Slots};
 use crate::sys::{self, Epoll, Interest};
@@ -30,7 +30,7 @@ const LOG_RETRY: Duration = Duration::from_secs(1);
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What a readiness event is about: the upper byte of its token; the rest is a run's [`Key`], or a room's slot.
+/// What a readiness event is about: the upper byte of its token; the rest is a run's [`Key`], or an init's slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Listener,
@@ -38,7 +38,7 @@ pub(crate) enum Source {
     Handoff,
     ChildSignal,
     Process,
-    Room,
+    Init,
     ExecPipe,
     Stdout,
     Stderr,
@@ -53,7 +53,7 @@ impl Source {
         Source::Handoff,
         Source::ChildSignal,
         Source::Process,
-        Source::Room,
+        Source::Init,
         Source::ExecPipe,
         Source::Stdout,
         Source::Stderr,
@@ -83,7 +83,7 @@ pub(crate) struct Keeper {
     pub(crate) log: Log,
     pub(crate) runs: Runs,
     pub(crate) slots: Slots,
-    pub(crate) rooms: Rooms,
+    pub(crate) inits: Inits,
     /// Runs not yet begun, in the order they were asked for. Entries may be stale.
     pub(crate) waiting: VecDeque<Key>,
     /// Runs between clone and exec.
@@ -92,8 +92,8 @@ pub(crate) struct Keeper {
     pub(crate) prepared: Vec<Key>,
     /// Runs whose first process is said to be dead.
     pub(crate) dead: Vec<Key>,
-    /// Rooms whose init is said to be dead.
-    pub(crate) dead_rooms: Vec<SlotIndex>,
+    /// Inits whose init is said to be dead.
+    pub(crate) dead_inits: Vec<SlotIndex>,
     /// A process that reports by SIGCHLD has ended.
     pub(crate) child_signaled: bool,
     /// Ends not yet on disk.
@@ -152,12 +152,12 @@ impl Keeper {
             log,
             runs,
             slots: Slots::default(),
-            rooms: Rooms::new()?,
+            inits: Inits::new()?,
             waiting: VecDeque::new(),
             under_way: 0,
             prepared: Vec::new(),
             dead: Vec::new(),
-            dead_rooms: Vec::new(),
+            dead_inits: Vec::new(),
             child_signaled: false,
             unsaid: Vec::new(),
             log_broken: false,
@@ -201,7 +201,7 @@ impl Keeper {
                 self.child_signaled = true;
             }
             Some(Source::Process) => self.dead.push(key),
-            Some(Source::Room) => self.dead_rooms.push(SlotIndex(key.0 as u32)),
+            Some(Source::Init) => self.dead_inits.push(SlotIndex(key.0 as u32)),
             Some(Source::ExecPipe) => self.exec_pipe_closed(key),
             Some(Source::Stdout) => self.pump(key, 0),
             Some(Source::Stderr) => self.pump(key, 1),
@@ -220,7 +220,7 @@ impl Keeper {
     }
 
     fn is_done(&mut self) -> bool {
-        let over = self.runs.processes() == 0 && self.rooms.is_empty();
+        let over = self.runs.processes() == 0 && self.inits.is_empty();
         if self.closing && over && self.waiting.is_empty() && self.unsaid.is_empty() {
             self.tell(&Event::Bye);
             self.flush();

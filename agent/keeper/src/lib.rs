@@ -10,7 +10,7 @@
 //! | `requests.rs`, `starting.rs`, `ending.rs` | its verbs: what the agent asks, how a run starts, how it ends |
 //! | `runs.rs`, `slots.rs` | its tables: the runs, and the memory shared with their first processes |
 //! | `plan.rs`, `child.rs`, `init.rs` | a run before the fork, between fork and exec, and as pid 1 of its namespace |
-//! | `rooms.rs`, `mail.rs` | inits kept with their namespaces for further runs, and how they get them |
+//! | `inits.rs`, `mail.rs` | inits kept with their namespaces for further runs, and how they get them |
 //! | `log.rs`, `record.rs`, `recover.rs` | the durable log, its records, and what is made of it at start |
 //! | `output.rs` | stdout and stderr into size-rotated files |
 //! | `connection.rs`, `daemon.rs`, `sys.rs` | the socket, becoming a daemon, the system calls |
@@ -34,6 +34,7 @@ mod crc;
 mod daemon;
 mod ending;
 mod init;
+mod inits;
 mod keeper;
 mod log;
 mod mail;
@@ -43,7 +44,6 @@ mod proc;
 mod record;
 mod recover;
 mod requests;
-mod rooms;
 mod runs;
 mod slots;
 mod starting;

@@ -181,7 +181,7 @@ impl Keeper {
             }
         }
         self.waiting.clear();
-        for idle in self.rooms.close() {
+        for idle in self.inits.close() {
             self.slots.dismiss(idle);
         }
     }

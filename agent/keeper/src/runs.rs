@@ -31,7 +31,7 @@ pub(crate) enum State {
 pub(crate) struct Live {
     pub(crate) pid: i32,
     /// Watched, and held only to stay so: readable when that process is dead. Absent on kernels without it, and for an init,
-    /// whose room has it.
+    /// which is watched in a table of its own.
     pub(crate) _pidfd: Option<OwnedFd>,
     pub(crate) slot: SlotIndex,
     /// How many runs its init had before.

@@ -46,19 +46,19 @@ impl Keeper {
 
     fn begin_anywhere(&mut self, key: Key, spawn: Box<Spawn>) -> Result<(), Failure> {
         if leaves_no_trace(&spawn) {
-            for stale in self.rooms.take_stale() {
+            for stale in self.inits.take_stale() {
                 self.slots.dismiss(stale);
             }
-            if let Some((slot, pid, turn)) = self.rooms.let_to(&spawn) {
-                self.begin_in_room(key, spawn, slot, pid, turn);
+            if let Some((slot, pid, turn)) = self.inits.give(&spawn) {
+                self.begin_in_kept(key, spawn, slot, pid, turn);
                 return Ok(());
             }
         }
         self.begin(key, &spawn)
     }
 
-    /// Begins a run in a room that is idle. Its init is called once the `Started` record is written.
-    fn begin_in_room(&mut self, key: Key, spawn: Box<Spawn>, slot: SlotIndex, pid: i32, turn: u32) {
+    /// Begins a run with an init that is idle. It is called once the `Started` record is written.
+    fn begin_in_kept(&mut self, key: Key, spawn: Box<Spawn>, slot: SlotIndex, pid: i32, turn: u32) {
         if let Some(slot) = self.slots.get(slot) {
             slot.clear_for_next();
         }
@@ -103,7 +103,7 @@ impl Keeper {
         let no_process = |errno| Failure { stage: Stage::Clone, index: 0, errno };
         let plan = Plan::new(spawn)?;
         let (slot_index, slot) = self.slots.allocate(key.0).map_err(|e| no_process(errno(&e)))?;
-        let mails = if self.pidfds { self.rooms.mails() } else { None };
+        let mails = if self.pidfds { self.inits.mails() } else { None };
         let birth = Birth { plan: &plan, slot, slot_index, inherited: &self.inherited, mails };
         let (pid, pidfd) = match child::create(&birth, self.pidfds) {
             Ok(created) => created,
@@ -116,7 +116,7 @@ impl Keeper {
         let pidfd = pidfd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         let has_init = spawn.pid_namespace;
         let token = if has_init {
-            Source::Room.token(Key(u64::from(slot_index.0)))
+            Source::Init.token(Key(u64::from(slot_index.0)))
         } else {
             Source::Process.token(key)
         };
@@ -130,7 +130,7 @@ impl Keeper {
         }
         let pidfd = match pidfd {
             Some(pidfd) if has_init => {
-                self.rooms.add(slot_index, pid, pidfd);
+                self.inits.add(slot_index, pid, pidfd);
                 None
             }
             other => other,
@@ -218,7 +218,7 @@ impl Keeper {
             let Some(slot) = self.slots.get(live.slot) else { continue };
             if live.called_to.is_none() {
                 slot.open_gate();
-            } else if !self.rooms.call(live.slot).is_some_and(|call| slot.call(call)) {
+            } else if !self.inits.call(live.slot).is_some_and(|call| slot.call(call)) {
                 self.begin_again(key);
             }
         }
@@ -259,7 +259,7 @@ impl Keeper {
         live.phase = Phase::Running;
         live.called_to = None;
         let (pid, slot) = (live.pid, live.slot);
-        self.rooms.executed(slot);
+        self.inits.executed(slot);
         self.under_way = self.under_way.saturating_sub(1);
         let start_time = self.slots.get(slot).map_or(0, |slot| slot.start_time());
         if let Some(run_id) = self.id_of(key) {

@@ -1,4 +1,4 @@
-//! Mounts of the machine that change between two runs. By itself, because every room of every keeper sees such a change.
+//! Mounts of the machine that change between two runs. By itself, because every keeper sees such a change.
 
 mod rig;
 

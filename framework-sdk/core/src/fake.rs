@@ -77,6 +77,8 @@ struct Agent {
     free: Resources,
     /// The master does not hear it.
     away: bool,
+    /// Others have what is free of it.
+    withheld: bool,
 }
 
 /// One task as the pretend agents have it.
@@ -116,12 +118,15 @@ impl Fake {
     /// An agent joins.
     pub fn add_agent(&mut self, info: AgentInfo) {
         let free = info.resources.clone();
-        self.agents.insert(info.id.clone(), Agent { info: Arc::new(info), free, away: false });
+        self.agents
+            .insert(info.id.clone(), Agent { info: Arc::new(info), free, away: false, withheld: false });
     }
 
     /// Nothing more of an agent is offered, as if others had it.
     pub fn withhold(&mut self, agent: &str) {
-        self.agents.remove(agent);
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.withheld = true;
+        }
     }
 
     /// The task, as its agent has it.

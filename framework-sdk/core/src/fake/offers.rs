@@ -44,7 +44,7 @@ impl Fake {
         let agents: Vec<AgentId> = self
             .agents
             .iter()
-            .filter(|(id, agent)| !agent.away && may(id))
+            .filter(|(id, agent)| !agent.away && !agent.withheld && may(id))
             .map(|(id, _)| id.clone())
             .collect();
         let mut made = Vec::new();

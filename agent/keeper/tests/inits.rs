@@ -32,7 +32,7 @@ fn a_run_finds_nothing_of_the_one_before() {
     assert_eq!(lines[2..], ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "0022", "/", "0"]);
     assert!(rig.state(id).is_some());
     let (same, _) = run(&mut rig, guest(command(&["true"])));
-    assert_eq!(same, init, "the room was kept all the time");
+    assert_eq!(same, init, "it was kept all the time");
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn each_of_many_runs_gets_its_own_end_output_and_usage() {
         assert_eq!(ends[&spawn.run_id], How::Code((n % 100) as i32));
         assert_eq!(fs::read_to_string(out.join(n.to_string())).expect("ran"), format!("{n}\n"));
     }
-    let rooms: HashSet<_> = inits.values().collect();
-    assert!(rooms.len() <= 64, "{} rooms for {} runs", rooms.len(), spawns.len());
+    let different: HashSet<_> = inits.values().collect();
+    assert!(different.len() <= 64, "{} inits for {} runs", different.len(), spawns.len());
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_request_too_long_for_a_mail_is_run_all_the_same() {
 }
 
 #[test]
-fn idle_inits_do_not_outlive_the_keeper_and_what_runs_in_a_room_is_lost_with_it() {
+fn idle_inits_do_not_outlive_the_keeper_and_what_runs_under_a_kept_one_is_lost_with_it() {
     let Some(mut rig) = open_rig("outlive") else { return };
     let idle = warm_up(&mut rig);
     let fifo = Fifo::new(&rig.dir, "held");

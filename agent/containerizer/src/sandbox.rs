@@ -82,6 +82,12 @@ pub(crate) fn create(work_dir: &Path, dir: &SandboxDir, user: Option<&User>) -> 
 
 /// Makes the directories above a place in the work directory.
 pub(crate) fn make_parents(work_dir: &Path, relative: &Path) -> io::Result<()> {
+    // Mostly only the last one is missing.
+    if let Some(parent) = relative.parent().map(|parent| work_dir.join(parent))
+        && std::fs::create_dir(&parent).is_ok()
+    {
+        return std::fs::set_permissions(&parent, Permissions::from_mode(PARENT_MODE));
+    }
     let mut path = work_dir.to_owned();
     for part in relative.parent().into_iter().flat_map(Path::iter) {
         path.push(part);

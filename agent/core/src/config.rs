@@ -14,7 +14,7 @@ pub(crate) const STATUSES_WHEN_BUSY: usize = 8;
 pub(crate) const STATUSES_WITHIN: Duration = Duration::from_millis(32);
 
 /// Starts, ends and acknowledgements are gathered for so long in a busy agent: one record, one sync and one message for many.
-pub(crate) const GATHER_WHEN_BUSY: Duration = Duration::from_millis(5);
+pub(crate) const GATHER_WHEN_BUSY: Duration = Duration::from_millis(8);
 
 /// What an agent is given at birth. The times are constants of the design, here so that tests and the simulator can
 /// shorten them.

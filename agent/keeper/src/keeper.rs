@@ -28,6 +28,12 @@ use crate::sys::{self, Epoll, Interest};
 /// A log that could not be written is tried again this often.
 const LOG_RETRY: Duration = Duration::from_secs(1);
 
+/// With more runs alive than this, ends come close behind one another.
+const RUNS_WHEN_BUSY: usize = 8;
+
+/// They then wait so long for company on their way to the disk: one sync, and one word to the agent, for several.
+const GATHER_WHEN_BUSY: Duration = Duration::from_millis(2);
+
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// What a readiness event is about: the upper byte of its token; the rest is a run's [`Key`], or an init's slot.
@@ -98,6 +104,8 @@ pub(crate) struct Keeper {
     pub(crate) child_signaled: bool,
     /// Ends not yet on disk.
     pub(crate) unsaid: Vec<Event>,
+    /// Since when the first of them waits for others.
+    unsaid_since: Option<Instant>,
     /// The log's last write or sync failed.
     log_broken: bool,
     /// The agent asked for a list; it gets one that says only what is on disk.
@@ -160,6 +168,7 @@ impl Keeper {
             dead_inits: Vec::new(),
             child_signaled: false,
             unsaid: Vec::new(),
+            unsaid_since: None,
             log_broken: false,
             list_due: false,
             closing: false,
@@ -216,7 +225,24 @@ impl Keeper {
         if self.log_broken {
             return Some(LOG_RETRY);
         }
+        if let Some(since) = self.unsaid_since {
+            return Some(GATHER_WHEN_BUSY.saturating_sub(since.elapsed()));
+        }
         self.idle_since.map(|since| self.idle_max.saturating_sub(since.elapsed()))
+    }
+
+    /// Whether ends that are not yet on disk wait for others.
+    fn gathers_ends(&mut self) -> bool {
+        let busy = self.runs.processes() > RUNS_WHEN_BUSY && !self.list_due && !self.closing;
+        if self.unsaid.is_empty() || !busy {
+            self.unsaid_since = None;
+            return false;
+        }
+        let longer = self.unsaid_since.get_or_insert_with(Instant::now).elapsed() < GATHER_WHEN_BUSY;
+        if !longer {
+            self.unsaid_since = None;
+        }
+        longer
     }
 
     fn is_done(&mut self) -> bool {
@@ -322,6 +348,9 @@ impl Keeper {
         match written {
             Ok(()) => self.release_prepared(),
             Err(e) => self.refuse_prepared(e.raw_os_error().unwrap_or(libc::EIO)),
+        }
+        if !self.log_broken && self.gathers_ends() {
+            return;
         }
         if !self.unsaid.is_empty() && !self.log_broken && self.log.sync().is_err() {
             // After a failed sync the kernel may have dropped the data and would report success next time.

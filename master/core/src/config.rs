@@ -51,11 +51,11 @@ pub const UPDATES_WHEN_BUSY: usize = 20;
 pub const UPDATES_WITHIN: Duration = Duration::from_millis(32);
 
 /// In a busy pool, what single tasks say is of no hurry: updates and acknowledgements are gathered for so long.
-pub const GATHER_WHEN_BUSY: Duration = Duration::from_millis(8);
+pub const GATHER_WHEN_BUSY: Duration = Duration::from_millis(10);
 
 /// And offers are made so often: what many tasks leave within it makes few and large offers, and those few and large accepts.
 /// Short beside the time a task takes through a busy machine.
-pub const OFFER_INTERVAL_WHEN_BUSY: Duration = Duration::from_millis(16);
+pub const OFFER_INTERVAL_WHEN_BUSY: Duration = Duration::from_millis(24);
 
 /// So many ended tasks are logged at once without waiting.
 pub const LAZY_MAX: usize = 512;

@@ -233,6 +233,8 @@ impl Workload {
     fn place(&mut self, offers: Vec<Offer>, out: &mut Calls<Note>) {
         let mut rooms: Vec<Room> = offers.into_iter().map(Room::new).collect();
         self.dice.shuffle(&mut rooms);
+        // An accept that makes volumes may be refused for a name that stands already: not every one does, or none gets through.
+        let makes_volumes = self.habits.reserves && self.dice.chance(1, 2);
         for number in 0..self.jobs.len() as u32 {
             let job = self.jobs[number as usize];
             if job.standing != Standing::Waiting {
@@ -246,7 +248,7 @@ impl Workload {
                 continue;
             }
             if self.habits.reserves && self.dice.chance(2, 3) {
-                place_with_volume(id, room, &self.shape, &mut self.dice);
+                place_with_volume(id, room, &self.shape, makes_volumes, &mut self.dice);
                 launching(&mut self.jobs, number);
                 out.emit(Note::Launching(number));
                 continue;
@@ -345,13 +347,14 @@ fn volume_id(dice: &mut Dice) -> Option<VolumeId> {
 }
 
 /// Launches a job that fits, with a volume that is there, with one made for it, or without.
-fn place_with_volume(id: TaskId, room: &mut Room, shape: &Amount, dice: &mut Dice) {
+fn place_with_volume(id: TaskId, room: &mut Room, shape: &Amount, makes: bool, dice: &mut Dice) {
     let mut task = task::argv(id, ["work"]);
     task.resources = room.take(shape).unwrap_or_default();
     let there = room.rest().volumes().next().map(|(_, volume)| volume.clone());
     if let Some(volume) = there.filter(|_| dice.chance(4, 5)) {
         task.resources.add(&room.take_volume(&volume).unwrap_or_default());
-    } else if let (Some(volume), Some(taken)) = (volume_id(dice), room.take(&disk(GIB)))
+    } else if makes
+        && let (Some(volume), Some(taken)) = (volume_id(dice), room.take(&disk(GIB)))
         && let [portion] = taken.portions()
     {
         let kept = portion.reservation.clone();

@@ -142,7 +142,7 @@ fn first(room: &mut Room, script: &str) -> Option<TaskInfo> {
 
 /// What is there of the volume, life by life.
 fn lives(cluster: &Cluster) -> Vec<PathBuf> {
-    let dir = cluster.path("data/agent-1/work/volumes/ops%2Fdb/data");
+    let dir = cluster.path("data/agent-1").join("work").join("volumes/ops%2Fdb/data");
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }

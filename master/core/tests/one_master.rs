@@ -6,6 +6,8 @@ mod drains;
 mod races;
 #[path = "one_master/refusals.rs"]
 mod refusals;
+#[path = "one_master/rig.rs"]
+mod rig;
 #[path = "one_master/rights.rs"]
 mod rights;
 #[path = "one_master/volumes.rs"]
@@ -14,18 +16,17 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, SessionId, Ticket};
-use proto::agent::{AgentInfo, AgentState};
-use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
-use proto::attributes::Attributes;
+use master_core::{Input, LinkId, OperatorCall, SessionId, Ticket};
+use proto::agent::AgentState;
+use proto::agent_link::{Register, ToAgentKind, ToMaster};
 use proto::caller::Caller;
 use proto::demand::{DeclineReason, Demand, Filter};
 use proto::explain::Explanation;
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OperationId, RunId, TaskId};
+use proto::id::{AgentId, DemandId, Epoch, FrameworkId, OperationId, RunId, TaskId};
 use proto::offer::Offer;
 use proto::operation::{Launch, Operation};
-use proto::operator::{Explain, ReplyKind};
+use proto::operator::ReplyKind;
 use proto::quantities::Quantities;
 use proto::refusal::Code;
 use proto::resources::{Amount, Resources};
@@ -34,283 +35,9 @@ use proto::scheduler::{
     Accept, AcceptPart, Acknowledge, Call, CallKind, Decline, EventKind, Kill, Outcome, Subscribe,
     UpdateDemands,
 };
-use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
-use proto_machine::{Instant, Machine, Now, Outbox, WallTime};
-
-const GIB: u64 = 1 << 30;
-
-struct World {
-    master: Master,
-    now: u64,
-    sequence: u64,
-    to_framework: Vec<(SessionId, EventKind)>,
-    to_agent: Vec<(LinkId, ToAgentKind)>,
-    closed: Vec<SessionId>,
-    replies: Vec<(Ticket, ReplyKind)>,
-    changed: Vec<proto::operator::EventKind>,
-}
-
-impl World {
-    fn new() -> World {
-        World::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut Config)) -> World {
-        let members = BTreeMap::from([(MasterId(1), "127.0.0.1:1".to_owned())]);
-        let mut config = Config::new(MasterId(1), members, 7);
-        change(&mut config);
-        let master = Master::recover(config, master_raft::Recovered::default()).expect("a blank disk is fit");
-        let mut world = World {
-            master,
-            now: 0,
-            sequence: 0,
-            to_framework: vec![],
-            to_agent: vec![],
-            closed: vec![],
-            replies: vec![],
-            changed: vec![],
-        };
-        world.run(Duration::from_secs(2));
-        assert!(world.master.leads(), "a master alone leads");
-        world
-    }
-
-    fn time(&self) -> Now {
-        Now {
-            monotonic: Instant::from_nanos(self.now),
-            wall: WallTime::from_millis(1_000_000 + self.now / 1_000_000),
-        }
-    }
-
-    fn perform(&mut self, mut out: Outbox<Output>) {
-        for _ in 0..100 {
-            let outputs = out.take();
-            if outputs.is_empty() {
-                return;
-            }
-            let mut stored = None;
-            for output in outputs {
-                match output {
-                    Output::Persist(persist) => stored = Some(persist.sequence),
-                    Output::ToFramework { session, event } => self.to_framework.push((session, event.kind)),
-                    Output::ToAgent { link, message } => self.to_agent.push((link, message.kind)),
-                    Output::CloseFramework { session } => self.closed.push(session),
-                    Output::Reply { ticket, kind } => self.replies.push((ticket, kind)),
-                    Output::Note(Note::Books { what }) => panic!("the allocator refused {what}"),
-                    Output::Note(Note::Unreadable { why, .. }) => panic!("unreadable: {why}"),
-                    Output::Changed(kind) => self.changed.push(kind),
-                    Output::Note(_)
-                    | Output::Part { .. }
-                    | Output::Happened(_)
-                    | Output::Applied(_)
-                    | Output::CloseAgent { .. }
-                    | Output::ToPeer { .. }
-                    | Output::SnapshotToPeer { .. } => {}
-                }
-            }
-            let Some(sequence) = stored else { return };
-            self.sequence = sequence;
-            let now = self.time();
-            self.master.step(now, Input::Raft(master_raft::Input::Stored { sequence }), &mut out);
-            self.master.settle(now, &mut out);
-        }
-        panic!("the master never settles");
-    }
-
-    fn say(&mut self, input: Input) {
-        let mut out = Outbox::new();
-        let now = self.time();
-        self.master.step(now, input, &mut out);
-        self.master.settle(now, &mut out);
-        self.perform(out);
-        self.run(Duration::from_millis(10));
-    }
-
-    /// All of it in one batch: nothing is committed before the last of it is heard.
-    fn say_at_once(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        let mut out = Outbox::new();
-        let now = self.time();
-        inputs.into_iter().for_each(|input| self.master.step(now, input, &mut out));
-        self.master.settle(now, &mut out);
-        self.perform(out);
-        self.run(Duration::from_millis(10));
-    }
-
-    fn run(&mut self, wait: Duration) {
-        let end = self.now + wait.as_nanos() as u64;
-        let mut out = Outbox::new();
-        let now = self.time();
-        self.master.settle(now, &mut out);
-        self.perform(out);
-        while let Some(at) = self.master.wake_at() {
-            if at.as_nanos() > end {
-                break;
-            }
-            self.now = self.now.max(at.as_nanos());
-            let mut out = Outbox::new();
-            let now = self.time();
-            self.master.wake(now, &mut out);
-            self.master.settle(now, &mut out);
-            self.perform(out);
-        }
-        self.now = end;
-    }
-
-    fn call(&mut self, session: u64, operation: Option<&str>, kind: CallKind) {
-        let operation = operation.map(|text| OperationId::new(text).unwrap());
-        let caller = Caller::Framework("eng".into());
-        self.say(Input::Framework { session: SessionId(session), caller, call: Call { operation, kind } });
-    }
-
-    fn subscribe(&mut self, session: u64, id: Option<FrameworkId>) -> FrameworkId {
-        self.subscribe_as(session, id, info())
-    }
-
-    fn subscribe_as(
-        &mut self,
-        session: u64,
-        id: Option<FrameworkId>,
-        framework: FrameworkInfo,
-    ) -> FrameworkId {
-        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None };
-        self.call(session, None, CallKind::Subscribe(subscribe));
-        self.events(session)
-            .into_iter()
-            .find_map(|event| match event {
-                EventKind::Subscribed(subscribed) => Some(subscribed.framework),
-                _ => None,
-            })
-            .expect("it is subscribed")
-    }
-
-    fn register(&mut self, link: u64) {
-        let register = Register { agent: agent(), epoch: Epoch(0), runs: vec![] };
-        let agent = AgentId::new("a1").unwrap();
-        self.say(Input::Agent { link: LinkId(link), agent, message: ToMaster::Register(register) });
-    }
-
-    /// The events of one session; they are taken away.
-    fn events(&mut self, session: u64) -> Vec<EventKind> {
-        let all = std::mem::take(&mut self.to_framework);
-        let (own, rest) = all.into_iter().partition(|(to, _)| to.0 == session);
-        self.to_framework = rest;
-        let own: Vec<(SessionId, EventKind)> = own;
-        for (_, kind) in &own {
-            // Kept for `offers`, which may be asked for later.
-            if let EventKind::Offers(_) = kind {
-                self.to_framework.push((SessionId(session + 1000), kind.clone()));
-            }
-        }
-        own.into_iter().map(|(_, kind)| kind).collect()
-    }
-
-    fn offers(&mut self, session: u64) -> Vec<Offer> {
-        let _ = self.events(session);
-        let all = std::mem::take(&mut self.to_framework);
-        let mut offers = Vec::new();
-        for (to, kind) in all {
-            match kind {
-                EventKind::Offers(made) if to.0 == session + 1000 => offers.extend(made.offers),
-                kind => self.to_framework.push((to, kind)),
-            }
-        }
-        offers
-    }
-
-    fn launched(&mut self) -> Vec<proto::agent_link::TaskRun> {
-        std::mem::take(&mut self.to_agent)
-            .into_iter()
-            .flat_map(|(_, kind)| match kind {
-                ToAgentKind::Launch(launch) => launch.runs,
-                _ => vec![],
-            })
-            .collect()
-    }
-}
-
-fn info() -> FrameworkInfo {
-    FrameworkInfo {
-        name: "jobs".into(),
-        roles: vec![role()],
-        failover_timeout: Duration::from_secs(60),
-        address: String::new(),
-        labels: BTreeMap::new(),
-    }
-}
-
-fn subscribe(id: Option<FrameworkId>) -> Subscribe {
-    Subscribe { framework: info(), id, resume: None, suppressed_roles: vec![], demands: None }
-}
-
-fn role() -> Role {
-    Role::new("eng").unwrap()
-}
-
-fn agent() -> AgentInfo {
-    AgentInfo {
-        id: AgentId::new("a1").unwrap(),
-        hostname: "a1".into(),
-        address: String::new(),
-        resources: Resources::unreserved(Amount::scalars(Quantities::of(4000, 8 * GIB))),
-        attributes: Attributes::default(),
-        version: String::new(),
-    }
-}
-
-fn task(id: &str, cpus_milli: u64) -> TaskInfo {
-    TaskInfo {
-        id: TaskId::new(id).unwrap(),
-        name: id.into(),
-        command: CommandInfo { argv: vec!["true".into()], ..CommandInfo::default() },
-        resources: Resources::unreserved(Amount::scalars(Quantities::of(cpus_milli, GIB))),
-        kill_grace: Duration::from_secs(3),
-        labels: BTreeMap::new(),
-        group: None,
-    }
-}
-
-fn accept(offers: &[Offer], tasks: Vec<TaskInfo>) -> CallKind {
-    CallKind::Accept(Accept {
-        parts: vec![AcceptPart {
-            offers: offers.iter().map(|offer| offer.id).collect(),
-            operations: vec![Operation::Launch(Launch { tasks })],
-        }],
-        all_or_nothing: false,
-        filter: Filter { refuse: Duration::ZERO },
-    })
-}
-
-fn update(framework: &FrameworkId, run: RunId, task: &str, sequence: u64, state: TaskState) -> Input {
-    let status = TaskStatus {
-        task: TaskId::new(task).unwrap(),
-        state,
-        reason: StatusReason::None,
-        source: StatusSource::Agent,
-        message: String::new(),
-        at_ms: 1,
-        agent: None,
-        run: Some(run),
-        sequence,
-        exit: state.is_terminal().then_some(Exit::Code(0)),
-        pid: 42,
-    };
-    let update = Update { framework: framework.clone(), status };
-    Input::Agent { link: LinkId(1), agent: AgentId::new("a1").unwrap(), message: ToMaster::Update(update) }
-}
-
-fn outcome(events: &[EventKind], operation: &str) -> Outcome {
-    let answers: Vec<_> = events
-        .iter()
-        .filter_map(|event| match event {
-            EventKind::Answer(answer) if answer.operation.as_str() == operation => {
-                Some(answer.outcome.clone())
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(answers.len(), 1, "one answer to {operation}: {events:?}");
-    answers[0].clone()
-}
+use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
+use proto_machine::{Machine, Outbox};
+use rig::*;
 
 #[test]
 fn an_offer_walks_from_the_agent_to_a_finished_task_and_back() {
@@ -692,31 +419,6 @@ fn an_operator_is_answered_and_others_are_not_operators() {
     assert_eq!(world.master.registry().weight(&role()).milli(), 2000);
 }
 
-/// The agent presents itself with one run.
-fn present(world: &mut World, link: u64, framework: &FrameworkId, task: TaskInfo, status: TaskStatus) {
-    let report = RunReport { framework: framework.clone(), run: status.run.unwrap(), status, task };
-    let register = Register { agent: agent(), epoch: Epoch(0), runs: vec![report] };
-    let agent = AgentId::new("a1").unwrap();
-    world.say(Input::Agent { link: LinkId(link), agent, message: ToMaster::Register(register) });
-}
-
-fn status_of(input: Input) -> TaskStatus {
-    match input {
-        Input::Agent { message: ToMaster::Update(update), .. } => update.status,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn statuses(events: Vec<EventKind>) -> Vec<(TaskState, u64)> {
-    events
-        .into_iter()
-        .filter_map(|event| match event {
-            EventKind::Update(status) => Some((status.state, status.sequence)),
-            _ => None,
-        })
-        .collect()
-}
-
 #[test]
 fn what_an_agent_presents_does_not_overtake_its_updates() {
     let mut world = World::new();
@@ -782,16 +484,6 @@ fn the_end_that_is_in_the_log_stands() {
     // The machine lost its power, and with it what was not synced.
     world.say(update(&framework, run, "t1", 2, TaskState::Gone));
     assert_eq!(statuses(world.events(10)), [(TaskState::Finished, 2)]);
-}
-
-fn explain(world: &mut World, ticket: u64) -> Explanation {
-    let call = OperatorCall::Explain(Explain::Framework("jobs".into()));
-    world.say(Input::Operator { ticket: Ticket(ticket), caller: Caller::User("ada".into()), call });
-    let at = world.replies.iter().position(|(answered, _)| *answered == Ticket(ticket)).expect("an answer");
-    match world.replies.swap_remove(at).1 {
-        ReplyKind::Explain(mut told) if told.len() == 1 => told.remove(0),
-        other => panic!("not one explanation: {other:?}"),
-    }
 }
 
 #[test]

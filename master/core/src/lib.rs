@@ -5,6 +5,7 @@
 //! `master-registry` and changes only by entries that consensus has committed.
 
 mod batch;
+mod committed;
 mod config;
 mod desk;
 mod input;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use master_raft::{Image, Raft, Recovered, Role};
-use master_registry::{Effect, Registry};
+use master_registry::Registry;
 use proto::agent_link::{ToAgent, ToAgentKind, ToMaster};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{AgentId, Epoch, MasterId};
-use proto::log::{Batch as LogBatch, Entry};
+use proto::log::Batch as LogBatch;
 use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
@@ -17,16 +17,16 @@ use proto::wire::Wire;
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 use crate::batch::{Batch, Pending};
+use crate::committed::{Touched, second_half, show, show_everything};
 use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, OFFER_INTERVAL_WHEN_BUSY, SILENCE_LIMIT};
 use crate::desk::Desk;
 use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
 use crate::output::{Note, Output};
 use crate::verbs::{
-    accept, acknowledge, drain, expire, interest, kill, lose_agent, offer, operate, quota, reconcile,
-    register, rights, subscribe, take_lead, teardown, update, volumes,
+    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, reconcile, register, rights,
+    subscribe, take_lead, teardown, update, volumes,
 };
-use crate::views;
 
 pub use master_raft::Unfit;
 
@@ -353,7 +353,7 @@ impl Master {
             } else {
                 let touched = Touched::of(&entry);
                 let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry);
-                self.show(&touched, effect, out);
+                show(&self.registry, &touched, effect, out);
             }
         }
         self.applied = index;
@@ -378,7 +378,7 @@ impl Master {
                 self.applied = index;
                 self.tell_history(out);
                 out.push(Output::Applied(index));
-                self.show_everything(out);
+                show_everything(&self.registry, out);
             }
             Err(bad) => {
                 self.broken = true;
@@ -426,53 +426,7 @@ impl Master {
         for pending in self.batch.abandon() {
             tell_lost(pending, out);
         }
-        self.show_everything(out);
-    }
-
-    /// A follower shows what the log changed.
-    fn show(&self, touched: &Touched, effect: Effect, out: &mut Outbox<Output>) {
-        use proto::operator::EventKind as Changed;
-        let task = |key: &master_registry::TaskKey| {
-            self.registry
-                .task(key)
-                .map(|record| Changed::TaskChanged(views::task(&self.registry, record, None)))
-        };
-        match effect {
-            Effect::Launched { runs, dropped } => {
-                out.extend(runs.iter().filter_map(|(key, _)| task(key)).map(Output::Changed));
-                let views = dropped.iter().map(|record| views::task(&self.registry, record, None));
-                out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
-            }
-            Effect::OutOfSight(keys) | Effect::ToKill(keys) => {
-                out.extend(keys.iter().filter_map(task).map(Output::Changed));
-            }
-            Effect::Ended(records) => {
-                let views = records.iter().map(|record| views::task(&self.registry, record, None));
-                out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
-            }
-            Effect::Done | Effect::Nothing | Effect::Granted(_) | Effect::Repeated(_) => {}
-        }
-        let changed = match touched {
-            Touched::Agent(id) => {
-                self.registry.agent(id).map(|record| Changed::AgentChanged(views::agent(record, true)))
-            }
-            Touched::Framework(id) => match self.registry.framework(id) {
-                Some(framework) => {
-                    let mut view = views::framework(framework, None);
-                    view.connected = framework.record.deadline_ms == 0;
-                    Some(Changed::FrameworkChanged(view))
-                }
-                None => Some(Changed::FrameworkRemoved(id.clone())),
-            },
-            Touched::Role(role) => Some(Changed::RoleChanged(views::role(&self.registry, role))),
-            Touched::Nothing => None,
-        };
-        out.extend(changed.map(Output::Changed));
-    }
-
-    fn show_everything(&self, out: &mut Outbox<Output>) {
-        let snapshot = views::snapshot(&self.registry, None, 0);
-        out.push(Output::Changed(proto::operator::EventKind::Snapshot(snapshot)));
+        show_everything(&self.registry, out);
     }
 }
 
@@ -481,91 +435,6 @@ fn tell_lost(pending: Pending, out: &mut Outbox<Output>) {
     if let Pending::Reply { ticket } = pending {
         let refusal = Refusal::new(Code::LeaderLost, "the leader changed before this was committed");
         out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
-    }
-}
-
-/// What an entry is about, apart from tasks.
-enum Touched {
-    Nothing,
-    Agent(AgentId),
-    Framework(proto::id::FrameworkId),
-    Role(proto::role::Role),
-}
-
-impl Touched {
-    fn of(entry: &Entry) -> Touched {
-        match entry {
-            Entry::AgentAdmitted(info) => Touched::Agent(info.id.clone()),
-            Entry::AgentUnreachable(id) | Entry::AgentGone(id) | Entry::AgentResumed(id) => {
-                Touched::Agent(id.clone())
-            }
-            Entry::AgentDrained(inner) => Touched::Agent(inner.agent.clone()),
-            Entry::FrameworkRegistered(inner) => Touched::Framework(inner.id.clone()),
-            Entry::FrameworkDisconnected(inner) => Touched::Framework(inner.framework.clone()),
-            Entry::FrameworkReconnected(id) | Entry::FrameworkRemoved(id) => Touched::Framework(id.clone()),
-            Entry::QuotaSet(inner) => Touched::Role(inner.role.clone()),
-            Entry::WeightSet(inner) => Touched::Role(inner.role.clone()),
-            Entry::Accepted(_)
-            | Entry::TaskEnded(_)
-            | Entry::KillWanted(_)
-            | Entry::TaskAdopted(_)
-            | Entry::TokenCreated(_)
-            | Entry::TokenUsed(_)
-            | Entry::VolumesForgotten(_)
-            | Entry::RightsSet(_) => Touched::Nothing,
-        }
-    }
-}
-
-/// The second half of whatever proposed the entry.
-fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, effect: Effect) {
-    match entry {
-        Entry::AgentUnreachable(id) => lose_agent::lost(d, id, effect),
-        Entry::AgentGone(id) => lose_agent::given_up(d, id, effect),
-        Entry::FrameworkRemoved(id) => {
-            teardown::removed(d, id, index, &pending, effect);
-            if let Pending::Reply { ticket } = pending {
-                d.reply(ticket, ReplyKind::Done(index));
-            }
-            return;
-        }
-        Entry::TaskEnded(_) => {
-            if let Effect::Ended(records) = effect {
-                records.into_iter().for_each(|record| update::ended(d, record));
-            }
-        }
-        Entry::KillWanted(inner) => kill::ask(d, &(inner.framework.clone(), inner.task.clone())),
-        Entry::TaskAdopted(inner) => register::adopted(d, inner, &effect),
-        Entry::QuotaSet(inner) => quota::role_set(d, &inner.role),
-        Entry::WeightSet(inner) => quota::role_set(d, &inner.role),
-        Entry::Accepted(inner) => {
-            if let Pending::Accept { framework, operation } = pending {
-                accept::accepted(d, &framework, operation, index, inner, effect);
-            }
-            return;
-        }
-        Entry::FrameworkRegistered(inner) => {
-            return subscribe::registered(d, index, &inner.id, pending, &effect);
-        }
-        Entry::FrameworkDisconnected(inner) => {
-            subscribe::disconnected(d, &inner.framework, inner.deadline_ms);
-        }
-        Entry::TokenUsed(_) => return operate::redeemed(d, index, &pending, &effect),
-        Entry::RightsSet(inner) => rights::set(d, &inner.principal),
-        Entry::AgentDrained(inner) => drain::changed(d, &inner.agent),
-        Entry::AgentResumed(id) => drain::changed(d, id),
-        Entry::AgentAdmitted(_)
-        | Entry::FrameworkReconnected(_)
-        | Entry::TokenCreated(_)
-        | Entry::VolumesForgotten(_) => {}
-    }
-    match pending {
-        Pending::Nothing | Pending::Accept { .. } | Pending::Subscribe { .. } => {}
-        Pending::Admit { link, register } => register::admitted(d, link, *register),
-        Pending::Reply { ticket } => d.reply(ticket, ReplyKind::Done(index)),
-        Pending::Answer { framework, operation } => {
-            d.answer(&framework, operation, proto::scheduler::Outcome::Committed(index));
-        }
     }
 }
 

@@ -1,156 +1,21 @@
 //! The conversation of people, the CLI and the web UI with the masters.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+mod happened;
+mod views;
+
+pub use happened::{EVENT_KINDS, Events, Happened};
+pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, TaskView};
+
 use std::time::Duration;
 
-use crate::agent::{AgentInfo, AgentState};
 use crate::caller::Caller;
 use crate::explain::Explanation;
-use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OfferId, TaskId};
+use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, TaskId};
 use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
-use crate::resources::Resources;
 use crate::rights::Rights;
 use crate::role::{Role, Weight};
-use crate::task::{TaskInfo, TaskStatus};
-
-/// An agent gets no new work until somebody says otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// Since when.
-    pub since_ms: u64,
-    /// When what still runs on it is ended; 0: when it ends by itself.
-    pub deadline_ms: u64,
-    /// For people.
-    pub reason: String,
-    /// Who said so: a principal.
-    pub by: String,
-}
-
-/// An agent as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentView {
-    /// What it says of itself.
-    pub info: AgentInfo,
-    /// How it stands.
-    pub state: AgentState,
-    /// All it has with reservations and volumes, as they stand.
-    pub total: Resources,
-    /// In use by tasks.
-    pub used: Quantities,
-    /// In open offers.
-    pub offered: Quantities,
-    /// Tasks on it that have not ended.
-    pub tasks: u64,
-    /// In this state since.
-    pub since_ms: u64,
-    /// It gets no new work.
-    pub drain: Option<Drain>,
-}
-
-/// A framework as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameworkView {
-    /// Its id.
-    pub id: FrameworkId,
-    /// What it says of itself.
-    pub info: FrameworkInfo,
-    /// Who it is.
-    pub principal: String,
-    /// Whether its session stands.
-    pub connected: bool,
-    /// In use by its tasks.
-    pub used: Quantities,
-    /// In its open offers.
-    pub offered: Quantities,
-    /// Its tasks that have not ended.
-    pub tasks: u64,
-    /// In this state since.
-    pub since_ms: u64,
-    /// Roles that want no offers.
-    pub suppressed_roles: Vec<Role>,
-}
-
-/// A task as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskView {
-    /// Whose.
-    pub framework: FrameworkId,
-    /// Whose, by name.
-    pub framework_name: String,
-    /// What.
-    pub info: Arc<TaskInfo>,
-    /// Where.
-    pub agent: AgentId,
-    /// Where, by name.
-    pub hostname: String,
-    /// How it stands.
-    pub status: TaskStatus,
-    /// In which role.
-    pub role: Role,
-    /// When it was accepted.
-    pub accepted_ms: u64,
-}
-
-/// An open offer as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferView {
-    /// Its id.
-    pub id: OfferId,
-    /// To whom.
-    pub framework: FrameworkId,
-    /// To whom, by name.
-    pub framework_name: String,
-    /// Of whom.
-    pub agent: AgentId,
-    /// Of whom, by name.
-    pub hostname: String,
-    /// In which role.
-    pub role: Role,
-    /// What.
-    pub resources: Resources,
-    /// Since when.
-    pub made_ms: u64,
-}
-
-/// A role as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleView {
-    /// Which.
-    pub role: Role,
-    /// Its weight.
-    pub weight: Weight,
-    /// Its quota.
-    pub quota: Quota,
-    /// In use, roles below included.
-    pub used: Quantities,
-    /// In open offers, roles below included.
-    pub offered: Quantities,
-    /// Reserved for it.
-    pub reserved: Quantities,
-    /// Frameworks that take offers in it.
-    pub frameworks: u64,
-}
-
-/// One master of the group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberView {
-    /// Which.
-    pub id: MasterId,
-    /// Its door.
-    pub address: String,
-    /// Its process; 0 unknown.
-    pub pid: u32,
-    /// Whether it leads.
-    pub leader: bool,
-    /// Whether the answering master hears from it.
-    pub alive: bool,
-    /// The index it has stored, as far as the leader knows; 0 unknown.
-    pub matched: u64,
-}
 
 /// Which things to list; empty fields select all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -412,71 +277,6 @@ pub struct Token {
     pub token: String,
     /// Useless after this.
     pub expires_ms: u64,
-}
-
-/// The words for what can happen; `docs/guide/events.md` says what each means.
-pub const EVENT_KINDS: [&str; 27] = [
-    "agent-admitted",
-    "agent-back",
-    "agent-changed",
-    "agent-unreachable",
-    "agent-gone",
-    "agent-drained",
-    "agent-resumed",
-    "framework-registered",
-    "framework-changed",
-    "framework-disconnected",
-    "framework-reconnected",
-    "framework-removed",
-    "task-launched",
-    "task-adopted",
-    "task-unreachable",
-    "task-kill-wanted",
-    "task-ended",
-    "reserved",
-    "unreserved",
-    "volume-created",
-    "volume-destroyed",
-    "volume-deleted",
-    "quota-set",
-    "weight-set",
-    "token-created",
-    "token-used",
-    "rights-set",
-];
-
-/// Something that happened to the pool, as the log tells it: the same with the same number on every master.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Happened {
-    /// Given once, without gaps.
-    pub sequence: u64,
-    /// When the leader proposed it.
-    pub at_ms: u64,
-    /// Where in the log.
-    pub index: u64,
-    /// A stable word.
-    pub kind: Cow<'static, str>,
-    /// The agent it happened to.
-    pub agent: Option<AgentId>,
-    /// The framework it happened to, or to whose task.
-    pub framework: Option<FrameworkId>,
-    /// The task it happened to.
-    pub task: Option<TaskId>,
-    /// A role, a principal, the public part of a token, or a volume; may be empty.
-    pub subject: String,
-    /// In words; may be empty.
-    pub message: String,
-}
-
-/// What happened, in order and without gaps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    /// Oldest first.
-    pub events: Vec<Arc<Happened>>,
-    /// The oldest one that is kept; 0 when there is none.
-    pub oldest: u64,
-    /// The newest one; 0 when there is none.
-    pub newest: u64,
 }
 
 /// What a principal may.

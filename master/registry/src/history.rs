@@ -109,7 +109,7 @@ impl Registry {
             Entry::Accepted(inner) => return Told::These(operations(inner)),
             Entry::TaskAdopted(_) => return Told::Adopted,
             Entry::TaskEnded(_) | Entry::KillWanted(_) => return Told::These(Vec::new()),
-            Entry::VolumesForgotten(inner) => return Told::These(deleted(inner)),
+            Entry::VolumesForgotten(inner) => return Told::These(self.deleted(inner)),
             Entry::QuotaSet(inner) => about("quota-set", &inner.role, String::new()),
             Entry::WeightSet(inner) => {
                 about("weight-set", &inner.role, format!("{} thousandths", inner.weight.milli()))
@@ -122,6 +122,17 @@ impl Registry {
             }
         };
         Told::These(vec![one])
+    }
+
+    /// Of those named, the ones that no earlier entry has forgotten.
+    fn deleted(&self, inner: &VolumesForgotten) -> Vec<Happened> {
+        let one = |volume: &Volume| Happened {
+            subject: volume.id.to_string(),
+            message: format!("in {}", volume.role),
+            ..on("volume-deleted", &inner.agent)
+        };
+        let known = self.agent(&inner.agent).into_iter().flat_map(|record| &record.destroyed);
+        known.filter(|volume| inner.volumes.contains(volume)).map(one).collect()
     }
 
     fn admitted_as(&self, id: &AgentId) -> &'static str {
@@ -170,15 +181,6 @@ fn drained(inner: &AgentDrained) -> Happened {
     let reason = if inner.drain.reason.is_empty() { "" } else { ": " };
     let message = format!("by {}{until}{reason}{}", inner.drain.by, inner.drain.reason);
     Happened { message, ..on("agent-drained", &inner.agent) }
-}
-
-fn deleted(inner: &VolumesForgotten) -> Vec<Happened> {
-    let one = |volume: &Volume| Happened {
-        subject: volume.id.to_string(),
-        message: format!("in {}", volume.role),
-        ..on("volume-deleted", &inner.agent)
-    };
-    inner.volumes.iter().map(one).collect()
 }
 
 fn token_created(token: &TokenCreated) -> Happened {

@@ -132,8 +132,8 @@ parsed!(
     RolePattern
 );
 
-/// An optional id where the wire has a text that may be empty.
-macro_rules! optional_ids {
+/// An optional name where the wire has a text that may be empty.
+macro_rules! optional_names {
     ($($ty:ty),+) => {$(
         impl Plain<String> for Option<$ty> {
             fn to_plain(&self) -> String {
@@ -146,7 +146,14 @@ macro_rules! optional_ids {
     )+};
 }
 
-optional_ids!(crate::id::AgentId, crate::id::FrameworkId, crate::id::TaskId);
+optional_names!(
+    crate::id::AgentId,
+    crate::id::FrameworkId,
+    crate::id::TaskId,
+    crate::id::OperationId,
+    Role,
+    Caller
+);
 
 impl Plain<String> for Cow<'static, str> {
     fn to_plain(&self) -> String {
@@ -154,36 +161,6 @@ impl Plain<String> for Cow<'static, str> {
     }
     fn from_plain(wire: String) -> Result<Self, String> {
         Ok(Cow::Owned(wire))
-    }
-}
-
-/// An optional role where the wire has a text that may be empty.
-impl Plain<String> for Option<Role> {
-    fn to_plain(&self) -> String {
-        self.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-    fn from_plain(wire: String) -> Result<Self, String> {
-        if wire.is_empty() { Ok(None) } else { Role::from_plain(wire).map(Some) }
-    }
-}
-
-/// An optional caller where the wire has a text that may be empty.
-impl Plain<String> for Option<Caller> {
-    fn to_plain(&self) -> String {
-        self.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-    fn from_plain(wire: String) -> Result<Self, String> {
-        if wire.is_empty() { Ok(None) } else { Caller::from_plain(wire).map(Some) }
-    }
-}
-
-/// An optional id where the wire has a text that may be empty.
-impl Plain<String> for Option<crate::id::OperationId> {
-    fn to_plain(&self) -> String {
-        self.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-    fn from_plain(wire: String) -> Result<Self, String> {
-        if wire.is_empty() { Ok(None) } else { crate::id::OperationId::from_plain(wire).map(Some) }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::batch::Pending;
 use crate::desk::Desk;
 use crate::leading::Deadline;
 
-/// How soon after its deadline an agent is looked at again while tasks are left: of a launch that was on its way through
-/// the log when the drain was, nobody else would ask for the end.
+/// How soon after its deadline an agent is looked at again: of a launch that was on its way through the log when the drain
+/// was, or a task that is adopted later, nobody else would ask for the end.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The most that people may say of why, in bytes.
@@ -97,15 +97,11 @@ pub(crate) fn due(d: &mut Desk<'_>, id: &AgentId) {
         return;
     }
     let registry = d.registry;
-    let mut left = false;
     for task in registry.tasks_on(id) {
-        left = true;
         if task.kill_grace.is_none() {
             let key: TaskKey = (task.framework.clone(), task.info.id.clone());
             super::kill::want(d, key, task.info.kill_grace, Pending::Nothing);
         }
     }
-    if left {
-        d.after(Deadline::Drain(id.clone()), LOOK_AGAIN);
-    }
+    d.after(Deadline::Drain(id.clone()), LOOK_AGAIN);
 }

@@ -110,12 +110,14 @@ pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending
         (Pending::Answer { framework, operation }, None) => {
             updated(d, id);
             d.answer(&framework, operation, Outcome::Committed(index));
+            hold_to_rights(d, id);
         }
         (Pending::Answer { framework, operation }, Some(refusal)) => {
             d.refuse(&framework, Some(operation), refusal);
         }
         (Pending::Nothing | Pending::Admit { .. } | Pending::Reply { .. } | Pending::Accept { .. }, None) => {
             updated(d, id);
+            hold_to_rights(d, id);
         }
         (_, Some(_)) => {}
     }
@@ -125,20 +127,25 @@ pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending
 fn subscribed(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
     if d.l.frameworks.subscribing.remove(&session).is_some() {
         attach(d, session, id, resume);
-        // What its principal may can have changed while the log was asked.
-        let roles = d.registry.framework(id).map(|framework| framework.record.info.roles.clone());
-        if let Err(refusal) = takes(d, id, &roles.unwrap_or_default()) {
-            fault(d, session, id.as_str(), refusal);
-        }
-        return;
+        return hold_to_rights(d, id);
     }
     // The session has ended while the log was asked.
     if d.l.frameworks.get(id).is_some_and(|standing| standing.session.is_some()) {
         // Another one stands, and hears nothing of this but what the framework now says of itself.
-        return updated(d, id);
+        updated(d, id);
+        return hold_to_rights(d, id);
     }
     enter(d, id);
     cut_off(d, id);
+}
+
+/// What its principal may can have changed while the log was asked: one that holds a role it may no more is cut off.
+fn hold_to_rights(d: &mut Desk<'_>, id: &FrameworkId) {
+    let Some(session) = d.l.frameworks.get(id).and_then(|standing| standing.session) else { return };
+    let roles = d.registry.framework(id).map(|framework| framework.record.info.roles.clone());
+    if let Err(refusal) = takes(d, id, &roles.unwrap_or_default()) {
+        fault(d, session, id.as_str(), refusal);
+    }
 }
 
 /// Whether a framework may take offers in these roles, by what its principal may.

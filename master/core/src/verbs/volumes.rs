@@ -21,8 +21,9 @@ pub(crate) fn tell(d: &mut Desk<'_>, link: LinkId, id: &AgentId) {
 pub(crate) fn destroyed(d: &mut Desk<'_>, from: &AgentId, word: VolumesDestroyed) {
     let registry = d.registry;
     let Some(record) = registry.agent(from) else { return };
-    let mut volumes = word.volumes;
-    volumes.retain(|volume| record.destroyed.contains(volume));
+    // Each once, however often it was said.
+    let volumes: Vec<_> =
+        record.destroyed.iter().filter(|volume| word.volumes.contains(volume)).cloned().collect();
     if !volumes.is_empty() {
         let entry = Entry::VolumesForgotten(VolumesForgotten { agent: from.clone(), volumes });
         d.batch.propose(entry, Pending::Nothing);

@@ -53,6 +53,24 @@ fn what_is_offered_of_it_is_taken_back_and_nothing_more_is() {
 }
 
 #[test]
+fn a_launch_that_was_on_its_way_through_the_log_is_ended_too() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(10, None);
+    let offers = world.offers(10);
+    let call = Call {
+        operation: Some(OperationId::new("op-1").unwrap()),
+        kind: accept(&offers, vec![task("t1", 1000)]),
+    };
+    let caller = "framework/eng".parse().unwrap();
+    let launch = Input::Framework { session: SessionId(10), caller, call };
+    world.say_at_once([ada(1, drain(Some(Duration::ZERO))), launch]);
+    world.run(Duration::from_secs(11));
+    let alive = world.master.registry().tasks().filter(|task| task.kill_grace.is_none()).count();
+    assert_eq!(alive, 0, "none is left that nobody asked to end");
+}
+
+#[test]
 fn what_runs_goes_on_until_the_deadline_and_is_ended_then() {
     let mut world = World::new();
     world.register(1);

@@ -90,6 +90,21 @@ fn who_may_no_more_is_cut_off_and_its_tasks_run_on() {
 }
 
 #[test]
+fn a_role_that_is_taken_away_while_the_log_is_asked_for_it_is_not_kept() {
+    let mut world = World::new();
+    world.subscribe(10, None);
+    world.say(ada(1, set("framework/eng", &["eng", "prod"])));
+    let more = FrameworkInfo { roles: vec![role(), Role::new("prod").unwrap()], ..info() };
+    let kind = CallKind::UpdateFramework(UpdateFramework { framework: more });
+    let call = Call { operation: Some(OperationId::new("op-1").unwrap()), kind };
+    let caller = "framework/eng".parse().unwrap();
+    let update = Input::Framework { session: SessionId(10), caller, call };
+    // Both are checked against what was before.
+    world.say_at_once([ada(2, set("framework/eng", &["eng"])), update]);
+    assert!(is_denied(&world.events(10)) && world.closed.contains(&SessionId(10)));
+}
+
+#[test]
 fn a_token_brings_its_rights_when_it_is_used() {
     let mut world = World::new();
     let token = TokenCreated {

@@ -13,8 +13,16 @@ pub const KEY_BYTES_MAX: usize = 4 << 10;
 /// What the keys of one space may take together as they are now, in bytes, each with an overhead of a hundred.
 pub const SPACE_BYTES_MAX: u64 = 16 << 20;
 
-/// Comparisons, or steps of one branch, in a transaction; what is left of it in a nested one (etcd: `--max-txn-ops`, 128).
+/// Comparisons, or steps of its longer branch, of a transaction and all nested ones together (etcd: `--max-txn-ops`, 128,
+/// along each way through the nested ones).
 pub const TXN_OPERATIONS_MAX: usize = 128;
+
+/// How deep transactions nest. The log wraps one more deeply than the door, and what reads it stops at a hundred messages:
+/// a door must let in nothing that the log could not give back.
+pub const TXN_DEPTH_MAX: usize = 16;
+
+/// What the looks of one transaction may find together, in bytes as a space counts them: twice all that a space holds.
+pub const TXN_ANSWER_BYTES_MAX: u64 = 2 * SPACE_BYTES_MAX;
 
 /// The shortest lease, in milliseconds: a few elections.
 pub const LEASE_TTL_MIN_MS: u64 = 1_000;
@@ -441,26 +449,6 @@ impl Keys {
         match self.is_one() {
             true => self.key == key,
             false => *self.key <= *key && self.limit().is_none_or(|end| key < end),
-        }
-    }
-}
-
-// === impl Call ===
-
-impl CallKind {
-    /// Whether it changes nothing that is kept by all masters.
-    pub fn is_read(&self) -> bool {
-        match self {
-            CallKind::Range(_) | CallKind::LeaseKeepAlive(_) | CallKind::LeaseLook(_) | CallKind::Leases => {
-                true
-            }
-            CallKind::Put(_)
-            | CallKind::DeleteRange(_)
-            | CallKind::Txn(_)
-            | CallKind::Compact(_)
-            | CallKind::LeaseGrant(_)
-            | CallKind::LeaseRevoke(_)
-            | CallKind::Claim(_) => false,
         }
     }
 }

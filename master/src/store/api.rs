@@ -43,7 +43,7 @@ pub(crate) struct Listening {
 impl Stream for Listening {
     type Item = Result<WatchReply, Status>;
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.words.poll_recv(cx)
+        self.words.poll_recv(cx).map(|word| word.map(|word| Ok(word.take())))
     }
 }
 

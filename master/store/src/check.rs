@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use proto::store::{
     Bytes, Compare, DeleteRange, KEY_BYTES_MAX, Keys, Operation, Put, Range, SPACE_BYTES_MAX,
-    TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
+    TXN_ANSWER_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
 };
+
+use proto::store_log::EntryKind;
 
 use crate::VERSION_OVERHEAD;
 use crate::txn::Path;
@@ -18,23 +20,39 @@ struct Touched {
     deletes: Vec<Keys>,
 }
 
+/// Checks the form of what the log would have to remember, whatever is in the store: what fails is not worth an entry.
+pub fn check_entry(kind: &EntryKind) -> Result<(), Fault> {
+    match kind {
+        EntryKind::Put(put) => check_put_form(put),
+        EntryKind::DeleteRange(delete) => check_delete_form(delete),
+        EntryKind::Txn(txn) => check_form(txn),
+        EntryKind::Compact(_)
+        | EntryKind::LeaseGrant(_)
+        | EntryKind::LeaseRevoke(_)
+        | EntryKind::LeaseExpired(_)
+        | EntryKind::Claim(_) => Ok(()),
+    }
+}
+
 /// Checks the form of a transaction, whatever is in the store.
 pub(crate) fn check_form(txn: &Txn) -> Result<(), Fault> {
-    check_length(txn, TXN_OPERATIONS_MAX)?;
+    check_length(txn, &mut { TXN_OPERATIONS_MAX }, TXN_DEPTH_MAX)?;
     touched(&txn.success)?;
     touched(&txn.failure)?;
     Ok(())
 }
 
-fn check_length(txn: &Txn, most: usize) -> Result<(), Fault> {
+/// Takes the steps of a transaction and of those in it from what is `left`.
+fn check_length(txn: &Txn, left: &mut usize, deeper: usize) -> Result<(), Fault> {
+    let deeper = deeper.checked_sub(1).ok_or(Fault::TooDeep)?;
     let length = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
-    let left = most.checked_sub(length).ok_or(Fault::TooManyOperations)?;
-    txn.compare.iter().try_for_each(|Compare { key, .. }| check_key(key))?;
+    *left = left.checked_sub(length).ok_or(Fault::TooManyOperations)?;
+    txn.compare.iter().try_for_each(|Compare { key, range_end, .. }| check_keys(key, range_end))?;
     txn.success.iter().chain(&txn.failure).try_for_each(|operation| match operation {
-        Operation::Range(range) => check_key(&range.key),
+        Operation::Range(range) => check_keys(&range.key, &range.range_end),
         Operation::Put(put) => check_put_form(put),
-        Operation::DeleteRange(delete) => check_key(&delete.key),
-        Operation::Txn(txn) => check_length(txn, left),
+        Operation::DeleteRange(delete) => check_delete_form(delete),
+        Operation::Txn(txn) => check_length(txn, left, deeper),
     })
 }
 
@@ -68,6 +86,12 @@ fn check_key(key: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// Checks the names of some keys.
+pub fn check_keys(key: &[u8], end: &[u8]) -> Result<(), Fault> {
+    check_key(key)?;
+    if end.len() > KEY_BYTES_MAX { Err(Fault::KeyTooLarge) } else { Ok(()) }
+}
+
 pub(crate) fn check_put_form(put: &Put) -> Result<(), Fault> {
     check_key(&put.key)?;
     if put.value.len() > VALUE_BYTES_MAX {
@@ -83,7 +107,7 @@ pub(crate) fn check_put_form(put: &Put) -> Result<(), Fault> {
 }
 
 pub(crate) fn check_delete_form(delete: &DeleteRange) -> Result<(), Fault> {
-    check_key(&delete.key)
+    check_keys(&delete.key, &delete.range_end)
 }
 
 // === impl Touched ===
@@ -122,12 +146,21 @@ impl Touched {
     }
 }
 
+/// What the steps of a transaction come to, in bytes.
+#[derive(Default)]
+struct Sums {
+    /// Live bytes that they add.
+    more: u64,
+    /// What they find.
+    found: u64,
+}
+
 // === impl Space ===
 
 impl Space {
     /// Whether a range can be looked at.
     pub(crate) fn check_range(&self, range: &Range) -> Result<(), Fault> {
-        check_key(&range.key)?;
+        check_keys(&range.key, &range.range_end)?;
         match range.revision {
             0 => Ok(()),
             revision if revision > self.revision => Err(Fault::Future { revision: self.revision }),
@@ -161,23 +194,35 @@ impl Space {
         }
     }
 
-    /// Whether the steps that a transaction of good form takes fit what is there; how many live bytes they add, as if its
-    /// deletions freed nothing.
+    /// Whether the steps that a transaction of good form takes fit what is there, and what they find fits an answer; how many
+    /// live bytes they add, as if its deletions freed nothing.
     pub(crate) fn check_path(&self, txn: &Txn, path: &Path) -> Result<u64, Fault> {
-        let mut more = 0;
+        let mut sums = Sums::default();
+        self.add_up(txn, path, &mut sums)?;
+        Ok(sums.more)
+    }
+
+    fn add_up(&self, txn: &Txn, path: &Path, sums: &mut Sums) -> Result<(), Fault> {
         let mut nested = path.nested.iter();
         for operation in path.steps(txn) {
             match operation {
-                Operation::Range(range) => self.check_range(range)?,
-                Operation::Put(put) => more += self.check_put(put)?,
+                Operation::Range(range) => {
+                    self.check_range(range)?;
+                    // A look sees what is there, and what was put before it.
+                    sums.found += self.finds(range) + sums.more;
+                    if sums.found > TXN_ANSWER_BYTES_MAX {
+                        return Err(Fault::AnswerTooLarge);
+                    }
+                }
+                Operation::Put(put) => sums.more += self.check_put(put)?,
                 Operation::DeleteRange(_) => {}
                 Operation::Txn(txn) => {
                     if let Some(path) = nested.next() {
-                        more += self.check_path(txn, path)?;
+                        self.add_up(txn, path, sums)?;
                     }
                 }
             }
         }
-        Ok(more)
+        Ok(())
     }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use proto::refusal::{Code, Refusal};
-use proto::store::{KEY_BYTES_MAX, LEASE_TTL_MAX_MS, SPACE_BYTES_MAX, TXN_OPERATIONS_MAX, VALUE_BYTES_MAX};
+use proto::store::{
+    KEY_BYTES_MAX, LEASE_TTL_MAX_MS, SPACE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, TXN_DEPTH_MAX,
+    TXN_OPERATIONS_MAX, VALUE_BYTES_MAX,
+};
 
 use crate::{LEASES_MAX, SPACES_MAX};
 
@@ -26,6 +29,10 @@ pub enum Fault {
     DuplicateKey,
     /// `ErrGRPCTooManyOps`: a transaction is too long.
     TooManyOperations,
+    /// Transactions nest too deeply.
+    TooDeep,
+    /// A transaction would find too much.
+    AnswerTooLarge,
     /// `ErrGRPCKeyNotFound`: what is there is to be kept, and nothing is there.
     KeyNotFound,
     /// `ErrGRPCValueProvided`: what is there is to be kept, and something is given.
@@ -70,6 +77,8 @@ impl Fault {
             | Fault::LeaseProvided
             | Fault::LeaseTooLong => Code::Invalid,
             Fault::TooManyOperations
+            | Fault::TooDeep
+            | Fault::AnswerTooLarge
             | Fault::TooManyLeases
             | Fault::KeyTooLarge
             | Fault::ValueTooLarge
@@ -92,6 +101,10 @@ impl fmt::Display for Fault {
             Fault::DuplicateKey => f.write_str("the transaction changes a key twice"),
             Fault::TooManyOperations => {
                 write!(f, "the transaction has more than {TXN_OPERATIONS_MAX} comparisons or steps")
+            }
+            Fault::TooDeep => write!(f, "transactions nest more than {TXN_DEPTH_MAX} deep"),
+            Fault::AnswerTooLarge => {
+                write!(f, "the transaction's ranges find more than {TXN_ANSWER_BYTES_MAX} bytes")
             }
             Fault::KeyNotFound => f.write_str("there is no such key whose value or lease could be kept"),
             Fault::ValueProvided => f.write_str("ignore_value is set and a value is given"),

@@ -39,6 +39,7 @@ mod store;
 mod txn;
 mod watch;
 
+pub use check::{check_entry, check_keys};
 pub use fault::Fault;
 pub use image::BadImage;
 pub use space::Space;

@@ -4,7 +4,7 @@ use master_store::{Effect, Fault, HISTORY_BYTES_MAX, LEASES_MAX, SPACES_MAX, Spa
 use proto::store::{
     Bytes, Claim, Compact, Compare, Comparison, DeleteRange, KEY_BYTES_MAX, Keys, LEASE_TTL_MAX_MS,
     LEASE_TTL_MIN_MS, LeaseGrant, LeaseReply, LeaseRevoke, Operand, Operation, Put, Range, ReplyKind,
-    SPACE_BYTES_MAX, TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
+    SPACE_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
 };
 use proto::store_log::{Entry, EntryKind, LeaseExpired};
 
@@ -234,6 +234,51 @@ fn nested_transactions_share_the_limit_of_steps() {
     let nested = |inner| vec![Operation::Txn(Txn { success: steps(inner), ..Txn::default() })];
     assert!(tried.txn(nested(TXN_OPERATIONS_MAX - 1)).is_ok());
     assert_eq!(tried.txn(nested(TXN_OPERATIONS_MAX)), Err(Fault::TooManyOperations));
+}
+
+#[test]
+fn nested_transactions_beside_each_other_share_it_too() {
+    let mut tried = Tried::default();
+    let looks = |count| {
+        (0..count)
+            .map(|_| Operation::Range(Range { key: "k".into(), ..Range::default() }))
+            .collect::<Vec<_>>()
+    };
+    let beside = |each| {
+        let nested = |_| Operation::Txn(Txn { success: looks(each), ..Txn::default() });
+        (0..2).map(nested).collect::<Vec<_>>()
+    };
+    let half = (TXN_OPERATIONS_MAX - 2) / 2;
+    assert!(tried.txn(beside(half)).is_ok());
+    assert_eq!(tried.txn(beside(half + 1)), Err(Fault::TooManyOperations));
+}
+
+#[test]
+fn transactions_nest_only_so_deep() {
+    let mut tried = Tried::default();
+    let nested = |depth: usize| {
+        (1..depth).fold(vec![Operation::Put(put("k", ""))], |success, _| {
+            vec![Operation::Txn(Txn { success, ..Txn::default() })]
+        })
+    };
+    assert!(tried.txn(nested(TXN_DEPTH_MAX)).is_ok());
+    assert_eq!(tried.txn(nested(TXN_DEPTH_MAX + 1)), Err(Fault::TooDeep));
+}
+
+#[test]
+fn what_the_looks_of_a_transaction_find_has_a_bound() {
+    let mut tried = Tried::default();
+    for n in 0..12 {
+        tried.does(EntryKind::Put(put(&format!("k{n}"), &"x".repeat(VALUE_BYTES_MAX)))).unwrap();
+    }
+    let all = Range { key: vec![0].into(), range_end: vec![0].into(), ..Range::default() };
+    let looks = |count, all: &Range| (0..count).map(|_| Operation::Range(all.clone())).collect::<Vec<_>>();
+    assert!(tried.txn(looks(2, &all)).is_ok());
+    assert_eq!(tried.txn(looks(3, &all)), Err(Fault::AnswerTooLarge));
+    let counts = Range { count_only: true, ..all.clone() };
+    assert!(tried.txn(looks(TXN_OPERATIONS_MAX, &counts)).is_ok(), "a count finds nothing to tell");
+    let one = Range { limit: 1, ..all };
+    assert!(tried.txn(looks(20, &one)).is_ok());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use master_raft::{Image, NodeId, Raft, Recovered, Role};
-use master_store::{Applied, Effect, Fault, Space, SpaceId, Store, entry_kind};
+use master_store::{Applied, Effect, Fault, Space, SpaceId, Store, check_entry, check_keys, entry_kind};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::MasterId;
@@ -96,6 +96,9 @@ impl Member {
         match entry_kind(kind) {
             Ok(_) if self.leading.is_none() => self.redirect(ticket, out),
             Ok(kind) => {
+                if let Err(fault) = check_entry(&kind) {
+                    return self.reply(ticket, 0, ReplyKind::Refused(fault.into()), out);
+                }
                 let entry = Entry { owner: space.owner, space: space.name, epoch, kind };
                 if !self.batch.propose(entry, Waiter::Caller(ticket)) {
                     let refusal = Refusal::new(Code::Unavailable, "too much waits to be written");
@@ -185,9 +188,7 @@ impl Member {
     fn watch(&mut self, id: WatchId, caller: &Caller, ask: Watch, out: &mut Outbox<Output>) {
         let Watch { space, key, range_end, start_revision, prev_kv } = ask;
         let space = admit(caller, space, out).and_then(|space| {
-            if key.is_empty() {
-                return Err(Fault::EmptyKey.into());
-            }
+            check_keys(&key, &range_end)?;
             if self.watches.of_owner(&space.owner) >= WATCHES_MAX {
                 let message = format!("{caller} has {WATCHES_MAX} watches here");
                 return Err(Refusal::new(Code::TooMuch, message));

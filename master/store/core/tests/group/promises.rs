@@ -3,7 +3,11 @@
 use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::refusal::Code;
-use proto::store::{Call, CallKind, Claim, Compact, Range, Reply, ReplyKind, Txn, Watch};
+use proto::store::{
+    Call, CallKind, Claim, Compact, Compare, Comparison, KEY_BYTES_MAX, Operand, Operation, Put, Range,
+    Reply, ReplyKind, Txn, Watch,
+};
+use proto::wire::Wire;
 
 use crate::world::{MEMBERS, World, call, get, jobs, put, value};
 
@@ -224,4 +228,43 @@ fn many_changes_share_an_entry_and_too_many_are_refused() {
     let turned_away = tickets.iter().filter_map(|ticket| world.replies.get(ticket));
     let turned_away = turned_away.filter(|reply| refused(reply) == Some(Code::Unavailable)).count();
     assert!((20..40).contains(&turned_away), "{turned_away}");
+}
+
+#[test]
+fn what_the_log_could_not_give_back_is_not_let_in() {
+    let mut world = World::new(9);
+    let leader = world.elect();
+    let nested = |depth: usize| {
+        let compare = Compare {
+            key: "k".to_owned().into(),
+            range_end: Default::default(),
+            comparison: Comparison::Equal,
+            operand: Operand::Version(0),
+        };
+        let innermost = Txn { compare: vec![compare], ..Txn::default() };
+        let chain =
+            (0..depth).fold(innermost, |txn, _| Txn { success: vec![Operation::Txn(txn)], ..Txn::default() });
+        let write = Put { key: "a".to_owned().into(), ..Put::default() };
+        Txn { success: vec![Operation::Put(write), Operation::Txn(chain)], ..Txn::default() }
+    };
+    // As deep as a parser at the door still reads; the log wraps it one message deeper.
+    let read = |depth| Call::decode(&call(CallKind::Txn(nested(depth))).encode());
+    let asked = (20..).map_while(|depth| read(depth).ok()).last().expect("some depth is read");
+    assert_eq!(refused(&world.asks(leader, asked.kind)), Some(Code::TooMuch));
+    assert_eq!(refused(&world.asks(leader, put("a", "1"))), None, "and it goes on");
+}
+
+#[test]
+fn a_watch_may_not_name_more_than_a_key() {
+    let mut world = World::new(10);
+    let leader = world.elect();
+    let long = vec![1; KEY_BYTES_MAX + 1];
+    for ask in [
+        Watch { key: long.clone().into(), ..Watch::default() },
+        Watch { key: vec![1].into(), range_end: long.into(), ..Watch::default() },
+    ] {
+        let watch = world.watch(leader, ask);
+        world.until("a word", |world| world.told.contains_key(&watch));
+        assert_eq!(world.told[&watch][0].refused.as_ref().map(|refusal| refusal.code), Some(Code::TooMuch));
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, open, openat, symlinkat, unlinkat,
@@ -51,6 +51,11 @@ impl VolumeDir {
         let is_plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only == volume)
             && !volume.contains('\0');
         VolumeDir { name: if is_plain { volume.to_owned() } else { escaped }, relative }
+    }
+
+    /// What its link in a sandbox is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its full path.
@@ -126,20 +131,27 @@ fn link(sandbox: &Path, name: &str, target: &Path) -> io::Result<()> {
 /// Deletes a volume and the directories above it that this leaves empty. Links that a task has left in it are deleted, not
 /// followed; one that stands in the way to it is an error.
 fn remove(work_dir: &Path, volume: &VolumeDir) -> io::Result<()> {
-    let mut dir = work_dir.to_owned();
-    for part in &volume.relative {
-        dir.push(part);
-        if !is_dir(&dir)? {
-            return Ok(());
+    let dir = volume.path(work_dir);
+    let mut above = work_dir.to_owned();
+    for part in volume.relative.parent().into_iter().flat_map(Path::iter) {
+        above.push(part);
+        if !is_dir(&above)? {
+            break;
         }
     }
+    // Made, but it never came to its name.
     ignore_missing(fs::remove_dir_all(beside(&dir)))?;
-    ignore_missing(fs::remove_dir_all(&dir))?;
-    for above in dir.ancestors().skip(1).take(3) {
-        // When this is told to be done, a loss of power must not bring it back.
-        File::open(above)?.sync_all()?;
-        // The last is that of all volumes; the others stay while something is in them.
-        if above.parent() == Some(work_dir) || fs::remove_dir(above).is_err() {
+    if is_dir(&dir)? {
+        fs::remove_dir_all(&dir)?;
+    }
+    // When this is told to be done, a loss of power must not bring it back: also if it is an earlier try that deleted it.
+    for above in dir.ancestors().skip(1) {
+        match File::open(above) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?.sync_all()?,
+        }
+        // That of all volumes stays, and the others while something is in them.
+        if above == work_dir || above.parent() == Some(work_dir) || fs::remove_dir(above).is_err() {
             break;
         }
     }
@@ -206,20 +218,23 @@ impl Remover {
 fn work(work_dir: &Path, inbox: &mpsc::Receiver<(VolumeDir, Removed)>) {
     let mut failed = Vec::new();
     let mut pause = RETRY_FIRST;
+    // When the failed ones are tried again, whatever else comes meanwhile.
+    let mut again_at: Option<Instant> = None;
     loop {
-        let next = if failed.is_empty() {
-            inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
-        } else {
-            inbox.recv_timeout(pause)
+        let next = match again_at {
+            None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
-        let due = match next {
+        let mut due: Vec<_> = match next {
             Ok(one) => vec![one],
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                pause = (pause * 2).min(RETRY_CAP);
-                std::mem::take(&mut failed)
-            }
+            Err(mpsc::RecvTimeoutError::Timeout) => Vec::new(),
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
+        if again_at.is_some_and(|at| at <= Instant::now()) {
+            again_at = None;
+            pause = (pause * 2).min(RETRY_CAP);
+            due.append(&mut failed);
+        }
         for (volume, removed) in due {
             match remove(work_dir, &volume) {
                 Ok(()) => {
@@ -236,7 +251,9 @@ fn work(work_dir: &Path, inbox: &mpsc::Receiver<(VolumeDir, Removed)>) {
             }
         }
         if failed.is_empty() {
-            pause = RETRY_FIRST;
+            (pause, again_at) = (RETRY_FIRST, None);
+        } else {
+            again_at.get_or_insert_with(|| Instant::now() + pause);
         }
     }
 }
@@ -307,6 +324,11 @@ mod tests {
         assert_eq!(fs::read_to_string(other.join("volumes/data/file")).unwrap(), "new");
         remove(&scratch.0, &again).unwrap();
         assert_eq!(fs::read_dir(scratch.0.join(VOLUMES)).unwrap().count(), 0, "nothing is left above it");
+
+        // One that was being made when the agent died.
+        fs::create_dir_all(beside(&again.path(&scratch.0))).unwrap();
+        remove(&scratch.0, &again).unwrap();
+        assert_eq!(fs::read_dir(scratch.0.join(VOLUMES)).unwrap().count(), 0);
     }
 
     #[test]

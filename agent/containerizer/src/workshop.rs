@@ -204,7 +204,13 @@ impl Bench {
         let sandbox = sandbox::create(&workshop.work_dir, &launch.sandbox, user.as_ref()).map_err(|e| {
             StartFailure::Sandbox(format!("{}: {e}", launch.sandbox.path(&workshop.work_dir).display()))
         })?;
+        let mut names = HashSet::new();
         for volume in &launch.volumes {
+            // Of two roles: each may have a volume of this name, but a sandbox has one place for it.
+            if !names.insert(volume.name()) {
+                let why = format!("two volumes of the task are named {}", volume.name());
+                return Err(StartFailure::Volume(why));
+            }
             volumes::give(&workshop.work_dir, &sandbox, volume, user.as_ref()).map_err(|e| {
                 StartFailure::Volume(format!("{}: {e}", volume.path(&workshop.work_dir).display()))
             })?;

@@ -57,6 +57,8 @@ impl Keeper {
         let Some(slot) = self.slots.get(slot_index) else { return };
         let Some(status) = slot.status() else { return };
         let rusage = slot.usage();
+        // If word of it got lost; else this changes nothing.
+        self.executed(key);
         self.runs.unbind_pid(pid);
         self.slots.set_owner(slot_index, None);
         if !self.inits.vacate(slot_index) {

@@ -141,8 +141,8 @@ extern "C" fn command(arg: *mut c_void) -> c_int {
     unsafe {
         let birth = &*arg.cast::<Birth<'_>>();
         child::join_cgroups(birth);
-        // Its session is that of the init, in which nobody else is; one more would cost the kernel a scheduling group.
-        if libc::setpgid(0, 0) < 0 {
+        // Not the init's: what a run sets for its session (`/proc/self/autogroup`) must not stay for the next.
+        if libc::setsid() < 0 {
             child::fail(birth, Stage::Session, 1);
         }
         become_command(birth)

@@ -98,7 +98,7 @@ pub(crate) struct Keeper {
     pub(crate) prepared: Vec<Key>,
     /// Runs whose first process is said to be dead.
     pub(crate) dead: Vec<Key>,
-    /// Inits whose init is said to be dead.
+    /// Slots whose init is said to be dead.
     pub(crate) dead_inits: Vec<SlotIndex>,
     /// A process that reports by SIGCHLD has ended.
     pub(crate) child_signaled: bool,

@@ -125,6 +125,8 @@ impl Keeper {
             // Its end would never be noticed. It has not been through the gate and dies unseen.
             sys::kill(pid, libc::SIGKILL);
             sys::await_death(pid);
+            // What it has said is in the socket, and is not to be taken for the next one's.
+            self.receive_handoffs();
             self.slots.release(slot_index);
             return Err(no_process(errno(&e)));
         }

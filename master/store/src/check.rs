@@ -6,7 +6,6 @@ use proto::store::{
     Bytes, Compare, DeleteRange, KEY_BYTES_MAX, Keys, Operation, Put, Range, SPACE_BYTES_MAX,
     TXN_ANSWER_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
 };
-
 use proto::store_log::EntryKind;
 
 use crate::VERSION_OVERHEAD;

@@ -65,6 +65,12 @@ impl Volumes {
         if self.destroyed.contains(&key) {
             return broken(PROMISE, format!("{run} on {agent} has {volume:?}, which was destroyed"));
         }
+        // A volume of this name with another birth would be found empty: the old one must have been destroyed.
+        let same = |old: &Volume| old.role == volume.role && old.id == volume.id && old.birth != volume.birth;
+        let older = self.left.keys().find(|(at, old)| *at == agent && same(old));
+        if let Some(older) = older.filter(|older| !self.destroyed.contains(older)) {
+            return broken(PROMISE, format!("{run} has {volume:?}, and {older:?} was never destroyed"));
+        }
         let left = self.left.entry(key).or_default();
         if found != left {
             return broken(PROMISE, format!("{run} found {found:?} on {volume:?}, where {left:?} had been"));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::time::Duration;
 
 use framework_sdk_core::desired::{ElasticSet, Group, GroupName, InstanceName};
-use framework_sdk_core::reconciler::{Event, Order, Output, Ticket, remembered_framework};
+use framework_sdk_core::reconciler::{Asked, Event, Order, Output, Ticket, remembered_framework};
 use framework_sdk_core::{Config, Reconciler};
 use proto::explain::Explanation;
 use proto::framework::FrameworkInfo;
@@ -96,7 +96,7 @@ struct NotSaved(#[source] MemoryError);
 
 /// Who wants to hear what.
 #[derive(Debug, Default)]
-struct Listeners(Mutex<Vec<Listener>>);
+struct Listeners(Mutex<Option<Vec<Listener>>>);
 
 #[derive(Debug)]
 struct Listener {
@@ -179,7 +179,7 @@ impl Builder {
             seed: random,
             believed: Vec::new(),
         };
-        let listeners = Arc::new(Listeners::default());
+        let listeners = Arc::new(Listeners(Mutex::new(Some(Vec::new()))));
         let mut events = listeners.listen(None);
         let (give, given) = blocking::sync_channel(1);
         let mut shell =
@@ -278,7 +278,9 @@ impl Framework {
         self.order(Order::Finish).await?;
         while let Some(event) = events.recv().await {
             match event {
-                Event::Refused { what: "teardown", refusal } => return Err(FrameworkError::Refused(refusal)),
+                Event::Refused { what: Asked::Teardown, refusal } => {
+                    return Err(FrameworkError::Refused(refusal));
+                }
                 Event::Ended(_) => break,
                 _ => {}
             }
@@ -327,7 +329,9 @@ impl Run {
 impl Listeners {
     fn listen(&self, group: Option<GroupName>) -> mpsc::UnboundedReceiver<Event> {
         let (events, heard) = mpsc::unbounded_channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Listener { group, events });
+        if let Some(listeners) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            listeners.push(Listener { group, events });
+        }
         heard
     }
 
@@ -336,11 +340,17 @@ impl Listeners {
             (None, _) | (Some(_), Event::Ended(_)) => true,
             (Some(group), event) => event.group() == Some(group),
         };
-        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|listener| !concerns(listener) || listener.events.send(event.clone()).is_ok());
-        if matches!(event, Event::Ended(_)) {
-            listeners.clear();
+        if let Some(listeners) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            listeners.retain(|listener| !concerns(listener) || listener.events.send(event.clone()).is_ok());
         }
+        if matches!(event, Event::Ended(_)) {
+            self.close();
+        }
+    }
+
+    /// Nothing more will be told.
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -351,6 +361,13 @@ struct Shell {
     listeners: Arc<Listeners>,
     given: blocking::Receiver<Teller<Order>>,
     teller: Option<Teller<Order>>,
+}
+
+impl Drop for Shell {
+    /// The framework's thread is over, however it ended: whoever listens must learn it.
+    fn drop(&mut self) {
+        self.listeners.close();
+    }
 }
 
 impl Shell {

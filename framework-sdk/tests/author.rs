@@ -141,6 +141,10 @@ async fn what_cannot_be_is_said_at_once() {
     assert!(matches!(bad, Err(FrameworkError::Refused(_))), "{bad:?}");
     assert!(path.exists(), "a cluster that does not know it may be the wrong one");
     std::fs::remove_file(&path).expect("removed");
+    let nowhere = state_file("no-such-directory").join("state");
+    let bad = Framework::builder("hello").state_file(&nowhere).connect(profile(&cluster));
+    let bad = soon("a failure", bad).await;
+    assert!(matches!(bad, Err(FrameworkError::Failed(_))), "{bad:?}");
 }
 
 /// The promise of the README and of the guide.

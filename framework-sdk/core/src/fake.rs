@@ -61,14 +61,12 @@ pub struct Fake {
     /// Operation ids seen with two different calls: must stay empty.
     pub reused: Vec<OperationId>,
     calls: BTreeMap<OperationId, CallKind>,
-    /// Tasks that are asked to end take their time: they end when a test reports it.
-    pub linger: bool,
     mishaps: Mishaps,
     wishes: VecDeque<Wish>,
     /// Kills are wishes for whoever plays the agents, and not done at once.
     pub kills_take_time: bool,
-    /// The next accept is refused with this.
-    pub refuse_next_accept: Option<Refusal>,
+    /// The next call of a kind is refused with this.
+    pub refuse_next: Option<(fn(&CallKind) -> bool, Refusal)>,
 }
 
 #[derive(Debug)]
@@ -328,6 +326,9 @@ impl Fake {
     }
 
     fn carry_out(&mut self, kind: CallKind) -> Outcome {
+        if let Some((_, refusal)) = self.refuse_next.take_if(|(is_meant, _)| is_meant(&kind)) {
+            return Outcome::Refused(refusal);
+        }
         match kind {
             CallKind::Accept(accept) => self.accept(accept),
             CallKind::Decline(decline) => {
@@ -348,8 +349,7 @@ impl Fake {
                 if alive && self.kills_take_time {
                     self.wishes.push_back(Wish::Kill { task: kill.task, grace: kill.grace });
                 } else if alive {
-                    let state = if self.linger { TaskState::Killing } else { TaskState::Killed };
-                    self.report(&kill.task, state, None);
+                    self.report(&kill.task, TaskState::Killed, None);
                 }
                 Outcome::Committed(0)
             }
@@ -396,9 +396,6 @@ impl Fake {
     }
 
     fn accept(&mut self, accept: Accept) -> Outcome {
-        if let Some(refusal) = self.refuse_next_accept.take() {
-            return Outcome::Refused(refusal);
-        }
         let ids: Vec<OfferId> = accept.parts.iter().flat_map(|part| part.offers.clone()).collect();
         if ids.iter().any(|id| !self.offers.contains_key(id)) {
             // What the others of them held comes back: an accept ends every offer it names.

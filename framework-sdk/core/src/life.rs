@@ -150,10 +150,15 @@ impl Life {
         let own = fake.task(task.as_str()).map_or(TaskInfo::KILL_GRACE_DEFAULT, |task| task.info.kill_grace);
         let wait = if hangs { grace.unwrap_or(own) } else { Duration::ZERO };
         self.steps.cancel(&(task.clone(), Step::Start));
-        if hangs {
+        // Asking again changes nothing unless it shortens the grace, as with a real agent.
+        let (step, at) = ((task.clone(), Step::Kill), now + wait);
+        let asked = self.steps.get(&step);
+        if asked.is_none_or(|asked| at < asked) {
+            self.steps.set(step, at);
+        }
+        if hangs && asked.is_none() {
             fake.report(&task, TaskState::Killing, None);
         }
-        self.steps.set((task, Step::Kill), now + wait);
     }
 
     fn step(&mut self, now: Instant, fake: &mut Fake, task: &TaskId, step: Step) {

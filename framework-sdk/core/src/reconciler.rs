@@ -30,7 +30,9 @@ use proto::scheduler::{CallKind, Outcome, RescindReason};
 use proto::task::TaskStatus;
 use proto_machine::{Deadlines, Instant, Now};
 
-pub use self::event::{Change, Event, Follows, Order, Output, TaskEvent, Ticket, remembered_framework};
+pub use self::event::{
+    Asked, Change, Event, Follows, Order, Output, TaskEvent, Ticket, remembered_framework,
+};
 pub use self::table::Sums;
 
 use self::memory::Memory;
@@ -119,11 +121,10 @@ pub struct Reconciler {
     due: Deadlines<Due>,
     /// Roles that the master knows of; demands in others would be refused.
     granted: BTreeSet<Role>,
-    /// Demands as last declared, and what each was declared for.
-    demanded: Vec<Demand>,
+    /// Demands as last declared, if they were and not refused; and what each was declared for.
+    demanded: Option<Vec<Demand>>,
     asks: BTreeMap<DemandId, Ask>,
     demands_changed: bool,
-    said_demands: bool,
     /// A role was added to `info` that the master was not told of.
     info_changed: bool,
     /// Events are acknowledged when the author has taken them in, and not before.
@@ -155,6 +156,7 @@ impl Reconciler {
         if info.roles.is_empty() {
             info.roles.push(role.clone());
         }
+        let granted = info.roles.iter().cloned().collect();
         Reconciler {
             info,
             role,
@@ -170,11 +172,10 @@ impl Reconciler {
             exactly: false,
             agents: BTreeMap::new(),
             due: Deadlines::new(),
-            granted: BTreeSet::new(),
-            demanded: Vec::new(),
+            granted,
+            demanded: None,
             asks: BTreeMap::new(),
             demands_changed: true,
-            said_demands: false,
             info_changed: false,
             by_ticket: false,
             tickets: 0,
@@ -234,7 +235,7 @@ impl Reconciler {
 
     fn learnt(&mut self, now: Now, answered: &Answered, out: &mut Calls<Output>) {
         if let Outcome::Refused(refusal) = &answered.outcome {
-            self.tell(Event::Refused { what: "list of tasks", refusal: refusal.clone() });
+            self.tell(Event::Refused { what: Asked::Tasks, refusal: refusal.clone() });
             self.due.set(Due::Learn, now.monotonic + LEARN_AGAIN);
             return;
         }
@@ -327,7 +328,6 @@ impl Scheduler for Reconciler {
 
     fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Output>) {
         self.connected = true;
-        self.granted = self.info.roles.iter().cloned().collect();
         self.demands_changed = true;
         if !session.resumed {
             self.offers.clear();
@@ -369,6 +369,11 @@ impl Scheduler for Reconciler {
             self.granted = update.framework.roles.iter().cloned().collect();
             self.demands_changed = true;
         }
+        if let (CallKind::UpdateFramework(_), Outcome::Refused(_)) = (&answered.call, &answered.outcome) {
+            // Stating a group in such a role anew asks for it anew; without it the others get what they need.
+            let granted = &self.granted;
+            self.info.roles.retain(|role| granted.contains(role));
+        }
         if answered.tag == LEARNING {
             return self.learnt(now, answered, out);
         }
@@ -376,12 +381,12 @@ impl Scheduler for Reconciler {
         let what = match &answered.call {
             CallKind::UpdateDemands(_) => {
                 // Whatever the reason was, the next change says all of it again.
-                self.demanded = Vec::new();
-                "demands"
+                self.demanded = None;
+                Asked::Demands
             }
-            CallKind::UpdateFramework(_) => "roles",
-            CallKind::Kill(_) => "kill",
-            CallKind::Teardown => "teardown",
+            CallKind::UpdateFramework(_) => Asked::Roles,
+            CallKind::Kill(_) => Asked::Kill,
+            CallKind::Teardown => Asked::Teardown,
             // Its tasks come as updates that say why.
             CallKind::Accept(_) => return,
             CallKind::Subscribe(_)

@@ -239,7 +239,8 @@ fn a_lost_answer_comes_again_and_nothing_starts_twice() {
 fn a_passing_refusal_is_asked_again() {
     let mut harness = start();
     harness.input(Order::Start("t"));
-    harness.master.refuse_next_accept = Some(Refusal::new(Code::LeaderLost, "not yet"));
+    harness.master.refuse_next =
+        Some((|call| matches!(call, CallKind::Accept(_)), Refusal::new(Code::LeaderLost, "not yet")));
     harness.offer();
     assert!(harness.alive().is_empty());
     harness.advance(Duration::from_millis(200));
@@ -251,7 +252,8 @@ fn a_lasting_refusal_is_told_with_the_tasks_it_cost() {
     for (code, state) in [(Code::StaleOffer, TaskState::Dropped), (Code::Denied, TaskState::Error)] {
         let mut harness = start();
         harness.input(Order::Start("t"));
-        harness.master.refuse_next_accept = Some(Refusal::new(code, "no"));
+        harness.master.refuse_next =
+            Some((|call| matches!(call, CallKind::Accept(_)), Refusal::new(code, "no")));
         harness.offer();
         assert_eq!(harness.scheduler().states("t"), [state]);
         assert!(matches!(&harness.scheduler().answers[..], [Answered { outcome: Outcome::Refused(_), .. }]));

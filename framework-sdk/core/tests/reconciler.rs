@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use framework_sdk_core::desired::{Group, Restart, RollingChange, TaskSpec, Unreachable};
+use framework_sdk_core::fake;
 use framework_sdk_core::harness::{Fake, Harness, agent, config, resources};
 use framework_sdk_core::reconciler::{Event, Order, Output, remembered_framework};
 use framework_sdk_core::{Config, Reconciler};
@@ -68,7 +69,7 @@ fn instance_of(task: &TaskId) -> String {
 impl World {
     fn new(seed: u64) -> World {
         let mut master = Fake::new();
-        master.linger = true;
+        master.kills_take_time = true;
         for n in 0..4 {
             master.add_agent(agent(&format!("a{n}"), resources(2000, 8 << 30)));
         }
@@ -195,7 +196,18 @@ impl World {
         if self.harness().is_dead() {
             self.rebirth();
         }
+        self.heed_kills();
         self.keep();
+    }
+
+    /// Whoever is asked to end says so; it ends when the dice, or peace, say so.
+    fn heed_kills(&mut self) {
+        let master = &mut self.harness().master;
+        while let Some(wish) = master.next_wish() {
+            if let fake::Wish::Kill { task, .. } = wish {
+                master.report(&task, TaskState::Killing, None);
+            }
+        }
     }
 
     /// An instance has one task, whatever it is about to do; two in a group that may surge.
@@ -215,6 +227,7 @@ impl World {
     fn settles(&mut self) {
         self.harness().dies_after = None;
         for _ in 0..200 {
+            self.heed_kills();
             let tasks = self.live_tasks();
             for (id, state) in tasks {
                 // Whoever was started runs, who should end does, and who was out of sight is seen again.

@@ -86,13 +86,40 @@ pub enum Event {
     Unclaimed(GroupName),
     /// A master did not do something.
     Refused {
-        /// What was asked, in a word.
-        what: &'static str,
+        /// What was asked.
+        what: Asked,
         /// Why not.
         refusal: Refusal,
     },
     /// The session is over for good.
     Ended(Refusal),
+}
+
+/// What a master did not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Tell the tasks that earlier lives may have left.
+    Tasks,
+    /// Take demands.
+    Demands,
+    /// Take the roles that the framework is in.
+    Roles,
+    /// End a task.
+    Kill,
+    /// End the framework.
+    Teardown,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Asked::Tasks => "list of tasks",
+            Asked::Demands => "demands",
+            Asked::Roles => "roles",
+            Asked::Kill => "kill",
+            Asked::Teardown => "teardown",
+        })
+    }
 }
 
 /// The state of a task changed.

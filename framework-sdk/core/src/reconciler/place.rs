@@ -239,9 +239,8 @@ impl Reconciler {
         }
         self.asks = asks;
         // Said at least once, or the master would send plain offers.
-        if demands != self.demanded || !self.said_demands {
-            self.demanded.clone_from(&demands);
-            self.said_demands = true;
+        if self.demanded.as_ref() != Some(&demands) {
+            self.demanded = Some(demands.clone());
             out.demand(demands);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::role::Role;
 use proto::scheduler::CallKind;
 use proto::task::TaskState;
 
@@ -56,7 +57,7 @@ fn what_failed_is_started_again_after_a_pause_and_what_ended_well_is_over() {
 fn a_launch_that_came_to_nothing_is_tried_again() {
     let mut play = Play::small();
     let refusal = proto::refusal::Refusal::new(proto::refusal::Code::StaleOffer, "over");
-    play.harness.master.refuse_next_accept = Some(refusal);
+    play.harness.master.refuse_next = Some((|call| matches!(call, CallKind::Accept(_)), refusal));
     play.submit(group("web").restart(Restart::Never));
     assert!(play.tells("web.0 dropped"));
     play.offers();
@@ -161,4 +162,34 @@ fn otherwise_it_is_acknowledged_once_what_follows_is_saved() {
 
 fn play_time() -> proto_machine::WallTime {
     proto_machine::WallTime::from_millis(1_700_000_100_000)
+}
+
+#[test]
+fn demands_that_were_refused_do_not_leave_the_ones_before_standing() {
+    let mut play = Play::small();
+    play.submit(group("much").count(100));
+    assert_eq!(play.harness.master.demands().len(), 1, "it does not fit");
+    let refusal = proto::refusal::Refusal::new(proto::refusal::Code::Denied, "not these");
+    play.harness.master.refuse_next = Some((|call| matches!(call, CallKind::UpdateDemands(_)), refusal));
+    play.submit(group("more").count(100));
+    assert!(play.tells("refused demands"));
+    for name in ["much", "more"] {
+        play.order(Order::Withdraw(group(name).name().clone()));
+    }
+    assert!(play.harness.master.demands().is_empty(), "nothing is wanted");
+}
+
+#[test]
+fn a_role_that_was_refused_is_not_demanded_in_after_a_new_session() {
+    let mut play = Play::small();
+    let refusal = proto::refusal::Refusal::new(proto::refusal::Code::Denied, "not yours");
+    play.harness.master.refuse_next = Some((|call| matches!(call, CallKind::UpdateFramework(_)), refusal));
+    let theirs = Role::new("theirs").expect("a role");
+    play.submit(group("web").role(theirs.clone()));
+    play.submit(group("much").count(100));
+    assert!(play.tells("refused roles"));
+    play.harness.break_link();
+    play.wait(10);
+    let demands = play.harness.master.demands();
+    assert!(!demands.is_empty() && demands.iter().all(|demand| demand.role != theirs), "{demands:?}");
 }

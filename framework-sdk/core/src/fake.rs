@@ -31,6 +31,9 @@ pub use mishaps::Mishap;
 use mishaps::Mishaps;
 pub use wishes::Wish;
 
+/// Says of a call whether it is meant.
+pub type WhichCall = fn(&CallKind) -> bool;
+
 /// A pretend master with pretend agents.
 #[derive(Debug, Default)]
 pub struct Fake {
@@ -66,7 +69,7 @@ pub struct Fake {
     /// Kills are wishes for whoever plays the agents, and not done at once.
     pub kills_take_time: bool,
     /// The next call of a kind is refused with this.
-    pub refuse_next: Option<(fn(&CallKind) -> bool, Refusal)>,
+    pub refuse_next: Option<(WhichCall, Refusal)>,
 }
 
 #[derive(Debug)]

@@ -163,7 +163,8 @@ impl Registry {
             Effect::ToKill(keys) => {
                 events.extend(keys.iter().filter_map(|key| self.task_event("task-kill-wanted", key)));
             }
-            Effect::Done | Effect::Granted(_) => {}
+            Effect::Granted(who) => events.push(about("rights-set", who, self.rights(who).to_string())),
+            Effect::Done => {}
         }
         events.into_iter().for_each(|event| self.history.record(index, at_ms, event));
     }

@@ -85,16 +85,16 @@ impl Space {
         Ok(LeaseReply { id, ttl_ms })
     }
 
-    pub(crate) fn revoke(&mut self, id: u64) -> Result<(), Fault> {
+    pub(crate) fn revoke(&mut self, id: u64) -> Result<u64, Fault> {
         let lease = self.leases.by_id.remove(&id).ok_or(Fault::LeaseNotFound)?;
         let mut change = Change::begin(self);
         lease.keys.iter().for_each(|key| change.delete_one(key));
         change.end();
-        Ok(())
+        Ok(lease.grant)
     }
 
     /// Ends a lease that has run out, if it is the grant that was seen to.
-    pub(crate) fn expire(&mut self, id: u64, grant: u64) -> Result<(), Fault> {
+    pub(crate) fn expire(&mut self, id: u64, grant: u64) -> Result<u64, Fault> {
         match self.lease(id) {
             Some((_, there)) if there == grant => self.revoke(id),
             Some(_) | None => Err(Fault::LeaseNotFound),

@@ -53,6 +53,8 @@ pub enum Effect {
     Ended {
         /// Its id.
         id: u64,
+        /// Which grant it was.
+        grant: u64,
     },
 }
 
@@ -146,9 +148,9 @@ fn perform(space: &mut Space, kind: EntryKind) -> (Result<ReplyKind, Fault>, Eff
     (outcome, Effect::None)
 }
 
-fn ended(id: u64, outcome: Result<(), Fault>) -> (Result<ReplyKind, Fault>, Effect) {
+fn ended(id: u64, outcome: Result<u64, Fault>) -> (Result<ReplyKind, Fault>, Effect) {
     match outcome {
-        Ok(()) => (Ok(ReplyKind::Done), Effect::Ended { id }),
+        Ok(grant) => (Ok(ReplyKind::Done), Effect::Ended { id, grant }),
         Err(fault) => (Err(fault), Effect::None),
     }
 }

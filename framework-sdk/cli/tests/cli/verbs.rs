@@ -405,6 +405,15 @@ async fn the_doctor_says_what_is_not_well_and_what_to_do() {
     assert_eq!(ran.exit, Exit::Bad, "{}", ran.out);
     assert!(ran.out.contains("warn  quorum: 2 of 3 masters are heard: the loss of one more"), "{}", ran.out);
     assert!(ran.out.contains(&format!("fail  reachable: the master at {nobody}")), "{}", ran.out);
+    // A master without a leader says who is there; the lists, which it may not even have, are not asked for.
+    let mut raft = views::members(None, &[2, 3]);
+    raft.members.iter_mut().for_each(|member| member.address.clone_from(&master));
+    world.lock().unwrap().raft = raft;
+    let ran = typed(&client, "doctor -o json").await;
+    let told = verdicts(&ran.out);
+    assert_eq!(ran.exit, Exit::Bad, "{}", ran.err);
+    assert!(told.contains(&("quorum".to_owned(), "fail".to_owned())), "{told:?}");
+    assert!(told.iter().all(|(name, _)| name != "agents" && name != "frameworks"), "{told:?}");
     // Nobody at all: one failure with its fix, and no more.
     let ran = typed(&pool.client(&[&nobody]), "doctor -o json").await;
     let told = verdicts(&ran.out);

@@ -20,8 +20,8 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
         OperatorCall::DryRun(order) => (true, *order),
         order => (false, order),
     };
-    if let OperatorCall::Explain(what) = call {
-        let kind = super::explain::explain(d, &what).map_or_else(ReplyKind::Refused, ReplyKind::Explain);
+    if let (false, OperatorCall::Explain(what)) = (dry, &call) {
+        let kind = super::explain::explain(d, what).map_or_else(ReplyKind::Refused, ReplyKind::Explain);
         return d.reply(ticket, kind);
     }
     match entry(d, caller, call) {

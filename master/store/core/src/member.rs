@@ -243,13 +243,10 @@ impl Member {
                 master_raft::Output::ReadReady { tag, .. } => {
                     self.reads.land(tag).into_iter().for_each(|read| self.answer(now, read, out));
                 }
-                master_raft::Output::ReadDropped { tag } => {
-                    for read in self.reads.land(tag) {
-                        let refusal = Refusal::new(Code::Unavailable, "no leader confirmed the read in time");
-                        self.reply(read.ticket, 0, ReplyKind::Refused(refusal), out);
-                    }
-                }
-                master_raft::Output::Members { .. } | master_raft::Output::MembersChanged { .. } => {}
+                // Told when it is woken.
+                master_raft::Output::ReadDropped { .. }
+                | master_raft::Output::Members { .. }
+                | master_raft::Output::MembersChanged { .. } => {}
                 master_raft::Output::Refused { from, why } => {
                     out.push(Output::Note(Note::Peer { from: from.0, why: format!("{why:?}") }));
                 }
@@ -279,7 +276,6 @@ impl Member {
             }
         };
         for entry in batch.entries {
-            let ended = self.lease_of(&entry);
             let Applied { space, revision, outcome, effect } = self.store.apply(entry);
             if let Some(timers) = self.leading.as_mut() {
                 match effect {
@@ -287,9 +283,7 @@ impl Member {
                     Effect::Granted { id, ttl_ms, grant } => {
                         timers.start((space.clone(), id, grant), ttl_ms, now.monotonic);
                     }
-                    Effect::Ended { id } => {
-                        ended.iter().for_each(|grant| timers.end(&(space.clone(), id, *grant)));
-                    }
+                    Effect::Ended { id, grant } => timers.end(&(space.clone(), id, grant)),
                 }
             }
             if let Some(Waiter::Caller(ticket)) = waiters.next() {
@@ -300,17 +294,6 @@ impl Member {
         }
         self.applied = index;
         out.push(Output::Applied(index));
-    }
-
-    /// Which grant an entry would end.
-    fn lease_of(&self, entry: &Entry) -> Option<u64> {
-        let id = match &entry.kind {
-            EntryKind::LeaseRevoke(asked) => asked.id,
-            EntryKind::LeaseExpired(seen) => seen.id,
-            _ => return None,
-        };
-        let space = SpaceId { owner: entry.owner.clone(), name: entry.space.clone() };
-        self.store.space(&space)?.lease(id).map(|(_, grant)| grant)
     }
 
     fn install(&mut self, index: u64, image: &Image, out: &mut Outbox<Output>) {

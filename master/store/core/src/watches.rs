@@ -18,6 +18,8 @@ struct Watcher {
     prev_kv: bool,
     /// The first revision not yet looked at for it.
     next: u64,
+    /// Up to where it was told.
+    told: u64,
 }
 
 /// Everybody who listens, by space.
@@ -38,7 +40,7 @@ impl Watches {
     /// Somebody listens from now on, to changes at and behind `next`.
     pub fn add(&mut self, id: WatchId, space: SpaceId, keys: Keys, prev_kv: bool, next: u64) {
         self.by_space.entry(space.clone()).or_default().insert(id);
-        self.by_id.insert(id, Watcher { space, keys, prev_kv, next });
+        self.by_id.insert(id, Watcher { space, keys, prev_kv, next, told: next.saturating_sub(1) });
     }
 
     pub fn remove(&mut self, id: WatchId) {
@@ -74,6 +76,7 @@ impl Watches {
                     watcher.next = changes.next;
                     if !changes.events.is_empty() {
                         let revision = changes.next - 1;
+                        watcher.told = revision;
                         let reply = WatchReply { revision, events: changes.events, refused: None };
                         out.push(Output::ToWatch { watch: id, reply });
                     }
@@ -89,6 +92,12 @@ impl Watches {
                     return self.remove(id);
                 }
             }
+        }
+        // It missed nothing, but could not go on from what it was told last: that is compacted.
+        if watcher.told + 1 < space.compacted() && watcher.next > space.revision() {
+            watcher.told = watcher.next - 1;
+            let reply = WatchReply { revision: watcher.told, ..WatchReply::default() };
+            out.push(Output::ToWatch { watch: id, reply });
         }
     }
 }

@@ -268,3 +268,23 @@ fn a_watch_may_not_name_more_than_a_key() {
         assert_eq!(world.told[&watch][0].refused.as_ref().map(|refusal| refusal.code), Some(Code::TooMuch));
     }
 }
+
+#[test]
+fn a_watch_of_what_does_not_change_can_go_on_after_a_compaction() {
+    let mut world = World::new(11);
+    let leader = world.elect();
+    let watch = world.watch(leader, Watch { key: "quiet".to_owned().into(), ..Watch::default() });
+    let last = (0..5u8).map(|n| world.asks(leader, put("busy", vec![n])).revision).last().unwrap();
+    world.asks(leader, CallKind::Compact(Compact { revision: last }));
+    world.until("it is told how far it is", |world| {
+        world.told[&watch].iter().any(|word| word.revision >= last)
+    });
+    assert!(world.told[&watch].iter().all(|word| word.events.is_empty() && word.refused.is_none()));
+    let told = world.told[&watch].last().unwrap().revision;
+    let on = world.watch(
+        leader,
+        Watch { key: "quiet".to_owned().into(), start_revision: told + 1, ..Watch::default() },
+    );
+    world.asks(leader, put("quiet", "1"));
+    world.until("a change", |world| !world.events(on).is_empty());
+}

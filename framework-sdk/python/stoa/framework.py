@@ -25,6 +25,8 @@ _PASSING = {"leader-lost", "unavailable", "too-much"}
 _GOOD_SESSION = 1.0
 # So many ended tasks are remembered, so that an update that comes again is known as such.
 _ENDED_MAX = 16_384
+# A status that the scheduler failed at, and that no agent will send again, is told again after this many seconds.
+_RETELL = 1.0
 # A master that was silent for less is not given up.
 _SILENCE_MIN = 2.0
 
@@ -340,6 +342,8 @@ class Framework:
             await self._scheduler.update(self, status)
         except BaseException:
             known.open = known.done  # It comes again.
+            if not status.sequence:  # But this one comes from no agent: nobody else would say it again.
+                asyncio.get_running_loop().call_later(_RETELL, self._retell, status)
             raise
         known.done = max(known.done, status.sequence)
         self._acknowledge(status)
@@ -351,6 +355,11 @@ class Framework:
                 oldest = self._over.popleft()
                 if oldest in self._known and is_terminal(self._known[oldest].state):
                     del self._known[oldest]
+
+    def _retell(self, status: t.TaskStatus) -> None:
+        known = self._known.get(status.task_id)
+        if known and known.state == status.state:  # Nothing newer was said meanwhile.
+            self._work.put_nowait(("update", status))
 
     async def _beats(self, interval: float) -> None:
         while True:

@@ -46,3 +46,24 @@ class Statuses(unittest.TestCase):
     def test_a_later_run_of_the_same_name_is_a_new_one(self) -> None:
         old, new = status(t.TASK_FAILED, 2, b"1"), status(t.TASK_RUNNING, 1, b"2")
         self.assertEqual(asyncio.run(told(old, new, status(t.TASK_FAILED, 3, b"1"))), [t.TASK_FAILED, t.TASK_RUNNING])
+
+    def test_a_status_of_the_master_is_told_again_when_the_scheduler_failed_at_it(self) -> None:
+        class Flaky(Told):
+            async def update(self, framework: Framework, status: TaskStatus) -> None:
+                await super().update(framework, status)
+                if len(self.states) == 1:
+                    raise RuntimeError("as the test wants it")
+
+        async def states() -> list[int]:
+            scheduler = Flaky()
+            framework = Framework(Profile(b"", b"", b"", ("m:1",)), FrameworkInfo(name="f"), scheduler)
+            framework._update(status(t.TASK_DROPPED))
+            for _ in range(2):
+                _, what = await asyncio.wait_for(framework._work.get(), 20)
+                try:
+                    await framework._take_in(what)
+                except RuntimeError:
+                    pass
+            return scheduler.states
+
+        self.assertEqual(asyncio.run(states()), [t.TASK_DROPPED, t.TASK_DROPPED])

@@ -6,8 +6,8 @@ mod rig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use framework_sdk_core::harness::{Harness, config};
 use framework_sdk_core::Answered;
+use framework_sdk_core::harness::{Harness, config};
 use proto::demand::DeclineReason;
 use proto::id::TaskId;
 use proto::refusal::{Code, Refusal};

@@ -187,6 +187,11 @@ fn failure(why: &StartFailure) -> agent_core::StartFailure {
         | StartFailure::Volume(_)
         | StartFailure::Cgroup(_)
         | StartFailure::TooLong { .. }
+        // Of commands beside runs only.
+        | StartFailure::NotRunning
+        | StartFailure::KeeperAway
+        | StartFailure::KeeperOld
+        | StartFailure::Visit(_)
         | StartFailure::Keeper { .. } => FailureKind::Launch,
     };
     agent_core::StartFailure { kind, message: why.to_string() }

@@ -32,8 +32,8 @@ pub use framework_sdk_core::{
 pub use profile::{Profile, ProfileError};
 pub use proto::operator as views;
 pub use proto::{
-    agent, agent_link, attributes, demand, explain, framework, id, offer, operation, quantities, ranges,
-    refusal, resources, role, scheduler as conversation, task,
+    agent, agent_link, attributes, check, demand, explain, framework, id, offer, operation, quantities,
+    ranges, refusal, resources, role, scheduler as conversation, task,
 };
 pub use proto_drive::{Clock, telemetry};
 pub use proto_machine::{Deadlines, Dice, Instant, Machine, Now, Outbox, WallTime};
@@ -42,6 +42,7 @@ pub use run::{End, Running, StartError, run, spawn, unused_prefix};
 /// Everything for a first framework.
 pub mod prelude {
     pub use crate::author::Framework;
+    pub use crate::check::{Check, CheckPort};
     pub use crate::demand::{DeclineReason, Demand, Filter};
     pub use crate::desired::{BackOff, ElasticSet, Group, Restart, RollingChange, TaskSpec, Unreachable};
     pub use crate::id::{DemandId, TaskId};

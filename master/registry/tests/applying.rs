@@ -42,6 +42,8 @@ fn task(id: &str) -> TaskInfo {
         kill_grace: Duration::from_secs(3),
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     }
 }
 

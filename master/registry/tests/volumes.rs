@@ -81,6 +81,8 @@ fn launch(task: &str, name: &str, bytes: u64) -> Operation {
         kill_grace: Duration::ZERO,
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     };
     Operation::Launch(Launch { tasks: vec![task] })
 }

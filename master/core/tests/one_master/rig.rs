@@ -251,6 +251,8 @@ pub fn task(id: &str, cpus_milli: u64) -> TaskInfo {
         kill_grace: Duration::from_secs(3),
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     }
 }
 
@@ -278,6 +280,8 @@ pub fn update(framework: &FrameworkId, run: RunId, task: &str, sequence: u64, st
         sequence,
         exit: state.is_terminal().then_some(Exit::Code(0)),
         pid: 42,
+        healthy: None,
+        ready: None,
     };
     let update = Update { framework: framework.clone(), status };
     Input::Agent { link: LinkId(1), agent: AgentId::new("a1").unwrap(), message: ToMaster::Update(update) }

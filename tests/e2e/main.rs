@@ -3,6 +3,7 @@
 mod author;
 mod cluster;
 mod docs;
+mod exec;
 mod faults;
 mod founding;
 mod ledgers;

@@ -106,7 +106,12 @@ impl World {
         };
         let id = FrameworkId::new("F1").unwrap();
         world.apply(agent(100));
-        world.apply(Entry::FrameworkRegistered(FrameworkRegistered { id, info, principal: String::new() }));
+        world.apply(Entry::FrameworkRegistered(FrameworkRegistered {
+            id,
+            info,
+            principal: String::new(),
+            fence: 0,
+        }));
         world.accept(vec![reserve(10 * GIB)]);
         world
     }

@@ -156,6 +156,7 @@ all! {
     proto::store::WatchReply = store::WatchReply;
     proto::store_log::LeaseExpired = store_log::LeaseExpired;
     proto::store_log::Entry = store_log::Entry;
+    proto::store_log::Limits = store_log::Limits;
     proto::store_log::Batch = store_log::Batch;
     proto::store_log::VersionRecord = store_log::VersionRecord;
     proto::store_log::LeaseRecord = store_log::LeaseRecord;

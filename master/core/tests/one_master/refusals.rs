@@ -167,8 +167,14 @@ fn an_agent_that_comes_back_smaller_is_offered_anew() {
 fn what_is_beyond_all_bounds_is_refused_by_name() {
     let mut world = World::new();
     let endless = FrameworkInfo { failover_timeout: Duration::MAX, ..info() };
-    let subscribe =
-        Subscribe { framework: endless, id: None, resume: None, suppressed_roles: vec![], demands: None };
+    let subscribe = Subscribe {
+        framework: endless,
+        id: None,
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+        fence: 0,
+    };
     world.call(10, None, CallKind::Subscribe(subscribe));
     let events = world.events(10);
     assert!(

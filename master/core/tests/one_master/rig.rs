@@ -157,7 +157,8 @@ impl World {
         id: Option<FrameworkId>,
         framework: FrameworkInfo,
     ) -> FrameworkId {
-        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None };
+        let subscribe =
+            Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None, fence: 0 };
         self.call(session, None, CallKind::Subscribe(subscribe));
         self.events(session)
             .into_iter()
@@ -224,7 +225,7 @@ pub fn info() -> FrameworkInfo {
 }
 
 pub fn subscribe(id: Option<FrameworkId>) -> Subscribe {
-    Subscribe { framework: info(), id, resume: None, suppressed_roles: vec![], demands: None }
+    Subscribe { framework: info(), id, resume: None, suppressed_roles: vec![], demands: None, fence: 0 }
 }
 
 pub fn role() -> Role {

@@ -55,6 +55,8 @@ pub enum Action {
     MarkAgentGone,
     /// Give an agent no new work, or work again.
     DrainAgent,
+    /// Say what agents' resources are kept for: reservations and volumes, outside of offers.
+    Reserve,
     /// Make join tokens.
     CreateToken,
     /// Say what principals may, and ask what others may.
@@ -107,6 +109,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::DrainAgent
+            | Action::Reserve
             | Action::CreateToken
             | Action::SetRights
             | Action::RunAs { .. },
@@ -125,6 +128,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::DrainAgent
+            | Action::Reserve
             | Action::CreateToken
             | Action::SetRights
             | Action::UseStore { .. }
@@ -159,6 +163,7 @@ fn in_words(action: &Action) -> String {
         Action::TeardownFramework => "end frameworks".to_owned(),
         Action::MarkAgentGone => "give agents up".to_owned(),
         Action::DrainAgent => "drain agents".to_owned(),
+        Action::Reserve => "say what agents' resources are kept for; frameworks reserve by offers".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
@@ -168,7 +173,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 15] = [
+pub const VERBS: [&str; 16] = [
     "read",
     "read-metrics",
     "read-output",
@@ -182,6 +187,7 @@ pub const VERBS: [&str; 15] = [
     "teardown-framework",
     "mark-agent-gone",
     "drain-agent",
+    "reserve",
     "create-token",
     "set-rights",
 ];
@@ -211,6 +217,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "teardown-framework" => Action::TeardownFramework,
         "mark-agent-gone" => Action::MarkAgentGone,
         "drain-agent" => Action::DrainAgent,
+        "reserve" => Action::Reserve,
         "create-token" => Action::CreateToken,
         "set-rights" => Action::SetRights,
         other => {

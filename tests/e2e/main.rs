@@ -1,7 +1,9 @@
 //! The real binary, end to end: a cluster from one command, work on it, and the death of each of its parts.
 
 mod author;
+mod broken;
 mod cluster;
+mod config;
 mod docs;
 mod faults;
 mod founding;

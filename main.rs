@@ -232,6 +232,7 @@ fn main() -> ExitCode {
         Verb::Run(run) => {
             on_cluster(&args.context, async |profile| cli::run(&run, profile, Screen::of_process()).await)
         }
+        Verb::Job(cli::JobVerb::Schema) => client(cli::job_schema(Screen::of_process())),
         Verb::Job(job) => {
             on_cluster(&args.context, async |profile| cli::job(&job, profile, Screen::of_process()).await)
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::caller::Caller;
 use proto::id::MasterId;
 
-use crate::config::Config;
+use crate::config::{Config, StoreLimits};
 use crate::founding::{AUTHORITY, CREDENTIALS, Founding};
 
 /// The command line of `stoa master`.
@@ -52,6 +52,25 @@ pub struct MasterArgs {
     /// How long an agent may be silent before its tasks are called unreachable, in seconds.
     #[arg(long)]
     agent_unreachable_after_s: Option<u64>,
+    /// What a framework may keep in one space of the masters' store, from 64KiB to 64MiB. The same on all members: the leader's
+    /// counts.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "16MiB",
+        env = "STOA_STORE_SPACE_LIMIT",
+        value_parser = store_space_limit
+    )]
+    store_space_limit: u64,
+    /// How large one value in it may be, from 1KiB to 2MiB.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1MiB",
+        env = "STOA_STORE_VALUE_LIMIT",
+        value_parser = store_value_limit
+    )]
+    store_value_limit: u64,
 }
 
 fn member(text: &str) -> Result<(MasterId, String), String> {
@@ -62,6 +81,19 @@ fn member(text: &str) -> Result<(MasterId, String), String> {
         return Err(bad());
     }
     Ok((MasterId(id), address.to_owned()))
+}
+
+fn store_space_limit(text: &str) -> Result<u64, String> {
+    size_within(text, (64 << 10, 64 << 20), "64KiB to 64MiB")
+}
+
+fn store_value_limit(text: &str) -> Result<u64, String> {
+    size_within(text, (1 << 10, 2 << 20), "1KiB to 2MiB")
+}
+
+fn size_within(text: &str, (least, most): (u64, u64), range: &str) -> Result<u64, String> {
+    let bytes = proto::quantities::parse_bytes(text).map_err(|bad| bad.to_string())?;
+    if (least..=most).contains(&bytes) { Ok(bytes) } else { Err(format!("it must be from {range}")) }
 }
 
 // === impl MasterArgs ===
@@ -107,6 +139,10 @@ impl MasterArgs {
             root_tasks: self.root_tasks.into_iter().collect(),
             offer_timeout: self.offer_timeout_s.map(Duration::from_secs),
             agent_unreachable_after: self.agent_unreachable_after_s.map(Duration::from_secs),
+            store_limits: StoreLimits {
+                space_bytes: self.store_space_limit,
+                value_bytes: self.store_value_limit,
+            },
         })
     }
 }

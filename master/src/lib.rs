@@ -41,7 +41,7 @@ use tonic::service::Routes;
 use tracing::info;
 
 pub use args::MasterArgs;
-pub use config::Config;
+pub use config::{Config, StoreLimits};
 pub use perform::Fault;
 
 use crate::perform::{Hands, REGISTRY};
@@ -155,6 +155,7 @@ pub async fn run(
     };
     let (registry_raft, store_raft) = (raft(tell), raft_api::StoreRaftDoor(raft(state.tell.clone())));
     let watched = model.clone();
+    let show_state = state.show;
     let operator = operator_api::OperatorDoor {
         id: config.id,
         members: config.members.clone(),
@@ -181,6 +182,7 @@ pub async fn run(
         vitals.show();
         meters::show_authority(authority_dir.as_deref());
         meters::show(&watched.standing());
+        show_state();
         render_metrics()
     };
     let routes = proto_grpc::with_metrics_if(routes, page, |who| {

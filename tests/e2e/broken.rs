@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use framework_sdk::door::{Authority, Identity};
 
-use crate::cluster::{Said, end_keepers, eventually};
+use crate::cluster::{Said, end_keepers, eventually, within};
 use crate::founding::{ByHand, doors};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -18,21 +18,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Waits until a command says all of this, on either stream.
 fn finds(hand: &ByHand, what: &str, line: &[&str], parts: &[&str]) -> Said {
-    let mut last = None;
-    let mut look = || {
+    let mut last = String::new();
+    let found = within(LIMIT, || {
         let said = hand.stoa(line);
+        last = format!("{said:#?}");
         let text = format!("{}{}", said.out, said.err);
-        let found = parts.iter().all(|part| text.contains(part));
-        last = Some(format!("{said:?}"));
-        found.then_some(said)
-    };
-    let begun = std::time::Instant::now();
-    while begun.elapsed() < LIMIT {
-        if let Some(said) = look() {
-            return said;
-        }
-    }
-    panic!("{what}: `stoa {}` does not say {parts:?}: {last:?}", line.join(" "));
+        parts.iter().all(|part| text.contains(part)).then_some(said)
+    });
+    found.unwrap_or_else(|| panic!("{what}: `stoa {}` does not say {parts:#?}: {last}", line.join(" ")))
 }
 
 /// A cluster by hand: three masters, two agents and the jobs framework, none of which is started again when it dies.
@@ -545,7 +538,11 @@ fn losses(lab: &mut Lab) {
         "a framework that died",
         &["warn  frameworks: without a session: jobs", "before their failover timeout"],
     );
-    let asked = lab.finds("a framework that died, asked for its jobs", &["job", "get"], &["jobs"]);
+    let asked = lab.finds(
+        "a framework that died, asked for its jobs",
+        &["job", "get"],
+        &["cannot reach a framework at", "`stoa status` says how the cluster is"],
+    );
     assert_eq!(asked.code, 5, "{asked:?}");
 
     lab.hand.kill("m3");

@@ -28,13 +28,20 @@ pub struct Cluster {
 }
 
 /// Waits until something is so; looks again a few times a second, as a person would.
-pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T>) -> T {
+    within(limit, look).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
+}
+
+/// The same for whoever says more when it is not so in time.
+pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
-            return found;
+            return Some(found);
         }
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        if begun.elapsed() >= limit {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(50)); // eventually
     }
 }
@@ -85,6 +92,24 @@ impl Staying {
     pub fn kill_9(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Ends it as Ctrl-C does, and well.
+    pub fn interrupt(mut self) {
+        Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "it ends well: {status}");
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub fn halt(&self, halt: bool) {
+        let signal = if halt { "-STOP" } else { "-CONT" };
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+    }
+
+    /// Waits until it has ended; how.
+    pub fn ended(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     /// The next line; `None` when the command ended.
@@ -195,9 +220,14 @@ impl Cluster {
 
     /// Starts an example of the SDK, in the cluster's directory.
     pub fn example(&self, name: &str) -> Staying {
+        self.example_of(name, &[])
+    }
+
+    /// The same with arguments.
+    pub fn example_of(&self, name: &str, args: &[&str]) -> Staying {
         let path = examples().join(name);
         let mut command = self.command(&path.display().to_string());
-        command.current_dir(&self.dir);
+        command.current_dir(&self.dir).args(args);
         Staying::begin(command)
     }
 

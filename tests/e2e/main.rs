@@ -10,6 +10,7 @@ mod founding;
 mod ledgers;
 mod mistakes;
 mod operators;
+mod pair;
 mod session;
 mod state;
 mod strangers;

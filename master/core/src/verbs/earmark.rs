@@ -148,6 +148,7 @@ pub(crate) fn operated(
         Effect::Done
         | Effect::Launched { .. }
         | Effect::Repeated(_)
+        | Effect::Fenced(_)
         | Effect::OutOfSight(_)
         | Effect::Ended(_)
         | Effect::Granted(_)

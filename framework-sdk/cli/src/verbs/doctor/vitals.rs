@@ -228,7 +228,10 @@ fn disks(pages: &[(&str, &Page)]) -> Vec<Check> {
         };
         let known = pages.iter().filter(|(_, page)| part(page).is_some()).count();
         let least = pages.iter().filter_map(|(_, page)| part(page)).fold(1.0, f64::min);
-        let low = those(pages, |page| {
+        // The worst first: the end of a long list is left out.
+        let mut pages = pages.to_vec();
+        pages.sort_by(|(_, a), (_, b)| part(a).unwrap_or(1.0).total_cmp(&part(b).unwrap_or(1.0)));
+        let low = those(&pages, |page| {
             part(page).filter(|part| *part < FREE_LOW).map(|part| format!("{:.0} %", part * 100.0))
         });
         let what = format!("little is free: {}", listed(&low));

@@ -2,9 +2,11 @@
 
 mod author;
 mod broken;
+mod checks;
 mod cluster;
 mod config;
 mod docs;
+mod exec;
 mod faults;
 mod founding;
 mod ledgers;

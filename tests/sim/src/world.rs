@@ -487,7 +487,7 @@ impl World {
             self.process(node).turn = None;
             self.plan(node);
         }
-        self.operator.lift_limits(&self.frameworks);
+        self.operator.lift_limits(&self.frameworks, self.options.operates_agents);
         self.queue.push(self.now, Event::Wish);
     }
 

@@ -24,7 +24,7 @@ mod terminal;
 pub mod up;
 mod verbs;
 
-pub use args::{AgentVerb, ContextArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb};
+pub use args::{AgentVerb, ContextArgs, ExplainSummaryArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb};
 pub use completion::CompletionArgs;
 pub use duration::{parse_duration, show_age, show_duration};
 pub use escape::{Sanitizer, escaped};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use master_allocator::{Allocator, Change, Config, Grant};
+use master_allocator::{Allocator, Away, Change, Config, Grant, Outside};
 use proto::agent::AgentInfo;
 use proto::attributes::{AttributeValue, Attributes, Constraint, Constraints};
 use proto::demand::Demand;
@@ -94,10 +94,19 @@ impl Pool {
 
     /// The only explanation of a framework.
     fn explain(&self, name: &str) -> Explanation {
-        let called = |id: &FrameworkId| format!("<{id}>");
-        let mut all = self.allocator.explain(&id(name), None, &called, self.now);
+        let mut all = self.explain_all(name, None);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
+    }
+
+    fn explain_all(&self, name: &str, demand: Option<&DemandId>) -> Vec<Explanation> {
+        let outside = Outside {
+            name: &|id| format!("<{id}>"),
+            away: &|_| Away::default(),
+            tasks: &|_| Vec::new(),
+            absent: &[],
+        };
+        self.allocator.explain(&id(name), demand, &outside, self.now)
     }
 }
 
@@ -148,7 +157,7 @@ fn who_declares_nothing_wants_nothing() {
     assert_eq!(pool.explain("jobs").code, "wants-nothing");
     pool.wants("jobs", 1000, 0);
     assert_eq!(pool.explain("jobs").code, "wants-nothing");
-    assert!(pool.allocator.explain(&id("other"), None, &ToString::to_string, pool.now).is_empty());
+    assert!(pool.explain_all("other", None).is_empty());
 }
 
 #[test]
@@ -158,9 +167,14 @@ fn without_agents_there_is_nothing_to_offer() {
     pool.wants("jobs", 1000, 1);
     pool.tell(Change::AgentActive { agent: AgentId::new("a").unwrap(), active: false });
     let told = pool.explain("jobs");
-    assert_eq!(told.code, "no-agents");
-    assert_eq!(steps(&told)[..2], [("all", 1), ("active", 0)]);
+    assert_eq!(told.code, "agent-disconnected");
+    assert_eq!(steps(&told)[..2], [("all", 1), ("alive", 0)]);
     assert_eq!(told.funnel[1].fell_out, ["host-a"]);
+    assert_eq!(told.help, ["when host-a comes back: then it is offered host-a"]);
+    pool.tell(Change::AgentRemoved { agent: AgentId::new("a").unwrap() });
+    let told = pool.explain("jobs");
+    assert_eq!(told.code, "no-agents");
+    assert_eq!(told.help, ["with an agent of cpus:1: then it is offered the new agent"]);
 }
 
 #[test]
@@ -193,13 +207,15 @@ fn a_constraint_that_no_agent_meets_is_named() {
     pool.wants_where("jobs", 1000, 1, Constraints(there[..2].to_vec()));
     let told = pool.explain("jobs");
     assert_eq!(told.code, "constraints");
-    assert!(told.verdict.contains("host-a not zone=b"), "{told:?}");
+    assert!(told.verdict.contains("there is zone=a on 1"), "{told:?}");
     assert_eq!(told.nearest[0].rule, "constraint zone=b");
-    assert_eq!(told.help, ["without the constraint zone=b: then it is offered host-a"]);
+    let added = "with an agent of cpus:1 and zone=b, zone: then it is offered the new agent";
+    assert_eq!(told.help, ["without the constraint zone=b: then it is offered host-a", added]);
     // Where two are in the way, neither alone would do.
     pool.wants_where("jobs", 1000, 1, Constraints(there.to_vec()));
     let told = pool.explain("jobs");
     assert_eq!((&*told.code, told.help.len()), ("constraints", 0));
+    assert!(told.tried.iter().all(|remedy| remedy.code == "constraints"), "{told:?}");
 }
 
 #[test]
@@ -347,10 +363,13 @@ fn one_question_tries_no_more_for_many_demands_than_for_one() {
     };
     let demands = (0..20).map(demand).collect();
     pool.tell(Change::Demands { framework: id("jobs"), demands, demand_driven: true });
-    let all = pool.allocator.explain(&id("jobs"), None, &ToString::to_string, pool.now);
-    assert_eq!((all.len(), all.iter().map(|told| told.help.len()).sum::<usize>()), (20, 4));
+    let all = pool.explain_all("jobs", None);
+    assert_eq!((all.len(), all.iter().map(|told| told.tried.len()).sum::<usize>()), (20, 8));
+    let untried = all.last().map(|told| (told.tried.len(), told.untried));
+    assert_eq!(untried, Some((0, 2)), "what was not tried is counted");
     // Alone, the last has help as well.
     let last = DemandId::new("web19").unwrap();
-    let told = pool.allocator.explain(&id("jobs"), Some(&last), &ToString::to_string, pool.now);
-    assert_eq!((told.len(), told[0].help.len()), (1, 1));
+    let told = pool.explain_all("jobs", Some(&last));
+    // One more agent as large as the last would go to another of them.
+    assert_eq!((told.len(), told[0].help.len(), told[0].untried), (1, 1, 0));
 }

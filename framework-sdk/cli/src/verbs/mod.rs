@@ -15,6 +15,7 @@ pub mod remove;
 pub mod resolve;
 pub mod status;
 pub mod token;
+pub mod waiting;
 pub mod watch;
 
 use proto::operator::{Call, List, Reply, ReplyKind};

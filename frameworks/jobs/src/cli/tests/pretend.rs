@@ -199,7 +199,12 @@ fn explanation() -> Explanation {
         subject: "demand web".into(),
         code: "too-large".into(),
         verdict: "larger than any agent".into(),
-        funnel: vec![FunnelStep { name: "cpus".into(), left: 0, fell_out: vec!["host-1".into()] }],
+        funnel: vec![FunnelStep {
+            name: "cpus".into(),
+            left: 0,
+            fell_out: vec!["host-1".into()],
+            ..FunnelStep::default()
+        }],
         nearest: vec![NearMiss {
             agent: AgentId::new("a1").unwrap(),
             hostname: "host-1".into(),
@@ -207,6 +212,7 @@ fn explanation() -> Explanation {
             rule: String::new(),
         }],
         help: vec!["ask for 2 cpus less\u{1b}[31m".into()],
+        ..Explanation::default()
     }
 }
 

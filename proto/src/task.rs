@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::check::Checks;
 use crate::id::{AgentId, GroupId, RunId, TaskId};
 use crate::resources::Resources;
 
@@ -51,6 +52,10 @@ pub struct TaskInfo {
     pub labels: BTreeMap<String, String>,
     /// The group it shares its fate with.
     pub group: Option<GroupId>,
+    /// What the agent asks of it while it runs.
+    pub checks: Checks,
+    /// A task that runs for longer is ended.
+    pub longest_run: Option<Duration>,
 }
 
 impl TaskInfo {
@@ -180,6 +185,12 @@ pub enum StatusReason {
     AgentDraining,
     /// The role would pass its limit.
     QuotaExceeded,
+    /// It ran for longer than it may.
+    TimeLimit,
+    /// Its health check failed too often.
+    Unhealthy,
+    /// It runs on; what its checks say of it has changed.
+    CheckChanged,
 }
 
 impl StatusReason {
@@ -208,6 +219,9 @@ impl StatusReason {
             StatusReason::TaskUnknown => "task-unknown",
             StatusReason::AgentDraining => "agent-draining",
             StatusReason::QuotaExceeded => "quota-exceeded",
+            StatusReason::TimeLimit => "time-limit",
+            StatusReason::Unhealthy => "unhealthy",
+            StatusReason::CheckChanged => "check-changed",
         }
     }
 }
@@ -255,6 +269,10 @@ pub struct TaskStatus {
     pub exit: Option<Exit>,
     /// Process id on the agent's machine; 0 when there is none.
     pub pid: u32,
+    /// What its health check said last; `None` while nothing is known, and without one.
+    pub healthy: Option<bool>,
+    /// What its readiness check says, false until the first success; `None` without one.
+    pub ready: Option<bool>,
 }
 
 impl TaskStatus {
@@ -278,6 +296,8 @@ impl TaskStatus {
             sequence: 0,
             exit: None,
             pid: 0,
+            healthy: None,
+            ready: None,
         }
     }
 }

@@ -109,9 +109,12 @@ pub struct ExplainSummaryArgs {
     /// All that waits over all frameworks, by reason, and what one change would help most
     #[arg(long, required = true)]
     pub summary: bool,
-    /// How it is written
-    #[command(flatten)]
-    pub view: ExplainView,
+    /// More: the verdict of one example for each reason
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How; JSON and YAML always hold everything
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
 }
 
 const GET_EXAMPLES: &str = "Examples:

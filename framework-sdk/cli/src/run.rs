@@ -124,7 +124,7 @@ impl Action {
                 | ExplainVerb::Role(args)
                 | ExplainVerb::Agent(args),
             ) => args.view.output,
-            Action::Summary(args) => args.view.output,
+            Action::Summary(args) => args.output,
             Action::Agent(_) => Form::Text,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,

@@ -28,7 +28,7 @@ pub async fn run(
         return Err(other_answer("the sum of all that waits").into());
     };
     let document = document("WaitingSummary", Shape::from(&all));
-    let text = written(args.view.output, &document, || show(&all, args.view.verbose, terminal.colours))?;
+    let text = written(args.output, &document, || show(&all, args.verbose, terminal.colours))?;
     terminal.print(&text)?;
     Ok(Exit::Ok)
 }

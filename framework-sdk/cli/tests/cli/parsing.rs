@@ -148,7 +148,7 @@ fn the_others_take_what_they_say() {
     assert!(matches!(parsed("explain role eng/web"), Action::Explain(ExplainVerb::Role(_))));
     assert!(matches!(parsed("explain agent agent-1 -v"), Action::Explain(ExplainVerb::Agent(_))));
     let Action::Summary(summary) = parsed("explain --summary -v -o json") else { panic!("not the summary") };
-    assert_eq!((summary.view.verbose, summary.view.output), (1, Form::Json));
+    assert_eq!((summary.verbose, summary.output), (1, Form::Json));
     assert!(matches!(parsed("explain demand jobs/web"), Action::Explain(ExplainVerb::Demand(_))));
 }
 

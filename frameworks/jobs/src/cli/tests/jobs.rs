@@ -11,9 +11,9 @@ use crate::token::random_hex;
 use crate::wire::{GetReply, JobView, Summary, Task, TaskState};
 
 #[derive(Parser)]
-struct Command {
+pub(super) struct Command {
     #[command(subcommand)]
-    verb: JobVerb,
+    pub verb: JobVerb,
 }
 
 #[derive(Parser)]
@@ -22,21 +22,21 @@ struct ExplainCommand {
     args: ExplainJobArgs,
 }
 
-async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
+pub(super) async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
     let verb = Command::parse_from(std::iter::once(&"job").chain(line)).verb;
     job(&verb, &cluster.profile, paper.screen(false)).await
 }
 
-struct File(PathBuf);
+pub(super) struct File(PathBuf);
 
 impl File {
-    fn new(extension: &str, text: &str) -> File {
+    pub fn new(extension: &str, text: &str) -> File {
         let path = std::env::temp_dir().join(format!("stoa-job-{}.{extension}", random_hex(8).unwrap()));
         std::fs::write(&path, text).unwrap();
         File(path)
     }
 
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -155,6 +155,8 @@ async fn jobs_are_listed_for_people_and_programs() {
     assert_eq!(json["apiVersion"], "stoa.jobs/v1");
     assert_eq!((&json["items"][1]["name"], &json["items"][1]["running"]), (&"web".into(), &1.into()));
     assert_eq!(json["items"][1]["tasks"][0]["state"], "running");
+    let spec = &json["items"][1]["spec"];
+    assert_eq!((&spec["command"], &spec["update.max_unavailable"]), (&"x".into(), &"1".into()));
     let (_, yaml, _) = shown(&["get", "web", "-o", "yaml"]).await;
     assert!(yaml.contains("apiVersion: stoa.jobs/v1") && yaml.contains("name: web"), "{yaml}");
     let (code, _, told) = shown(&["get", "nothing"]).await;
@@ -227,9 +229,17 @@ async fn a_job_that_waits_is_explained() {
     assert_eq!(
         text,
         "web: instance 2 starts again in 8s\ndemand web: larger than any agent (too-large)\n  \
-         cpus              0   without host-1\n  came nearest:\n    host-1 lacks cpus:2\n  \
-         help: ask for 2 cpus less\\u{1b}[31m\n"
+         help: ask for 2 cpus less\\u{1b}[31m (verified)\n"
     );
+    let (_, text) = explain(&["web", "-v"]).await;
+    assert!(text.contains("\n  cpus              0\n"), "{text}");
+    let (_, text) = explain(&["web", "-vv"]).await;
+    assert!(text.contains("\n  cpus              0   without host-1, 2 more\n"), "{text}");
+    assert!(text.contains("\n  came nearest:\n    host-1 lacks cpus:2\n"), "{text}");
+    let refused = "\n  no help: when host-1 is resumed: then too much is in use (no-room)\n";
+    assert!(!text.contains(refused), "{text}");
+    let (_, text) = explain(&["web", "-vvv"]).await;
+    assert!(text.contains(refused) && text.contains("\n  3 more changes were not tried"), "{text}");
     let (_, json) = explain(&["web", "-o", "json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(

@@ -287,6 +287,7 @@ impl Script {
             resume: None,
             suppressed_roles: vec![],
             demands: Some(stated),
+            fence: 0,
         };
         self.calls(name, CallKind::Subscribe(subscribe));
     }
@@ -524,5 +525,7 @@ fn status(run: &TaskRun, state: TaskState, sequence: u64) -> TaskStatus {
         sequence,
         exit: state.is_terminal().then_some(Exit::Code(3)),
         pid: 42,
+        healthy: None,
+        ready: None,
     }
 }

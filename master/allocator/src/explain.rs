@@ -17,6 +17,8 @@ mod waiting;
 
 pub use outside::{Absent, Away, Outside, TaskUse};
 
+use std::collections::BTreeMap;
+
 use proto::demand::Demand;
 use proto::explain::{Explanation, Verdict};
 use proto::id::{DemandId, FrameworkId};
@@ -49,6 +51,12 @@ struct Question<'a> {
     now: Instant,
 }
 
+/// Demands of one framework that are told in full; who asks for one demand gets it so in any case.
+const DETAILED_MAX: usize = 16;
+
+/// What is said of the others.
+const IN_SHORT: &str = "in short, because many wait: `stoa explain demand` has the rest of it";
+
 /// What is said of a demand that the next allocation is the first to look at.
 const TOO_NEW: &str = "it is newer than the last allocation: the answer says what the next one gives";
 
@@ -59,8 +67,8 @@ impl Allocator {
     ///
     /// It runs on the thread that allocates, so its cost is bounded: the picture is copied at most nine times, once to
     /// settle what is due and eight times to try what would help, less in large pools, however many demands there are;
-    /// who has many and wants all the help asks for one of them. Besides, each demand walks the agents, thirty times or so
-    /// at worst.
+    /// who has many and wants all the help asks for one of them. Besides, each of the first sixteen demands that wait walks
+    /// the agents, thirty times or so at worst; of the others each kind does once.
     pub fn explain(
         &self,
         framework: &FrameworkId,
@@ -124,8 +132,51 @@ impl Pictures<'_> {
             let said = Said::new(Verdict::WantsNothing, "it declares no demand");
             return vec![plain(format!("framework {name}"), said)];
         }
-        let asked = row.demands.iter().filter(|stated| demand.is_none_or(|id| stated.id == *id));
-        asked.map(|stated| self.explain_stated(index, stated, question)).collect()
+        let asked: Vec<&Demand> =
+            row.demands.iter().filter(|stated| demand.is_none_or(|id| stated.id == *id)).collect();
+        if asked.len() <= DETAILED_MAX {
+            return asked.into_iter().map(|stated| self.explain_stated(index, stated, question)).collect();
+        }
+        self.explain_many(index, &asked, question)
+    }
+
+    /// Of many demands only some are told with all that belongs to it; the others get their verdict as far as the work
+    /// allowed for one question goes.
+    fn explain_many(&self, index: u32, asked: &[&Demand], question: Question<'_>) -> Vec<Explanation> {
+        let looked = self.look_into(self.waiters(|framework, _| framework == index), question);
+        let mut verdicts = BTreeMap::new();
+        for one in &looked {
+            let waiters = one.waiters.iter().map(|waiter| (&waiter.demand.role, &waiter.demand.id));
+            verdicts.extend(waiters.map(|waiter| (waiter, one.said.as_ref())));
+        }
+        let (mut all, mut detailed, mut left_out) = (Vec::new(), 0, 0);
+        for stated in asked {
+            match verdicts.get(&(&stated.role, &stated.id)) {
+                Some(said) if detailed >= DETAILED_MAX => match said {
+                    Some(said) => {
+                        let mut answer = plain(self.subject(index, stated, question), (*said).clone());
+                        answer.notes.push(IN_SHORT.to_owned());
+                        all.push(answer);
+                    }
+                    None => left_out += 1,
+                },
+                waits => {
+                    detailed += usize::from(waits.is_some());
+                    all.push(self.explain_stated(index, stated, question));
+                }
+            }
+        }
+        if let Some(first) = all.first_mut().filter(|_| left_out > 0) {
+            first
+                .notes
+                .push(format!("{left_out} more demands of the framework wait and were not looked into"));
+        }
+        all
+    }
+
+    fn subject(&self, framework: u32, demand: &Demand, question: Question<'_>) -> String {
+        let Demand { id, role, shape, count, .. } = demand;
+        format!("demand {id} of {}: {count} x {shape} in role {role}", self.name(framework, question))
     }
 
     fn name(&self, framework: u32, question: Question<'_>) -> String {
@@ -141,9 +192,7 @@ impl Pictures<'_> {
 
     fn explain_stated(&self, framework: u32, demand: &Demand, question: Question<'_>) -> Explanation {
         let settled = self.settled;
-        let name = self.name(framework, question);
-        let Demand { id, role, shape, count, .. } = demand;
-        let subject = format!("demand {id} of {name}: {count} x {shape} in role {role}");
+        let subject = self.subject(framework, demand, question);
         let client = self.client_of(framework, demand);
         let ask = client.and_then(|client| {
             Ask::new(settled, question.agents, (client, Some(demand)), question.outside, question.now)
@@ -151,7 +200,7 @@ impl Pictures<'_> {
         match ask {
             Some(ask) => self.explain_demand(&ask, demand, subject),
             None => {
-                let words = format!("the framework takes no offers in role {role}");
+                let words = format!("the framework takes no offers in role {}", demand.role);
                 plain(subject, Said::new(Verdict::Suppressed, words))
             }
         }

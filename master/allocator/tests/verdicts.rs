@@ -100,14 +100,18 @@ impl Pool {
     }
 
     fn explain_all(&self, name: &str, demand: Option<&DemandId>) -> Vec<Explanation> {
-        let outside = Outside {
-            name: &|id| format!("<{id}>"),
-            away: &|_| Away::default(),
-            tasks: &|_| Vec::new(),
-            absent: &[],
-        };
-        self.allocator.explain(&id(name), demand, &outside, self.now)
+        asked(|outside| self.allocator.explain(&id(name), demand, outside, self.now))
     }
+}
+
+/// Asks with nothing from outside but names.
+fn asked<T>(answer: impl FnOnce(&Outside<'_>) -> T) -> T {
+    answer(&Outside {
+        name: &|id| format!("<{id}>"),
+        away: &|_| Away::default(),
+        tasks: &|_| Vec::new(),
+        absent: &[],
+    })
 }
 
 fn id(name: &str) -> FrameworkId {
@@ -365,11 +369,39 @@ fn one_question_tries_no_more_for_many_demands_than_for_one() {
     pool.tell(Change::Demands { framework: id("jobs"), demands, demand_driven: true });
     let all = pool.explain_all("jobs", None);
     assert_eq!((all.len(), all.iter().map(|told| told.tried.len()).sum::<usize>()), (20, 8));
-    let untried = all.last().map(|told| (told.tried.len(), told.untried));
-    assert_eq!(untried, Some((0, 2)), "what was not tried is counted");
+    assert_eq!((all[15].tried.len(), all[15].untried), (0, 2), "what was not tried is counted");
+    // Beyond sixteen they are told in short.
+    let short =
+        |told: &Explanation| told.funnel.is_empty() && told.notes.iter().any(|n| n.contains("in short"));
+    assert_eq!(all.iter().filter(|told| short(told)).count(), 4);
+    assert!(all.iter().all(|told| told.code == "too-large"), "{all:?}");
     // Alone, the last has help as well.
     let last = DemandId::new("web19").unwrap();
     let told = pool.explain_all("jobs", Some(&last));
     // One more agent as large as the last would go to another of them.
     assert_eq!((told.len(), told[0].help.len(), told[0].untried), (1, 1, 0));
+}
+
+#[test]
+fn the_sum_of_all_that_waits_is_bounded_and_says_what_it_left_out() {
+    let mut pool = Pool::new();
+    (0..30_000).for_each(|n| pool.agent(&format!("a{n:05}"), open(4000)));
+    pool.framework("jobs");
+    // Of each size two demands, which are looked into as one.
+    let demand = |n: u64| Demand {
+        id: DemandId::new(&format!("web{n}")).unwrap(),
+        role: role("jobs"),
+        shape: Amount::scalars(cpus(8000 + n / 2)),
+        count: 1 + n / 2,
+        constraints: Constraints::default(),
+        priority: 0,
+    };
+    let demands = (0..80).map(demand).collect();
+    pool.tell(Change::Demands { framework: id("jobs"), demands, demand_driven: true });
+    pool.allocate();
+    let all = asked(|outside| pool.allocator.waiting(outside, pool.now));
+    assert_eq!((all.demands, all.units, all.unexamined), (80, 2 * (40 * 41 / 2), 2 * 7));
+    let told: Vec<(&str, u64)> = all.groups.iter().map(|group| (&*group.code, group.demands)).collect();
+    assert_eq!(told, [("too-large", 66)]);
+    assert_eq!((&*all.worst_framework, &*all.worst_role), ("<jobs>", "jobs"));
 }

@@ -50,7 +50,7 @@ impl Pictures<'_> {
         // Only this agent comes into question: each verdict is of this agent.
         let only = Agents { active: vec![agent], away: Vec::new() };
         let question = Question { agents: &only, ..question };
-        let looked = self.look_into(self.waiters(|_| true), question);
+        let looked = self.look_into(self.waiters(|_, _| true), question);
         let waiting: usize = looked.iter().map(|one| one.waiters.len()).sum();
         let mut codes: BTreeMap<Verdict, Vec<(u32, String)>> = BTreeMap::new();
         for one in &looked {

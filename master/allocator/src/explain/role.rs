@@ -36,7 +36,7 @@ impl Pictures<'_> {
             let words = "no framework takes offers in it";
             return vec![plain(subject, Said::new(Verdict::NoFrameworks, words))];
         }
-        let looked = self.look_into(self.waiters(|of| of == role), question);
+        let looked = self.look_into(self.waiters(|_, demand| demand.role == *role), question);
         let waiting = looked.iter().map(|one| one.waiters.len()).sum::<usize>();
         let mut codes: BTreeMap<&'static str, usize> = BTreeMap::new();
         for one in &looked {

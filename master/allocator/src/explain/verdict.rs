@@ -12,6 +12,7 @@ use super::ask::{Ask, Lift};
 use crate::Allocator;
 
 /// A verdict, how it is said, and whom it is about.
+#[derive(Clone, Debug)]
 pub(super) struct Said {
     pub verdict: Verdict,
     pub words: String,

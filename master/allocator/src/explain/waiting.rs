@@ -15,9 +15,9 @@ use super::{Pictures, Question};
 use crate::Allocator;
 use crate::change::Change;
 
-/// Agents that are looked at for all verdicts together, counting an agent once for each kind of demand. At a thousand
-/// agents that is so many hundred kinds.
-const LOOKS_MAX: usize = 300_000;
+/// Agents that are looked at for all verdicts together, counting an agent once for each kind of demand: a thousand kinds
+/// of demands in a pool of a thousand agents. `tests-bench explain` measures what that costs.
+const LOOKS_MAX: usize = 1_000_000;
 
 /// Changes that are tried for all that waits.
 const CHANGES_MAX: usize = 6;
@@ -60,7 +60,7 @@ impl Allocator {
 
 impl Pictures<'_> {
     fn all_waiting(&self, question: Question<'_>) -> Waiting {
-        let looked = self.look_into(self.waiters(|_| true), question);
+        let looked = self.look_into(self.waiters(|_, _| true), question);
         let age = |since: Option<Instant>| {
             since.map_or(0, |at| u64::try_from(question.now.since(at).as_millis()).unwrap_or(u64::MAX))
         };
@@ -91,8 +91,8 @@ impl Pictures<'_> {
         all
     }
 
-    /// The demands that miss something after the next allocation, of the roles that are asked about.
-    pub(super) fn waiters(&self, of_role: impl Fn(&proto::role::Role) -> bool) -> Vec<Waiter<'_>> {
+    /// The demands that miss something after the next allocation, of those that are asked about.
+    pub(super) fn waiters(&self, asked: impl Fn(u32, &Demand) -> bool) -> Vec<Waiter<'_>> {
         let clients = &self.settled.clients;
         let mut all = Vec::new();
         for framework in clients.by_id.values().copied() {
@@ -100,7 +100,7 @@ impl Pictures<'_> {
             if !row.here || !row.demand_driven {
                 continue;
             }
-            for demand in row.demands.iter().filter(|demand| of_role(&demand.role)) {
+            for demand in row.demands.iter().filter(|demand| asked(framework, demand)) {
                 let client = self.client_of(framework, demand);
                 let want = client.and_then(|client| {
                     let who = &clients.clients[client];

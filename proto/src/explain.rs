@@ -169,7 +169,7 @@ pub struct RemedyStep {
     pub task: Option<TaskId>,
     /// The role it is about.
     pub role: Option<Role>,
-    /// Of a limit: the new one; of a demand: what it would ask for; of an agent: what it would have.
+    /// Of a limit: the new one; of a demand: what it would ask for; of a reservation: what goes; of an agent: what it would have.
     pub amount: Amount,
     /// Of a weight: the new one, in thousandths.
     pub weight_milli: u32,

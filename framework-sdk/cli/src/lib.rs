@@ -17,6 +17,7 @@ pub mod join;
 mod nouns;
 pub mod profile;
 mod run;
+pub mod settings;
 mod shapes;
 mod sheet;
 mod table;
@@ -24,7 +25,9 @@ mod terminal;
 pub mod up;
 mod verbs;
 
-pub use args::{AgentVerb, ContextArgs, ExplainSummaryArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb};
+pub use args::{
+    AgentVerb, ConfigVerb, ContextArgs, ExplainSummaryArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb,
+};
 pub use completion::CompletionArgs;
 pub use duration::{parse_duration, show_age, show_duration};
 pub use escape::{Sanitizer, escaped};
@@ -34,4 +37,5 @@ pub use join::JoinArgs;
 pub use run::{Action, run, run_on};
 pub use table::{Cell, Table, Tone, Widths};
 pub use terminal::Terminal;
+pub use verbs::config::{run as run_config, run_on as run_config_on};
 pub use verbs::explain::{ExplainView, show as show_explanations};

@@ -274,6 +274,7 @@ fn what_is_kept_for_another_role_is_reserved() {
     assert_eq!(told.code, "reserved");
     assert!(told.verdict.contains("reserved for role db"), "{told:?}");
     assert!(told.help[0].contains("is reserved no more for role db"), "{told:?}");
+    assert_eq!(told.tried[0].steps[0].command, "stoa unreserve a --role db --cpus 4");
     assert!(steps(&told).contains(&("role", 0)), "{told:?}");
 }
 
@@ -286,6 +287,7 @@ fn a_limit_that_would_be_passed_is_named_with_the_one_that_would_do() {
     let told = pool.explain("jobs");
     assert_eq!((&*told.code, &*told.verdict), ("quota-limit", "role jobs would pass its limit of cpus:1"));
     assert_eq!(told.help, ["with a limit of cpus:2 for role jobs: then it is offered host-a"]);
+    assert_eq!(told.tried[0].steps[0].command, "stoa quota set jobs --limit cpus=2");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod pool;
 
 use proto::demand::Demand;
 use proto::explain::{NearMiss, RemedyKind, RemedyStep, Verdict};
-use proto::id::FrameworkId;
+use proto::id::{AgentId, FrameworkId};
 use proto::quantities::{Quantities, Scalar, show_milli};
 use proto::quota::{Limits, Quota};
 use proto::resources::Amount;
@@ -296,6 +296,28 @@ pub(super) fn quota_command(role: &Role, quota: &Quota) -> String {
         true => format!("stoa quota clear {role}"),
         false => format!("stoa quota set {role}{guarantee}{limit}"),
     }
+}
+
+/// The command that gives back what is reserved; empty where it has no words for all of it.
+fn unreserve_command(agent: &AgentId, role: &Role, amount: &Amount) -> String {
+    let only_ports = amount.ranges().iter().all(|(name, _)| &**name == "ports");
+    if !amount.scalars.custom().is_empty() || !amount.sets().is_empty() || !only_ports {
+        return String::new();
+    }
+    let mut command = format!("stoa unreserve {agent} --role {role}");
+    for (scalar, n) in amount.scalars.iter() {
+        command.push_str(&format!(" --{}", typed(&scalar, n).replace('=', " ")));
+    }
+    let ports: Vec<String> = amount
+        .range("ports")
+        .pairs()
+        .iter()
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+        .collect();
+    if !ports.is_empty() {
+        command.push_str(&format!(" --ports {}", ports.join(",")));
+    }
+    command
 }
 
 /// An amount as it is typed: nothing is rounded.

@@ -14,7 +14,7 @@ use proto_machine::Instant;
 
 use super::super::ask::{Ask, Lift};
 use super::super::outside::{Absent, Away, TaskUse};
-use super::{Try, step};
+use super::{Try, step, unreserve_command};
 use crate::Allocator;
 use crate::agents::Holding;
 use crate::change::{Account, Change, Transform};
@@ -47,22 +47,24 @@ impl Allocator {
     ) -> Option<Try> {
         let row = &self.agents.rows[agent];
         let id = row.id.clone()?;
-        let (mut changes, mut roles) = (Vec::new(), Vec::new());
+        let (mut changes, mut steps) = (Vec::new(), Vec::new());
         for portion in row.free.portions().iter().filter(|portion| portion.volume.is_none()) {
             let Some(kept) = portion.reservation.as_ref().filter(|kept| of(kept)) else { continue };
             let (mut from, mut to) = (Resources::EMPTY, Resources::EMPTY);
             from.add_portion(portion);
             to.add_portion(&Portion { reservation: None, ..portion.clone() });
-            roles.push(kept.clone());
             changes.push(Change::Transformed { agent: id.clone(), transform: Transform { from, to } });
+            let host = self.hostname(agent);
+            let words = format!("when what is free on {host} is reserved no more for role {kept}");
+            steps.push(RemedyStep {
+                command: unreserve_command(&id, kept, &portion.amount),
+                agent: Some(id.clone()),
+                role: Some(kept.clone()),
+                amount: portion.amount.clone(),
+                ..step(RemedyKind::Unreserve, words)
+            });
         }
-        let first = roles.first()?.clone();
-        let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
-        let host = self.hostname(agent);
-        let words =
-            format!("when what is free on {host} is reserved no more for role {}", names.join(" and "));
-        let said = RemedyStep { agent: Some(id), role: Some(first), ..step(RemedyKind::Unreserve, words) };
-        Some(Try::new(at, said, changes))
+        (!steps.is_empty()).then_some(Try { steps, changes, at, on_before: false })
     }
 
     pub(super) fn try_own_offers(&self, ask: &Ask<'_>, framework: &FrameworkId, tries: &mut Vec<Try>) {

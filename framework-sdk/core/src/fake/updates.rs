@@ -22,6 +22,18 @@ impl Fake {
 
     /// An agent reports a task's new state.
     pub fn report(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>) {
+        self.say_of(id, state, exit, StatusReason::None);
+        let group = self.tasks.get(id).and_then(|task| task.info.group.clone());
+        if let Some(group) = group.filter(|_| state.is_terminal() && state != TaskState::Finished) {
+            let with = self.tasks.iter().filter(|(_, task)| task.info.group.as_ref() == Some(&group));
+            let others: Vec<TaskId> = with.map(|(other, _)| other.clone()).collect();
+            for other in others {
+                self.say_of(&other, TaskState::Killed, None, StatusReason::GroupEnded);
+            }
+        }
+    }
+
+    fn say_of(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>, reason: StatusReason) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         if task.latest.state.is_terminal() {
             return;
@@ -30,7 +42,7 @@ impl Fake {
         task.latest.state = state;
         task.latest.source = StatusSource::Agent;
         task.latest.exit = exit;
-        task.latest.reason = StatusReason::None;
+        task.latest.reason = reason;
         let mut status = task.latest.clone();
         status.sequence = task.sequence;
         task.stream.push_back(status.clone());

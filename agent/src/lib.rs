@@ -10,18 +10,22 @@
 //! | `perform.rs` | does what the machine ([`agent_core::Agent`]) wants done |
 //! | `ledger.rs` | what the machine must remember, on disk |
 //! | `master_link.rs`, `containers.rs` | the two it talks with: a master, the containerizer |
+//! | `checks.rs`, `unverified.rs` | what tasks are asked while they run |
 //! | `door.rs`, `sandbox_files.rs`, `runs.rs` | the output of tasks, for people |
+//! | `exec.rs` | what people run beside tasks |
 //! | `sandbox.rs` | where runs work, and when that goes |
 //!
 //! The machine has a thread of its own, which may wait for the disk; everything else is on the runtime of the caller,
 //! for which one worker is plenty.
 
 mod args;
+mod checks;
 pub mod config;
 mod containers;
 pub mod declared;
 mod door;
 mod error;
+mod exec;
 pub mod facts;
 mod join;
 pub mod ledger;
@@ -33,6 +37,7 @@ mod sandbox;
 mod sandbox_files;
 #[cfg(test)]
 mod scratch;
+mod unverified;
 
 pub use args::AgentArgs;
 pub use config::Config;

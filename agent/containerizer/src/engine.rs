@@ -18,6 +18,7 @@ use crate::launch::{Artifact, Launch};
 use crate::link::{self, Connection, Greeting, Link, Place};
 use crate::report::Report;
 use crate::request;
+use crate::visit::{Visited, Visitor};
 use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Done, Job, Prepared};
 
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Destroy(RunId),
     RemoveVolume(VolumeDir, Removed),
     Usage(RunId, oneshot::Sender<Usage>),
+    Visit(Box<Launch>, oneshot::Sender<Result<Visited, StartFailure>>),
     EndKeeper { kill: bool, answer: oneshot::Sender<Result<(), u32>> },
 }
 
@@ -78,6 +80,8 @@ pub(crate) struct Engine {
     fetches: Arc<Semaphore>,
     fetched_in: mpsc::UnboundedSender<Fetched>,
     pub(crate) ending: Option<oneshot::Sender<Result<(), u32>>>,
+    /// Who waits for the keeper's word on a run.
+    pub(crate) visitors: HashMap<RunId, Vec<Visitor>>,
 }
 
 /// What the engine listens to beside the keeper.
@@ -122,6 +126,7 @@ impl Engine {
             fetches: Arc::new(Semaphore::new(crate::fetch::CONCURRENT_MAX)),
             fetched_in,
             ending: None,
+            visitors: HashMap::new(),
         };
         (engine, Inboxes { commands, done, fetched })
     }
@@ -143,6 +148,8 @@ impl Engine {
                     None => {
                         self.link = None;
                         self.outgoing.clear();
+                        // Whoever waits for its answer gets none.
+                        self.visitors.clear();
                         if let Some(answer) = self.ending.take() {
                             let _asker_gone = answer.send(Ok(()));
                             return;
@@ -204,6 +211,7 @@ impl Engine {
             Command::Kill(run_id, grace) => self.kill(run_id, grace),
             Command::Destroy(run_id) => self.destroy(run_id),
             Command::RemoveVolume(volume, removed) => self.job(Job::RemoveVolume(volume, removed)),
+            Command::Visit(launch, answer) => self.visit(launch, answer),
             Command::Usage(run_id, answer) => self.job(Job::Measure(run_id, answer)),
             Command::EndKeeper { kill, answer } => {
                 self.ending = Some(answer);

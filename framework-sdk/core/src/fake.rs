@@ -17,7 +17,7 @@ use std::time::Duration;
 use proto::agent::AgentInfo;
 use proto::demand::Demand;
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, Epoch, FrameworkId, OfferId, OperationId, RunId, TaskId};
+use proto::id::{AgentId, Epoch, FrameworkId, OfferId, OperationId, RunId, TaskId, VolumeId};
 use proto::operation::Operation;
 use proto::refusal::{Code, Refusal};
 use proto::resources::{Amount, Resources};
@@ -43,6 +43,8 @@ pub struct Fake {
     offer_numbers: u64,
     framework: Option<FrameworkId>,
     removed: bool,
+    /// The latest instance of the framework.
+    fence: u64,
     connected: bool,
     roles: Vec<Role>,
     info: Option<FrameworkInfo>,
@@ -67,6 +69,8 @@ pub struct Fake {
     calls: BTreeMap<OperationId, CallKind>,
     mishaps: Mishaps,
     wishes: VecDeque<Wish>,
+    /// Volumes that are not offered.
+    hidden: BTreeSet<VolumeId>,
     /// Kills are wishes for whoever plays the agents, and not done at once.
     pub kills_take_time: bool,
     /// The next call of a kind is refused with this.
@@ -283,6 +287,11 @@ impl Fake {
             self.fault(Code::NotFound);
             return;
         }
+        if subscribe.fence < self.fence {
+            self.fault(Code::Fenced);
+            return;
+        }
+        self.fence = subscribe.fence;
         let framework = self.framework.clone().or_else(|| FrameworkId::new("F1").ok());
         let Some(framework) = framework else { return };
         self.framework = Some(framework.clone());

@@ -109,6 +109,10 @@ impl World {
             .map(|(id, _)| id)
             .collect();
         self.harness().run();
+        // Without a session it would act on what it was told before, as anybody would.
+        while !self.harness().is_connected() {
+            self.harness().advance(Duration::from_secs(1));
+        }
         let seen = self.seen;
         let calls = self.harness().calls[seen..].to_vec();
         self.seen += calls.len();

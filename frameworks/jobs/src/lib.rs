@@ -1,6 +1,6 @@
 //! The jobs framework: services and batch jobs, from a file or from `stoa run`.
 //!
-//! `spec` is what a user may ask for, `store` what was asked and where it is kept, `reconcile` what follows from an end,
+//! `spec` is what a user may ask for, `cron` when it runs if not at once, `store` what was asked and where it is kept, `reconcile` what follows from an end,
 //! `scheduler` the SDK's trait implemented without clock, disk or network; `api` is its door, `cli` its client.
 
 mod api;
@@ -8,6 +8,7 @@ pub mod cli;
 mod codec;
 pub mod config;
 pub mod contract;
+pub mod cron;
 pub mod reconcile;
 mod rights;
 pub mod scheduler;

@@ -65,7 +65,7 @@ pub fn after(spec: &JobSpec, counts: Counts, end: End) -> Next {
     match spec.kind {
         Kind::Service => again,
         // Retries are counted over the whole life of an instance, however long an attempt ran.
-        Kind::Batch => match end.state {
+        Kind::Batch | Kind::Cron => match end.state {
             TaskState::Finished | TaskState::Killed => Next::Over,
             _ if counts.failures < spec.retries => {
                 let failures = counts.failures.saturating_add(1);

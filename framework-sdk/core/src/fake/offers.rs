@@ -86,7 +86,7 @@ impl Fake {
                 missing -= 1;
             }
             if !taken.is_empty() {
-                super::volumes::add_free(&agent.free, &demand.role, &mut taken);
+                self.add_free(&agent.free, &demand.role, &mut taken);
             }
             made.extend(self.lease(id, &demand.role, taken, Some(demand)));
         }

@@ -1,9 +1,12 @@
 //! Reservations and volumes of the pretend agents.
 
+use proto::id::VolumeId;
 use proto::operation::Operation;
 use proto::quantities::Quantities;
 use proto::resources::{Amount, Portion, Resources};
 use proto::role::Role;
+
+use super::Fake;
 
 /// What becomes of offered resources. What does not fit changes nothing: a real master would have refused all of it.
 pub(super) fn carry_out(rest: &mut Resources, operation: Operation) {
@@ -38,12 +41,20 @@ pub(super) fn carry_out(rest: &mut Resources, operation: Operation) {
     }
 }
 
-/// Adds the free volumes of a role to what is offered of an agent.
-pub(super) fn add_free(free: &Resources, role: &Role, taken: &mut Resources) {
-    let theirs = |portion: &&Portion| {
-        portion.volume.is_some() && portion.reservation.as_ref().is_some_and(|kept| role.is_within(kept))
-    };
-    for portion in free.portions().iter().filter(theirs) {
-        taken.add_portion(portion);
+impl Fake {
+    /// A volume is in none of the offers any more, as if a task of somebody else had it.
+    pub fn hide_volume(&mut self, volume: &str) {
+        self.hidden.extend(VolumeId::new(volume).ok());
+    }
+
+    /// Adds the free volumes of a role to what is offered of an agent.
+    pub(super) fn add_free(&self, free: &Resources, role: &Role, taken: &mut Resources) {
+        let theirs = |portion: &&Portion| {
+            let is_seen = portion.volume.as_ref().is_some_and(|volume| !self.hidden.contains(volume));
+            is_seen && portion.reservation.as_ref().is_some_and(|kept| role.is_within(kept))
+        };
+        for portion in free.portions().iter().filter(theirs) {
+            taken.add_portion(portion);
+        }
     }
 }

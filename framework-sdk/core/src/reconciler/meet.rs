@@ -54,7 +54,7 @@ impl Reconciler {
         let name = &birth.instance.group;
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
-        if status.state.is_terminal() && birth.part == 0 && !self.exactly {
+        if status.state.is_terminal() && birth.part == 0 && !self.exactly && !self.by_ticket {
             // Once it is acknowledged nobody else remembers it.
             self.memory.set_end(&birth.instance, (birth.revision, status.state));
         }
@@ -70,6 +70,13 @@ impl Reconciler {
         }
     }
 
+    /// The group of a task that has ended, if it is one that nobody has stated.
+    pub(super) fn unstated_group(&self, status: &TaskStatus) -> Option<GroupName> {
+        let birth = Birth::parse(&status.task).filter(|_| status.state.is_terminal())?;
+        let group = birth.instance.group;
+        (!self.groups.contains_key(&group)).then_some(group)
+    }
+
     fn attempt(&self, birth: &Birth, status: &TaskStatus) -> Attempt {
         let place = status.agent.as_ref().and_then(|agent| self.home_of(agent, &birth.instance));
         Attempt {
@@ -81,6 +88,7 @@ impl Reconciler {
             // It may have been anything by the time it was first seen here.
             began: true,
             since_ms: None,
+            serves_since_ms: None,
             ready: false,
             leaving: Leaving::No,
             draining: status.agent.as_ref().is_some_and(|agent| self.draining.contains(agent)),
@@ -222,12 +230,15 @@ impl Reconciler {
                 self.tell(event);
             }
         }
+        for update in self.unheard.remove(name).unwrap_or_default() {
+            self.hear(now, update);
+        }
     }
 
     /// Nothing of a group is wanted any more.
     pub(super) fn withdraw(&mut self, now: Now, name: &GroupName) {
         if !self.groups.contains_key(name) {
-            if !self.unclaimed.contains_key(name) {
+            if !self.unclaimed.contains_key(name) && !self.unheard.contains_key(name) {
                 return;
             }
             // Nobody knows what it was; what is left of it is taken in only to be ended.

@@ -1,6 +1,6 @@
 //! An instance that is several tasks: how it stands as a whole follows from how each of them does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::TaskId;
 use proto::task::{StatusReason, TaskState, TaskStatus};
@@ -9,6 +9,8 @@ use proto::task::{StatusReason, TaskState, TaskStatus};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     states: BTreeMap<TaskId, TaskState>,
+    /// Those whose checks say that they do not serve.
+    idle: BTreeSet<TaskId>,
     /// The end that ended all.
     cause: Option<TaskState>,
 }
@@ -17,7 +19,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub fn of(tasks: impl Iterator<Item = TaskId>) -> Self {
-        Parts { states: tasks.map(|task| (task, TaskState::Staging)).collect(), cause: None }
+        Parts { states: tasks.map(|task| (task, TaskState::Staging)).collect(), ..Parts::default() }
     }
 
     /// One more of them is met, as after a new start of the framework.
@@ -45,6 +47,11 @@ impl Parts {
     /// One of them stands so now: the status of all as that of the first, and those that should end with it.
     pub fn fold(&mut self, first: &TaskId, status: &TaskStatus) -> (TaskStatus, Vec<TaskId>) {
         self.states.insert(status.task.clone(), status.state);
+        if status.ready == Some(false) || status.healthy == Some(false) {
+            self.idle.insert(status.task.clone());
+        } else {
+            self.idle.remove(&status.task);
+        }
         let is_first = status.task == *first;
         let ended_well = status.state == TaskState::Finished;
         // Who was ended because of another one is no cause.
@@ -62,7 +69,9 @@ impl Parts {
             Some(_) | None => Vec::new(),
         };
         let run = if is_first { status.run } else { None };
-        (TaskStatus { task: first.clone(), state, run, ..status.clone() }, rest)
+        let serves = self.live().all(|task| !self.idle.contains(task));
+        let (ready, healthy) = (Some(serves), Some(serves));
+        (TaskStatus { task: first.clone(), state, run, ready, healthy, ..status.clone() }, rest)
     }
 
     /// How the one of them stands that is least far.

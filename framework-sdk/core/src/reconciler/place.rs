@@ -34,7 +34,7 @@ const GATHER_AGAIN: Duration = Duration::from_secs(5);
 const AT_ONCE: Filter = Filter { refuse: Duration::ZERO };
 
 /// What a demand was declared for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ask {
     pub group: GroupName,
     pub which: Which,
@@ -52,8 +52,9 @@ struct Used {
 /// Those of a group that wait alike, and the offers that they may use.
 struct Lane {
     ask: Ask,
-    /// Their own come first.
+    /// Their own; those that were made for others are added when these are used up.
     rooms: Vec<usize>,
+    widened: bool,
     /// Those before this one are too small for them.
     at: usize,
 }
@@ -165,6 +166,10 @@ impl Reconciler {
     }
 
     fn lanes(&self, used: &[Used]) -> Vec<Lane> {
+        let mut own: BTreeMap<&Ask, Vec<usize>> = BTreeMap::new();
+        for (at, used) in used.iter().enumerate() {
+            own.entry(&used.ask).or_default().push(at);
+        }
         let mut lanes = Vec::new();
         for (name, table) in &self.groups {
             let anywhere = [Which::Stated, Which::Good].into_iter();
@@ -173,31 +178,33 @@ impl Reconciler {
             let homes = table.homing().keys().map(|(agent, which)| (Some(agent.clone()), *which));
             for (home, which) in homes.chain(anywhere).filter(|_| table.is_gathered()) {
                 let ask = Ask { group: name.clone(), which, home };
-                let rooms = self.rooms_for(table, &ask, used);
-                if !rooms.is_empty() {
-                    lanes.push(Lane { ask, rooms, at: 0 });
-                }
+                let rooms = own.get(&ask).cloned().unwrap_or_default();
+                lanes.push(Lane { ask, rooms, widened: false, at: 0 });
             }
         }
         lanes
     }
 
-    /// The offers that an ask brought, and those that were made for others who do not mind where they go.
-    fn rooms_for(&self, table: &Table, ask: &Ask, used: &[Used]) -> Vec<usize> {
-        let (role, constraints) = (self.role_of(&table.group), table.edition(ask.which).spec.constraints());
+    /// Adds what is left of offers that were made for others, who do not mind where they go.
+    fn widen(&self, lane: &mut Lane, used: &[Used]) {
+        let Some(table) = self.groups.get(&lane.ask.group).filter(|table| !table.stands_apart()) else {
+            return;
+        };
+        let role = self.role_of(&table.group);
+        let constraints = table.edition(lane.ask.which).spec.constraints();
         let may = |used: &Used| {
             let offer = used.room.offer();
-            used.ask.home.is_none()
-                && !table.stands_apart()
-                && !self.is_apart(&used.ask.group)
-                && ask.home.as_ref().is_none_or(|home| *home == offer.agent.id)
+            !used.room.rest().is_empty()
+                && used.ask != lane.ask
+                && used.ask.home.is_none()
                 && offer.role == *role
+                && lane.ask.home.as_ref().is_none_or(|home| *home == offer.agent.id)
+                && !self.is_apart(&used.ask.group)
                 && constraints.allow(&offer.agent)
         };
-        let all = || used.iter().enumerate();
-        let own = all().filter(|(_, used)| used.ask == *ask);
-        let others = all().filter(|(_, used)| used.ask != *ask && may(used));
-        own.chain(others).map(|(at, _)| at).collect()
+        let others: Vec<usize> =
+            used.iter().enumerate().filter(|(_, used)| may(used)).map(|(at, _)| at).collect();
+        lane.rooms.extend(others);
     }
 
     /// Starts the next one of those who wait; false when none of them can be.
@@ -211,21 +218,36 @@ impl Reconciler {
             let numbers: Vec<u32> = waiting.into_iter().flatten().copied().collect();
             return !numbers.is_empty() && self.serve_together(now, lane, used, &numbers);
         }
+        if lane.ask.home.is_some() && table.group.volume.is_some() {
+            // Each has a volume of its own, which may be there or not.
+            let numbers: Vec<u32> = waiting.into_iter().flatten().copied().collect();
+            let mut tries = numbers.iter().flat_map(|number| lane.rooms.iter().map(|at| (*number, *at)));
+            return tries.any(|(number, at)| self.launch(now, &lane.ask, number, &mut used[at]));
+        }
         let Some(number) = waiting.and_then(|numbers| numbers.first()).copied() else { return false };
-        if let (Some(spread), None) = (&table.group.spread, &lane.ask.home) {
+        let spread = table.group.spread.as_ref().filter(|_| lane.ask.home.is_none());
+        if let Some(spread) = spread {
+            if !std::mem::replace(&mut lane.widened, true) {
+                self.widen(lane, used);
+            }
             let rooms = lane.rooms.iter().map(|at| (*at, &used[*at].room));
             let shape = table.shape_to_begin(lane.ask.which);
             let chosen =
                 choose_spread_of(rooms, &shape, Packing::BestFit, &spread.by, table.used(), table.at_most());
             return chosen.is_some_and(|at| self.launch(now, &lane.ask, number, &mut used[at]));
         }
-        while let Some(at) = lane.rooms.get(lane.at) {
-            if self.launch(now, &lane.ask, number, &mut used[*at]) {
-                return true;
+        loop {
+            while let Some(at) = lane.rooms.get(lane.at) {
+                if self.launch(now, &lane.ask, number, &mut used[*at]) {
+                    return true;
+                }
+                lane.at += 1;
             }
-            lane.at += 1;
+            if std::mem::replace(&mut lane.widened, true) {
+                return false;
+            }
+            self.widen(lane, used);
         }
-        false
     }
 
     /// Starts all of a gang, or none.
@@ -295,6 +317,7 @@ impl Reconciler {
             place: Some(home.clone()),
             began: false,
             since_ms: None,
+            serves_since_ms: None,
             ready: false,
             leaving: Leaving::No,
             draining: false,

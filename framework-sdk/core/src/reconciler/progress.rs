@@ -83,11 +83,17 @@ impl Reconciler {
             attempt.began |= begun;
             attempt.ready = false;
             if status.state != TaskState::Running {
+                attempt.serves_since_ms = None;
                 return (None, back);
             }
             // What is heard as it happens began just now by this clock; of what is listed only its agent's clock tells.
             let heard = if settled { wall_ms } else { status.at_ms.min(wall_ms) };
-            let since = *attempt.since_ms.get_or_insert(heard);
+            attempt.since_ms.get_or_insert(heard);
+            if status.ready == Some(false) || status.healthy == Some(false) {
+                attempt.serves_since_ms = None;
+                return (None, back);
+            }
+            let since = *attempt.serves_since_ms.get_or_insert(heard);
             let ran = Duration::from_millis(wall_ms.saturating_sub(since));
             attempt.ready = ran >= min_ready;
             ((!attempt.ready).then(|| min_ready - ran), back)

@@ -19,7 +19,9 @@ pub(super) struct Attempt {
     pub began: bool,
     /// Since when it runs, in milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// It runs, for as long as it takes to count as in service.
+    /// Since when it runs and its checks, as far as it has any, say that it serves.
+    pub serves_since_ms: Option<u64>,
+    /// It serves, for as long as it takes to count as in service.
     pub ready: bool,
     pub leaving: Leaving,
     /// Its agent is to be empty.

@@ -282,7 +282,12 @@ impl Table {
     }
 
     fn is_canary(&self, number: u32) -> bool {
-        self.extras.contains(&number) || self.canaries().any(|canary| canary == number)
+        let canary = self.group.change.canary;
+        self.extras.contains(&number)
+            || match &self.group.numbers {
+                Numbers::Below(_) => number < canary,
+                Numbers::Elastic(_) => self.canaries().any(|canary| canary == number),
+            }
     }
 
     /// The instances that change first.

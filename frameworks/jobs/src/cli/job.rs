@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use framework_sdk::Profile;
@@ -18,7 +19,7 @@ use crate::spec::{FILE_BYTES_MAX, JobSpec, Kind, parse_file, show_duration};
 use crate::wire::{GetReply, GetRequest, StopRequest, SubmitOutcome, SubmitRequest, WatchRequest};
 
 pub(super) async fn apply(args: &ApplyArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
-    let specs = read(args)?;
+    let specs = read(&args.file)?;
     let mut client = Client::new(profile);
     for spec in &specs {
         let request = SubmitRequest {
@@ -60,8 +61,7 @@ pub(super) async fn apply(args: &ApplyArgs, profile: &Profile, printer: &Printer
     }
 }
 
-fn read(args: &ApplyArgs) -> Result<Vec<JobSpec>, Failure> {
-    let path = &args.file;
+pub(super) fn read(path: &Path) -> Result<Vec<JobSpec>, Failure> {
     let failed = |why: String| Failure::new(USAGE, format!("cannot read {}: {why}", path.display()), "");
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut text = Vec::new();

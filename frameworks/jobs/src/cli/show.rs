@@ -6,7 +6,7 @@ use framework_sdk::quantities::{show_bytes, show_milli};
 use serde::Serialize;
 
 use super::failure::{BAD, Failure};
-use crate::spec::show_duration;
+use crate::spec::{JobSpec, show_duration};
 use crate::wire::{JobKind, JobView, Task};
 
 /// Of every document; a change that is not an addition makes another.
@@ -129,6 +129,7 @@ fn kind(kind: JobKind) -> &'static str {
     match kind {
         JobKind::JobService => "service",
         JobKind::JobBatch => "batch",
+        JobKind::JobCron => "cron",
         JobKind::Unspecified => "unknown",
     }
 }
@@ -182,6 +183,8 @@ struct JobShape {
     user: String,
     kill_grace: String,
     retries: u32,
+    /// Every key that has a value, in the words of job files; empty when this `stoa` cannot read the job.
+    spec: BTreeMap<String, String>,
     tasks: Vec<TaskShape>,
 }
 
@@ -213,6 +216,7 @@ fn job_shape(job: JobView) -> JobShape {
     let state = state(&job);
     let s = job.summary.unwrap_or_default();
     let spec = job.spec.unwrap_or_default();
+    let lines = JobSpec::from_wire(spec.clone()).map(|spec| spec.lines()).unwrap_or_default();
     JobShape {
         kind: kind(spec.kind()),
         name: spec.name,
@@ -238,6 +242,7 @@ fn job_shape(job: JobView) -> JobShape {
         user: spec.user,
         kill_grace: show_duration(std::time::Duration::from_millis(spec.kill_grace_ms)),
         retries: spec.retries,
+        spec: lines.into_iter().collect(),
         tasks: job.tasks.into_iter().map(task_shape).collect(),
     }
 }

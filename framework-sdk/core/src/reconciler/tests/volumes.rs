@@ -183,3 +183,20 @@ fn a_changed_spec_comes_back_to_the_same_volume() {
     assert_eq!([volume_of(&play, "store.0"), volume_of(&play, "store.1")], before);
     assert_eq!(play.revisions(), 1);
 }
+
+#[test]
+fn one_whose_volume_is_not_there_keeps_nobody_else_waiting() {
+    let mut play = Play::new([disk_agent("a1")]);
+    play.submit(store(2));
+    play.all_run();
+    let tasks = [play.task("store.0"), play.task("store.1")];
+    // The first one's volume is still in somebody's hands.
+    let first = volume_of(&play, "store.0");
+    play.harness.master.hide_volume(&first);
+    for task in &tasks {
+        play.harness.master.report(task, TaskState::Failed, None);
+    }
+    play.go();
+    play.wait(2);
+    assert_eq!(play.alive(), ["store.1"]);
+}

@@ -11,9 +11,9 @@ use crate::token::random_hex;
 use crate::wire::{GetReply, JobView, Summary, Task, TaskState};
 
 #[derive(Parser)]
-struct Command {
+pub(super) struct Command {
     #[command(subcommand)]
-    verb: JobVerb,
+    pub verb: JobVerb,
 }
 
 #[derive(Parser)]
@@ -22,21 +22,21 @@ struct ExplainCommand {
     args: ExplainJobArgs,
 }
 
-async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
+pub(super) async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
     let verb = Command::parse_from(std::iter::once(&"job").chain(line)).verb;
     job(&verb, &cluster.profile, paper.screen(false)).await
 }
 
-struct File(PathBuf);
+pub(super) struct File(PathBuf);
 
 impl File {
-    fn new(extension: &str, text: &str) -> File {
+    pub fn new(extension: &str, text: &str) -> File {
         let path = std::env::temp_dir().join(format!("stoa-job-{}.{extension}", random_hex(8).unwrap()));
         std::fs::write(&path, text).unwrap();
         File(path)
     }
 
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -155,6 +155,8 @@ async fn jobs_are_listed_for_people_and_programs() {
     assert_eq!(json["apiVersion"], "stoa.jobs/v1");
     assert_eq!((&json["items"][1]["name"], &json["items"][1]["running"]), (&"web".into(), &1.into()));
     assert_eq!(json["items"][1]["tasks"][0]["state"], "running");
+    let spec = &json["items"][1]["spec"];
+    assert_eq!((&spec["command"], &spec["update.max_unavailable"]), (&"x".into(), &"1".into()));
     let (_, yaml, _) = shown(&["get", "web", "-o", "yaml"]).await;
     assert!(yaml.contains("apiVersion: stoa.jobs/v1") && yaml.contains("name: web"), "{yaml}");
     let (code, _, told) = shown(&["get", "nothing"]).await;

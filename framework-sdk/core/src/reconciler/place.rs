@@ -33,7 +33,7 @@ const EVEN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a demand was declared for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
-    group: GroupName,
+    pub group: GroupName,
     /// For those who wait for this agent; `None`: for those who go anywhere.
     home: Option<AgentId>,
 }

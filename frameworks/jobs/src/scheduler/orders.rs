@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use framework_sdk::Now;
+use framework_sdk::reconciler::Order as Wish;
 use framework_sdk::refusal::{Code, Refusal};
 use framework_sdk::role::Role;
 
-use super::places::key;
+use super::group::{group_of, name_of, task_of};
 use super::report::Note;
 use super::work::{JobName, Work, is_live, is_over};
-use super::{Jobs, Output};
-use crate::reconcile::same_task;
+use super::{Jobs, Output, key};
 use crate::spec::{JobSpec, Kind};
 use crate::store::{Instance, Record};
 use crate::wire;
@@ -110,7 +110,7 @@ impl Jobs {
                 self.reply(ticket, reply.map(Reply::Got));
             }
             Order::Stop { ticket, name, purge } => {
-                let reply = self.stop(now, &name, purge);
+                let reply = self.stop(&name, purge);
                 self.reply(ticket, reply.map(Reply::Stopped));
             }
             Order::Explain { ticket, name } => {
@@ -160,19 +160,23 @@ impl Jobs {
         };
         let record = self.state.store_job(spec.clone(), request, now.wall.as_millis(), ephemeral);
         self.record(record);
-        self.take_role(&role);
         self.touched.insert(job.clone());
         match before {
-            None => drop(self.work.insert(job.clone(), Work::new(&spec))),
+            None => {
+                self.work.insert(job.clone(), Work::default());
+                self.state_anew(&job);
+            }
             Some(_) if outcome == SubmitUnchanged => {}
-            Some((old, old_revision, _)) => self.respec(now, &job, &old, old_revision, &spec),
+            Some((old, old_revision, _)) => {
+                self.respec(&job, &old, old_revision, &spec);
+                self.state_anew(&job);
+            }
         }
         match outcome {
             SubmitCreated => self.report(Note::Job { job: job.to_string(), what: "created" }),
             SubmitUpdated => self.report(Note::Job { job: job.to_string(), what: "updated" }),
             _ => {}
         }
-        self.wake_waiting(now, &job);
         let revision = self.state.jobs.get(&*job).map_or(1, |stored| stored.revision);
         Ok(self.submitted(job.to_string(), revision, outcome))
     }
@@ -188,7 +192,8 @@ impl Jobs {
                 Refusal::new(Code::TooMuch, message).with_help("stop some with `stoa job stop --purge`")
             );
         }
-        if self.info.roles.len() >= ROLES_MAX && !self.info.roles.contains(role) {
+        let roles = &self.info().roles;
+        if roles.len() >= ROLES_MAX && !roles.contains(role) {
             let message = format!("jobs are in {ROLES_MAX} roles already; {role} would be one too many");
             return Err(Refusal::new(Code::TooMuch, message).with_help("put the job into one of those roles"));
         }
@@ -213,27 +218,32 @@ impl Jobs {
     }
 
     /// A job takes on a new spec.
-    fn respec(&mut self, now: Now, job: &JobName, old: &JobSpec, old_revision: u64, new: &JobSpec) {
-        let Some(work) = self.work.get_mut(job) else { return };
-        work.respec(new);
-        work.drops.clear();
+    fn respec(&mut self, job: &JobName, old: &JobSpec, old_revision: u64, new: &JobSpec) {
         let Some(stored) = self.state.jobs.get(&**job) else { return };
         let revision = stored.revision;
         let instances: Vec<Instance> = stored.instances.values().cloned().collect();
-        let same = same_task(old, new);
+        let same = task_of(old) == task_of(new);
         for instance in instances {
             let number = instance.number;
-            if !is_live(instance.state) {
+            let has_task = is_live(instance.state) || !instance.earlier.is_empty();
+            if !has_task {
                 // Who waits or is over begins anew, without a pause.
                 self.drop_instance(job, number);
-            } else if number >= new.instances {
-                self.kill_instance(now, job, number);
             } else if same && instance.revision == old_revision {
                 self.put(job, Instance { revision, ..instance });
             }
         }
-        if let Some(work) = self.work.get_mut(job) {
-            work.rolling = true;
+    }
+
+    /// The reconciler is told of the job as it is asked for now.
+    fn state_anew(&mut self, job: &JobName) {
+        let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
+            return;
+        };
+        if let Some(group) = group_of(&stored.spec) {
+            work.stated = true;
+            self.wishes.push(Wish::Renew(group.name().clone()));
+            self.wishes.push(Wish::Submit(group));
         }
     }
 
@@ -246,26 +256,22 @@ impl Jobs {
         Ok(wire::GetReply { jobs, framework_id: self.framework_id() })
     }
 
-    fn stop(&mut self, now: Now, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
+    fn stop(&mut self, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
         let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
         let (was_stopped, was_purged) = (stored.stopped, stored.purge);
-        let numbers: Vec<u32> =
-            stored.instances.values().filter(|i| is_live(i.state)).map(|i| i.number).collect();
+        let killing = stored.instances.values().filter(|instance| is_live(instance.state)).count();
         let job = key(name);
         if !was_stopped || (purge && !was_purged) {
             self.record(Record::JobStopped { name: name.to_owned(), purge });
             self.report(Note::Job { job: name.to_owned(), what: "stopped" });
         }
-        self.touched.insert(job.clone());
-        let mut killing = 0;
-        for number in numbers {
-            killing += u32::from(was_stopped || self.kill_instance(now, &job, number));
+        if let Some(work) = self.work.get_mut(&job)
+            && std::mem::take(&mut work.stated)
+        {
+            self.wishes.extend(name_of(name).map(Wish::Withdraw));
         }
-        if let Some(work) = self.work.get_mut(&job) {
-            work.ready.clear();
-        }
-        self.demands_changed = true;
-        Ok(wire::StopReply { was_stopped, killing })
+        self.touched.insert(job);
+        Ok(wire::StopReply { was_stopped, killing: u32::try_from(killing).unwrap_or(u32::MAX) })
     }
 
     fn explain(&self, now: Now, name: &str) -> Result<wire::ExplainReply, Refusal> {
@@ -278,7 +284,7 @@ impl Jobs {
         }
         if !self.connected {
             held.push("the framework has no session with a master".to_owned());
-        } else if !self.granted.contains(role) {
+        } else if !self.reconciler.has_role(role) {
             held.push(format!("the master does not know yet that the framework is in role {role}"));
         }
         let now_ms = now.wall.as_millis();
@@ -301,10 +307,10 @@ impl Jobs {
                 break;
             }
         }
-        let wanted = !work.ready.is_empty() && self.granted.contains(role);
+        let demands = self.reconciler.demands_of(name);
         Ok(wire::ExplainReply {
             framework_id: self.framework_id(),
-            demand_ids: if wanted { vec![name.to_owned()] } else { Vec::new() },
+            demand_ids: demands.iter().map(ToString::to_string).collect(),
             held,
             summary: Some(super::views::summary(stored, work)),
         })

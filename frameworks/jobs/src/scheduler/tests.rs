@@ -1,5 +1,7 @@
 //! The scheduler of jobs against a pretend master, through restarts, crashes, failovers and lost messages.
 
+mod cost;
+mod lives;
 mod rig;
 
 use std::collections::BTreeMap;

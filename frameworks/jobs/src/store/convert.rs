@@ -42,6 +42,9 @@ impl Record {
             Record::InstanceForgotten { job, number } => {
                 Kind::InstanceForgotten(message::InstanceForgotten { job: job.clone(), number: *number })
             }
+            Record::Remembered { key, value } => {
+                Kind::Remembered(message::Remembered { key: key.clone(), value: value.clone() })
+            }
             Record::SerialsReserved { below } => {
                 Kind::SerialsReserved(message::SerialsReserved { below: *below })
             }
@@ -67,32 +70,36 @@ impl Record {
             Kind::JobStopped(m) => Record::JobStopped { name: m.name, purge: m.purge },
             Kind::JobForgotten(m) => Record::JobForgotten { name: m.name },
             Kind::InstanceStored(m) => {
-                let state = m.state();
-                Record::InstanceStored {
-                    job: m.job,
-                    instance: Instance {
-                        number: m.number,
-                        attempt: m.attempt,
-                        task: optional(&m.task_id, TaskId::new)?,
-                        revision: m.revision,
-                        state,
-                        agent: optional(&m.agent_id, AgentId::new)?,
-                        hostname: m.hostname,
-                        agent_address: m.agent_address,
-                        exit: m.exit_code.map(Exit::Code).or(m.exit_signal.map(Exit::Signal)),
-                        message: m.message,
-                        at_ms: m.at_ms,
-                        failures: m.failures,
-                        restarts: m.restarts,
-                        not_before_ms: m.not_before_ms,
-                        last: m.last,
-                    },
-                }
+                Record::InstanceStored { job: m.job.clone(), instance: instance_from_wire(m)? }
             }
             Kind::InstanceForgotten(m) => Record::InstanceForgotten { job: m.job, number: m.number },
+            Kind::Remembered(m) => Record::Remembered { key: m.key, value: m.value },
             Kind::SerialsReserved(m) => Record::SerialsReserved { below: m.below },
         })
     }
+}
+
+fn instance_from_wire(m: message::InstanceStored) -> Result<Instance, String> {
+    Ok(Instance {
+        number: m.number,
+        attempt: m.attempt,
+        task: optional(&m.task_id, TaskId::new)?,
+        revision: m.revision,
+        state: m.state(),
+        agent: optional(&m.agent_id, AgentId::new)?,
+        hostname: m.hostname,
+        agent_address: m.agent_address,
+        exit: m.exit_code.map(Exit::Code).or(m.exit_signal.map(Exit::Signal)),
+        message: m.message,
+        at_ms: m.at_ms,
+        failures: m.failures,
+        retries: m.retries,
+        made: m.made,
+        earlier: m.earlier.into_iter().map(instance_from_wire).collect::<Result<_, _>>()?,
+        restarts: m.restarts,
+        not_before_ms: m.not_before_ms,
+        last: m.last,
+    })
 }
 
 fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
@@ -115,6 +122,10 @@ fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
         restarts: instance.restarts,
         not_before_ms: instance.not_before_ms,
         last: instance.last,
+        retries: instance.retries,
+        made: instance.made,
+        // The name of the job stands once.
+        earlier: instance.earlier.iter().map(|earlier| instance_to_wire("", earlier)).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::spec::JobSpec;
+use crate::spec::{JobSpec, Kind};
 use crate::wire::TaskState;
 use framework_sdk::id::{AgentId, FrameworkId, TaskId};
 use framework_sdk::task::Exit;
@@ -36,8 +36,15 @@ pub struct Instance {
     pub message: String,
     /// When it came to stand so, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Ends in a row: what the back-off and the retries count.
+    /// Ends in a row: what the back-off counts.
     pub failures: u32,
+    /// Starts that were tries again, over its whole life.
+    pub retries: u32,
+    /// The highest attempt that was made so far.
+    pub made: u32,
+    /// Earlier attempts whose tasks the master may know as alive, oldest first: the one that it replaces, while that
+    /// serves on, and those that it went on without.
+    pub earlier: Vec<Instance>,
     /// How often it was started again.
     pub restarts: u64,
     /// Not started again before this time; 0: at once.
@@ -62,6 +69,9 @@ impl Instance {
             message: String::new(),
             at_ms: 0,
             failures: 0,
+            retries: 0,
+            made: 0,
+            earlier: Vec::new(),
             restarts: 0,
             not_before_ms: 0,
             last: false,
@@ -97,8 +107,10 @@ pub struct State {
     pub prefix: String,
     /// The framework's id at the masters.
     pub framework: Option<FrameworkId>,
-    /// Serial numbers below this are used up.
+    /// Serial numbers below this are used up. Tasks of earlier versions were named by them.
     pub serials_below: u64,
+    /// What the reconciler remembers.
+    pub memory: BTreeMap<String, String>,
     /// By name.
     pub jobs: BTreeMap<String, Job>,
     /// The job that each remembered request was for.
@@ -156,6 +168,13 @@ pub enum Record {
         /// Which.
         number: u32,
     },
+    /// Something that the reconciler remembers, or forgets.
+    Remembered {
+        /// What it is about.
+        key: String,
+        /// `None`: nothing any more.
+        value: Option<String>,
+    },
     /// Serial numbers below this are used up.
     SerialsReserved {
         /// The first that is not.
@@ -206,6 +225,8 @@ impl State {
                     job.instances.remove(&number);
                 }
             }
+            Record::Remembered { key, value: Some(value) } => drop(self.memory.insert(key, value)),
+            Record::Remembered { key, value: None } => drop(self.memory.remove(&key)),
             Record::SerialsReserved { below } => self.serials_below = self.serials_below.max(below),
         }
     }
@@ -233,6 +254,22 @@ impl State {
         Record::JobStored { spec, revision, requests, created_ms, ephemeral }
     }
 
+    /// Takes up what an earlier version wrote. In the first layout the ends in a row of a batch's instance were the tries
+    /// that its `retries` bound, and no instance had two tasks.
+    pub(crate) fn migrate(&mut self, from: u32) {
+        if from > 1 {
+            return;
+        }
+        for job in self.jobs.values_mut() {
+            let batch = job.spec.kind == Kind::Batch;
+            for instance in job.instances.values_mut() {
+                instance.retries = if batch { instance.failures } else { 0 };
+                let waits = instance.state == TaskState::TaskWaiting;
+                instance.made = if waits { instance.attempt.saturating_sub(1) } else { instance.attempt };
+            }
+        }
+    }
+
     /// The fewest records that make this state of an empty one.
     pub fn image(&self, format: u32) -> Vec<Record> {
         let mut records = vec![Record::Header { format, prefix: self.prefix.clone() }];
@@ -241,6 +278,9 @@ impl State {
         }
         if self.serials_below > 0 {
             records.push(Record::SerialsReserved { below: self.serials_below });
+        }
+        for (key, value) in &self.memory {
+            records.push(Record::Remembered { key: key.clone(), value: Some(value.clone()) });
         }
         for (name, job) in &self.jobs {
             records.push(Record::JobStored {

@@ -1,13 +1,15 @@
 //! The jobs framework: services and batch jobs, from a file or from `stoa run`.
 //!
-//! `spec` is what a user may ask for, `store` what was asked and where it is kept, `scheduler` the SDK's trait implemented
-//! round the SDK's reconciler, without clock, disk or network; `api` is its door, `cli` its client.
+//! `spec` is what a user may ask for, `cron` when it runs if not at once, `store` what was asked and where it is kept,
+//! `scheduler` the SDK's trait implemented round the SDK's reconciler, without clock, disk or network; `api` is its door,
+//! `cli` its client.
 
 mod api;
 pub mod cli;
 mod codec;
 pub mod config;
 pub mod contract;
+pub mod cron;
 mod rights;
 pub mod scheduler;
 pub mod spec;

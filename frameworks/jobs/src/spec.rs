@@ -1,19 +1,35 @@
 //! `JobSpec`: what a user may ask for, from a job file or from `stoa run`.
 
 mod check;
+mod contract;
+mod duration;
 mod fault;
+mod keys;
+mod later;
+mod lines;
+mod nested;
+mod parts;
 mod read;
+mod schema;
 mod template;
 mod toml;
 mod tree;
+mod value;
 mod yaml;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::check::{CPUS_MILLI_MIN, INSTANCES_MAX, MEM_BYTES_MIN, PORTS_MAX};
+pub use self::duration::{parse_duration, show_duration};
+pub(crate) use self::fault::meant;
 pub use self::fault::{Fault, Faults};
-pub use self::read::{FILE_BYTES_MAX, parse_duration, parse_file, show_duration};
+pub use self::lines::Difference;
+pub use self::parts::{
+    Check, CheckKind, Cron, GiveUp, GroupTask, Overlap, RestartPolicy, Spread, Update, Volume,
+};
+pub use self::read::{FILE_BYTES_MAX, parse_file};
+pub use self::schema::{schema, schema_text};
 pub use self::template::task_id;
 use framework_sdk::attributes::Constraints;
 use framework_sdk::role::Role;
@@ -26,6 +42,8 @@ pub enum Kind {
     Service,
     /// Runs to its end.
     Batch,
+    /// Runs as a batch whenever its schedule says.
+    Cron,
 }
 
 impl Kind {
@@ -34,6 +52,7 @@ impl Kind {
         match self {
             Kind::Service => "service",
             Kind::Batch => "batch",
+            Kind::Cron => "cron",
         }
     }
 }
@@ -82,7 +101,7 @@ pub struct JobSpec {
     pub kind: Kind,
     /// How many at once (service) or in all (batch); at least 1.
     pub instances: u32,
-    /// What each runs.
+    /// What each runs. With `tasks` this, the amounts, ports, artifacts and checks are empty: each task has its own.
     pub command: Command,
     /// Of each, in thousandths of a cpu.
     pub cpus_milli: u64,
@@ -109,6 +128,34 @@ pub struct JobSpec {
     pub retries: u32,
     /// The pause before an instance is started again.
     pub restart: BackOff,
+    /// Of a service: when an instance that ended is started again.
+    pub restart_policy: RestartPolicy,
+    /// Of a service: when it is not started again any more.
+    pub give_up: Option<GiveUp>,
+    /// Higher first among the jobs of the framework.
+    pub priority: i32,
+    /// Rules that need not hold: agents of which more hold are taken first.
+    pub prefer: Constraints,
+    /// Over what the instances are spread.
+    pub spread: Option<Spread>,
+    /// Whether an instance is well.
+    pub health: Option<Check>,
+    /// Whether an instance can serve.
+    pub readiness: Option<Check>,
+    /// Of a service: how a change is brought about.
+    pub update: Update,
+    /// Of a batch: it begins once all these jobs have ended well.
+    pub after: Vec<String>,
+    /// Of a batch or cron: so many instances at most run at once; `None`: all.
+    pub parallel: Option<u32>,
+    /// Of a batch or cron: an attempt that takes longer is ended, and has failed.
+    pub time_limit: Option<Duration>,
+    /// Of a cron, and only there.
+    pub cron: Option<Cron>,
+    /// The tasks of each instance, if it has several.
+    pub tasks: Vec<GroupTask>,
+    /// Of each instance.
+    pub volumes: Vec<Volume>,
 }
 
 impl JobSpec {
@@ -136,6 +183,20 @@ impl JobSpec {
             kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
             retries: 0,
             restart: BackOff::DEFAULT,
+            restart_policy: RestartPolicy::Always,
+            give_up: None,
+            priority: 0,
+            prefer: Constraints::default(),
+            spread: None,
+            health: None,
+            readiness: None,
+            update: Update::DEFAULT,
+            after: Vec::new(),
+            parallel: None,
+            time_limit: None,
+            cron: None,
+            tasks: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 }

@@ -129,6 +129,7 @@ fn kind(kind: JobKind) -> &'static str {
     match kind {
         JobKind::JobService => "service",
         JobKind::JobBatch => "batch",
+        JobKind::JobCron => "cron",
         JobKind::Unspecified => "unknown",
     }
 }

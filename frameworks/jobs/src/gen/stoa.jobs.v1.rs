@@ -16,6 +16,162 @@ pub struct Artifact {
     #[prost(string, tag = "4")]
     pub name: ::prost::alloc::string::String,
 }
+/// A command run beside the task, with its environment. Exit code 0 is good.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommandCheck {
+    /// As of a job.
+    #[prost(string, repeated, tag = "1")]
+    pub argv: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub shell: bool,
+}
+/// GET to the task's machine. A status of 200 to 399 is good.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpCheck {
+    /// With its leading slash.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The name of a port of the task.
+    #[prost(string, tag = "2")]
+    pub port: ::prost::alloc::string::String,
+    /// By https; the certificate is not verified.
+    #[prost(bool, tag = "3")]
+    pub https: bool,
+}
+/// A connection to the task's machine. That it opens is good.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpCheck {
+    /// The name of a port of the task.
+    #[prost(string, tag = "1")]
+    pub port: ::prost::alloc::string::String,
+}
+/// Something that the agent asks of a running task again and again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Check {
+    /// From the start of the task to the first check.
+    #[prost(uint64, tag = "4")]
+    pub delay_ms: u64,
+    /// From the end of one check to the next.
+    #[prost(uint64, tag = "5")]
+    pub interval_ms: u64,
+    /// What takes longer has failed.
+    #[prost(uint64, tag = "6")]
+    pub timeout_ms: u64,
+    /// From the start of the task: failures in it do not count, until the first success.
+    #[prost(uint64, tag = "7")]
+    pub grace_ms: u64,
+    /// So many failures in a row decide.
+    #[prost(uint32, tag = "8")]
+    pub failures: u32,
+    #[prost(oneof = "check::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<check::Kind>,
+}
+/// Nested message and enum types in `Check`.
+pub mod check {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Command(super::CommandCheck),
+        #[prost(message, tag = "2")]
+        Http(super::HttpCheck),
+        #[prost(message, tag = "3")]
+        Tcp(super::TcpCheck),
+    }
+}
+/// How a changed service is brought about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Update {
+    /// So many new instances at most are started before what they replace is ended.
+    #[prost(uint32, tag = "1")]
+    pub max_surge: u32,
+    /// So many instances at most are out of service at once for it.
+    #[prost(uint32, tag = "2")]
+    pub max_unavailable: u32,
+    /// A new instance counts once it has been ready for so long.
+    #[prost(uint64, tag = "3")]
+    pub min_healthy_ms: u64,
+    /// Without progress for so long, it has failed.
+    #[prost(uint64, tag = "4")]
+    pub progress_deadline_ms: u64,
+    /// What ran before comes back when it fails.
+    #[prost(bool, tag = "5")]
+    pub rollback: bool,
+    /// So many instances are changed first, and the others only when somebody says so; 0: none.
+    #[prost(uint32, tag = "6")]
+    pub canary: u32,
+}
+/// Over what the instances are spread.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Spread {
+    /// An attribute of agents; or `agent`, or `hostname`.
+    #[prost(string, tag = "1")]
+    pub by: ::prost::alloc::string::String,
+    /// More than so many with one value rather wait; 0: evenly if it can be.
+    #[prost(uint32, tag = "2")]
+    pub at_most: u32,
+}
+/// When a cron job runs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cron {
+    /// Five fields as in crontab(5), or @hourly, @daily, @weekly, @monthly, @yearly.
+    #[prost(string, tag = "1")]
+    pub schedule: ::prost::alloc::string::String,
+    /// A name of the time zone database.
+    #[prost(string, tag = "2")]
+    pub timezone: ::prost::alloc::string::String,
+    #[prost(enumeration = "Overlap", tag = "3")]
+    pub overlap: i32,
+    /// A run that could not be started in time is started so late at most; 0: left out.
+    #[prost(uint64, tag = "4")]
+    pub missed_ms: u64,
+    /// So many runs that are over are remembered.
+    #[prost(uint32, tag = "5")]
+    pub history: u32,
+    /// No run is started.
+    #[prost(bool, tag = "6")]
+    pub paused: bool,
+}
+/// One of several tasks that share the fate of an instance.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupTask {
+    /// Unique in the job.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its end is the end of the instance. Exactly one task is.
+    #[prost(bool, tag = "2")]
+    pub leader: bool,
+    #[prost(string, repeated, tag = "3")]
+    pub argv: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "4")]
+    pub shell: bool,
+    #[prost(uint64, tag = "5")]
+    pub cpus_milli: u64,
+    #[prost(uint64, tag = "6")]
+    pub mem_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub disk_bytes: u64,
+    /// No two of a job are equal.
+    #[prost(string, repeated, tag = "8")]
+    pub ports: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// With that of the job; its own goes before.
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub env: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "10")]
+    pub artifacts: ::prost::alloc::vec::Vec<Artifact>,
+    #[prost(message, optional, tag = "11")]
+    pub health: ::core::option::Option<Check>,
+    #[prost(message, optional, tag = "12")]
+    pub readiness: ::core::option::Option<Check>,
+}
+/// Disk of an instance that outlives its tasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Volume {
+    /// a-z, A-Z, 0-9, '-', '_' and '.'; unique in the job.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub size_bytes: u64,
+}
 /// A job as somebody asked for it, every default filled in.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobSpec {
@@ -68,6 +224,50 @@ pub struct JobSpec {
     pub restart_initial_ms: u64,
     #[prost(uint64, tag = "18")]
     pub restart_max_ms: u64,
+    /// Higher first among the jobs of the framework; -1000 to 1000.
+    #[prost(sint32, tag = "19")]
+    pub priority: i32,
+    /// Rules like constraints; agents of which more hold are taken first.
+    #[prost(string, repeated, tag = "20")]
+    pub prefer: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "21")]
+    pub spread: ::core::option::Option<Spread>,
+    /// Whether it is well: a task that fails is ended.
+    #[prost(message, optional, tag = "22")]
+    pub health: ::core::option::Option<Check>,
+    /// Whether it can serve: what an update waits for.
+    #[prost(message, optional, tag = "23")]
+    pub readiness: ::core::option::Option<Check>,
+    /// Of a service; left out: as by default.
+    #[prost(message, optional, tag = "24")]
+    pub update: ::core::option::Option<Update>,
+    /// Of a service.
+    #[prost(enumeration = "RestartPolicy", tag = "25")]
+    pub restart_policy: i32,
+    /// Started again so often within restart_window_ms, an instance of a service has failed for good; 0: never.
+    #[prost(uint32, tag = "26")]
+    pub restart_attempts: u32,
+    #[prost(uint64, tag = "27")]
+    pub restart_window_ms: u64,
+    /// Of a batch job: it begins once all these jobs have ended well.
+    #[prost(string, repeated, tag = "28")]
+    pub after: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a batch or cron job: so many instances at most run at once; 0: all.
+    #[prost(uint32, tag = "29")]
+    pub parallel: u32,
+    /// Of a batch or cron job: an attempt that takes longer is ended and counts as failed; 0: it may take for ever.
+    #[prost(uint64, tag = "30")]
+    pub time_limit_ms: u64,
+    /// Of a cron job, and only there.
+    #[prost(message, optional, tag = "31")]
+    pub cron: ::core::option::Option<Cron>,
+    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, health and
+    /// readiness are empty: each task says its own.
+    #[prost(message, repeated, tag = "32")]
+    pub tasks: ::prost::alloc::vec::Vec<GroupTask>,
+    /// Of each instance.
+    #[prost(message, repeated, tag = "33")]
+    pub volumes: ::prost::alloc::vec::Vec<Volume>,
 }
 /// One task of a job: one attempt to run one instance.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -278,6 +478,8 @@ pub enum JobKind {
     JobService = 1,
     /// Runs to its end: an instance that fails is tried again, `retries` times.
     JobBatch = 2,
+    /// Runs as a batch job whenever its schedule says.
+    JobCron = 3,
 }
 impl JobKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -289,6 +491,7 @@ impl JobKind {
             Self::Unspecified => "JOB_KIND_UNSPECIFIED",
             Self::JobService => "JOB_SERVICE",
             Self::JobBatch => "JOB_BATCH",
+            Self::JobCron => "JOB_CRON",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -297,6 +500,79 @@ impl JobKind {
             "JOB_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "JOB_SERVICE" => Some(Self::JobService),
             "JOB_BATCH" => Some(Self::JobBatch),
+            "JOB_CRON" => Some(Self::JobCron),
+            _ => None,
+        }
+    }
+}
+/// When an instance of a service that ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RestartPolicy {
+    /// As the kind has it.
+    Unspecified = 0,
+    /// However it ended.
+    RestartAlways = 1,
+    /// Unless it ended well.
+    RestartOnFailure = 2,
+    RestartNever = 3,
+}
+impl RestartPolicy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RESTART_POLICY_UNSPECIFIED",
+            Self::RestartAlways => "RESTART_ALWAYS",
+            Self::RestartOnFailure => "RESTART_ON_FAILURE",
+            Self::RestartNever => "RESTART_NEVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESTART_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
+            "RESTART_ALWAYS" => Some(Self::RestartAlways),
+            "RESTART_ON_FAILURE" => Some(Self::RestartOnFailure),
+            "RESTART_NEVER" => Some(Self::RestartNever),
+            _ => None,
+        }
+    }
+}
+/// What happens when a run is due while another goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Overlap {
+    Unspecified = 0,
+    /// Both run.
+    Allow = 1,
+    /// The new one is left out.
+    Forbid = 2,
+    /// The old one is ended first.
+    Replace = 3,
+}
+impl Overlap {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OVERLAP_UNSPECIFIED",
+            Self::Allow => "OVERLAP_ALLOW",
+            Self::Forbid => "OVERLAP_FORBID",
+            Self::Replace => "OVERLAP_REPLACE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OVERLAP_UNSPECIFIED" => Some(Self::Unspecified),
+            "OVERLAP_ALLOW" => Some(Self::Allow),
+            "OVERLAP_FORBID" => Some(Self::Forbid),
+            "OVERLAP_REPLACE" => Some(Self::Replace),
             _ => None,
         }
     }

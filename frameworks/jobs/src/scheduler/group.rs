@@ -17,7 +17,7 @@ pub(super) fn group_of(spec: &JobSpec) -> Option<Group> {
     let (restart, unreachable) = match spec.kind {
         Kind::Service => (Restart::Always, Unreachable::DEFAULT),
         // Nobody knows whether it runs, and it must not run twice.
-        Kind::Batch => (Restart::OnFailure { retries: Some(spec.retries) }, Unreachable::Wait),
+        Kind::Batch | Kind::Cron => (Restart::OnFailure { retries: Some(spec.retries) }, Unreachable::Wait),
     };
     let group = Group::of(task_of(spec)).named(&spec.name).ok()?;
     let back_off = desired::BackOff { initial: spec.restart.initial, max: spec.restart.max };

@@ -1,14 +1,19 @@
 //! What every job must satisfy, wherever it came from.
 
+mod kinds;
+mod work;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::work::Work;
 use super::fault::Fault;
-use super::{Command, Faults, JobSpec, Kind};
+use super::{Command, Faults, JobSpec};
 
 /// The shortest share of a cpu: as Mesos' `MIN_CPUS`.
 pub const CPUS_MILLI_MIN: u64 = 10;
 /// The largest, far beyond any machine: it keeps sums over all instances within 64 bits.
-const CPUS_MILLI_MAX: u64 = 1_000_000_000;
+pub(super) const CPUS_MILLI_MAX: u64 = 1_000_000_000;
 /// A program cannot even be loaded in less.
 pub const MEM_BYTES_MIN: u64 = 4 << 20;
 /// Far beyond any machine, for the same reason.
@@ -18,14 +23,29 @@ pub const INSTANCES_MAX: u32 = 100_000;
 /// Ports of one instance.
 pub const PORTS_MAX: usize = 64;
 /// Bytes of the name: with instance and serial it must still be a task id.
-const NAME_BYTES_MAX: usize = 64;
+pub(super) const NAME_BYTES_MAX: usize = 64;
 /// Command, environment and artifacts together, in bytes: a thousand instances are launched in one message.
 const TEXT_BYTES_MAX: usize = 128 * 1024;
-const ARTIFACTS_MAX: usize = 64;
-const RETRIES_MAX: u32 = 1_000;
-const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const ARTIFACTS_MAX: usize = 64;
+pub(super) const RETRIES_MAX: u32 = 1_000;
+/// Of checks in a row.
+pub(super) const FAILURES_MAX: u32 = 1_000;
+/// Tasks of one instance.
+pub(super) const TASKS_MAX: usize = 16;
+/// Volumes of one instance.
+pub(super) const VOLUMES_MAX: usize = 16;
+/// Less is not worth a volume.
+pub(super) const VOLUME_BYTES_MIN: u64 = 1 << 20;
+/// Runs that are remembered.
+pub(super) const HISTORY_MAX: u32 = 100;
+/// Either way; enough to sort by, few enough to read.
+pub(super) const PRIORITY_MAX: i32 = 1_000;
+/// Jobs that one waits for.
+const AFTER_MAX: usize = 64;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Of a time limit: what runs for longer is no batch.
+const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 // === impl JobSpec ===
 
@@ -48,112 +68,112 @@ impl JobSpec {
         if self.instances == 0 || self.instances > INSTANCES_MAX {
             wrong("instances", format!("{} is not between 1 and {INSTANCES_MAX}", self.instances));
         }
-        if !(CPUS_MILLI_MIN..=CPUS_MILLI_MAX).contains(&self.cpus_milli) {
-            let shown = framework_sdk::quantities::show_milli(self.cpus_milli);
-            wrong("cpus", format!("{shown} is not between 0.01 and 1000000; write for example 0.5"));
-        }
-        let size = framework_sdk::quantities::show_bytes;
-        if !(MEM_BYTES_MIN..=BYTES_MAX).contains(&self.mem_bytes) {
-            let given = size(self.mem_bytes);
-            wrong("mem", format!("{given} is not between 4MiB and 1024TiB; write for example \"64MiB\""));
-        }
-        if self.disk_bytes > BYTES_MAX {
-            wrong("disk", format!("{} is more than 1024TiB", size(self.disk_bytes)));
-        }
-        if self.kill_grace > GRACE_MAX {
+        if self.kill_grace > DAY {
             wrong("kill_grace", "is more than a day; write for example \"5s\"".to_owned());
-        }
-        if self.retries > RETRIES_MAX {
-            wrong("retries", format!("{} is more than {RETRIES_MAX}", self.retries));
-        }
-        if self.retries > 0 && self.kind == Kind::Service {
-            let why = "is for batch jobs; a service is always started again, see restart";
-            wrong("retries", why.to_owned());
-        }
-        let pause = PAUSE_MIN..=PAUSE_MAX;
-        if !pause.contains(&self.restart.initial) || !pause.contains(&self.restart.max) {
-            wrong("restart", "pauses are between 10ms and a day".to_owned());
-        } else if self.restart.initial > self.restart.max {
-            wrong("restart.max", "is less than restart.initial".to_owned());
-        }
-        self.check_ports(&mut wrong);
-        self.check_texts(&mut wrong);
-        faults
-    }
-
-    fn check_ports(&self, wrong: &mut impl FnMut(&str, String)) {
-        if self.ports.len() > PORTS_MAX {
-            wrong("ports", format!("{} are more than {PORTS_MAX}", self.ports.len()));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        for name in &self.ports {
-            let word = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-            if name.is_empty() || name.len() > 64 || !name.chars().all(word) {
-                let why =
-                    format!("{name:?} is not a port's name; use letters, digits and _, such as \"http\"");
-                wrong("ports", why);
-            } else if !seen.insert(name) {
-                wrong("ports", format!("two are named {name}"));
-            }
-        }
-    }
-
-    fn check_texts(&self, wrong: &mut impl FnMut(&str, String)) {
-        let argv: &[String] = match &self.command {
-            Command::Shell(script) => std::slice::from_ref(script),
-            Command::Argv(argv) => argv,
-        };
-        if argv.first().is_none_or(|program| program.trim().is_empty()) {
-            wrong("command", "is empty; write a script, or a list of a program and its arguments".to_owned());
-        }
-        if argv.iter().any(|word| word.contains('\0')) {
-            wrong("command", "holds a zero byte".to_owned());
-        }
-        for (name, value) in &self.env {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                wrong(
-                    "env",
-                    format!("{name:?} is not a variable; names hold no = and nothing holds a zero byte"),
-                );
-            }
         }
         if self.user.len() > 64 || self.user.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':')
         {
             wrong("user", format!("{:?} is not the name of a user", self.user));
         }
-        if self.artifacts.len() > ARTIFACTS_MAX {
-            wrong("artifacts", format!("{} are more than {ARTIFACTS_MAX}", self.artifacts.len()));
+        if self.priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs() {
+            let why = format!("{} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}", self.priority);
+            wrong("priority", why);
         }
-        for (at, artifact) in self.artifacts.iter().enumerate() {
-            let schemes = ["file://", "http://", "https://"];
-            if !schemes
-                .iter()
-                .any(|scheme| artifact.uri.len() > scheme.len() && artifact.uri.starts_with(scheme))
-            {
-                let why = format!("{:?} does not begin with file://, http:// or https://", artifact.uri);
-                wrong(&format!("artifacts[{at}].uri"), why);
-            }
-            let hash = &artifact.sha256;
-            if !hash.is_empty() && (hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit())) {
-                let why = "is not a SHA-256: 64 hex digits, as sha256sum prints them";
-                wrong(&format!("artifacts[{at}].sha256"), why.to_owned());
-            }
-            let name = &artifact.name;
-            if name.len() > 255 || name.contains(['/', '\0']) || name == "." || name == ".." {
-                let why = format!("{name:?} is not a file name; artifacts lie directly in the sandbox");
-                wrong(&format!("artifacts[{at}].name"), why);
-            }
+        if self.spread.as_ref().is_some_and(|spread| !is_word(&spread.by)) {
+            let why = "is no name of an attribute; write for example \"zone\" or \"hostname\"";
+            wrong("spread.by", why.to_owned());
         }
-        let bytes: usize = argv.iter().map(String::len).sum::<usize>()
-            + self.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-            + self.artifacts.iter().map(|a| a.uri.len() + a.name.len()).sum::<usize>();
-        if bytes > TEXT_BYTES_MAX {
+        if self.tasks.is_empty() {
+            Work::of_job(self).check("", &mut wrong);
+        } else {
+            self.check_tasks(&mut wrong);
+        }
+        self.check_volumes(&mut wrong);
+        self.check_kind(&mut wrong);
+        if self.text_bytes() > TEXT_BYTES_MAX {
             let why = format!(
-                "with env and artifacts holds {bytes} bytes, more than {TEXT_BYTES_MAX}; fetch large scripts as artifacts"
+                "with env and artifacts holds {} bytes, more than {TEXT_BYTES_MAX}; fetch large scripts as artifacts",
+                self.text_bytes()
             );
             wrong("command", why);
         }
+        faults
     }
+
+    fn check_tasks(&self, wrong: &mut impl FnMut(&str, String)) {
+        let own = [
+            ("command", !matches!(&self.command, Command::Argv(argv) if argv.is_empty())),
+            ("cpus", self.cpus_milli != 0),
+            ("mem", self.mem_bytes != 0),
+            ("disk", self.disk_bytes != 0),
+            ("ports", !self.ports.is_empty()),
+            ("artifacts", !self.artifacts.is_empty()),
+            ("health", self.health.is_some()),
+            ("readiness", self.readiness.is_some()),
+        ];
+        for (key, _) in own.iter().filter(|(_, given)| *given) {
+            wrong(key, "belongs to each task of the job; write it under [[task]]".to_owned());
+        }
+        work::check_env(&self.env, wrong);
+        if self.tasks.len() > TASKS_MAX {
+            wrong("task", format!("{} are more than {TASKS_MAX}", self.tasks.len()));
+        }
+        let leaders = self.tasks.iter().filter(|task| task.leader).count();
+        if leaders != 1 {
+            let why = format!("{leaders} are leaders; exactly one is: its end is the end of the instance");
+            wrong("task", why);
+        }
+        let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
+        for (n, task) in self.tasks.iter().enumerate() {
+            if let Some(why) = bad_name(&task.name) {
+                wrong(&format!("task[{n}].name"), why);
+            } else if !names.insert(&task.name) {
+                wrong(&format!("task[{n}].name"), format!("two are named {:?}", task.name));
+            }
+            Work::of_task(task).check(&format!("task[{n}]."), wrong);
+            // One that is there twice within a task has been told.
+            let own: BTreeSet<&String> = task.ports.iter().collect();
+            if let Some(twice) = own.iter().find(|port| ports.contains(**port)) {
+                let why = format!("{twice} is a port of another task; each finds those of all");
+                wrong(&format!("task[{n}].ports"), why);
+            }
+            ports.extend(own);
+        }
+    }
+
+    fn check_volumes(&self, wrong: &mut impl FnMut(&str, String)) {
+        if self.volumes.len() > VOLUMES_MAX {
+            wrong("volumes", format!("{} are more than {VOLUMES_MAX}", self.volumes.len()));
+        }
+        if !self.volumes.is_empty() && !self.tasks.is_empty() {
+            let why = "are for jobs of one task: a volume goes whole to one task";
+            wrong("volumes", why.to_owned());
+        }
+        let mut names = BTreeSet::new();
+        for (n, volume) in self.volumes.iter().enumerate() {
+            if let Some(why) = bad_name(&volume.name) {
+                wrong(&format!("volumes[{n}].name"), why);
+            } else if !names.insert(&volume.name) {
+                wrong(&format!("volumes[{n}].name"), format!("two are named {:?}", volume.name));
+            }
+            if !(VOLUME_BYTES_MIN..=BYTES_MAX).contains(&volume.size_bytes) {
+                let given = framework_sdk::quantities::show_bytes(volume.size_bytes);
+                let why = format!("{given} is not between 1MiB and 1024TiB; write for example \"1GiB\"");
+                wrong(&format!("volumes[{n}].size"), why);
+            }
+        }
+    }
+
+    fn text_bytes(&self) -> usize {
+        let own = Work::of_job(self).text_bytes();
+        own + self.tasks.iter().map(|task| Work::of_task(task).text_bytes()).sum::<usize>()
+    }
+}
+
+/// What may be the name of an attribute.
+fn is_word(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(word)
 }
 
 fn bad_name(name: &str) -> Option<String> {
@@ -165,7 +185,7 @@ fn bad_name(name: &str) -> Option<String> {
         return None;
     }
     if name.is_empty() {
-        return Some("is missing; give the job a name".to_owned());
+        return Some("is missing; give it a name".to_owned());
     }
     let shown: String = name.chars().take(80).collect();
     Some(format!(

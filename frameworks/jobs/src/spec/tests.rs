@@ -1,7 +1,10 @@
 //! What job files may say, and what is answered when they say something else.
 
+mod parts;
+
 use std::path::Path;
 
+use self::parts::{BATCH, CRON, GROUP, SERVICE};
 use super::*;
 use framework_sdk::ranges::Ranges;
 use framework_sdk::resources::Resources;
@@ -130,16 +133,10 @@ fn a_slip_in_a_key_is_pointed_out() {
     assert_eq!(told, "job.yaml:4: restart.inital: there is no such key; did you mean \"initial\"?");
     let told = complaint(toml("name = \"a\"\ncommand = \"b\"\nflavour = 3"));
     assert!(told.contains("known are name, command, kind"), "{told}");
+    let told = complaint(toml("name = \"a\"\ncommand = \"b\"\nhealth = { tpc = \"http\" }"));
+    assert!(told.contains("health.tpc: there is no such key; did you mean \"tcp\"?"), "{told}");
     let told = complaint(toml("name = \"a\"\ncommand = \"b\"\nkind = \"sevrice\""));
     assert!(told.contains("did you mean \"service\"?"), "{told}");
-}
-
-#[test]
-fn cron_is_for_later() {
-    assert_eq!(
-        complaint(toml("name = \"a\"\ncommand = \"b\"\nkind = \"cron\"")),
-        "job.toml:3: kind: cron jobs come later; use kind = \"service\" or \"batch\""
-    );
 }
 
 #[test]
@@ -220,7 +217,7 @@ fn aliases_work_and_bombs_do_not() {
 #[test]
 fn no_damage_makes_it_panic() {
     let yaml_text = "name: &a web\ncommand: [x, *a]\nenv: {A: 1}\nrestart:\n  initial: 1s\n---\nname: b\ncommand: |\n  x\n";
-    for text in [FULL, yaml_text] {
+    for text in [FULL, yaml_text, SERVICE, BATCH, CRON, GROUP] {
         for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
             let _ = (toml(&text[..at]), yaml(&text[..at]));
             for other in ["\0", "\"", "[", "{", "-", "9", "é", "\n", "*", "&", ":", "\t", "#"] {
@@ -299,13 +296,27 @@ fn a_forged_message_is_refused_field_by_field() {
     for key in ["name: ", "kind: ", "instances: ", "command: ", "cpus: ", "mem: ", "restart: "] {
         assert!(told.contains(key), "{key} in {told}");
     }
+    let forged = crate::wire::JobSpec {
+        restart_policy: 9,
+        health: Some(crate::wire::Check::default()),
+        cron: Some(crate::wire::Cron::default()),
+        tasks: vec![crate::wire::GroupTask::default()],
+        update: Some(crate::wire::Update::default()),
+        ..one(toml(CRON)).to_wire()
+    };
+    let told = JobSpec::from_wire(forged).unwrap_err().to_string();
+    for key in
+        ["restart.policy: ", "health: ", "schedule: ", "overlap: ", "task: ", "task[0].name: ", "update: "]
+    {
+        assert!(told.contains(key), "{key} in {told}");
+    }
 }
 
 #[test]
 fn the_guide_has_every_key_and_its_examples_are_job_files() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/jobs.md");
     let page = std::fs::read_to_string(path).expect("docs/guide/jobs.md reads");
-    for key in super::read::KEYS {
+    for key in super::keys::names(super::keys::JOB) {
         assert!(page.contains(&format!("\n| `{key}` | ")), "docs/guide/jobs.md has no line for {key}");
     }
     let mut examples = 0;

@@ -24,7 +24,8 @@ impl Scheduler for Starts {
         for offer in offers {
             let mut room = Room::new(offer);
             for task in std::mem::take(&mut self.0) {
-                room.place(&task.resources.flatten(), task).expect("there is room");
+                let shape = spec("any", Kind::Batch, 1).shape();
+                room.place(&shape, task).expect("there is room");
             }
             out.accept([room], framework_sdk::demand::Filter::DEFAULT);
         }

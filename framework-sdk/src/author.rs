@@ -243,6 +243,16 @@ impl Framework {
         self.order(Order::Release(member.clone())).await
     }
 
+    /// The canaries of a changed group do well: the others follow.
+    pub async fn promote(&self, group: &GroupName) -> Result<(), FrameworkError> {
+        self.order(Order::Promote(group.clone())).await
+    }
+
+    /// A change of a group is not wanted any more: it goes back to the spec before.
+    pub async fn abandon(&self, group: &GroupName) -> Result<(), FrameworkError> {
+        self.order(Order::Abandon(group.clone())).await
+    }
+
     /// The work of a task that is drained is taken away: it can be ended before its time.
     pub async fn drained(&self, task: &TaskId) -> Result<(), FrameworkError> {
         self.order(Order::Drained(task.clone())).await

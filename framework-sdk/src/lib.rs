@@ -47,7 +47,7 @@ pub mod prelude {
     pub use crate::id::{DemandId, TaskId};
     pub use crate::offer::Offer;
     pub use crate::quantities::Quantities;
-    pub use crate::reconciler::Event;
+    pub use crate::reconciler::{Event, RolloutStep};
     pub use crate::resources::Amount;
     pub use crate::task::{TaskInfo, TaskState};
     pub use crate::{Calls, Now, Profile, Room, Scheduler, Session, Update, run, tasks};

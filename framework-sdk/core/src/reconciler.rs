@@ -7,12 +7,14 @@
 //! Demands are derived from what waits, and with nothing waiting nothing is demanded: then no offers come.
 
 mod event;
+mod index;
 mod level;
 mod meet;
 mod memory;
 mod place;
 mod progress;
 mod resume;
+mod rollout;
 mod slot;
 mod table;
 
@@ -32,7 +34,8 @@ use proto::task::TaskStatus;
 use proto_machine::{Deadlines, Instant, Now};
 
 pub use self::event::{
-    Asked, Change, Event, Follows, Order, Output, TaskEvent, Ticket, remembered_framework,
+    Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, WhyBack,
+    remembered_framework,
 };
 pub use self::resume::{Past, PastTask};
 pub use self::table::Sums;
@@ -78,6 +81,8 @@ enum Due {
     Relax(GroupName),
     /// A task has run for so long that it is in service.
     InService(TaskId),
+    /// No instance more has come into service for too long, in a change of this group.
+    Deadline(GroupName),
     /// A task was out of sight for too long.
     GiveUp(TaskId),
     /// The work of a task should be taken away by now.
@@ -317,6 +322,8 @@ impl Reconciler {
                     self.touched.insert(instance.group);
                 }
             }
+            Order::Promote(name) => self.promote(now, &name),
+            Order::Abandon(name) => self.abandon(now, &name),
             Order::Drained(task) => self.drained(now, &task),
             Order::TakenIn(ticket, well) => self.taken_in(now, ticket, well),
             Order::Finish => out.teardown(),
@@ -427,6 +434,7 @@ impl Scheduler for Reconciler {
                 Due::Rested(instance) => self.rested(now, &instance),
                 Due::Homeless(instance) => self.homeless(&instance),
                 Due::Relax(group) => self.relax(&group),
+                Due::Deadline(group) => drop(self.touched.insert(group)),
                 Due::InService(task) => self.in_service(&task),
                 Due::GiveUp(task) => self.give_up(now, &task),
                 Due::Drained(task) => self.drained(now, &task),

@@ -5,6 +5,8 @@
 //! that is decided within one batch is stored in one sync, and only then are the master and people told. A launch is
 //! stored before it is asked for: after a crash the master says what became of it.
 
+mod cron;
+mod dependencies;
 mod group;
 mod orders;
 mod progress;
@@ -38,6 +40,8 @@ use crate::wire;
 
 /// A job of `stoa run` is forgotten so long after it is over: whoever ran it has seen the end by then.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// So many jobs at once: each is a few kilobytes here and in the journal.
+const JOBS_MAX: usize = 10_000;
 /// Under this key the reconciler remembers the framework's id; the journal has a record of its own for that.
 const FRAMEWORK: &str = "framework";
 
@@ -65,6 +69,8 @@ enum Due {
     Begin,
     /// A job that is over is forgotten.
     Forget(JobName),
+    /// A run of a cron job may be due.
+    Cron(JobName),
 }
 
 /// The scheduler.
@@ -80,6 +86,8 @@ pub struct Jobs {
     has_begun: bool,
     connected: bool,
     watches: Watches,
+    /// Who comes after a job that has not ended.
+    awaited: BTreeMap<JobName, BTreeSet<JobName>>,
 
     // ---- gathered within a batch ----
     /// What the reconciler is to be told when the batch is over.
@@ -91,6 +99,8 @@ pub struct Jobs {
     outputs: Vec<Output>,
     /// Jobs of which something changed.
     touched: BTreeSet<JobName>,
+    /// Cron jobs of which a run changed.
+    parents: BTreeSet<JobName>,
 
     // ---- for metrics ----
     /// Starts after an end, in this life of the framework.
@@ -104,7 +114,8 @@ impl Jobs {
     /// that name none; `random` is different in each life of the framework.
     pub fn new(mut info: FrameworkInfo, role: Role, state: State, random: u64) -> Self {
         let others: BTreeSet<&Role> = state.jobs.values().filter_map(|job| job.spec.role.as_ref()).collect();
-        info.roles = std::iter::once(&role).chain(others.into_iter().filter(|r| **r != role)).cloned().collect();
+        info.roles =
+            std::iter::once(&role).chain(others.into_iter().filter(|r| **r != role)).cloned().collect();
         let mut memory = state.memory.clone();
         memory.extend(state.framework.iter().map(|id| (FRAMEWORK.to_owned(), id.to_string())));
         let mut jobs = Jobs {
@@ -116,12 +127,14 @@ impl Jobs {
             has_begun: false,
             connected: false,
             watches: Watches::default(),
+            awaited: BTreeMap::new(),
             wishes: Vec::new(),
             records: Vec::new(),
             done: Vec::new(),
             strays: Vec::new(),
             outputs: Vec::new(),
             touched: BTreeSet::new(),
+            parents: BTreeSet::new(),
             restarts: 0,
             totals: report::Totals::default(),
         };
@@ -168,7 +181,9 @@ impl Jobs {
         let any = !outputs.is_empty();
         for output in outputs {
             match output {
-                reconciler::Output::Save(changes) => changes.into_iter().for_each(|change| self.remember(change)),
+                reconciler::Output::Save(changes) => {
+                    changes.into_iter().for_each(|change| self.remember(change))
+                }
                 reconciler::Output::Tell(event, _) => self.told(now, event),
             }
         }
@@ -246,6 +261,7 @@ impl Scheduler for Jobs {
             match due {
                 Due::Begin => self.begin(now),
                 Due::Forget(job) => self.forget(&job),
+                Due::Cron(job) => self.tick(now, &job),
             }
         }
         self.reconcile(now, out, |reconciler, calls| reconciler.wake(now, calls));
@@ -265,6 +281,7 @@ impl Scheduler for Jobs {
             // What is told of tasks may bring a job to its end.
             self.take_outputs(now, &mut calls);
             self.withdraw_what_is_over();
+            self.release_others(now);
             if self.wishes.is_empty() {
                 break;
             }

@@ -87,7 +87,7 @@ impl Reconciler {
         }
         let slot = table.slot(instance.number);
         let idle = slot.is_some_and(|slot| slot.attempts.is_empty() && slot.over.is_none());
-        if !idle || birth.revision != table.revision {
+        if !idle || attempt.is_wrong(table.aim(instance.number)) {
             return Met::Ended(instance, Follows::Nothing);
         }
         let follows = self.after_end(now, &instance, &attempt, state);
@@ -138,6 +138,7 @@ impl Reconciler {
             return;
         }
         let mut table = Table::new(group);
+        self.remember_rollout(&mut table);
         if let Numbers::Below(count) = table.group.numbers {
             (0..count).for_each(|number| self.remember(&mut table, number));
             self.memory.forget_others(&name, |number| number < count);
@@ -156,7 +157,11 @@ impl Reconciler {
             restart != Restart::Always && restart.after(back_off, Counts::default(), end) == Next::Over
         };
         let end = self.memory.take_end(&instance).filter(|(_, state)| ends_it(*state));
-        let over = self.memory.over(&instance).or(end).filter(|(of, _)| *of == table.revision);
+        let over = self
+            .memory
+            .over(&instance)
+            .or(end)
+            .filter(|(of, _)| table.aim(number).is_none_or(|aim| aim == *of));
         let home = self.memory.home(&instance);
         if over.is_some() || home.is_some() {
             table.change(number, |slot| (slot.over, slot.home) = (over, home));
@@ -203,6 +208,8 @@ impl Reconciler {
             let forgotten = table.withdraw();
             self.forget(name, forgotten);
             self.memory.forget_others(name, |_| false);
+            self.memory.forget_group(name);
+            self.due.cancel(&Due::Deadline(name.clone()));
             self.touched.insert(name.clone());
         }
     }

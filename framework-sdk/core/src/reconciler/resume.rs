@@ -107,7 +107,7 @@ impl Reconciler {
             let attempts: Vec<Attempt> =
                 past.tasks.iter().map(|task| self.past_attempt(&instance, task)).collect();
             let Some(table) = self.groups.get_mut(&name) else { return };
-            let revision = table.revision;
+            let revision = table.stated.revision;
             table.change(number, |slot| {
                 slot.counts = past.counts;
                 slot.resting = !past.rests.is_zero();
@@ -131,7 +131,7 @@ impl Reconciler {
     }
 
     fn past_attempt(&self, instance: &InstanceName, past: &PastTask) -> Attempt {
-        let present = self.groups.get(&instance.group).map(|table| table.revision);
+        let present = self.groups.get(&instance.group).map(|table| table.stated.revision);
         let in_id = Birth::parse(&past.task).map(|birth| birth.revision);
         let stated = present.filter(|_| past.is_current);
         Attempt {

@@ -41,6 +41,10 @@ pub struct JobStored {
     pub created_ms: u64,
     #[prost(bool, tag = "5")]
     pub ephemeral: bool,
+    #[prost(message, optional, tag = "6")]
+    pub before: ::core::option::Option<super::v1::JobSpec>,
+    #[prost(string, tag = "7")]
+    pub parent: ::prost::alloc::string::String,
 }
 /// A job is to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -133,10 +137,36 @@ pub struct Remembered {
     #[prost(string, optional, tag = "2")]
     pub value: ::core::option::Option<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JobSettled {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DependencyMet {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub dependency: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JobFailed {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CronHandled {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub until_ms: u64,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -161,5 +191,13 @@ pub mod record {
         SerialsReserved(super::SerialsReserved),
         #[prost(message, tag = "9")]
         Remembered(super::Remembered),
+        #[prost(message, tag = "10")]
+        JobSettled(super::JobSettled),
+        #[prost(message, tag = "11")]
+        DependencyMet(super::DependencyMet),
+        #[prost(message, tag = "12")]
+        JobFailed(super::JobFailed),
+        #[prost(message, tag = "13")]
+        CronHandled(super::CronHandled),
     }
 }

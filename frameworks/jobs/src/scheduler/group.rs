@@ -1,11 +1,14 @@
 //! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
 
-use framework_sdk::desired::{self, Group, GroupName, InstanceName, Restart, TaskSpec, Unreachable};
+use framework_sdk::desired::{
+    self, Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable,
+};
 use framework_sdk::quantities::Quantities;
 use framework_sdk::task::{CommandInfo, TaskInfo};
 
 use super::Jobs;
-use crate::spec::{Command, JobSpec, Kind};
+use crate::spec::{Command, JobSpec, Kind, RestartPolicy, Update};
+use crate::store::Job;
 
 /// The name of the group of a job.
 pub(super) fn name_of(job: &str) -> Option<GroupName> {
@@ -13,19 +16,58 @@ pub(super) fn name_of(job: &str) -> Option<GroupName> {
 }
 
 /// The group of a job. `None` for a name that none can have, which no job has.
-pub(super) fn group_of(spec: &JobSpec) -> Option<Group> {
-    let (restart, unreachable) = match spec.kind {
-        Kind::Service => (Restart::Always, Unreachable::DEFAULT),
+pub(super) fn group_of(job: &Job) -> Option<Group> {
+    let spec = &job.spec;
+    let (restart, unreachable) = match (spec.kind, spec.restart_policy) {
+        (Kind::Service, RestartPolicy::Always) => (Restart::Always, Unreachable::DEFAULT),
+        (Kind::Service, RestartPolicy::OnFailure) => {
+            (Restart::OnFailure { retries: None }, Unreachable::DEFAULT)
+        }
+        (Kind::Service, RestartPolicy::Never) => (Restart::Never, Unreachable::DEFAULT),
         // Nobody knows whether it runs, and it must not run twice.
-        Kind::Batch | Kind::Cron => (Restart::OnFailure { retries: Some(spec.retries) }, Unreachable::Wait),
+        (Kind::Batch | Kind::Cron, _) => {
+            (Restart::OnFailure { retries: Some(spec.retries) }, Unreachable::Wait)
+        }
     };
-    let group = Group::of(task_of(spec)).named(&spec.name).ok()?;
-    let back_off = desired::BackOff { initial: spec.restart.initial, max: spec.restart.max };
-    let group = group.count(spec.instances).restart(restart).back_off(back_off).unreachable(unreachable);
-    Some(match &spec.role {
-        Some(role) => group.role(role.clone()),
-        None => group,
-    })
+    let mut group = Group::of(task_of(spec))
+        .named(&spec.name)
+        .ok()?
+        .count(spec.instances)
+        .priority(spec.priority)
+        .restart(restart)
+        .back_off(desired::BackOff { initial: spec.restart.initial, max: spec.restart.max })
+        .unreachable(unreachable);
+    if spec.kind == Kind::Service {
+        group = group.change(change_of(&spec.update));
+    }
+    if let Some(before) = &job.before {
+        group = group.previous(task_of(before));
+    }
+    if let Some(most) = spec.parallel {
+        group = group.parallel(most);
+    }
+    if let Some(spread) = &spec.spread {
+        group = match spread.at_most {
+            Some(most) => group.at_most(most, &spread.by),
+            None => group.spread(&spread.by),
+        };
+    }
+    if let Some(role) = &spec.role {
+        group = group.role(role.clone());
+    }
+    Some(group)
+}
+
+fn change_of(update: &Update) -> RollingChange {
+    RollingChange {
+        surge: update.max_surge,
+        max_unavailable: update.max_unavailable,
+        min_ready: update.min_healthy,
+        deadline: Some(update.progress_deadline),
+        failures: None,
+        canary: update.canary,
+        back: update.rollback,
+    }
 }
 
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
@@ -36,7 +78,8 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
     };
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
-    let command = CommandInfo { argv, shell, env, user: spec.user.clone(), artifacts: spec.artifacts.clone() };
+    let command =
+        CommandInfo { argv, shell, env, user: spec.user.clone(), artifacts: spec.artifacts.clone() };
     let task = TaskSpec::of(command)
         .scalars(Quantities::of(spec.cpus_milli, spec.mem_bytes).with_disk(spec.disk_bytes))
         .named_ports(spec.ports.iter().cloned())

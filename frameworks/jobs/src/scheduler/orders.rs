@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use framework_sdk::Now;
-use framework_sdk::reconciler::Order as Wish;
+use framework_sdk::reconciler::{Order as Wish, RolloutStep};
 use framework_sdk::refusal::{Code, Refusal};
 use framework_sdk::role::Role;
 
+use super::dependencies::may_begin;
 use super::group::{group_of, name_of, task_of};
 use super::report::Note;
 use super::work::{JobName, Work, is_live, is_over};
-use super::{Jobs, Output, key};
+use super::{JOBS_MAX, Jobs, Output, key};
 use crate::spec::{JobSpec, Kind};
-use crate::store::{Instance, Record};
+use crate::store::{Instance, Job, Record};
 use crate::wire;
 
-/// So many jobs at once: each is a few kilobytes here and in the journal.
-const JOBS_MAX: usize = 10_000;
 /// The master's own limit for the roles of one framework.
 const ROLES_MAX: usize = 64;
+
+/// The names of its runs add a dash and a time.
+const CRON_NAME_MAX: usize = 64 - 14;
 
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +64,20 @@ pub enum Order {
         /// Forget it then.
         purge: bool,
     },
+    /// The canaries of a changed service do well.
+    Promote {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+    },
+    /// A service takes on again what ran before.
+    Rollback {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+    },
     /// Say what of a job waits, and why.
     Explain {
         /// Who waits.
@@ -91,6 +107,10 @@ pub enum Reply {
     Got(wire::GetReply),
     /// The job ends.
     Stopped(wire::StopReply),
+    /// The others follow the canaries.
+    Promoted(wire::PromoteReply),
+    /// The job goes back.
+    RolledBack(wire::RollbackReply),
     /// What waits.
     Explained(wire::ExplainReply),
     /// No.
@@ -112,6 +132,14 @@ impl Jobs {
             Order::Stop { ticket, name, purge } => {
                 let reply = self.stop(&name, purge);
                 self.reply(ticket, reply.map(Reply::Stopped));
+            }
+            Order::Promote { ticket, name } => {
+                let reply = self.promote(&name);
+                self.reply(ticket, reply.map(Reply::Promoted));
+            }
+            Order::Rollback { ticket, name } => {
+                let reply = self.roll_back(now, &name);
+                self.reply(ticket, reply.map(Reply::RolledBack));
             }
             Order::Explain { ticket, name } => {
                 let reply = self.explain(now, &name);
@@ -142,6 +170,7 @@ impl Jobs {
         }
         let role = spec.role.clone().unwrap_or_else(|| self.role.clone());
         self.check_room(&spec, &role)?;
+        self.check_after(&spec)?;
         let job = key(&spec.name);
         let before =
             self.state.jobs.get(&*job).map(|stored| (stored.spec.clone(), stored.revision, stored.stopped));
@@ -164,12 +193,12 @@ impl Jobs {
         match before {
             None => {
                 self.work.insert(job.clone(), Work::default());
-                self.state_anew(&job);
+                self.state_anew(now, &job);
             }
             Some(_) if outcome == SubmitUnchanged => {}
             Some((old, old_revision, _)) => {
                 self.respec(&job, &old, old_revision, &spec);
-                self.state_anew(&job);
+                self.state_anew(now, &job);
             }
         }
         match outcome {
@@ -191,6 +220,11 @@ impl Jobs {
             return Err(
                 Refusal::new(Code::TooMuch, message).with_help("stop some with `stoa job stop --purge`")
             );
+        }
+        if spec.kind == Kind::Cron && spec.name.len() > CRON_NAME_MAX {
+            let message = format!("{:?} is longer than {CRON_NAME_MAX} bytes", spec.name);
+            let help = "give the cron job a shorter name: its runs are named after it and the time";
+            return Err(Refusal::new(Code::Invalid, message).with_help(help));
         }
         let roles = &self.info().roles;
         if roles.len() >= ROLES_MAX && !roles.contains(role) {
@@ -235,16 +269,61 @@ impl Jobs {
         }
     }
 
-    /// The reconciler is told of the job as it is asked for now.
-    fn state_anew(&mut self, job: &JobName) {
+    /// A job begins, or goes on, as it is asked for now.
+    pub(super) fn state_anew(&mut self, now: Now, job: &JobName) {
         let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
             return;
         };
-        if let Some(group) = group_of(&stored.spec) {
-            work.stated = true;
+        if stored.spec.kind == Kind::Cron {
+            return self.begin_schedule(now, job);
+        }
+        if !may_begin(stored) {
+            return self.await_others(now, job);
+        }
+        if let Some(group) = group_of(stored) {
+            (work.stated, work.change) = (true, None);
             self.wishes.push(Wish::Renew(group.name().clone()));
             self.wishes.push(Wish::Submit(group));
         }
+    }
+
+    fn promote(&mut self, name: &str) -> Result<wire::PromoteReply, Refusal> {
+        let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
+        let change = self.work.get(name).and_then(|work| work.change);
+        if change != Some(RolloutStep::CanaryWaits) {
+            let message = format!("no canaries of job {name} wait for a word");
+            let help = format!("see how it stands with `stoa explain job {name}`");
+            return Err(Refusal::new(Code::Conflict, message).with_help(help));
+        }
+        let revision = stored.revision;
+        self.wishes.extend(name_of(name).map(Wish::Promote));
+        Ok(wire::PromoteReply { revision })
+    }
+
+    /// What ran before is a new revision, brought about as any other.
+    fn roll_back(&mut self, now: Now, name: &str) -> Result<wire::RollbackReply, Refusal> {
+        let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
+        let refused = |why: &str| {
+            let help = "apply the file that it should go back to";
+            Err(Refusal::new(Code::Conflict, format!("job {name} {why}")).with_help(help))
+        };
+        if stored.spec.kind != Kind::Service || stored.stopped {
+            return refused("is not a service that runs");
+        }
+        let Some(before) = stored.before.clone() else {
+            return refused("has nothing to go back to: no other spec of it was in service as a whole");
+        };
+        let (old, old_revision) = (stored.spec.clone(), stored.revision);
+        let (created_ms, ephemeral) = (now.wall.as_millis(), stored.ephemeral);
+        let record = self.state.store_again(before.clone(), created_ms, ephemeral);
+        self.record(record);
+        let job = key(name);
+        self.touched.insert(job.clone());
+        self.respec(&job, &old, old_revision, &before);
+        self.state_anew(now, &job);
+        self.report(Note::Job { job: name.to_owned(), what: "rolled back" });
+        let revision = self.state.jobs.get(name).map_or(old_revision, |stored| stored.revision);
+        Ok(wire::RollbackReply { revision })
     }
 
     fn get(&self, name: &str, tasks: bool) -> Result<wire::GetReply, Refusal> {
@@ -259,7 +338,8 @@ impl Jobs {
     fn stop(&mut self, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
         let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
         let (was_stopped, was_purged) = (stored.stopped, stored.purge);
-        let killing = stored.instances.values().filter(|instance| is_live(instance.state)).count();
+        let live = |job: &Job| job.instances.values().filter(|instance| is_live(instance.state)).count();
+        let killing = live(stored) + self.runs_of(name).map(live).sum::<usize>();
         let job = key(name);
         if !was_stopped || (purge && !was_purged) {
             self.record(Record::JobStopped { name: name.to_owned(), purge });
@@ -269,6 +349,9 @@ impl Jobs {
             && std::mem::take(&mut work.stated)
         {
             self.wishes.extend(name_of(name).map(Wish::Withdraw));
+        }
+        if self.state.jobs.get(name).is_some_and(|stored| stored.spec.kind == Kind::Cron) {
+            self.end_runs(&job, purge);
         }
         self.touched.insert(job);
         Ok(wire::StopReply { was_stopped, killing: u32::try_from(killing).unwrap_or(u32::MAX) })
@@ -287,6 +370,7 @@ impl Jobs {
         } else if !self.reconciler.has_role(role) {
             held.push(format!("the master does not know yet that the framework is in role {role}"));
         }
+        held.extend(self.held_back(name, stored, work));
         let now_ms = now.wall.as_millis();
         for instance in stored.instances.values().filter(|_| !stored.stopped) {
             if instance.state == wire::TaskState::TaskWaiting && instance.not_before_ms > now_ms {
@@ -314,6 +398,39 @@ impl Jobs {
             held,
             summary: Some(super::views::summary(stored, work)),
         })
+    }
+}
+
+impl Jobs {
+    /// Why the job as a whole does not go on.
+    fn held_back(&self, name: &str, stored: &Job, work: &Work) -> Vec<String> {
+        let mut held = Vec::new();
+        if let Some(why) = &stored.failed {
+            held.push(format!("it has failed: {why}"));
+        } else if !stored.stopped {
+            let open = stored.spec.after.iter().filter(|other| !stored.met.contains(*other));
+            held.extend(open.map(|other| format!("it comes after job {other}, which has not ended yet")));
+        }
+        if let Some(cron) = &stored.spec.cron {
+            match super::cron::next_run(stored) {
+                _ if cron.paused => held.push("it is paused: no run is started".to_owned()),
+                Some(at_ms) => held.push(format!("its next run is due at {} UTC", super::cron::stamp(at_ms))),
+                None => {}
+            }
+        }
+        match work.change {
+            Some(RolloutStep::CanaryWaits) => held.push(format!(
+                "its canaries are in service; go on with `stoa job promote {name}`, or go back with `stoa job rollback {name}`"
+            )),
+            Some(RolloutStep::GoesBack(why) | RolloutStep::RolledBack(why)) => {
+                held.push(format!("its latest change failed ({why}); it runs what it ran before"));
+            }
+            Some(RolloutStep::Stopped(why)) => held.push(format!(
+                "its latest change failed ({why}) and stays as it is; apply another, or go back with `stoa job rollback {name}`"
+            )),
+            Some(RolloutStep::Begun | RolloutStep::Promoted | RolloutStep::Done) | None => {}
+        }
+        held
     }
 }
 

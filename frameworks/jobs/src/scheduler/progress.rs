@@ -5,14 +5,14 @@ use std::time::Duration;
 use framework_sdk::Now;
 use framework_sdk::desired::{Counts, InstanceName};
 use framework_sdk::id::TaskId;
-use framework_sdk::reconciler::{Event, Follows, Order, TaskEvent};
+use framework_sdk::reconciler::{Event, Follows, Order, RolloutStep, TaskEvent};
 use framework_sdk::task::{TaskState, TaskStatus};
 
 use super::report::Note;
 use super::work::{Counted, JobName, is_live, is_over};
 use super::{Due, FORGET_AFTER, Jobs, key};
 use crate::spec::Kind;
-use crate::store::{Instance, Record};
+use crate::store::{Instance, Job, Record};
 use crate::wire;
 
 /// What follows the end of a task.
@@ -33,14 +33,48 @@ impl Jobs {
         match event {
             Event::Task(event) => self.task_moved(now, event),
             Event::GivenUp { instance, task } => self.given_up(now, &instance, &task),
+            Event::Rollout { group, step, .. } => self.change_moved(group.as_str(), step),
+            Event::AsStated(group) => self.settled(group.as_str()),
             Event::Session(_)
             | Event::Drain { .. }
-            | Event::AsStated(_)
             | Event::Over(_)
             | Event::Withdrawn(_)
             | Event::Unclaimed(_)
             | Event::Refused { .. }
             | Event::Ended(_) => {}
+        }
+    }
+
+    /// A change of a service is one step further.
+    fn change_moved(&mut self, name: &str, step: RolloutStep) {
+        let Some((job, _)) = self.work.get_key_value(name) else { return };
+        let job = job.clone();
+        let what = match step {
+            RolloutStep::Begun | RolloutStep::Promoted => None,
+            RolloutStep::Done => {
+                self.settled(name);
+                None
+            }
+            RolloutStep::CanaryWaits => Some("has canaries in service, and waits for a word"),
+            RolloutStep::GoesBack(_) => Some("goes back, because its change failed"),
+            RolloutStep::RolledBack(_) => Some("runs again what it ran before"),
+            RolloutStep::Stopped(_) => Some("stays as it is, because its change failed"),
+        };
+        if let Some(what) = what {
+            self.report(Note::Job { job: name.to_owned(), what });
+        }
+        if let Some(work) = self.work.get_mut(&job) {
+            work.change = Some(step);
+        }
+        self.touched.insert(job);
+    }
+
+    /// A service is in service as a whole: a later change may go back to this.
+    fn settled(&mut self, name: &str) {
+        let service = |job: &&Job| job.spec.kind == Kind::Service && !job.settled;
+        let failed = self.work.get(name).and_then(|work| work.change).is_some_and(has_failed);
+        if self.state.jobs.get(name).filter(service).is_some() && !failed {
+            self.record(Record::JobSettled { name: name.to_owned() });
         }
     }
 
@@ -74,7 +108,11 @@ impl Jobs {
         match instance {
             Some(instance) if is(instance) && is_live(instance.state) => {
                 let instance = instance.clone();
-                if ends { self.end(now, &name, instance, &status, follows) } else { self.moved(instance, &job, &status) }
+                if ends {
+                    self.end(now, &name, instance, &status, follows)
+                } else {
+                    self.moved(instance, &job, &status)
+                }
             }
             Some(instance) if instance.earlier.iter().any(is) => {
                 let instance = instance.clone();
@@ -171,6 +209,7 @@ impl Jobs {
         let Some(stored) = self.state.jobs.get(&*job) else { return };
         let next = match follows {
             _ if stored.stopped => Next::Over,
+            // One above the number is nobody in particular: another of its number begins anew.
             _ if name.number >= stored.spec.instances => Next::Dropped,
             Follows::Over => Next::Over,
             Follows::Again(pause) => Next::Again(pause, self.reconciler.counts(name)),
@@ -234,7 +273,9 @@ impl Jobs {
             Next::Back => {
                 self.outputs.extend(note.map(super::Output::Note));
                 self.replace(job, ended.clone());
-                let Some(at) = ended.earlier.iter().rposition(|earlier| is_live(earlier.state)) else { return };
+                let Some(at) = ended.earlier.iter().rposition(|earlier| is_live(earlier.state)) else {
+                    return;
+                };
                 let serves = ended.earlier.remove(at);
                 let (made, restarts, earlier) = (ended.made, ended.restarts, ended.earlier);
                 self.put(job, Instance { made, restarts, earlier, ..serves });
@@ -301,6 +342,9 @@ impl Jobs {
             let (Some(stored), Some(work)) = (self.state.jobs.get(&*job), self.work.get(&job)) else {
                 continue;
             };
+            if let Some(parent) = stored.parent.clone() {
+                self.parents.insert(key(&parent));
+            }
             let due = Due::Forget(job.clone());
             if !is_over(stored, &work.sums) {
                 self.due.cancel(&due);
@@ -309,6 +353,9 @@ impl Jobs {
             } else if stored.ephemeral && self.due.get(&due).is_none() {
                 self.due.set(due, now.monotonic + FORGET_AFTER);
             }
+        }
+        for parent in std::mem::take(&mut self.parents) {
+            self.forget_old_runs(&parent);
         }
     }
 
@@ -319,11 +366,20 @@ impl Jobs {
             return;
         }
         self.due.cancel(&Due::Forget(job.clone()));
+        self.due.cancel(&Due::Cron(job.clone()));
         self.work.remove(job);
         self.record(Record::JobForgotten { name: job.to_string() });
         // Nothing is left to summarize, but it counts no more.
         self.touched.insert(job.clone());
         self.end_watches(job);
+    }
+}
+
+/// Whether a change is one that was given up.
+pub(super) fn has_failed(step: RolloutStep) -> bool {
+    match step {
+        RolloutStep::GoesBack(_) | RolloutStep::RolledBack(_) | RolloutStep::Stopped(_) => true,
+        RolloutStep::Begun | RolloutStep::CanaryWaits | RolloutStep::Promoted | RolloutStep::Done => false,
     }
 }
 

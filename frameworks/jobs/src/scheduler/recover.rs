@@ -8,9 +8,11 @@ use framework_sdk::id::TaskId;
 use framework_sdk::reconciler::{Order, Past, PastTask};
 use framework_sdk::{Calls, Instant, Now, Scheduler};
 
+use super::dependencies::may_begin;
 use super::group::group_of;
 use super::work::{Counted, JobName, Work, is_over};
 use super::{Due, Jobs, key};
+use crate::spec::Kind;
 use crate::store::{Instance, Job};
 use crate::wire::TaskState;
 
@@ -44,6 +46,7 @@ impl Jobs {
         // These want nothing of the master until the batch is settled.
         let mut nothing = Calls::default();
         let jobs: Vec<JobName> = self.work.keys().cloned().collect();
+        let (mut waiting, mut scheduled) = (Vec::new(), Vec::new());
         for job in jobs {
             let (Some(stored), Some(work)) = (self.state.jobs.get(&*job), self.work.get_mut(&job)) else {
                 continue;
@@ -51,7 +54,15 @@ impl Jobs {
             if is_over(stored, &work.sums) {
                 continue;
             }
-            let Some(group) = group_of(&stored.spec) else { continue };
+            if stored.spec.kind == Kind::Cron {
+                scheduled.push(job);
+                continue;
+            }
+            if !may_begin(stored) {
+                waiting.push(job);
+                continue;
+            }
+            let Some(group) = group_of(stored) else { continue };
             let past = |instance: &Instance| (instance.number, past_of(now, stored, instance));
             let past: BTreeMap<u32, Past> = stored.instances.values().map(past).collect();
             let name = group.name().clone();
@@ -60,6 +71,12 @@ impl Jobs {
                 self.reconciler.input(now, Order::Withdraw(name), &mut nothing);
             }
             work.stated = !stored.stopped;
+        }
+        for job in waiting {
+            self.await_others(now, &job);
+        }
+        for job in scheduled {
+            self.tick(now, &job);
         }
     }
 }

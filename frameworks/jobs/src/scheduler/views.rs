@@ -165,18 +165,26 @@ impl Jobs {
             created_ms: stored.created_ms,
             tasks: if with_tasks { tasks(stored) } else { Vec::new() },
             ephemeral: stored.ephemeral,
+            parent: stored.parent.clone().unwrap_or_default(),
         })
     }
 }
 
 /// The job in numbers.
 pub(super) fn summary(job: &Job, work: &Work) -> wire::Summary {
-    let batch = job.spec.kind == Kind::Batch;
+    let wanted = match job.spec.kind {
+        Kind::Service if job.stopped => 0,
+        // Its runs are jobs of their own.
+        Kind::Cron => 0,
+        Kind::Service | Kind::Batch => job.spec.instances,
+    };
+    // None of those that have not ended well ever will.
+    let never = if job.failed.is_some() { wanted.saturating_sub(work.sums.finished) } else { 0 };
     wire::Summary {
-        wanted: if job.stopped && !batch { 0 } else { job.spec.instances },
+        wanted,
         running: work.sums.running,
         finished: work.sums.finished,
-        failed: work.sums.failed,
+        failed: work.sums.failed.max(never),
         restarts: work.sums.restarts,
         over: is_over(job, &work.sums),
         stopped: job.stopped,

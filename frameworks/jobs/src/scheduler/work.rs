@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use framework_sdk::reconciler::RolloutStep;
+
 use crate::spec::Kind;
 use crate::store::{Instance, Job};
 use crate::wire::TaskState;
@@ -14,6 +16,8 @@ pub(super) type JobName = Arc<str>;
 pub(super) struct Work {
     /// The reconciler was told of it, and not to let it be.
     pub stated: bool,
+    /// How far the latest change of a service is, in this life of the framework.
+    pub change: Option<RolloutStep>,
     pub sums: Sums,
 }
 
@@ -91,5 +95,5 @@ pub(super) fn is_over(job: &Job, sums: &Sums) -> bool {
         return false;
     }
     let ended = sums.finished.saturating_add(sums.failed);
-    job.stopped || (job.spec.kind == Kind::Batch && ended >= job.spec.instances)
+    job.stopped || job.failed.is_some() || (job.spec.kind == Kind::Batch && ended >= job.spec.instances)
 }

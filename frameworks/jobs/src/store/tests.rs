@@ -243,7 +243,8 @@ fn a_later_layout_and_nonsense_are_refused() {
 fn a_journal_of_the_first_layout_is_taken_up_once() {
     let dir = Dir::new();
     let (mut journal, _) = Journal::<wire::journal::Record>::open(&dir.0).unwrap();
-    let batch = Arc::new(JobSpec { retries: 5, ..JobSpec::new("etl", Kind::Batch, Command::Shell("true".into())) });
+    let batch =
+        Arc::new(JobSpec { retries: 5, ..JobSpec::new("etl", Kind::Batch, Command::Shell("true".into())) });
     let stored = State::default().store_job(batch, &request(1), 5, false);
     let header = Record::Header { format: 1, prefix: "x".into() };
     let records = [header, stored, instance("etl", 0, TaskState::TaskStaging)];

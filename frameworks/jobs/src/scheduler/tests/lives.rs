@@ -119,7 +119,10 @@ fn what_an_earlier_version_left_goes_on() {
         process.report_all(TaskState::Running, None);
     }
     let alive = process.harness.alive();
-    assert!(alive.len() == 3 && !alive.iter().any(|task| task == "web.0-1" || task == "web.1-2"), "{alive:?}");
+    assert!(
+        alive.len() == 3 && !alive.iter().any(|task| task == "web.0-1" || task == "web.1-2"),
+        "{alive:?}"
+    );
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `stoa job plan`: what applying a file would change, without changing it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use framework_sdk::Profile;
 use serde::Serialize;
 
@@ -9,7 +7,7 @@ use super::client::Client;
 use super::failure::{BAD, Failure, NOT_FOUND, Stop};
 use super::job::read;
 use super::printer::Printer;
-use super::show::{API_VERSION, Format, document, escaped};
+use super::show::{API_VERSION, Format, document, escaped, now_ms};
 use super::{DocumentOutput, PlanArgs};
 use crate::spec::{Cron, Difference, JobSpec, Kind, show_duration};
 use crate::wire::{GetRequest, JobView, TaskState};
@@ -65,7 +63,7 @@ struct KeyChange {
 pub(super) async fn plan(args: &PlanArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
     let specs = read(&args.file)?;
     let mut client = Client::new(profile);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let now_ms = now_ms();
     let mut items = Vec::new();
     for spec in &specs {
         let asked = GetRequest { name: spec.name.clone(), tasks: true };

@@ -4,6 +4,7 @@ mod choose;
 mod gang;
 mod volume;
 
+pub(crate) use choose::choose_spread_of;
 pub use choose::{Packing, choose, choose_spread, value_of};
 pub use gang::{Together, place_together};
 

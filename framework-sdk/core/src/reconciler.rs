@@ -7,11 +7,13 @@
 //! Demands are derived from what waits, and with nothing waiting nothing is demanded: then no offers come.
 
 mod event;
+mod index;
 mod level;
 mod meet;
 mod memory;
 mod place;
 mod progress;
+mod rollout;
 mod slot;
 mod table;
 
@@ -31,7 +33,8 @@ use proto::task::TaskStatus;
 use proto_machine::{Deadlines, Instant, Now};
 
 pub use self::event::{
-    Asked, Change, Event, Follows, Order, Output, TaskEvent, Ticket, remembered_framework,
+    Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, WhyBack,
+    remembered_framework,
 };
 pub use self::table::Sums;
 
@@ -76,6 +79,8 @@ enum Due {
     Relax(GroupName),
     /// A task has run for so long that it is in service.
     InService(TaskId),
+    /// No instance more has come into service for too long, in a change of this group.
+    Deadline(GroupName),
     /// A task was out of sight for too long.
     GiveUp(TaskId),
     /// The work of a task should be taken away by now.
@@ -114,6 +119,8 @@ pub struct Reconciler {
     tasks: BTreeMap<TaskId, InstanceName>,
     /// Tasks of groups that nobody has stated yet.
     unclaimed: BTreeMap<GroupName, BTreeMap<TaskId, TaskStatus>>,
+    /// Ends of such tasks that the author is told once the group is stated or withdrawn, and that are acknowledged only then.
+    unheard: BTreeMap<GroupName, Vec<Update>>,
     /// Nothing but what is stated should be.
     exactly: bool,
     /// Machines that were offered, for their names and attributes.
@@ -169,6 +176,7 @@ impl Reconciler {
             groups: BTreeMap::new(),
             tasks: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             exactly: false,
             agents: BTreeMap::new(),
             due: Deadlines::new(),
@@ -275,6 +283,24 @@ impl Reconciler {
         self.tellings.push(Telling::Open(ticket));
     }
 
+    fn hear(&mut self, now: Now, update: Update) {
+        let event = self.take_in(now, update.status());
+        if self.by_ticket
+            && let Some(group) = self.unstated_group(update.status())
+        {
+            let unheard = self.unheard.entry(group).or_default();
+            unheard.retain(|other| other.status().task != update.status().task);
+            return unheard.push(update);
+        }
+        match event {
+            Some(event) if self.by_ticket => self.open_event(update, event),
+            event => {
+                event.into_iter().for_each(|event| self.tell(event));
+                self.done.push(update);
+            }
+        }
+    }
+
     fn taken_in(&mut self, now: Now, ticket: Ticket, well: bool) {
         if well {
             self.due.cancel(&Due::Tell(ticket));
@@ -292,7 +318,7 @@ impl Reconciler {
                 self.exactly = true;
                 let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
                 groups.into_iter().for_each(|group| self.submit(now, group));
-                let known = self.groups.keys().chain(self.unclaimed.keys());
+                let known = self.groups.keys().chain(self.unclaimed.keys()).chain(self.unheard.keys());
                 let others: Vec<GroupName> = known.filter(|name| !named.contains(*name)).cloned().collect();
                 others.iter().for_each(|name| self.withdraw(now, name));
             }
@@ -310,6 +336,8 @@ impl Reconciler {
                     self.touched.insert(instance.group);
                 }
             }
+            Order::Promote(name) => self.promote(now, &name),
+            Order::Abandon(name) => self.abandon(now, &name),
             Order::Drained(task) => self.drained(now, &task),
             Order::TakenIn(ticket, well) => self.taken_in(now, ticket, well),
             Order::Finish => out.teardown(),
@@ -349,13 +377,7 @@ impl Scheduler for Reconciler {
     }
 
     fn update(&mut self, now: Now, update: Update, _out: &mut Calls<Output>) {
-        match self.take_in(now, update.status()) {
-            Some(event) if self.by_ticket => self.open_event(update, event),
-            event => {
-                event.into_iter().for_each(|event| self.tell(event));
-                self.done.push(update);
-            }
-        }
+        self.hear(now, update);
     }
 
     fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Output>) {
@@ -420,6 +442,7 @@ impl Scheduler for Reconciler {
                 Due::Rested(instance) => self.rested(now, &instance),
                 Due::Homeless(instance) => self.homeless(&instance),
                 Due::Relax(group) => self.relax(&group),
+                Due::Deadline(group) => drop(self.touched.insert(group)),
                 Due::InService(task) => self.in_service(&task),
                 Due::GiveUp(task) => self.give_up(now, &task),
                 Due::Drained(task) => self.drained(now, &task),
@@ -436,7 +459,8 @@ impl Scheduler for Reconciler {
 
     fn settle(&mut self, now: Now, out: &mut Calls<Output>) {
         if self.exactly && self.is_ready() {
-            let others: Vec<GroupName> = self.unclaimed.keys().cloned().collect();
+            let others = self.unclaimed.keys().chain(self.unheard.keys());
+            let others: BTreeSet<GroupName> = others.cloned().collect();
             others.iter().for_each(|name| self.withdraw(now, name));
         }
         self.level(now);

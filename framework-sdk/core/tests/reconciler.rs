@@ -30,7 +30,12 @@ impl Wish {
             .count(count)
             .restart(Restart::Always)
             .unreachable(Unreachable::Wait)
-            .change(RollingChange { surge, max_unavailable: 1, min_ready: Duration::from_secs(1) })
+            .change(RollingChange {
+                surge,
+                max_unavailable: 1,
+                min_ready: Duration::from_secs(1),
+                ..RollingChange::DEFAULT
+            })
     }
 
     fn all(&self) -> Vec<Group> {
@@ -210,14 +215,13 @@ impl World {
         }
     }
 
-    /// An instance has one task, whatever it is about to do; two in a group that may surge.
+    /// An instance has one task, whatever it is about to do.
     fn check(&mut self) {
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for (id, _) in self.live_tasks() {
             *seen.entry(instance_of(&id)).or_default() += 1;
         }
-        let most = |name: &str| if name.starts_with("web.") { 2 } else { 1 };
-        let doubled: Vec<_> = seen.iter().filter(|(name, count)| **count > most(name)).collect();
+        let doubled: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();
         assert!(doubled.is_empty(), "{doubled:?}");
         let master = &self.harness().master;
         assert!(master.doubled.is_empty() && master.reused.is_empty());

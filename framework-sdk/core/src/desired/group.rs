@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::id::BadId;
 use proto::role::Role;
 
+use super::change::RollingChange;
 use super::elastic::ElasticSet;
 use super::name::GroupName;
 use super::restart::{BackOff, Restart};
@@ -17,6 +18,7 @@ use super::spec::TaskSpec;
 pub struct Group {
     pub(crate) name: GroupName,
     pub(crate) spec: TaskSpec,
+    pub(crate) previous: Option<TaskSpec>,
     pub(crate) numbers: Numbers,
     pub(crate) role: Option<Role>,
     pub(crate) priority: i32,
@@ -36,17 +38,6 @@ pub enum Numbers {
     Below(u32),
     /// As many as are aimed at, whichever.
     Elastic(ElasticSet),
-}
-
-/// How running instances are replaced when the spec changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RollingChange {
-    /// So many successors at most are started before what they replace is ended.
-    pub surge: u32,
-    /// So many instances at most are out of service at once for the change.
-    pub max_unavailable: u32,
-    /// A task counts as in service once it has run for so long.
-    pub min_ready: Duration,
 }
 
 /// Over what the instances are spread, most evenly.
@@ -94,6 +85,7 @@ impl Group {
         Group {
             name: GroupName::main(),
             spec,
+            previous: None,
             numbers: Numbers::Below(1),
             role: None,
             priority: 0,
@@ -155,6 +147,13 @@ impl Group {
         self
     }
 
+    /// What its instances ran before this spec. A life of the framework that has not stated that itself needs it to go back,
+    /// when a change fails: what is remembered over lives is a fingerprint.
+    pub fn previous(mut self, spec: TaskSpec) -> Self {
+        self.previous = Some(spec);
+        self
+    }
+
     /// Spreads the instances over the values of an attribute (or `agent`, or `hostname`): evenly if it can be.
     pub fn spread(mut self, by: &str) -> Self {
         self.spread = Some(Spread { by: by.to_owned(), at_most: None });
@@ -198,17 +197,6 @@ impl Group {
     /// Which instances there are.
     pub fn numbers(&self) -> &Numbers {
         &self.numbers
-    }
-}
-
-impl RollingChange {
-    /// One at a time, ended before its successor starts: right for whoever must not run twice.
-    pub const DEFAULT: RollingChange =
-        RollingChange { surge: 0, max_unavailable: 1, min_ready: Duration::ZERO };
-
-    /// So many at once, ended first: without surge there is always one, or nothing would ever change.
-    pub(crate) fn unavailable(&self) -> usize {
-        if self.surge == 0 { self.max_unavailable.max(1) as usize } else { self.max_unavailable as usize }
     }
 }
 

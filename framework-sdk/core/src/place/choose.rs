@@ -37,11 +37,31 @@ pub fn choose_spread(
     used: &BTreeMap<String, u32>,
     at_most: Option<u32>,
 ) -> Option<usize> {
-    let uses = |room: &Room| used.get(&value_of(&room.offer().agent, by)).copied().unwrap_or_default();
-    let free = |room: &Room| at_most.is_none_or(|most| uses(room) < most);
-    let fitting = |(_, room): &(usize, &Room)| free(room) && room.fits(shape);
-    let least = rooms.iter().enumerate().filter(fitting).map(|(_, room)| uses(room)).min()?;
-    best(rooms.iter().enumerate().filter(fitting).filter(|(_, room)| uses(room) == least), shape, packing)
+    choose_spread_of(rooms.iter().enumerate(), shape, packing, by, used, at_most)
+}
+
+/// The same, of some rooms, each with what it is called.
+pub(crate) fn choose_spread_of<'a>(
+    rooms: impl Iterator<Item = (usize, &'a Room)>,
+    shape: &Amount,
+    packing: Packing,
+    by: &str,
+    used: &BTreeMap<String, u32>,
+    at_most: Option<u32>,
+) -> Option<usize> {
+    let fitting: Vec<(u32, usize, &Room)> = rooms
+        .filter_map(|(name, room)| Some((room_of(room, by, used, at_most)?, name, room)))
+        .filter(|(_, _, room)| room.fits(shape))
+        .collect();
+    let least = fitting.iter().map(|(uses, ..)| *uses).min()?;
+    let fewest = fitting.iter().filter(|(uses, ..)| *uses == least).map(|(_, name, room)| (*name, *room));
+    best(fewest, shape, packing)
+}
+
+/// How often the value of a room's agent is used; `None` when that is as often as may be.
+fn room_of(room: &Room, by: &str, used: &BTreeMap<String, u32>, at_most: Option<u32>) -> Option<u32> {
+    let uses = used.get(&value_of(&room.offer().agent, by)).copied().unwrap_or_default();
+    at_most.is_none_or(|most| uses < most).then_some(uses)
 }
 
 /// What an agent has of an attribute, as a text; `agent` and `hostname` are what they say, and one that it lacks is empty.

@@ -7,7 +7,7 @@ use proto::id::{FrameworkId, TaskId};
 use proto::refusal::Refusal;
 use proto::task::TaskStatus;
 
-use crate::desired::{ElasticSet, Group, GroupName, InstanceName};
+use crate::desired::{ElasticSet, Group, GroupName, InstanceName, Revision};
 use crate::scheduler::Session;
 
 /// What an author wants of a reconciler.
@@ -25,6 +25,10 @@ pub enum Order {
     Release(InstanceName),
     /// The work of a task that is drained is taken away: it can be ended.
     Drained(TaskId),
+    /// The canaries of a changed group do well: the others follow.
+    Promote(GroupName),
+    /// A change of a group is not wanted any more: it goes back to the spec before.
+    Abandon(GroupName),
     /// What became of an event that was told with this ticket: taken in, or to be told again.
     TakenIn(Ticket, bool),
     /// The framework and all its tasks should end.
@@ -76,6 +80,15 @@ pub enum Event {
         /// The task; it is ended if it comes back.
         task: TaskId,
     },
+    /// A change of a group's spec is one step further.
+    Rollout {
+        /// Which group.
+        group: GroupName,
+        /// The spec that it changes to.
+        revision: Revision,
+        /// What came about.
+        step: RolloutStep,
+    },
     /// Every instance of the group is in service, or over.
     AsStated(GroupName),
     /// Every instance of the group is over for good.
@@ -93,6 +106,61 @@ pub enum Event {
     },
     /// The session is over for good.
     Ended(Refusal),
+}
+
+/// How a change of a group's spec comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutStep {
+    /// It has begun.
+    Begun,
+    /// The canaries are in service. The others wait for [`Order::Promote`] or [`Order::Abandon`].
+    CanaryWaits,
+    /// The others follow.
+    Promoted,
+    /// Every instance runs the new spec: it is the one that a later change goes back to.
+    Done,
+    /// It failed, and goes back to the spec before. The new one is not tried again until the group is stated otherwise.
+    GoesBack(WhyBack),
+    /// Every instance runs the spec before again.
+    RolledBack(WhyBack),
+    /// It failed and stays as it is: the group does not go back, or nobody said what to go back to
+    /// ([`Group::previous`]).
+    Stopped(WhyBack),
+}
+
+/// Why a change failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyBack {
+    /// For too long no instance more came into service.
+    Deadline,
+    /// Too many tasks of the new spec ended badly in a row.
+    Failures,
+    /// The author abandoned it.
+    Abandoned,
+}
+
+impl fmt::Display for WhyBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WhyBack::Deadline => "no instance more came into service in time",
+            WhyBack::Failures => "too many of its tasks failed in a row",
+            WhyBack::Abandoned => "it was abandoned",
+        })
+    }
+}
+
+impl fmt::Display for RolloutStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RolloutStep::Begun => f.write_str("has begun"),
+            RolloutStep::CanaryWaits => f.write_str("waits: its canaries are in service"),
+            RolloutStep::Promoted => f.write_str("is promoted"),
+            RolloutStep::Done => f.write_str("is done"),
+            RolloutStep::GoesBack(why) => write!(f, "goes back: {why}"),
+            RolloutStep::RolledBack(why) => write!(f, "is rolled back: {why}"),
+            RolloutStep::Stopped(why) => write!(f, "has stopped: {why}"),
+        }
+    }
 }
 
 /// What a master did not do.
@@ -154,7 +222,8 @@ impl Event {
         match self {
             Event::Task(task) => Some(&task.instance.group),
             Event::Drain { instance, .. } | Event::GivenUp { instance, .. } => Some(&instance.group),
-            Event::AsStated(group)
+            Event::Rollout { group, .. }
+            | Event::AsStated(group)
             | Event::Over(group)
             | Event::Withdrawn(group)
             | Event::Unclaimed(group) => Some(group),
@@ -170,6 +239,9 @@ impl fmt::Display for Event {
             Event::Task(task) => write!(f, "{task}"),
             Event::Drain { instance, grace, .. } => write!(f, "{instance} is drained for {grace:?}"),
             Event::GivenUp { instance, .. } => write!(f, "{instance} was out of sight for too long"),
+            Event::Rollout { group, revision, step } => {
+                write!(f, "the change of {group} to {revision} {step}")
+            }
             Event::AsStated(group) => write!(f, "{group} is as stated"),
             Event::Over(group) => write!(f, "{group} is over"),
             Event::Withdrawn(group) => write!(f, "{group} is withdrawn"),

@@ -30,9 +30,11 @@ impl Reconciler {
     fn level_group(&mut self, now: Now, name: &GroupName) {
         let Some(table) = self.groups.get_mut(name) else { return };
         let forgotten = table.choose_members();
-        let doubled = table.doubled();
         self.forget(name, forgotten);
-        for number in doubled {
+        self.advance_rollout(now, name);
+        let Some(table) = self.groups.get_mut(name) else { return };
+        table.choose_extras();
+        for number in table.doubled() {
             self.end_doubles(now, name, number);
         }
         let Some(table) = self.groups.get_mut(name) else { return };
@@ -44,52 +46,33 @@ impl Reconciler {
 
     /// An instance has more tasks than it should, as after a life that ended in the middle of something.
     fn end_doubles(&mut self, now: Now, name: &GroupName, number: u32) {
-        let Some(table) = self.groups.get_mut(name) else { return };
-        let (revision, may_surge) = (table.revision, table.group.change.surge > 0);
+        let Some(table) = self.groups.get(name) else { return };
+        let aim = table.aim(number);
         let worth = |attempt: &Attempt| {
             let runs = attempt.state == TaskState::Running;
-            (attempt.in_sight(), attempt.revision == revision, runs, attempt.run)
+            let is_right = aim.is_none_or(|aim| aim == attempt.revision);
+            (attempt.in_sight(), is_right, runs, attempt.run)
         };
         let Some(slot) = table.slot(number) else { return };
-        let Some(best) = slot.staying().max_by_key(|attempt| worth(attempt)).cloned() else { return };
-        let served_by_old = |attempt: &&Attempt| attempt.revision != revision && attempt.ready;
-        // A successor that is not in service yet: what it replaces serves on until then.
-        let served = may_surge && best.revision == revision && !best.ready;
-        let old = slot.staying().filter(served_by_old).max_by_key(|attempt| worth(attempt));
-        let old = old.filter(|_| served).map(|attempt| attempt.task.clone());
-        let surging = old.is_some();
-        table.change(number, |slot| slot.surging = surging);
-        self.leave(now, name, number, |attempt| {
-            attempt.task != best.task && Some(&attempt.task) != old.as_ref()
-        });
+        let Some(best) = slot.staying().max_by_key(|attempt| worth(attempt)) else { return };
+        let best = best.task.clone();
+        self.leave(now, name, number, |attempt| attempt.task != best);
     }
 
-    /// Brings a group to its present revision, as many at a time as it allows.
+    /// Brings a group to what its instances should run, as many at a time as it allows.
     fn roll(&mut self, now: Now, name: &GroupName) {
-        let Some(table) = self.groups.get_mut(name) else { return };
-        let revision = table.revision;
-        for number in table.turning() {
-            if let Some(table) = self.groups.get_mut(name) {
-                table.change(number, |slot| slot.surging = false);
-            }
-            self.leave(now, name, number, |attempt| attempt.revision != revision);
-        }
-        let Some(table) = self.groups.get_mut(name) else { return };
-        // A task of an earlier revision that serves nobody is replaced at once: nothing is lost with it.
+        let Some(table) = self.groups.get(name) else { return };
+        // A task of another revision that serves nobody is replaced at once: nothing is lost with it.
         for number in table.old_idle() {
-            self.leave(now, name, number, |attempt| attempt.revision != revision && !attempt.ready);
+            let Some(table) = self.groups.get(name) else { return };
+            let aim = table.aim(number);
+            self.leave(now, name, number, |attempt| attempt.is_wrong(aim) && !attempt.ready);
         }
-        let Some(table) = self.groups.get_mut(name) else { return };
-        let change = table.group.change;
-        let more = (change.surge as usize).saturating_sub(table.sums().surging);
-        for number in table.old_in_service(more) {
-            table.change(number, |slot| slot.surging = true);
-        }
-        let sums = table.sums();
-        let out_of_service = sums.wanted.saturating_sub(sums.available + sums.over);
-        let more = change.unavailable().saturating_sub(out_of_service);
-        for number in table.old_in_service(more) {
-            self.leave(now, name, number, |attempt| attempt.revision != revision);
+        let Some(table) = self.groups.get(name) else { return };
+        for number in table.old_in_service(table.to_spare()) {
+            let Some(table) = self.groups.get(name) else { return };
+            let aim = table.aim(number);
+            self.leave(now, name, number, |attempt| attempt.is_wrong(aim));
         }
     }
 
@@ -151,8 +134,7 @@ impl Reconciler {
             return;
         }
         let sums = table.sums();
-        let stands = sums.available + sums.over == sums.wanted && sums.leaving == 0 && sums.surging == 0;
-        let told = match stands && !table.withdrawn && !table.is_rolling() {
+        let told = match table.stands() && !table.withdrawn && table.rollout.is_none() {
             true if sums.wanted > 0 && sums.over == sums.wanted => Told::Over,
             true => Told::AsStated,
             false => Told::Nothing,

@@ -46,7 +46,7 @@ impl Reconciler {
         let name = &birth.instance.group;
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
-        if status.state.is_terminal() && !self.exactly {
+        if status.state.is_terminal() && !self.exactly && !self.by_ticket {
             // Once it is acknowledged nobody else remembers it.
             self.memory.set_end(&birth.instance, (birth.revision, status.state));
         }
@@ -60,6 +60,13 @@ impl Reconciler {
         } else if is_new {
             self.tell(Event::Unclaimed(name.clone()));
         }
+    }
+
+    /// The group of a task that has ended, if it is one that nobody has stated.
+    pub(super) fn unstated_group(&self, status: &TaskStatus) -> Option<GroupName> {
+        let birth = Birth::parse(&status.task).filter(|_| status.state.is_terminal())?;
+        let group = birth.instance.group;
+        (!self.groups.contains_key(&group)).then_some(group)
     }
 
     fn attempt(&self, birth: &Birth, status: &TaskStatus) -> Attempt {
@@ -83,7 +90,7 @@ impl Reconciler {
         let Some(table) = self.groups.get(&instance.group) else { return Met::Nothing };
         let slot = table.slot(instance.number);
         let idle = slot.is_some_and(|slot| slot.attempts.is_empty() && slot.over.is_none());
-        if !idle || birth.revision != table.revision {
+        if !idle || attempt.is_wrong(table.aim(instance.number)) {
             return Met::Ended(instance, Follows::Nothing);
         }
         let follows = self.after_end(now, &instance, &attempt, state);
@@ -134,6 +141,7 @@ impl Reconciler {
             return;
         }
         let mut table = Table::new(group);
+        self.remember_rollout(&mut table);
         if let Numbers::Below(count) = table.group.numbers {
             (0..count).for_each(|number| self.remember(&mut table, number));
             self.memory.forget_others(&name, |number| number < count);
@@ -152,7 +160,11 @@ impl Reconciler {
             restart != Restart::Always && restart.after(back_off, Counts::default(), end) == Next::Over
         };
         let end = self.memory.take_end(&instance).filter(|(_, state)| ends_it(*state));
-        let over = self.memory.over(&instance).or(end).filter(|(of, _)| *of == table.revision);
+        let over = self
+            .memory
+            .over(&instance)
+            .or(end)
+            .filter(|(of, _)| table.aim(number).is_none_or(|aim| aim == *of));
         let home = self.memory.home(&instance);
         if over.is_some() || home.is_some() {
             table.change(number, |slot| (slot.over, slot.home) = (over, home));
@@ -180,12 +192,15 @@ impl Reconciler {
                 self.tell(event);
             }
         }
+        for update in self.unheard.remove(name).unwrap_or_default() {
+            self.hear(now, update);
+        }
     }
 
     /// Nothing of a group is wanted any more.
     pub(super) fn withdraw(&mut self, now: Now, name: &GroupName) {
         if !self.groups.contains_key(name) {
-            if !self.unclaimed.contains_key(name) {
+            if !self.unclaimed.contains_key(name) && !self.unheard.contains_key(name) {
                 return;
             }
             // Nobody knows what it was; what is left of it is taken in only to be ended.
@@ -199,6 +214,8 @@ impl Reconciler {
             let forgotten = table.withdraw();
             self.forget(name, forgotten);
             self.memory.forget_others(name, |_| false);
+            self.memory.forget_group(name);
+            self.due.cancel(&Due::Deadline(name.clone()));
             self.touched.insert(name.clone());
         }
     }

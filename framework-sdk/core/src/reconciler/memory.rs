@@ -1,4 +1,5 @@
-//! What a framework remembers over its lives: its id, which instances are over, and where some of them ran last.
+//! What a framework remembers over its lives: its id, which instances are over, where some of them ran last, and how far
+//! guarded changes are.
 //!
 //! All else is read from the tasks that the master lists. Without this memory a framework begins anew, an instance that
 //! was over runs again, and one that would stay is started anywhere.
@@ -9,6 +10,7 @@ use proto::id::{AgentId, FrameworkId};
 use proto::task::TaskState;
 
 use super::event::Change;
+use super::rollout::Rollout;
 use super::slot::Home;
 use crate::desired::{GroupName, InstanceName, Revision};
 
@@ -61,7 +63,9 @@ impl Memory {
 
     /// Forgets the instances of a group that are none any more.
     pub fn forget_others(&mut self, group: &GroupName, wanted: impl Fn(u32) -> bool) {
-        let instances = self.known.keys().filter_map(|key| InstanceName::parse(key.split_once('/')?.1));
+        let of_instance = |key: &str| !key.starts_with("good/") && !key.starts_with("change/");
+        let keys = self.known.keys().filter(|key| of_instance(key));
+        let instances = keys.filter_map(|key| InstanceName::parse(key.split_once('/')?.1));
         let others = instances.filter(|instance| instance.group == *group && !wanted(instance.number));
         let others: Vec<InstanceName> = others.collect();
         others.iter().for_each(|instance| self.forget(instance));
@@ -94,6 +98,30 @@ impl Memory {
         end
     }
 
+    /// The revision of a group that was in service as a whole last.
+    pub fn good(&self, group: &GroupName) -> Option<Revision> {
+        self.known.get(&good_key(group)).and_then(|text| Revision::parse(text))
+    }
+
+    pub fn set_good(&mut self, group: &GroupName, good: Option<Revision>) {
+        self.put(good_key(group), good.map(|revision| revision.to_string()));
+    }
+
+    /// The change of a group that is on its way.
+    pub fn rollout(&self, group: &GroupName) -> Option<Rollout> {
+        self.known.get(&rollout_key(group)).and_then(|text| Rollout::parse(text))
+    }
+
+    pub fn set_rollout(&mut self, group: &GroupName, rollout: Option<&Rollout>) {
+        self.put(rollout_key(group), rollout.map(ToString::to_string));
+    }
+
+    /// Forgets what is remembered of a group as a whole.
+    pub fn forget_group(&mut self, group: &GroupName) {
+        self.set_good(group, None);
+        self.set_rollout(group, None);
+    }
+
     pub fn set_home(&mut self, instance: &InstanceName, home: &Home) {
         self.put(home_key(instance), Some(format!("{} {}", home.agent, home.value)));
     }
@@ -118,6 +146,14 @@ const ENDS: [TaskState; 8] = [
 
 fn over_key(instance: &InstanceName) -> String {
     format!("over/{instance}")
+}
+
+fn good_key(group: &GroupName) -> String {
+    format!("good/{group}")
+}
+
+fn rollout_key(group: &GroupName) -> String {
+    format!("change/{group}")
 }
 
 fn end_key(instance: &InstanceName) -> String {

@@ -1,23 +1,23 @@
 //! Offers become launches, and what waits becomes demands.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto::attributes::{Constraint, Constraints, Predicate};
 use proto::demand::{DeclineReason, Demand, Filter};
 use proto::id::{AgentId, DemandId};
 use proto::offer::Offer;
-use proto::operation::Operation;
 use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::Now;
 
 use super::event::{Event, Follows, TaskEvent};
 use super::slot::{Attempt, Home, Leaving};
-use super::table::{Evenness, Table};
+use super::table::{Evenness, Table, Which};
 use super::{Due, Output, Reconciler};
 use crate::calls::{ACCEPT_TASKS_MAX, Calls};
 use crate::desired::{Birth, Group, GroupName, InstanceName};
-use crate::place::{Packing, Room, choose_spread, value_of};
+use crate::place::{Packing, Room, choose_spread_of, value_of};
 
 /// An accept stays below half of the 4 MiB that a master takes in one call.
 const ACCEPT_BYTES_MAX: usize = 2 << 20;
@@ -34,8 +34,25 @@ const EVEN_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
     group: GroupName,
+    which: Which,
     /// For those who wait for this agent; `None`: for those who go anywhere.
     home: Option<AgentId>,
+}
+
+/// An offer that is being used.
+struct Used {
+    room: Room,
+    ask: Ask,
+    bytes: usize,
+}
+
+/// Those of a group that wait alike, and the offers that they may use.
+struct Lane {
+    ask: Ask,
+    /// Their own come first.
+    rooms: Vec<usize>,
+    /// Those before this one are too small for them.
+    at: usize,
 }
 
 /// Offers with tasks in them, in accepts of a size that a master takes.
@@ -44,102 +61,132 @@ pub(super) type Placed = Vec<Vec<Room>>;
 impl Reconciler {
     /// Fills the offers of this batch. The launches are remembered, not yet asked for.
     pub(super) fn place(&mut self, now: Now, out: &mut Calls<Output>) -> Placed {
-        let mut rooms: BTreeMap<GroupName, Vec<(Room, Ask)>> = BTreeMap::new();
+        let mut used: Vec<Used> = Vec::new();
         for offer in std::mem::take(&mut self.offers) {
             self.agents.insert(offer.agent.id.clone(), offer.agent.clone());
             match self.ask_of(&offer) {
-                Some(ask) => rooms.entry(ask.group.clone()).or_default().push((Room::new(offer), ask)),
+                Some(ask) => used.push(Used { room: Room::new(offer), ask, bytes: 0 }),
                 // It was made for what is not wanted any more.
                 None => out.decline(offer, DeclineReason::Unused, AT_ONCE),
             }
         }
-        let mut placed = Vec::new();
-        for (group, rooms) in rooms {
-            let (rooms, asks): (Vec<Room>, Vec<Ask>) = rooms.into_iter().unzip();
-            for room in self.fill(now, &group, rooms, &asks) {
-                if room.is_unused() {
-                    out.decline(room.into_offer(), DeclineReason::EnoughHere, AT_ONCE);
-                } else {
-                    placed.push(room);
-                }
-            }
+        if used.is_empty() {
+            return Placed::new();
         }
-        self.in_accepts(placed)
+        self.fill(now, &mut used);
+        let (unused, placed): (Vec<Used>, Vec<Used>) =
+            used.into_iter().partition(|used| used.room.is_unused());
+        for used in unused {
+            out.decline(used.room.into_offer(), DeclineReason::EnoughHere, AT_ONCE);
+        }
+        in_accepts(placed)
     }
 
     fn ask_of(&self, offer: &Offer) -> Option<Ask> {
         let ask = self.asks.get(offer.demand.as_ref()?)?;
         let table = self.groups.get(&ask.group).filter(|_| self.is_ready())?;
         let fits = *self.role_of(&table.group) == offer.role
-            && table.group.spec.constraints().allow(&offer.agent)
+            && table.edition(ask.which).spec.constraints().allow(&offer.agent)
             && ask.home.as_ref().is_none_or(|home| *home == offer.agent.id);
         fits.then(|| ask.clone())
     }
 
-    fn fill(&mut self, now: Now, group: &GroupName, mut rooms: Vec<Room>, asks: &[Ask]) -> Vec<Room> {
-        for (at, ask) in asks.iter().enumerate() {
-            while let Some(number) = self.next_of(ask) {
-                if !self.launch(now, group, number, &mut rooms[at]) {
-                    break;
+    /// Those of the highest priority are served first; of those that are alike, one of each group in turn.
+    fn fill(&mut self, now: Now, used: &mut [Used]) {
+        let mut lanes = self.lanes(used);
+        let place = |groups: &BTreeMap<GroupName, Table>, lane: &Lane| {
+            groups.get(&lane.ask.group).map(|table| (Reverse(table.group.priority), table.served))
+        };
+        let mut queue: BTreeSet<_> =
+            lanes.iter().enumerate().map(|(at, lane)| (place(&self.groups, lane), at)).collect();
+        while let Some((_, at)) = queue.pop_first() {
+            if self.serve(now, &mut lanes[at], used) {
+                queue.insert((place(&self.groups, &lanes[at]), at));
+            }
+        }
+    }
+
+    fn lanes(&self, used: &[Used]) -> Vec<Lane> {
+        let mut lanes = Vec::new();
+        for (name, table) in &self.groups {
+            let anywhere = [Which::Stated, Which::Good].into_iter();
+            let anywhere =
+                anywhere.filter(|which| !table.waiting(*which).is_empty()).map(|which| (None, which));
+            let homes = table.homing().keys().map(|(agent, which)| (Some(agent.clone()), *which));
+            for (home, which) in homes.chain(anywhere) {
+                let ask = Ask { group: name.clone(), which, home };
+                let rooms = self.rooms_for(table, &ask, used);
+                if !rooms.is_empty() {
+                    lanes.push(Lane { ask, rooms, at: 0 });
                 }
             }
         }
-        rooms = self.fill_evenly(now, group, rooms, asks);
-        rooms
+        lanes
     }
 
-    /// The next instance that takes what this ask brought, room by room: whoever waits for a home, or does not mind.
-    fn next_of(&self, ask: &Ask) -> Option<u32> {
-        let table = self.groups.get(&ask.group)?;
-        match &ask.home {
-            Some(home) => table.homing().get(home)?.first().copied(),
-            None if table.group.spread.is_none() => table.waiting().first().copied(),
-            None => None,
-        }
-    }
-
-    /// The same for a group that is spread: each next one where there are fewest.
-    fn fill_evenly(&mut self, now: Now, group: &GroupName, rooms: Vec<Room>, asks: &[Ask]) -> Vec<Room> {
-        let Some(spread) = self.groups.get(group).and_then(|table| table.group.spread.clone()) else {
-            return rooms;
+    /// The offers that an ask brought, and those that were made for others who do not mind where they go.
+    fn rooms_for(&self, table: &Table, ask: &Ask, used: &[Used]) -> Vec<usize> {
+        let (role, constraints) = (self.role_of(&table.group), table.edition(ask.which).spec.constraints());
+        let may = |used: &Used| {
+            let offer = used.room.offer();
+            used.ask.home.is_none()
+                && ask.home.as_ref().is_none_or(|home| *home == offer.agent.id)
+                && offer.role == *role
+                && constraints.allow(&offer.agent)
         };
-        let (mut open, mut done) = (Vec::new(), Vec::new());
-        for (room, ask) in rooms.into_iter().zip(asks) {
-            if ask.home.is_none() { open.push(room) } else { done.push(room) }
+        let all = || used.iter().enumerate();
+        let own = all().filter(|(_, used)| used.ask == *ask);
+        let others = all().filter(|(_, used)| used.ask != *ask && may(used));
+        own.chain(others).map(|(at, _)| at).collect()
+    }
+
+    /// Starts the next one of those who wait; false when none of them can be.
+    fn serve(&mut self, now: Now, lane: &mut Lane, used: &mut [Used]) -> bool {
+        let Some(table) = self.groups.get(&lane.ask.group) else { return false };
+        let waiting = match &lane.ask.home {
+            Some(home) => table.homing().get(&(home.clone(), lane.ask.which)),
+            None => Some(table.waiting(lane.ask.which)),
+        };
+        let Some(number) = waiting.and_then(|numbers| numbers.first()).copied() else { return false };
+        if let (Some(spread), None) = (&table.group.spread, &lane.ask.home) {
+            let rooms = lane.rooms.iter().map(|at| (*at, &used[*at].room));
+            let shape = &table.edition(lane.ask.which).shape;
+            let chosen =
+                choose_spread_of(rooms, shape, Packing::BestFit, &spread.by, table.used(), table.at_most());
+            return chosen.is_some_and(|at| self.launch(now, &lane.ask, number, &mut used[at]));
         }
-        while let Some(table) = self.groups.get(group)
-            && let Some(number) = table.waiting().first().copied()
-        {
-            let (shape, by, used) = (&table.shape, &spread.by, table.used());
-            let chosen = choose_spread(&open, shape, Packing::BestFit, by, used, table.at_most());
-            let Some(at) = chosen else { break };
-            if !self.launch(now, group, number, &mut open[at]) {
-                break;
+        while let Some(at) = lane.rooms.get(lane.at) {
+            if self.launch(now, &lane.ask, number, &mut used[*at]) {
+                return true;
             }
+            lane.at += 1;
         }
-        done.extend(open);
-        done
+        false
     }
 
     /// Starts an instance in a room; false when it does not fit.
-    fn launch(&mut self, now: Now, group: &GroupName, number: u32, room: &mut Room) -> bool {
+    fn launch(&mut self, now: Now, ask: &Ask, number: u32, used: &mut Used) -> bool {
+        let group = &ask.group;
         let Some(table) = self.groups.get_mut(group) else { return false };
+        let edition = table.edition(ask.which).clone();
         let instance = InstanceName { group: group.clone(), number };
-        let birth = Birth { instance: instance.clone(), revision: table.revision };
-        let full = (room.placed() + 1) * table.task_bytes > ACCEPT_BYTES_MAX;
+        let birth = Birth { instance: instance.clone(), revision: edition.revision };
+        let room = &mut used.room;
+        let full = used.bytes + edition.task_bytes > ACCEPT_BYTES_MAX;
         if room.placed() >= ACCEPT_TASKS_MAX || full && !room.is_unused() {
             return false;
         }
         let Ok(id) = birth.task_id(self.life, self.serial) else { return false };
-        let Some(resources) = room.take(&table.shape) else { return false };
+        let Some(resources) = room.take(&edition.shape) else { return false };
+        used.bytes += edition.task_bytes;
         self.serial += 1;
         let agent = room.offer().agent.clone();
         let by = table.group.spread.as_ref().map_or("agent", |spread| &spread.by);
-        let remembers = table.group.stay.is_some() || by != "agent";
+        let remembers = (table.group.stay.is_some() || by != "agent") && table.is_member(number);
         let home = Home { agent: agent.id.clone(), value: value_of(&agent, by) };
         let attempt = Attempt {
             task: id.clone(),
-            revision: table.revision,
+            revision: edition.revision,
             state: TaskState::Staging,
             run: None,
             place: Some(home.clone()),
@@ -148,12 +195,16 @@ impl Reconciler {
             ready: false,
             leaving: Leaving::No,
         };
-        room.launch(table.group.spec.task(id.clone(), &instance, resources));
+        room.launch(edition.spec.task(id.clone(), &instance, resources));
+        table.served = self.serial;
         table.change(number, |slot| {
             slot.homing = false;
+            // What is over with another spec is another thing now.
+            slot.over = None;
             slot.home = Some(home.clone());
             slot.attempts.push(attempt);
         });
+        self.memory.set_over(&instance, None);
         if remembers {
             self.memory.set_home(&instance, &home);
         }
@@ -174,33 +225,6 @@ impl Reconciler {
         true
     }
 
-    fn in_accepts(&self, rooms: Vec<Room>) -> Placed {
-        let mut placed: Placed = Vec::new();
-        let (mut tasks, mut bytes) = (0, 0);
-        for room in rooms {
-            let size: usize = room.operations.iter().map(|operation| self.bytes_of(operation)).sum();
-            let full = tasks + room.placed() > ACCEPT_TASKS_MAX || bytes + size > ACCEPT_BYTES_MAX;
-            if full || placed.is_empty() {
-                placed.push(Vec::new());
-                (tasks, bytes) = (0, 0);
-            }
-            tasks += room.placed();
-            bytes += size;
-            if let Some(last) = placed.last_mut() {
-                last.push(room);
-            }
-        }
-        placed
-    }
-
-    fn bytes_of(&self, operation: &Operation) -> usize {
-        let of = |task: &proto::task::TaskInfo| {
-            let group = self.tasks.get(&task.id).and_then(|instance| self.groups.get(&instance.group));
-            group.map_or(0, |table| table.task_bytes)
-        };
-        crate::calls::tasks_of(operation).iter().map(of).sum()
-    }
-
     /// Says what is wanted, if that changed.
     pub(super) fn demand(&mut self, now: Now, out: &mut Calls<Output>) {
         if !self.connected || !self.is_ready() || !std::mem::take(&mut self.demands_changed) {
@@ -216,25 +240,27 @@ impl Reconciler {
             if !self.granted.contains(role) {
                 continue;
             }
-            let anywhere = (table.waiting().len(), None, table.waiting().first());
-            let homes =
-                table.homing().iter().map(|(agent, numbers)| (numbers.len(), Some(agent), numbers.first()));
-            for (count, home, first) in homes.chain([anywhere]) {
-                let Some(first) = first.filter(|_| demands.len() < DEMANDS_MAX) else { continue };
-                let id = match home {
-                    Some(_) => DemandId::new(&format!("{name}@{first}")),
-                    None => DemandId::new(name.as_str()),
-                };
-                let Ok(id) = id else { continue };
+            let anywhere = [Which::Stated, Which::Good].map(|which| (None, which, table.waiting(which)));
+            let homes = table.homing().iter().map(|((agent, which), waiting)| (Some(agent), *which, waiting));
+            for (home, which, waiting) in homes.chain(anywhere) {
+                let Some(first) = waiting.first().filter(|_| demands.len() < DEMANDS_MAX) else { continue };
+                let mut id = name.to_string();
+                if home.is_some() {
+                    id += &format!("@{first}");
+                }
+                if which == Which::Good {
+                    id += "@back";
+                }
+                let Ok(id) = DemandId::new(&id) else { continue };
                 demands.push(Demand {
                     id: id.clone(),
                     role: role.clone(),
-                    shape: table.shape.clone(),
-                    count: count as u64,
-                    constraints: conditions(table, home),
+                    shape: table.edition(which).shape.clone(),
+                    count: waiting.len() as u64,
+                    constraints: conditions(table, which, home),
                     priority: table.group.priority,
                 });
-                asks.insert(id, Ask { group: name.clone(), home: home.cloned() });
+                asks.insert(id, Ask { group: name.clone(), which, home: home.cloned() });
             }
         }
         self.asks = asks;
@@ -252,7 +278,7 @@ impl Reconciler {
         if table.group.spread.as_ref().is_none_or(|spread| spread.at_most.is_some()) {
             return;
         }
-        if table.waiting().is_empty() {
+        if table.waiting(Which::Stated).is_empty() && table.waiting(Which::Good).is_empty() {
             table.evenness = Evenness::OneEach;
             self.due.cancel(&due);
         } else if table.evenness != Evenness::Any && self.due.get(&due).is_none() {
@@ -280,9 +306,27 @@ impl Reconciler {
     }
 }
 
+fn in_accepts(all: Vec<Used>) -> Placed {
+    let mut placed: Placed = Vec::new();
+    let (mut tasks, mut bytes) = (0, 0);
+    for used in all {
+        let full = tasks + used.room.placed() > ACCEPT_TASKS_MAX || bytes + used.bytes > ACCEPT_BYTES_MAX;
+        if full || placed.is_empty() {
+            placed.push(Vec::new());
+            (tasks, bytes) = (0, 0);
+        }
+        tasks += used.room.placed();
+        bytes += used.bytes;
+        if let Some(last) = placed.last_mut() {
+            last.push(used.room);
+        }
+    }
+    placed
+}
+
 /// What a machine must be like for those of a group that wait, for their home or anywhere.
-fn conditions(table: &Table, home: Option<&AgentId>) -> Constraints {
-    let mut constraints = table.group.spec.constraints().clone();
+fn conditions(table: &Table, which: Which, home: Option<&AgentId>) -> Constraints {
+    let mut constraints = table.edition(which).spec.constraints().clone();
     let mut must = |attribute: &str, predicate: Predicate| {
         constraints.0.push(Constraint { attribute: attribute.to_owned(), predicate });
     };

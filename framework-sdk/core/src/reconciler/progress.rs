@@ -10,7 +10,7 @@ use super::event::{Event, Follows, TaskEvent};
 use super::meet::Met;
 use super::slot::{Attempt, Leaving};
 use super::{Due, Reconciler};
-use crate::desired::{BackOff, Counts, End, InstanceName, Next, Numbers, Unreachable};
+use crate::desired::{BackOff, Counts, End, InstanceName, Next, Unreachable};
 
 impl Reconciler {
     /// A status is taken in; the event that the author is told of it. `None` when it is about no task of a group.
@@ -162,9 +162,9 @@ impl Reconciler {
         if !table.wants(instance.number) {
             return Follows::Nothing;
         }
-        self.touched.insert(instance.group.clone());
-        let (restart, back_off, revision) = (table.group.restart, table.group.back_off, table.revision);
-        let elastic = matches!(table.group.numbers, Numbers::Elastic(_));
+        let (restart, back_off, revision) = (table.group.restart, table.group.back_off, attempt.revision);
+        let anybody = table.is_anybody(instance.number);
+        let was_wrong = attempt.is_wrong(table.aim(instance.number));
         let ran = attempt.since_ms.map_or(0, |since| now.wall.as_millis().saturating_sub(since));
         // Only of a task that the master does not know can it be said that it never began.
         let began = attempt.began || !matches!(state, TaskState::Unknown | TaskState::Dropped);
@@ -175,9 +175,8 @@ impl Reconciler {
                 // There is no home to go back to.
                 slot.home = None;
             }
-            if attempt.revision != revision {
-                // It was about to be replaced; its successor, if there is one, goes on alone.
-                slot.surging = false;
+            if was_wrong {
+                // It was about to be replaced.
                 slot.counts = Counts::default();
                 return (Duration::ZERO, false);
             }
@@ -186,14 +185,16 @@ impl Reconciler {
                     slot.counts = counts;
                     (pause, false)
                 }
-                // There is work for so many, or one that it should replace runs on: so it is tried again, slowly.
-                Next::Over if elastic || slot.surging => (again_slowly(slot, back_off, state), false),
+                // There is work for so many, whoever they are: so it is tried again, slowly.
+                Next::Over if anybody => (again_slowly(slot, back_off, state), false),
                 Next::Over => {
                     slot.over = Some((revision, state));
                     (Duration::ZERO, true)
                 }
             }
         });
+        table.count_failure(attempt, state);
+        self.touched.insert(instance.group.clone());
         if over {
             self.memory.set_over(instance, Some((revision, state)));
             return Follows::Over;

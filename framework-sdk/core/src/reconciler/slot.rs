@@ -45,41 +45,59 @@ pub(super) struct Home {
 /// One instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
-    /// One, while it is replaced two; those that were abandoned besides.
+    /// One; those that were abandoned besides.
     pub attempts: Vec<Attempt>,
-    /// Its successor starts before it is ended.
-    pub surging: bool,
     /// A pause after an end.
     pub resting: bool,
     /// It waits for its home, and not yet for any agent.
     pub homing: bool,
     pub counts: Counts,
-    /// It is over, for this revision.
+    /// It is over, as far as this revision is what it should run.
     pub over: Option<(Revision, TaskState)>,
     pub home: Option<Home>,
+}
+
+/// What an instance is to its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Part {
+    /// One of those that there should be.
+    Member,
+    /// One above their number, while they change.
+    Extra,
+    /// It should not be.
+    #[default]
+    None,
 }
 
 /// What a slot is to its group, for the group's indices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Class {
-    pub wanted: bool,
+    pub member: bool,
+    /// One above the number, with a task.
+    pub extra: bool,
     /// It wants a task started.
     pub waits: bool,
+    /// A member in service.
     pub available: bool,
+    /// One above the number in service.
+    pub spare: bool,
     pub running: bool,
     pub over: bool,
+    /// It is over and should not be.
+    pub over_badly: bool,
+    /// In service with the spec as stated, or over with it.
+    pub changed: bool,
     pub resting: bool,
     pub leaving: bool,
-    pub surging: bool,
     /// It has tasks and should have none.
     pub surplus: bool,
     /// It has more tasks than it should.
     pub doubled: bool,
-    /// Its successor is in service.
-    pub turns: bool,
-    /// It runs an earlier revision, in service and without a successor.
+    /// A member with a task of another revision than it should have.
+    pub old: bool,
+    /// The same, in service.
     pub old_in_service: bool,
-    /// It has a task of an earlier revision that serves nobody.
+    /// It has a task of another revision that serves nobody.
     pub old_idle: bool,
 }
 
@@ -88,6 +106,11 @@ pub(super) struct Class {
 impl Attempt {
     pub fn stays(&self) -> bool {
         self.leaving == Leaving::No
+    }
+
+    /// Whether its instance should run something else; `aim` is `None` when whatever it runs is right.
+    pub fn is_wrong(&self, aim: Option<Revision>) -> bool {
+        aim.is_some_and(|aim| self.revision != aim)
     }
 
     pub fn in_sight(&self) -> bool {
@@ -111,29 +134,39 @@ impl Slot {
         self.attempts.is_empty()
     }
 
-    pub fn classify(&self, wanted: bool, revision: Revision) -> Class {
-        let of = |old: bool| self.staying().filter(move |attempt| (attempt.revision != revision) == old);
-        let (old, new) = (of(true).count(), of(false).count());
-        let is_over = self.over.is_some();
+    /// Whether it is over, when it should run this; `None`: when whatever it runs is right.
+    pub fn is_over(&self, aim: Option<Revision>) -> bool {
+        self.over.is_some_and(|(of, _)| aim.is_none_or(|aim| aim == of))
+    }
+
+    /// What it is, when it should run `aim` (`None`: whatever it runs is right) and the spec as stated is `stated`.
+    pub fn classify(&self, part: Part, aim: Option<Revision>, stated: Revision) -> Class {
+        let wrong = |attempt: &Attempt| attempt.is_wrong(aim);
+        let (member, extra) = (part == Part::Member, part == Part::Extra);
+        let is_over = self.is_over(aim);
+        let over_well =
+            |(_, state): (Revision, TaskState)| matches!(state, TaskState::Finished | TaskState::Killed);
+        let ended_well = is_over && self.over.is_some_and(over_well);
+        let changed_over = ended_well && self.over.is_some_and(|(of, _)| of == stated);
         let present = self.attempts.iter().filter(|attempt| attempt.leaving != Leaving::Abandoned).count();
-        let first = present == 0;
-        let successor = self.surging && present == 1 && old == 1;
-        let pair = self.surging && old == 1 && new == 1;
         let in_service = self.staying().any(|attempt| attempt.ready);
         Class {
-            wanted,
-            waits: wanted && !is_over && !self.resting && (first || successor),
-            available: wanted && in_service,
-            running: wanted && self.staying().any(|attempt| attempt.state == TaskState::Running),
-            over: wanted && is_over,
-            resting: wanted && self.resting,
+            member,
+            extra: extra && present > 0,
+            waits: (member || extra) && !is_over && !self.resting && present == 0,
+            available: member && in_service,
+            spare: extra && in_service,
+            running: member && self.staying().any(|attempt| attempt.state == TaskState::Running),
+            over: member && is_over,
+            over_badly: member && is_over && !ended_well,
+            changed: member && (changed_over || self.staying().any(|a| a.ready && a.revision == stated)),
+            resting: member && self.resting,
             leaving: self.attempts.iter().any(|a| matches!(a.leaving, Leaving::Draining | Leaving::Ending)),
-            surging: wanted && self.surging,
-            surplus: !wanted && old + new > 0,
-            doubled: wanted && old + new > 1 && !pair,
-            turns: wanted && pair && of(false).any(|attempt| attempt.ready),
-            old_in_service: wanted && !self.surging && of(true).any(|attempt| attempt.ready),
-            old_idle: wanted && of(true).any(|attempt| !attempt.ready && attempt.in_sight()),
+            surplus: part == Part::None && self.staying().next().is_some(),
+            doubled: part != Part::None && self.staying().count() > 1,
+            old: member && self.staying().any(wrong),
+            old_in_service: member && self.staying().any(|a| wrong(a) && a.ready),
+            old_idle: part != Part::None && self.staying().any(|a| wrong(a) && !a.ready && a.in_sight()),
         }
     }
 

@@ -1,50 +1,57 @@
-//! `Table`: the instances of one group, and indices over them, so that a change costs what changed and not the group.
+//! `Table`: the instances of one group, and what each of them should run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::AgentId;
 use proto::resources::Amount;
 
-use super::slot::{Class, Leaving, Slot};
-use crate::desired::{Group, Numbers, Revision};
+use super::index::Index;
+use super::rollout::{Phase, Rollout};
+use super::slot::{Part, Slot};
+use crate::desired::{Group, Numbers, Revision, Standing, TaskSpec};
 
-/// How the instances of a group stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// So many there should be.
-    pub wanted: usize,
-    /// So many wait for an offer.
-    pub waiting: usize,
-    /// So many run.
-    pub running: usize,
-    /// So many are in service.
-    pub available: usize,
-    /// So many rest before they are started again.
-    pub resting: usize,
-    /// So many are over for good.
-    pub over: usize,
-    /// So many have a task that is on its way out.
-    pub leaving: usize,
-    /// So many have a successor that starts before they are ended.
-    pub surging: usize,
-}
+pub use super::index::Sums;
 
 /// One group and its instances.
 #[derive(Debug)]
 pub(super) struct Table {
     pub group: Group,
-    pub revision: Revision,
-    pub shape: Amount,
-    pub task_bytes: usize,
+    /// As the author states it.
+    pub stated: Edition,
+    /// What was in service as a whole last; its spec as far as it is known.
+    pub good: Option<Edition>,
+    pub good_revision: Option<Revision>,
+    /// The change that is on its way.
+    pub rollout: Option<Rollout>,
     /// The author does not want it any more.
     pub withdrawn: bool,
     /// How much those that wait have come down in their wish for an even spread.
     pub evenness: Evenness,
     /// As last told.
     pub told: Told,
+    /// When one of it was started last, by the count of starts: of groups that are alike the one that waits longest is next.
+    pub served: u64,
     members: BTreeSet<u32>,
+    /// Instances above the number, while others change.
+    extras: BTreeSet<u32>,
     slots: BTreeMap<u32, Slot>,
     index: Index,
+}
+
+/// A spec, and what is often asked of it.
+#[derive(Clone, Debug)]
+pub(super) struct Edition {
+    pub spec: TaskSpec,
+    pub revision: Revision,
+    pub shape: Amount,
+    pub task_bytes: usize,
+}
+
+/// Which edition an instance is started in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Which {
+    Stated,
+    Good,
 }
 
 /// What was said of a group as a whole.
@@ -66,22 +73,17 @@ pub(super) enum Evenness {
     Any,
 }
 
-#[derive(Debug, Default)]
-struct Index {
-    sums: Sums,
-    /// As each is counted.
-    classes: BTreeMap<u32, Class>,
-    /// Those that wait, for any agent.
-    waiting: BTreeSet<u32>,
-    /// Those that wait for this agent.
-    homing: BTreeMap<AgentId, BTreeSet<u32>>,
-    surplus: BTreeSet<u32>,
-    doubled: BTreeSet<u32>,
-    turning: BTreeSet<u32>,
-    old_in_service: BTreeSet<u32>,
-    old_idle: BTreeSet<u32>,
-    /// How many tasks use each value of the attribute that the group is spread by.
-    used: BTreeMap<String, u32>,
+// === impl Edition ===
+
+impl Edition {
+    pub fn of(spec: &TaskSpec) -> Self {
+        Edition {
+            revision: spec.revision(),
+            shape: spec.shape(),
+            task_bytes: spec.task_bytes(),
+            spec: spec.clone(),
+        }
+    }
 }
 
 // === impl Table ===
@@ -89,14 +91,17 @@ struct Index {
 impl Table {
     pub fn new(group: Group) -> Self {
         let mut table = Table {
-            revision: group.spec.revision(),
-            shape: group.spec.shape(),
-            task_bytes: group.spec.task_bytes(),
+            stated: Edition::of(&group.spec),
+            good: None,
+            good_revision: None,
+            rollout: None,
             group,
             withdrawn: false,
             evenness: Evenness::OneEach,
             told: Told::Nothing,
+            served: 0,
             members: BTreeSet::new(),
+            extras: BTreeSet::new(),
             slots: BTreeMap::new(),
             index: Index::default(),
         };
@@ -106,43 +111,79 @@ impl Table {
 
     /// The author states the group anew. The instances that are forgotten with that.
     pub fn restate(&mut self, group: Group) -> Vec<u32> {
-        let revision = group.spec.revision();
-        if revision != self.revision {
+        let stated = Edition::of(&group.spec);
+        if stated.revision != self.stated.revision {
+            self.rollout = None;
             for slot in self.slots.values_mut() {
                 // What ended badly is another thing now, and is tried at once.
                 slot.counts = Default::default();
                 slot.resting = false;
-                slot.over = slot.over.filter(|(of, _)| *of == revision);
+                slot.over = slot.over.filter(|(of, _)| *of == stated.revision);
             }
         }
-        self.shape = group.spec.shape();
-        self.task_bytes = group.spec.task_bytes();
-        (self.revision, self.group) = (revision, group);
+        (self.stated, self.group) = (stated, group);
         (self.withdrawn, self.evenness, self.told) = (false, Evenness::OneEach, Told::Nothing);
+        self.know_previous();
         self.rebuild()
+    }
+
+    /// What was good before is known from an earlier life, or from the author.
+    pub fn know_good(&mut self, revision: Option<Revision>) {
+        self.good_revision = self.good_revision.or(revision);
+        self.know_previous();
+    }
+
+    fn know_previous(&mut self) {
+        let Some(previous) = &self.group.previous else { return };
+        let revision = *self.good_revision.get_or_insert_with(|| previous.revision());
+        if self.good.is_none() && previous.revision() == revision {
+            self.good = Some(Edition::of(previous));
+        }
     }
 
     /// Nothing of it is wanted any more.
     pub fn withdraw(&mut self) -> Vec<u32> {
         (self.withdrawn, self.told) = (true, Told::Nothing);
+        self.rollout = None;
+        self.extras.clear();
         self.rebuild()
+    }
+
+    // --- who there should be ---
+
+    fn part(&self, number: u32) -> Part {
+        let member = !self.withdrawn
+            && match &self.group.numbers {
+                Numbers::Below(count) => number < *count,
+                Numbers::Elastic(_) => self.members.contains(&number),
+            };
+        match member {
+            true => Part::Member,
+            false if self.extras.contains(&number) => Part::Extra,
+            false => Part::None,
+        }
+    }
+
+    /// Whether it is one of those that there should be, and not above their number.
+    pub fn is_member(&self, number: u32) -> bool {
+        self.part(number) == Part::Member
     }
 
     /// Whether there should be an instance of this number.
     pub fn wants(&self, number: u32) -> bool {
-        !self.withdrawn
-            && match &self.group.numbers {
-                Numbers::Below(count) => number < *count,
-                Numbers::Elastic(_) => self.members.contains(&number),
-            }
+        self.part(number) != Part::None
+    }
+
+    /// Whether there is a bound to how an instance of this number may end.
+    pub fn is_anybody(&self, number: u32) -> bool {
+        matches!(self.group.numbers, Numbers::Elastic(_)) || self.extras.contains(&number)
     }
 
     /// Chooses the members of an elastic group. The instances that are forgotten with that.
     pub fn choose_members(&mut self) -> Vec<u32> {
         let Numbers::Elastic(set) = &self.group.numbers else { return Vec::new() };
         let taken = self.slots.keys().copied().filter(|number| !self.members.contains(number)).collect();
-        let standing =
-            |number| self.slots.get(&number).map_or(crate::desired::Standing::Waiting, Slot::standing);
+        let standing = |number| self.slots.get(&number).map_or(Standing::Waiting, Slot::standing);
         let members = set.members(&self.members, &taken, standing);
         if members == self.members {
             return Vec::new();
@@ -151,10 +192,55 @@ impl Table {
         self.rebuild()
     }
 
+    /// Chooses how many there are above the number: as long as some have to change, and until all are in service again.
+    pub fn choose_extras(&mut self) {
+        let surge = self.group.change.surge as usize;
+        let sums = &self.index.sums;
+        let settled = sums.available + sums.over == sums.wanted;
+        let most = match self.index.old {
+            _ if self.withdrawn => 0,
+            0 if settled => 0,
+            0 => self.extras.len(),
+            old => old.max(self.extras.len()),
+        };
+        let most = most.min(surge);
+        let mut changed = Vec::new();
+        while self.extras.len() > most {
+            changed.extend(self.extras.pop_last());
+        }
+        if self.extras.len() < most {
+            // One that runs already, such as one that there should be no more, does as well as a new one.
+            let there = self.slots.iter().filter(|(_, slot)| slot.staying().next().is_some());
+            let mut chosen: Vec<u32> = there.map(|(number, _)| *number).collect();
+            chosen.retain(|number| self.part(*number) == Part::None);
+            let after = match &self.group.numbers {
+                Numbers::Below(count) => *count,
+                Numbers::Elastic(_) => self.members.last().map_or(0, |last| last.saturating_add(1)),
+            };
+            chosen.extend((after..u32::MAX).filter(|number| !self.slots.contains_key(number)).take(most));
+            for number in chosen {
+                if self.extras.len() < most && self.extras.insert(number) {
+                    changed.push(number);
+                }
+            }
+        }
+        for number in changed {
+            self.change(number, |_| ());
+        }
+    }
+
     /// A member that is there already, from an earlier life.
     pub fn join(&mut self, number: u32) {
-        if matches!(self.group.numbers, Numbers::Elastic(_)) && !self.withdrawn {
-            self.members.insert(number);
+        if self.withdrawn || self.wants(number) {
+            return;
+        }
+        match self.group.numbers {
+            Numbers::Elastic(_) => drop(self.members.insert(number)),
+            // Perhaps it is one above the number, and others are not in service yet.
+            Numbers::Below(_) if self.extras.len() < self.group.change.surge as usize => {
+                self.extras.insert(number);
+            }
+            Numbers::Below(_) => {}
         }
     }
 
@@ -170,13 +256,68 @@ impl Table {
         true
     }
 
+    /// The numbers there should be, without those above.
+    fn numbers(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match &self.group.numbers {
+            _ if self.withdrawn => Box::new(std::iter::empty()),
+            Numbers::Below(count) => Box::new(0..*count),
+            Numbers::Elastic(_) => Box::new(self.members.iter().copied()),
+        }
+    }
+
+    // --- what each should run ---
+
+    /// What a change that fails goes back to, if it does and that is known.
+    pub fn back_to(&self) -> Option<&Edition> {
+        self.good.as_ref().filter(|_| self.group.change.back)
+    }
+
+    /// What an instance should run; `None`: whatever it runs is right.
+    pub fn aim(&self, number: u32) -> Option<Revision> {
+        match self.rollout.as_ref().map(|rollout| rollout.phase) {
+            None | Some(Phase::Rest) => Some(self.stated.revision),
+            Some(Phase::Canary) if self.is_canary(number) => Some(self.stated.revision),
+            Some(Phase::Canary) => self.good.as_ref().map(|good| good.revision),
+            Some(Phase::Failed(_)) => self.back_to().map(|good| good.revision),
+        }
+    }
+
+    fn is_canary(&self, number: u32) -> bool {
+        self.extras.contains(&number) || self.canaries().any(|canary| canary == number)
+    }
+
+    /// The instances that change first.
+    pub fn canaries(&self) -> impl Iterator<Item = u32> {
+        self.numbers().take(self.group.change.canary as usize)
+    }
+
+    /// In which edition an instance is started.
+    pub fn which(&self, number: u32) -> Which {
+        let is_good =
+            |good: &Edition| good.revision != self.stated.revision && self.aim(number) == Some(good.revision);
+        if self.good.as_ref().is_some_and(is_good) { Which::Good } else { Which::Stated }
+    }
+
+    pub fn edition(&self, which: Which) -> &Edition {
+        match which {
+            Which::Good => self.good.as_ref().unwrap_or(&self.stated),
+            Which::Stated => &self.stated,
+        }
+    }
+
+    /// What they should run has changed.
+    pub fn reaim(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| slot.resting) {
+            (slot.resting, slot.counts) = (false, Default::default());
+        }
+        self.rebuild();
+    }
+
     /// Everything anew, after what is wanted has changed. The numbers that are forgotten.
     fn rebuild(&mut self) -> Vec<u32> {
-        let all: Vec<u32> = match &self.group.numbers {
-            _ if self.withdrawn => Vec::new(),
-            Numbers::Below(count) => (0..*count).collect(),
-            Numbers::Elastic(_) => self.members.iter().copied().collect(),
-        };
+        let all: Vec<u32> = self.numbers().collect();
+        let member = |number: &u32| all.binary_search(number).is_ok();
+        self.extras.retain(|number| !member(number));
         for number in all {
             self.slots.entry(number).or_default();
         }
@@ -186,13 +327,19 @@ impl Table {
         for number in &forgotten {
             self.slots.remove(number);
         }
-        self.index = Index::default();
+        let mut index = Index::default();
         for (number, slot) in &self.slots {
-            let wanted = self.wants(*number);
-            self.index.count(*number, slot, slot.classify(wanted, self.revision));
+            index.count(*number, slot, self.classify(*number, slot), self.which(*number));
         }
+        self.index = index;
         forgotten
     }
+
+    fn classify(&self, number: u32, slot: &Slot) -> super::slot::Class {
+        slot.classify(self.part(number), self.aim(number), self.stated.revision)
+    }
+
+    // --- the instances ---
 
     pub fn slot(&self, number: u32) -> Option<&Slot> {
         self.slots.get(&number)
@@ -213,9 +360,8 @@ impl Table {
             None => Slot::default(),
         };
         let result = act(&mut slot);
-        let wanted = self.wants(number);
-        if wanted || !slot.is_blank() {
-            self.index.count(number, &slot, slot.classify(wanted, self.revision));
+        if self.wants(number) || !slot.is_blank() {
+            self.index.count(number, &slot, self.classify(number, &slot), self.which(number));
             self.slots.insert(number, slot);
         }
         result
@@ -226,16 +372,19 @@ impl Table {
         self.slots.is_empty()
     }
 
+    // --- how it stands ---
+
     pub fn sums(&self) -> Sums {
-        let homing: usize = self.index.homing.values().map(BTreeSet::len).sum();
-        Sums { waiting: self.index.waiting.len() + homing, ..self.index.sums }
+        self.index.sums()
     }
 
-    pub fn waiting(&self) -> &BTreeSet<u32> {
-        &self.index.waiting
+    /// Those that wait for any agent, to be started in one edition.
+    pub fn waiting(&self, which: Which) -> &BTreeSet<u32> {
+        self.index.waiting(which)
     }
 
-    pub fn homing(&self) -> &BTreeMap<AgentId, BTreeSet<u32>> {
+    /// The same, for those that wait for one agent.
+    pub fn homing(&self) -> &BTreeMap<(AgentId, Which), BTreeSet<u32>> {
         &self.index.homing
     }
 
@@ -247,10 +396,6 @@ impl Table {
         self.index.doubled.iter().copied().collect()
     }
 
-    pub fn turning(&self) -> Vec<u32> {
-        self.index.turning.iter().copied().collect()
-    }
-
     pub fn old_idle(&self) -> Vec<u32> {
         self.index.old_idle.iter().copied().collect()
     }
@@ -259,9 +404,23 @@ impl Table {
         self.index.old_in_service.iter().take(most).copied().collect()
     }
 
-    /// Whether some instance runs an earlier revision, or is about to be replaced.
-    pub fn is_rolling(&self) -> bool {
-        !self.index.old_in_service.is_empty() || !self.index.old_idle.is_empty()
+    /// So many more may be taken out of service now.
+    pub fn to_spare(&self) -> usize {
+        let sums = &self.index.sums;
+        let serving = sums.available + self.index.spare + sums.over - self.index.over_badly;
+        (serving + self.group.change.unavailable()).saturating_sub(sums.wanted)
+    }
+
+    /// Whether all are in service, or over, with what they should run, and nobody is on the way out.
+    pub fn stands(&self) -> bool {
+        let sums = &self.index.sums;
+        let settled = sums.available + sums.over == sums.wanted;
+        settled && sums.leaving == 0 && sums.surging == 0 && self.index.old == 0
+    }
+
+    /// The same, and nobody is over who should not be.
+    pub fn stands_well(&self) -> bool {
+        self.stands() && self.index.over_badly == 0
     }
 
     /// So many at most may share one value of the attribute that the group is spread by, as it stands.
@@ -277,88 +436,4 @@ impl Table {
     pub fn used(&self) -> &BTreeMap<String, u32> {
         &self.index.used
     }
-}
-
-// === impl Index ===
-
-impl Index {
-    fn count(&mut self, number: u32, slot: &Slot, class: Class) {
-        self.add(class, |sum| *sum += 1);
-        let sets = [
-            (class.surplus, &mut self.surplus),
-            (class.doubled, &mut self.doubled),
-            (class.turns, &mut self.turning),
-            (class.old_in_service, &mut self.old_in_service),
-            (class.old_idle, &mut self.old_idle),
-        ];
-        for (belongs, set) in sets {
-            if belongs {
-                set.insert(number);
-            }
-        }
-        if class.waits {
-            match slot.home.as_ref().filter(|_| slot.homing && !slot.surging) {
-                Some(home) => self.homing.entry(home.agent.clone()).or_default().insert(number),
-                None => self.waiting.insert(number),
-            };
-        }
-        for value in values(slot) {
-            *self.used.entry(value.clone()).or_default() += 1;
-        }
-        self.classes.insert(number, class);
-    }
-
-    fn uncount(&mut self, number: u32, slot: &Slot) {
-        let Some(class) = self.classes.remove(&number) else { return };
-        self.add(class, |sum| *sum -= 1);
-        for set in [
-            &mut self.surplus,
-            &mut self.doubled,
-            &mut self.turning,
-            &mut self.old_in_service,
-            &mut self.old_idle,
-            &mut self.waiting,
-        ] {
-            set.remove(&number);
-        }
-        if let Some(home) = &slot.home
-            && let Some(set) = self.homing.get_mut(&home.agent)
-        {
-            set.remove(&number);
-            if set.is_empty() {
-                self.homing.remove(&home.agent);
-            }
-        }
-        for value in values(slot) {
-            if let Some(used) = self.used.get_mut(value) {
-                *used -= 1;
-                if *used == 0 {
-                    self.used.remove(value);
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, class: Class, change: impl Fn(&mut usize)) {
-        let sums = &mut self.sums;
-        for (counts, sum) in [
-            (class.wanted, &mut sums.wanted),
-            (class.running, &mut sums.running),
-            (class.available, &mut sums.available),
-            (class.resting, &mut sums.resting),
-            (class.over, &mut sums.over),
-            (class.leaving, &mut sums.leaving),
-            (class.surging, &mut sums.surging),
-        ] {
-            if counts {
-                change(sum);
-            }
-        }
-    }
-}
-
-/// The values that its tasks use. One that was abandoned leaves its place to the next.
-fn values(slot: &Slot) -> impl Iterator<Item = &String> {
-    let there = slot.attempts.iter().filter(|attempt| attempt.leaving != Leaving::Abandoned);
-    there.filter_map(|attempt| attempt.place.as_ref()).map(|place| &place.value)
 }

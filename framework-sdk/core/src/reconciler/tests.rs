@@ -4,6 +4,8 @@ mod changes;
 mod ends;
 mod lives;
 mod places;
+mod rollouts;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -216,6 +218,7 @@ fn in_words(event: &Event) -> String {
         Event::Task(task) => format!("{} {}", task.instance, task.status.state.as_str()),
         Event::Drain { instance, .. } => format!("drain {instance}"),
         Event::GivenUp { instance, .. } => format!("given up {instance}"),
+        Event::Rollout { group, step, .. } => format!("change of {group} {step}"),
         Event::AsStated(group) => format!("{group} is as stated"),
         Event::Over(group) => format!("{group} is over"),
         Event::Withdrawn(group) => format!("{group} is withdrawn"),

@@ -11,6 +11,8 @@ fn changed(name: &str) -> Group {
     Group::of(spec().env("VERSION", "2")).named(name).expect("a name")
 }
 
+const TEN: Duration = Duration::from_secs(10);
+
 fn kills(play: &Play) -> usize {
     use proto::scheduler::CallKind;
     play.harness.calls.iter().filter(|call| matches!(call, CallKind::Kill(_))).count()
@@ -94,21 +96,23 @@ fn what_serves_nobody_is_replaced_at_once() {
 }
 
 #[test]
-fn with_surge_the_successor_serves_before_the_old_one_ends() {
-    let change = RollingChange { surge: 1, max_unavailable: 0, min_ready: Duration::from_secs(10) };
+fn with_surge_one_above_the_number_serves_before_an_old_one_ends() {
+    let change = RollingChange { surge: 1, max_unavailable: 0, min_ready: TEN, ..RollingChange::DEFAULT };
     let mut play = Play::small();
     play.submit(group("web").count(2).change(change));
     play.all_run();
     play.wait(10);
     assert!(play.tells("web is as stated"));
     play.submit(changed("web").count(2).change(change));
-    assert_eq!(play.alive(), ["web.0", "web.0", "web.1"]);
+    assert_eq!(play.alive(), ["web.0", "web.1", "web.2"]);
     play.all_run();
     play.wait(9);
     assert_eq!(kills(&play), 0, "it does not count as in service yet");
     play.wait(1);
-    assert_eq!(kills(&play), 1);
-    assert_eq!(play.alive(), ["web.0", "web.1", "web.1"], "the next one");
+    assert_eq!((kills(&play), play.alive().len()), (1, 3));
+    play.all_run();
+    play.wait(10);
+    assert_eq!((kills(&play), play.alive().len()), (2, 3), "the next one");
     play.all_run();
     play.wait(10);
     assert_eq!((play.alive(), play.revisions()), (vec!["web.0".to_owned(), "web.1".to_owned()], 1));
@@ -116,38 +120,66 @@ fn with_surge_the_successor_serves_before_the_old_one_ends() {
 }
 
 #[test]
-fn a_successor_that_fails_leaves_the_old_one_alone() {
-    let change = RollingChange { surge: 1, max_unavailable: 0, min_ready: Duration::ZERO };
+fn one_above_the_number_that_fails_leaves_the_old_one_alone() {
+    let change = RollingChange { surge: 1, max_unavailable: 0, ..RollingChange::DEFAULT };
     let mut play = Play::small();
     play.submit(group("web").change(change));
     play.all_run();
     let old = play.task("web.0");
     play.submit(changed("web").change(change));
     for _ in 0..4 {
-        play.report("web.0", TaskState::Failed);
+        play.report("web.1", TaskState::Failed);
         assert_eq!(play.alive_tasks(), std::slice::from_ref(&old));
         play.wait(60);
     }
     play.all_run();
-    assert_eq!((play.alive(), play.revisions(), kills(&play)), (vec!["web.0".to_owned()], 1, 1));
+    play.all_run();
+    assert_eq!((play.alive(), play.revisions(), kills(&play)), (vec!["web.0".to_owned()], 1, 2));
 }
 
 #[test]
 fn a_spec_that_changes_in_the_middle_of_a_change_is_the_one_that_counts() {
-    let change = RollingChange { surge: 1, max_unavailable: 0, min_ready: Duration::ZERO };
+    let change = RollingChange { surge: 1, max_unavailable: 0, ..RollingChange::DEFAULT };
     let mut play = Play::small();
     play.submit(group("web").change(change));
     play.all_run();
     play.submit(changed("web").change(change));
     let third = Group::of(spec().env("VERSION", "3")).named("web").expect("a name").change(change);
     play.submit(third.clone());
-    assert_eq!(play.alive(), ["web.0", "web.0"], "the second one never ran");
+    assert_eq!(play.alive(), ["web.0", "web.1"], "the second one never ran");
+    play.all_run();
     play.all_run();
     assert_eq!(play.alive(), ["web.0"]);
     assert_eq!(
         Birth::parse(&play.alive_tasks()[0]).map(|birth| birth.revision),
         Some(third.spec().revision())
     );
+}
+
+#[test]
+fn a_spec_that_can_never_run_stops_the_change_at_the_first() {
+    let mut play = Play::small();
+    play.submit(group("web").count(3));
+    play.all_run();
+    play.submit(changed("web").count(3));
+    play.report("web.0", TaskState::Error);
+    play.wait(100);
+    assert_eq!(play.alive(), ["web.1", "web.2"], "one is over and should not be");
+}
+
+#[test]
+fn some_that_there_should_be_no_more_serve_until_the_others_have_changed() {
+    let change = RollingChange { surge: 1, max_unavailable: 0, ..RollingChange::DEFAULT };
+    let mut play = Play::small();
+    play.submit(group("web").count(3).change(change));
+    play.all_run();
+    play.submit(changed("web").count(2).change(change));
+    assert_eq!((kills(&play), play.alive()), (1, vec!["web.0".into(), "web.1".into(), "web.2".into()]));
+    for _ in 0..3 {
+        play.all_run();
+    }
+    assert_eq!((play.alive(), play.revisions()), (vec!["web.0".to_owned(), "web.1".to_owned()], 1));
+    assert_eq!(play.harness.master.accepted.len(), 5, "none was started above the number");
 }
 
 #[test]

@@ -123,21 +123,21 @@ fn nothing_is_remembered_of_what_is_not_wanted_any_more() {
 
 #[test]
 fn a_change_goes_on_where_the_last_life_left_it() {
-    let change = RollingChange { surge: 1, max_unavailable: 0, min_ready: std::time::Duration::ZERO };
+    let change = RollingChange { surge: 1, max_unavailable: 0, ..RollingChange::DEFAULT };
     let new = || Group::of(spec().env("V", "2")).named("web").expect("a name").count(2).change(change);
     let mut play = Play::small();
     play.submit(group("web").count(2).change(change));
     play.all_run();
     play.submit(new());
-    assert_eq!(play.alive(), ["web.0", "web.0", "web.1"]);
+    assert_eq!(play.alive(), ["web.0", "web.1", "web.2"]);
     let mut play = play.restart();
     play.submit(new());
-    assert_eq!(play.alive(), ["web.0", "web.0", "web.1"], "the old one serves until the new one does");
+    assert_eq!(play.alive(), ["web.0", "web.1", "web.2"], "the old ones serve until a new one does");
     for _ in 0..3 {
         play.all_run();
     }
     assert_eq!((play.alive().len(), play.revisions()), (2, 1));
-    assert_eq!(play.harness.master.accepted.len(), 4);
+    assert_eq!(play.harness.master.accepted.len(), 5);
 }
 
 #[test]

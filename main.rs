@@ -101,6 +101,25 @@ struct MasterArgs {
     /// How long an agent may be silent before its tasks are called unreachable, in seconds.
     #[arg(long)]
     agent_unreachable_after_s: Option<u64>,
+    /// What a framework may keep in one space of the masters' store, from 64KiB to 64MiB. The same on all members: the leader's
+    /// counts.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "16MiB",
+        env = "STOA_STORE_SPACE_LIMIT",
+        value_parser = store_space_limit
+    )]
+    store_space_limit: u64,
+    /// How large one value in it may be, from 1KiB to 2MiB.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1MiB",
+        env = "STOA_STORE_VALUE_LIMIT",
+        value_parser = store_value_limit
+    )]
+    store_value_limit: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -191,6 +210,19 @@ fn member(text: &str) -> Result<(MasterId, String), String> {
     Ok((MasterId(id), address.to_owned()))
 }
 
+fn store_space_limit(text: &str) -> Result<u64, String> {
+    size_within(text, (64 << 10, 64 << 20), "64KiB to 64MiB")
+}
+
+fn store_value_limit(text: &str) -> Result<u64, String> {
+    size_within(text, (1 << 10, 2 << 20), "1KiB to 2MiB")
+}
+
+fn size_within(text: &str, (least, most): (u64, u64), range: &str) -> Result<u64, String> {
+    let bytes = proto::quantities::parse_bytes(text).map_err(|bad| bad.to_string())?;
+    if (least..=most).contains(&bytes) { Ok(bytes) } else { Err(format!("it must be from {range}")) }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     match args.verb {
@@ -217,6 +249,7 @@ fn main() -> ExitCode {
         Verb::Run(run) => {
             on_cluster(&args.context, async |profile| cli::run(&run, profile, Screen::of_process()).await)
         }
+        Verb::Job(cli::JobVerb::Schema) => client(cli::job_schema(Screen::of_process())),
         Verb::Job(job) => {
             on_cluster(&args.context, async |profile| cli::job(&job, profile, Screen::of_process()).await)
         }
@@ -273,6 +306,10 @@ async fn run_master(
         root_tasks: args.root_tasks.into_iter().collect(),
         offer_timeout: args.offer_timeout_s.map(Duration::from_secs),
         agent_unreachable_after: args.agent_unreachable_after_s.map(Duration::from_secs),
+        store_limits: master::StoreLimits {
+            space_bytes: args.store_space_limit,
+            value_bytes: args.store_value_limit,
+        },
     };
     master::run(config, render, ended()).await.map_err(chained)
 }

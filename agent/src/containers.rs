@@ -1,5 +1,6 @@
 //! Between the machine's words and the containerizer's: what a task becomes as a process, and what that says.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use agent_containerizer::{
@@ -13,8 +14,10 @@ use proto::id::{AgentId, RunId};
 use proto::task::{CommandInfo, TaskInfo};
 use proto::volume::Volume;
 use proto_drive::Handle as Machine;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc;
 
+use crate::checks::Checker;
 use crate::master_link::LateMachine;
 use crate::sandbox::{Owner, Sandboxes, container};
 
@@ -28,7 +31,8 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Gives orders to the containerizer.
 pub(crate) struct Orders {
     containerizer: Containerizer,
-    facts: TaskFacts,
+    facts: Arc<TaskFacts>,
+    checker: Checker,
     /// Told when something is done that is no event of a run.
     machine: LateMachine,
 }
@@ -43,8 +47,14 @@ pub(crate) struct TaskFacts {
 
 impl Orders {
     /// To this containerizer.
-    pub fn new(containerizer: Containerizer, facts: TaskFacts, machine: LateMachine) -> Orders {
-        Orders { containerizer, facts, machine }
+    pub fn new(
+        containerizer: Containerizer,
+        facts: Arc<TaskFacts>,
+        machine: LateMachine,
+        runtime: Runtime,
+    ) -> Orders {
+        let checker = Checker::new(containerizer.clone(), facts.clone(), machine.clone(), runtime);
+        Orders { containerizer, facts, checker, machine }
     }
 
     /// Gives an order; what comes of it is told as an event.
@@ -52,6 +62,7 @@ impl Orders {
         match order {
             Contain::Launch(given) => self.containerizer.launch(launch(&given, &self.facts)),
             Contain::Kill { run, grace } => self.containerizer.kill(container(run), grace),
+            Contain::Check(ask) => self.checker.carry_out(ask),
             Contain::Destroy(run) => self.containerizer.destroy(container(run)),
             Contain::RemoveVolume(volume) => {
                 let (place, machine) = (volume_dir(&volume), self.machine.clone());
@@ -88,14 +99,24 @@ fn launch(given: &TaskRun, facts: &TaskFacts) -> Launch {
     }
 }
 
+/// A command beside a run: all that its task has, but for what it runs.
+pub(crate) fn beside(given: &TaskRun, facts: &TaskFacts, command: Vec<String>) -> Launch {
+    Launch { argv: command, artifacts: Vec::new(), ..launch(given, facts) }
+}
+
 fn volume_dir(volume: &Volume) -> VolumeDir {
     VolumeDir::new(volume.role.as_str(), volume.id.as_str(), volume.birth)
 }
 
 fn argv(command: &CommandInfo) -> Vec<String> {
-    let shell = ["/bin/sh", "-c"].map(str::to_owned);
-    let prefix = if command.shell { &shell[..] } else { &[] };
-    prefix.iter().chain(&command.argv).cloned().collect()
+    words(&command.argv, command.shell)
+}
+
+/// A program and its arguments, or a script as these.
+pub(crate) fn words(argv: &[String], shell: bool) -> Vec<String> {
+    let before = ["/bin/sh", "-c"].map(str::to_owned);
+    let prefix = if shell { &before[..] } else { &[] };
+    prefix.iter().chain(argv).cloned().collect()
 }
 
 fn artifact(artifact: &proto::task::Artifact) -> Artifact {
@@ -187,6 +208,11 @@ fn failure(why: &StartFailure) -> agent_core::StartFailure {
         | StartFailure::Volume(_)
         | StartFailure::Cgroup(_)
         | StartFailure::TooLong { .. }
+        // Of commands beside runs only.
+        | StartFailure::NotRunning
+        | StartFailure::KeeperAway
+        | StartFailure::KeeperOld
+        | StartFailure::Visit(_)
         | StartFailure::Keeper { .. } => FailureKind::Launch,
     };
     agent_core::StartFailure { kind, message: why.to_string() }
@@ -251,6 +277,8 @@ mod tests {
                 kill_grace: Duration::from_secs(3),
                 labels: BTreeMap::new(),
                 group: None,
+                checks: proto::check::Checks::default(),
+                longest_run: None,
             },
         }
     }

@@ -10,6 +10,7 @@
 //! | `perform.rs` | does what the machine ([`agent_core::Agent`]) wants done |
 //! | `ledger.rs` | what the machine must remember, on disk |
 //! | `master_link.rs`, `containers.rs` | the two it talks with: a master, the containerizer |
+//! | `checks.rs`, `unverified.rs` | what tasks are asked while they run |
 //! | `door.rs`, `sandbox_files.rs`, `runs.rs` | the output of tasks, for people |
 //! | `sandbox.rs` | where runs work, and when that goes |
 //!
@@ -17,6 +18,7 @@
 //! for which one worker is plenty.
 
 mod args;
+mod checks;
 pub mod config;
 mod containers;
 pub mod declared;
@@ -33,6 +35,7 @@ mod sandbox;
 mod sandbox_files;
 #[cfg(test)]
 mod scratch;
+mod unverified;
 
 pub use args::AgentArgs;
 pub use config::Config;

@@ -134,6 +134,7 @@ impl Performer {
             | Record::Acknowledged(_)
             | Record::KillTaken(_)
             | Record::Forgotten(_)
+            | Record::Started(_)
             | Record::EpochSeen(_) => {}
         }
     }

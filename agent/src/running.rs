@@ -138,11 +138,16 @@ pub async fn start(
     if let Some(user) = &default_user {
         warn_of_closed_doors(&settings.work_dir, user);
     }
-    let task_facts = TaskFacts { agent: id.clone(), hostname, default_user };
+    let task_facts = Arc::new(TaskFacts { agent: id.clone(), hostname, default_user });
     let performer = Performer {
         ledger: opened.ledger,
         link: MasterLink::new(tokio::runtime::Handle::current(), late.clone(), credentials.clone()),
-        orders: Orders::new(containerizer.clone(), task_facts, late.clone()),
+        orders: Orders::new(
+            containerizer.clone(),
+            task_facts.clone(),
+            late.clone(),
+            tokio::runtime::Handle::current(),
+        ),
         sandboxes: sandboxes.clone(),
         runs: runs.clone(),
         over,
@@ -322,6 +327,7 @@ fn take_stock(sandboxes: &Sandboxes, records: &[Record]) -> (Runs, usize, Vec<(O
             | Record::Acknowledged(_)
             | Record::KillTaken(_)
             | Record::Forgotten(_)
+            | Record::Started(_)
             | Record::EpochSeen(_) => {}
         }
     }

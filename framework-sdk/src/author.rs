@@ -1,5 +1,9 @@
 //! `Framework`: a framework in a few lines: what should run is stated, and what happens is told.
 
+mod kept;
+mod shell;
+mod turn;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
@@ -8,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::time::Duration;
 
 use framework_sdk_core::desired::{ElasticSet, Group, GroupName, InstanceName};
-use framework_sdk_core::reconciler::{Asked, Event, Order, Output, Ticket, remembered_framework};
+use framework_sdk_core::reconciler::{Asked, Event, Order, Output, remembered_framework};
 use framework_sdk_core::{Config, Reconciler};
 use proto::explain::Explanation;
 use proto::framework::FrameworkInfo;
@@ -17,19 +21,31 @@ use proto::operator::{Call, DemandRef, Explain, ReplyKind};
 use proto::refusal::{Code, Refusal};
 use proto::role::{BadRole, Role};
 use proto_machine::Now;
-use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 
-use crate::memory::{Forgetful, Memory, MemoryError, StateFile};
+use self::shell::{NotSaved, OnTask, Shell};
+use self::turn::{Turn, wait_for_turn};
 use crate::operator::{AskError, Operator};
 use crate::profile::Profile;
-use crate::run::{End, Running, StartError, Teller, spawn, unused_prefix};
+use crate::run::{End, Running, StartError, spawn_fenced, unused_prefix};
+use crate::state::{State, StateError};
+use crate::store::{Forgetful, Loaded, MasterStore, StateFile, StateStore, StoreError};
 
-/// A framework without a memory cannot come back as itself, so its tasks need not wait long for it.
+pub use self::kept::{BadKept, Kept};
+
+/// A framework that keeps nothing cannot come back as itself, so its tasks need not wait long for it.
 const FORGETFUL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How an instance that was silent for too long learns of it.
+const RUN_OUT: &str = "its lease has run out";
 
-/// Takes an event in, or says why not: then it is told again.
-type OnTask = Box<dyn FnMut(&Event) -> Result<(), Box<dyn Error + Send + Sync>> + Send>;
+/// Where a framework keeps what must outlive it.
+enum Keeping {
+    Nothing,
+    /// In a space of this name on the masters.
+    Masters(String),
+    Store(Box<dyn StateStore>),
+}
 
 /// What a framework starts with.
 pub struct Builder {
@@ -37,7 +53,8 @@ pub struct Builder {
     role: Result<Role, (String, BadRole)>,
     failover_timeout: Option<Duration>,
     labels: BTreeMap<String, String>,
-    memory: Option<Box<dyn Memory>>,
+    keeping: Keeping,
+    in_turns: bool,
     on_task: Option<OnTask>,
 }
 
@@ -49,6 +66,10 @@ pub struct Framework {
     listeners: Arc<Listeners>,
     operator: Operator,
     id: FrameworkId,
+    state: Option<State>,
+    kept: BTreeMap<String, String>,
+    turn: Option<Turn>,
+    given_up: watch::Sender<bool>,
 }
 
 /// What happens to one group.
@@ -70,9 +91,25 @@ pub enum FrameworkError {
         /// What is wrong with it.
         why: BadRole,
     },
-    /// What earlier lives remembered cannot be read.
-    #[error("what the framework remembers of its earlier lives cannot be read")]
-    Memory(#[source] MemoryError),
+    /// What earlier lives kept cannot be read.
+    #[error("what the framework kept in its earlier lives cannot be read")]
+    Store(#[source] StoreError),
+    /// The masters do not say which instance has its turn.
+    #[error("the masters do not say which instance of the framework has its turn")]
+    Turn(#[source] StateError),
+    /// High availability, and a store that instances on other machines do not have.
+    #[error(
+        "instances take turns by what is on the masters: say `.state(\"NAME\")` for where, not `.state_file(..)` or `.store(..)`"
+    )]
+    NotShared,
+    /// Another instance has taken over: this one writes and starts nothing any more.
+    #[error(
+        "another instance of the framework has taken over ({why}); start this one anew and it waits for its turn"
+    )]
+    Fenced {
+        /// How it learnt of it.
+        why: String,
+    },
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -89,10 +126,6 @@ pub enum FrameworkError {
     #[error("the framework's thread panicked; please report it")]
     Panicked,
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("what the framework should remember could not be saved")]
-struct NotSaved(#[source] MemoryError);
 
 /// Who wants to hear what.
 #[derive(Debug, Default)]
@@ -114,8 +147,8 @@ impl Builder {
         self
     }
 
-    /// How long its tasks run on without it, before they are ended. A week unless said; a minute for a framework without
-    /// a memory, which would not come back as itself.
+    /// How long its tasks run on without it, before they are ended. A week unless said; a minute for a framework that keeps
+    /// nothing, and would not come back as itself.
     pub fn failover_timeout(mut self, timeout: Duration) -> Self {
         self.failover_timeout = Some(timeout);
         self
@@ -127,36 +160,91 @@ impl Builder {
         self
     }
 
-    /// Remembers in this file who it is: the next process goes on with the tasks of this one. A relative path is one below
+    /// Keeps on the masters what must outlive this process: the next one, on whatever machine, goes on with its tasks. The
+    /// space is the principal's, and of this name; keys in it that begin with `framework` are not the author's. Whoever
+    /// starts takes over from whoever is there, unless instances take turns ([`high_availability`](Self::high_availability)).
+    pub fn state(mut self, space: impl Into<String>) -> Self {
+        self.keeping = Keeping::Masters(space.into());
+        self
+    }
+
+    /// Instances of the framework take turns: one acts, the others wait in [`connect`](Self::connect) until it has ended or
+    /// was silent for three seconds. Its state is on the masters; in the space of the framework's name, unless said.
+    pub fn high_availability(mut self) -> Self {
+        self.in_turns = true;
+        self
+    }
+
+    /// Keeps in this file what must outlive this process: the next one goes on with its tasks. A relative path is one below
     /// the directory that `STOA_DATA` names, if it is set, else below the working directory.
     pub fn state_file(self, path: impl Into<PathBuf>) -> Self {
         let base = std::env::var_os("STOA_DATA").map(PathBuf::from).unwrap_or_default();
-        self.memory(StateFile::at(base.join(path.into())))
+        self.store(StateFile::at(base.join(path.into())))
     }
 
-    /// Remembers elsewhere who it is.
-    pub fn memory(mut self, memory: impl Memory + 'static) -> Self {
-        self.memory = Some(Box::new(memory));
+    /// Keeps elsewhere what must outlive this process.
+    pub fn store(mut self, store: impl StateStore + 'static) -> Self {
+        self.keeping = Keeping::Store(Box::new(store));
         self
     }
 
     /// Calls this for every change of a task, on the framework's thread. A change is acknowledged once it returns `Ok`; on
     /// an error it is told again after a pause, and what happens to the task after it waits.
-    pub fn on_task<F>(mut self, take_in: F) -> Self
+    pub fn on_task<F>(self, mut take_in: F) -> Self
     where
         F: FnMut(&Event) -> Result<(), Box<dyn Error + Send + Sync>> + Send + 'static,
+    {
+        self.on_task_keeping(move |event, _| take_in(event))
+    }
+
+    /// The same, with what the author keeps: its changes are saved before the change of the task is acknowledged. So what
+    /// was taken in is kept, and what is not kept is told again, also to the next life.
+    pub fn on_task_keeping<F>(mut self, take_in: F) -> Self
+    where
+        F: FnMut(&Event, &mut Kept<'_>) -> Result<(), Box<dyn Error + Send + Sync>> + Send + 'static,
     {
         self.on_task = Some(Box::new(take_in));
         self
     }
 
-    /// Starts it, and waits until its session stands: for as long as no master is there, too.
+    /// Starts it, and waits until its session stands: for as long as no master is there, too, and as long as another
+    /// instance has its turn.
     pub async fn connect(self, profile: Profile) -> Result<Framework, FrameworkError> {
         let role = self.role.map_err(|(role, why)| FrameworkError::Role { role, why })?;
-        let default =
-            if self.memory.is_some() { FrameworkInfo::FAILOVER_TIMEOUT_DEFAULT } else { FORGETFUL_TIMEOUT };
-        let mut memory = self.memory.unwrap_or_else(|| Box::new(Forgetful));
-        let known = memory.load().map_err(FrameworkError::Memory)?;
+        let keeps = self.in_turns || !matches!(self.keeping, Keeping::Nothing);
+        let default = if keeps { FrameworkInfo::FAILOVER_TIMEOUT_DEFAULT } else { FORGETFUL_TIMEOUT };
+        let given_up = watch::Sender::new(false);
+        let keeping = match self.keeping {
+            Keeping::Nothing if self.in_turns => Keeping::Masters(self.name.clone()),
+            Keeping::Store(_) if self.in_turns => return Err(FrameworkError::NotShared),
+            keeping => keeping,
+        };
+        let mut turn = None;
+        let mut space = None;
+        let mut store: Box<dyn StateStore> = match keeping {
+            Keeping::Nothing => Box::new(Forgetful),
+            Keeping::Store(store) => store,
+            Keeping::Masters(name) => {
+                let own = State::new(&profile).space(&name);
+                if self.in_turns {
+                    turn = Some(wait_for_turn(&own).await.map_err(FrameworkError::Turn)?);
+                }
+                space = Some(own.clone());
+                let lease = turn.as_ref().map_or(0, Turn::lease);
+                Box::new(MasterStore::new(own, lease, given_up.subscribe()))
+            }
+        };
+        let loading = spawn_blocking(move || {
+            let loaded = store.load();
+            (store, loaded)
+        });
+        let (store, loaded) = loading.await.map_err(|_| FrameworkError::Panicked)?;
+        let Loaded { mut known, fence } = loaded.map_err(|error| match error {
+            StoreError::Fenced(why) => FrameworkError::Fenced { why },
+            error => FrameworkError::Store(error),
+        })?;
+        let own = kept::take_own(&mut known);
+        let kept = own.clone();
         let id = remembered_framework(&known);
         let info = FrameworkInfo {
             name: self.name.clone(),
@@ -182,18 +270,27 @@ impl Builder {
         let listeners = Arc::new(Listeners(Mutex::new(Some(Vec::new()))));
         let mut events = listeners.listen(None);
         let (give, given) = blocking::sync_channel(1);
-        let mut shell =
-            Shell { memory, on_task: self.on_task, listeners: listeners.clone(), given, teller: None };
+        let (on_task, told) = (self.on_task, listeners.clone());
+        let mut shell = Shell { store, fence, own, on_task, listeners: told, given, teller: None };
         let perform = move |_: Now, output: Output| shell.perform(output);
-        let mut running = spawn("framework", profile.credentials, config, reconciler, perform)?;
+        let mut running = spawn_fenced("framework", profile.credentials, config, fence, reconciler, perform)?;
         // The receiver is in the shell, which lives as long as the framework's thread.
         let _ = give.send(running.teller());
+        if let Some(turn) = &turn {
+            let running = running.teller();
+            turn.when_lost(given_up.clone(), move || running.stop());
+        }
+        let state = space.map(|space| space.at(fence));
         loop {
             match events.recv().await {
                 Some(Event::Session(session)) => {
-                    return Ok(Framework { running, listeners, operator, id: session.framework });
+                    let id = session.framework;
+                    return Ok(Framework { running, listeners, operator, id, state, kept, turn, given_up });
                 }
-                Some(Event::Ended(_)) | None => return Err(failed(running.ended().await)),
+                Some(Event::Ended(_)) | None => {
+                    let end = running.ended().await;
+                    return Err(judged(end, turn, fence > 0).await.err().unwrap_or(FrameworkError::Ended));
+                }
                 Some(_) => {}
             }
         }
@@ -210,7 +307,8 @@ impl Framework {
             role: Ok(Role::default_role()),
             failover_timeout: None,
             labels: BTreeMap::new(),
-            memory: None,
+            keeping: Keeping::Nothing,
+            in_turns: false,
             on_task: None,
         }
     }
@@ -295,18 +393,39 @@ impl Framework {
                 _ => {}
             }
         }
-        ended_well(self.running.ended().await)
+        self.ended().await
     }
 
-    /// Ends the session. The tasks run on until the failover timeout; a framework that remembers takes them up again.
+    /// Ends the session. The tasks run on until the failover timeout; a framework that keeps its state takes them up again,
+    /// and if instances take turns the next one has its turn at once.
     pub async fn leave(mut self) -> Result<(), FrameworkError> {
+        self.given_up.send_replace(true);
         self.running.stop();
-        ended_well(self.running.ended().await)
+        self.ended().await
+    }
+
+    /// Waits until it has ended, and says how: well, if it was ended by its author. [`FrameworkError::Fenced`] when another
+    /// instance has taken over.
+    pub async fn ended(&mut self) -> Result<(), FrameworkError> {
+        let end = self.running.ended().await;
+        judged(end, self.turn.take(), self.state.is_some()).await
+    }
+
+    /// What its author had kept when this life began ([`Builder::on_task_keeping`]).
+    pub fn kept(&self) -> &BTreeMap<String, String> {
+        &self.kept
+    }
+
+    /// The space of the masters in which its state is, for what else its author keeps there. It is fenced: once another
+    /// instance has taken over, this one reads and writes nothing. `None` if its state is elsewhere.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
     }
 }
 
 impl Drop for Framework {
     fn drop(&mut self) {
+        self.given_up.send_replace(true);
         self.running.stop();
     }
 }
@@ -364,63 +483,32 @@ impl Listeners {
     }
 }
 
-/// Does what the reconciler wants of its shell.
-struct Shell {
-    memory: Box<dyn Memory>,
-    on_task: Option<OnTask>,
-    listeners: Arc<Listeners>,
-    given: blocking::Receiver<Teller<Order>>,
-    teller: Option<Teller<Order>>,
-}
-
-impl Drop for Shell {
-    /// The framework's thread is over, however it ended: whoever listens must learn it.
-    fn drop(&mut self) {
-        self.listeners.close();
+/// How it ended, in an author's words; the next instance has its turn.
+async fn judged(end: End, turn: Option<Turn>, fences: bool) -> Result<(), FrameworkError> {
+    let lost = turn.as_ref().is_some_and(Turn::is_lost);
+    if let Some(turn) = turn.filter(|_| !lost) {
+        turn.give_up().await;
     }
-}
-
-impl Shell {
-    fn perform(&mut self, output: Output) -> Result<(), NotSaved> {
-        match output {
-            Output::Save(changes) => self.memory.save(&changes).map_err(NotSaved),
-            Output::Tell(event, ticket) => {
-                if self.is_taken_in(&event, ticket) {
-                    self.listeners.tell(&event);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn is_taken_in(&mut self, event: &Event, ticket: Option<Ticket>) -> bool {
-        let (Some(ticket), Some(take_in)) = (ticket, &mut self.on_task) else { return true };
-        let outcome = take_in(event);
-        if let Err(error) = &outcome {
-            warn!(%error, %event, "not taken in; it will be told again");
-        }
-        if self.teller.is_none() {
-            self.teller = self.given.recv().ok();
-        }
-        if let Some(teller) = &self.teller {
-            teller.tell_now(Order::TakenIn(ticket, outcome.is_ok()));
-        }
-        outcome.is_ok()
-    }
-}
-
-fn ended_well(end: End) -> Result<(), FrameworkError> {
     match end {
+        End::Stopped if lost => Err(fenced(RUN_OUT)),
         End::TornDown | End::Stopped => Ok(()),
-        end @ (End::Refused(_) | End::Failed(_) | End::Panicked) => Err(failed(end)),
+        End::Refused(refusal) if refusal.code == Code::Fenced => Err(fenced(refusal.message)),
+        End::Refused(refusal) if fences && refusal.code == Code::SessionReplaced => {
+            Err(fenced(refusal.message))
+        }
+        End::Refused(refusal) => Err(FrameworkError::Refused(refusal)),
+        End::Failed(fault) => Err(match fault.downcast::<NotSaved>() {
+            Ok(fault) => match *fault {
+                NotSaved(StoreError::Fenced(why)) => fenced(why),
+                NotSaved(_) if lost => fenced(RUN_OUT),
+                fault @ NotSaved(_) => FrameworkError::Failed(Box::new(fault)),
+            },
+            Err(fault) => FrameworkError::Failed(fault),
+        }),
+        End::Panicked => Err(FrameworkError::Panicked),
     }
 }
 
-fn failed(end: End) -> FrameworkError {
-    match end {
-        End::Stopped | End::TornDown => FrameworkError::Ended,
-        End::Refused(refusal) => FrameworkError::Refused(refusal),
-        End::Failed(fault) => FrameworkError::Failed(fault),
-        End::Panicked => FrameworkError::Panicked,
-    }
+fn fenced(why: impl Into<String>) -> FrameworkError {
+    FrameworkError::Fenced { why: why.into() }
 }

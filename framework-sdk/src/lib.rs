@@ -6,6 +6,7 @@
 //!   reconciles, acknowledges and declines by itself. [`spawn`] is the same for a framework with a shell of its own.
 //! - [`client::Client`]: the session as async calls, for tools that would rather ask than be asked.
 //! - [`state::State`]: what a framework keeps on the masters, and [`state::campaign`]: which of its instances acts.
+//!   [`Framework`] uses both by itself; [`store::StateStore`] is the narrow trait before it.
 //! - [`operator::Operator`]: what people ask of a cluster; [`logs`] reads the output of tasks.
 //!
 //! The pure layer is `framework-sdk-core`, re-exported here; [`harness`] is for an author's tests.
@@ -15,11 +16,11 @@ pub mod client;
 pub mod door;
 mod link;
 pub mod logs;
-pub mod memory;
 pub mod operator;
 pub mod profile;
 pub mod run;
 pub mod state;
+pub mod store;
 pub mod testing;
 mod tries;
 
@@ -32,16 +33,17 @@ pub use framework_sdk_core::{
 pub use profile::{Profile, ProfileError};
 pub use proto::operator as views;
 pub use proto::{
-    agent, agent_link, attributes, demand, explain, framework, id, offer, operation, quantities, ranges,
-    refusal, resources, role, scheduler as conversation, task,
+    agent, agent_link, attributes, check, demand, explain, framework, id, offer, operation, quantities,
+    ranges, refusal, resources, role, scheduler as conversation, task,
 };
 pub use proto_drive::{Clock, telemetry};
 pub use proto_machine::{Deadlines, Dice, Instant, Machine, Now, Outbox, WallTime};
-pub use run::{End, Running, StartError, run, spawn, unused_prefix};
+pub use run::{End, Running, StartError, run, spawn, spawn_fenced, unused_prefix};
 
 /// Everything for a first framework.
 pub mod prelude {
-    pub use crate::author::Framework;
+    pub use crate::author::{Framework, Kept};
+    pub use crate::check::{Check, CheckPort};
     pub use crate::demand::{DeclineReason, Demand, Filter};
     pub use crate::desired::{BackOff, ElasticSet, Group, Restart, RollingChange, TaskSpec, Unreachable};
     pub use crate::id::{DemandId, TaskId};

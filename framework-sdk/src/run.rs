@@ -93,6 +93,11 @@ impl<I> Teller<I> {
         self.0.send_async(Input::Author(input)).await.is_ok()
     }
 
+    /// Ends the session; tasks run on.
+    pub fn stop(&self) {
+        self.0.close();
+    }
+
     /// Tells it without waiting, however much is queued; false when the framework has ended.
     pub fn tell_now(&self, input: I) -> bool {
         self.0.send(Input::Author(input)).is_ok()
@@ -116,8 +121,28 @@ where
     F: FnMut(Now, S::Output) -> Result<(), E> + Send + 'static,
     E: Error + Send + Sync + 'static,
 {
+    spawn_fenced(name, credentials, config, 0, scheduler, perform)
+}
+
+/// The same for one of several instances of a framework: once a later one, with a greater `fence`, has had a session, the masters
+/// give this one none, and it ends.
+pub fn spawn_fenced<S, F, E>(
+    name: &'static str,
+    credentials: Credentials,
+    config: Config,
+    fence: u64,
+    scheduler: S,
+    perform: F,
+) -> Result<Running<S::Input>, StartError>
+where
+    S: Scheduler + Send + 'static,
+    S::Input: Send + 'static,
+    S::Output: Send + 'static,
+    F: FnMut(Now, S::Output) -> Result<(), E> + Send + 'static,
+    E: Error + Send + Sync + 'static,
+{
     let runtime = runtime::Handle::try_current().map_err(StartError::NoRuntime)?;
-    let driver = Driver::new(config, scheduler)?;
+    let driver = Driver::new(config, scheduler)?.fenced(fence);
     let (ended, end) = oneshot::channel();
     let refused = Arc::new(Mutex::new(None));
     // The performer needs the handle of the machine it performs for, which exists only once it is spawned.

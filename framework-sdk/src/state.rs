@@ -78,6 +78,14 @@ impl StateError {
             StateError::Unknown { .. } | StateError::Ask(_) => None,
         }
     }
+
+    /// Whether the same may go well later, when masters are there again.
+    pub fn passes(&self) -> bool {
+        match self {
+            StateError::Unknown { .. } | StateError::Ask(AskError::NoMaster { .. }) => true,
+            StateError::Refused(_) | StateError::Ask(_) => false,
+        }
+    }
 }
 
 // === impl State ===
@@ -101,10 +109,25 @@ impl State {
 
     /// Takes the space over: whoever claimed it before is `Fenced` from now on, and this, too, once somebody claims it later.
     pub async fn claim(&self) -> Result<State, StateError> {
-        match self.free().ask(CallKind::Claim(Claim)).await?.kind {
-            ReplyKind::Claimed(claimed) => Ok(State { epoch: Some(claimed.epoch), ..self.clone() }),
+        self.claim_under(0).await
+    }
+
+    /// Takes the space over if a lease still stands; `NotFound` when it has run out. 0 stands for no lease.
+    pub async fn claim_under(&self, lease: u64) -> Result<State, StateError> {
+        match self.free().ask(CallKind::Claim(Claim { lease })).await?.kind {
+            ReplyKind::Claimed(claimed) => Ok(self.at(claimed.epoch)),
             _ => Err(unfitting("a claim")),
         }
+    }
+
+    /// The same space as whoever claimed it with this epoch has it.
+    pub fn at(&self, epoch: u64) -> State {
+        State { epoch: Some(epoch), ..self.clone() }
+    }
+
+    /// The epoch of the claim, if it is claimed.
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// The same space for calls that are not fenced.

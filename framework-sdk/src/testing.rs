@@ -1,8 +1,10 @@
-//! For tests of frameworks: [`Rehearsal`], a scheduler in a pretend pool on a pretend clock, without a socket; and
-//! [`FakeCluster`], a pretend master behind a real door (gRPC, mutual TLS), for whole programs.
+//! For tests of frameworks: [`Rehearsal`], a scheduler in a pretend pool on a pretend clock, without a socket;
+//! [`FakeCluster`], a pretend master behind a real door (gRPC, mutual TLS), for whole programs; and [`FakeStore`], a store that
+//! fails when the test says so.
 
 mod door;
 mod journal;
+mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ pub use framework_sdk_core::life::Life;
 pub use framework_sdk_core::rehearsal::{Agent, Behaviour, Mishap, Pace, Rehearsal};
 pub use framework_sdk_core::tape::{BadTape, Divergence, Tape};
 pub use journal::{Journal, Noted};
+pub use store::{Failure, FakeStore};
 
 /// How often a cluster with a life of its own looks what is due.
 const TICK: Duration = Duration::from_millis(20);

@@ -134,7 +134,7 @@ async fn what_cannot_be_is_said_at_once() {
     let path = state_file("broken");
     std::fs::write(&path, "nonsense\n").expect("written");
     let bad = Framework::builder("hello").state_file(&path).connect(profile(&cluster)).await;
-    assert!(matches!(bad, Err(FrameworkError::Memory(_))), "{bad:?}");
+    assert!(matches!(bad, Err(FrameworkError::Store(_))), "{bad:?}");
     std::fs::write(&path, "framework\tF9\n").expect("written");
     let bad = Framework::builder("hello").state_file(&path).connect(profile(&cluster));
     let bad = soon("a refusal", bad).await;

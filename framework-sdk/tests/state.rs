@@ -150,7 +150,7 @@ async fn whoever_claimed_a_space_says_so_in_every_call() {
     state.put("a", "1").await.unwrap();
     assert_eq!(state.put("a", "2").await.unwrap_err().code(), Some(Code::Fenced));
     let asked = &said.lock().unwrap().asked;
-    assert_eq!((&asked[0].kind, asked[0].epoch), (&CallKind::Claim(Claim), None));
+    assert_eq!((&asked[0].kind, asked[0].epoch), (&CallKind::Claim(Claim::default()), None));
     assert!(
         asked[1..].iter().all(|call| call.epoch == Some(5)) && asked.iter().all(|call| call.space == "jobs")
     );

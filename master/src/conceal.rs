@@ -125,6 +125,8 @@ mod tests {
                 kill_grace: Duration::ZERO,
                 labels: Default::default(),
                 group: None,
+                checks: proto::check::Checks::default(),
+                longest_run: None,
             }),
             agent: AgentId::new("a1").unwrap(),
             hostname: String::new(),

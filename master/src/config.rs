@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proto::caller::Caller;
 use proto::id::MasterId;
+pub use proto::store_log::Limits as StoreLimits;
 
 /// What a master process is told at its start.
 #[derive(Clone, Debug)]
@@ -29,4 +30,6 @@ pub struct Config {
     pub offer_timeout: Option<Duration>,
     /// How long an agent may be silent before its tasks are called unreachable; `None`: 75 s.
     pub agent_unreachable_after: Option<Duration>,
+    /// What frameworks may keep in a space of the store.
+    pub store_limits: StoreLimits,
 }

@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 use tonic::service::Routes;
 use tracing::info;
 
-pub use config::Config;
+pub use config::{Config, StoreLimits};
 pub use perform::Fault;
 
 use crate::perform::{Hands, REGISTRY};
@@ -153,6 +153,7 @@ pub async fn run(
     };
     let (registry_raft, store_raft) = (raft(tell), raft_api::StoreRaftDoor(raft(state.tell.clone())));
     let watched = model.clone();
+    let show_state = state.show;
     let operator = operator_api::OperatorDoor {
         id: config.id,
         members: config.members.clone(),
@@ -172,6 +173,7 @@ pub async fn run(
         .add_service(RaftServer::new(registry_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
     let page = move || {
         meters::show(&watched.standing());
+        show_state();
         render_metrics()
     };
     let routes = proto_grpc::with_metrics_if(routes, page, |who| {

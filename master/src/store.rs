@@ -2,6 +2,7 @@
 
 mod api;
 mod doors;
+mod meters;
 mod perform;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,8 @@ pub(crate) use api::StoreDoor;
 pub(crate) struct Running {
     /// The frameworks' door.
     pub door: StoreDoor,
+    /// Sets its gauges, for somebody who looks.
+    pub show: Box<dyn Fn() + Send + Sync>,
     /// Brings it what its peers say.
     pub tell: Tell,
     /// Ends it, after all that is queued.
@@ -53,12 +56,15 @@ pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Res
     // A directory of its own: what frameworks write never waits for a launch to be stored, nor the other way round.
     let mut store = Disk::open(&config.data_dir.join("store"))?;
     let recovered = store.recover(perform::STORE)?;
-    let core = master_store_core::Config::new(config.id, config.members.clone(), seed);
+    let mut core = master_store_core::Config::new(config.id, config.members.clone(), seed);
+    core.limits = config.store_limits;
     let member = Member::recover(core, recovered).map_err(RunError::Unfit)?;
     let doors = Arc::new(doors::Doors::default());
     let reporting = Reporting::default();
     let peers = Peers::start(own, &config.members, Talk::Store, reporting.clone());
-    let hands = perform::Hands { store, doors: doors.clone(), peers };
+    let board = Arc::new(meters::Board::default());
+    let hands =
+        perform::Hands { store, doors: doors.clone(), peers, meters: meters::Meters::new(board.clone()) };
     let handle = proto_drive::spawn("store", member, hands, move |how| {
         ending.0.send_replace(Some(match how {
             Ended::Closed => "it was closed".to_owned(),
@@ -71,7 +77,9 @@ pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Res
     let _ = reporting.set(tell.clone());
     let closing = handle.clone();
     let close = Box::new(move || closing.close());
-    Ok(Running { door: StoreDoor { doors, handle }, tell, close })
+    let listening = doors.clone();
+    let show = Box::new(move || board.show(&listening));
+    Ok(Running { door: StoreDoor { doors, handle }, show, tell, close })
 }
 
 /// Nobody panics while holding these locks, and a map is whole between any two calls: poison means nothing.

@@ -57,6 +57,7 @@ impl Group {
             root_tasks: BTreeSet::new(),
             offer_timeout: None,
             agent_unreachable_after: None,
+            store_limits: Default::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

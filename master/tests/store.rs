@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use master::Config;
+use master::{Config, StoreLimits};
 use proto::id::MasterId;
 use proto::refusal::Code;
-use proto::store::{Call, CallKind, Claim, Put, Range, Reply, ReplyKind, Watch};
+use proto::store::{Call, CallKind, Claim, Compact, LeaseGrant, Put, Range, Reply, ReplyKind, Watch};
+use proto_drive::telemetry::Metrics;
 use proto_grpc::services::store::store_client::StoreClient;
 use proto_pki::{Authority, Credentials, Identity, LEAF_VALIDITY, PeerRole};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::codegen::{Body, Service, http};
 use tonic::transport::Channel;
 
 struct Group {
@@ -20,11 +24,17 @@ struct Group {
     addresses: BTreeMap<MasterId, SocketAddr>,
     jobs: Credentials,
     agent: Credentials,
+    ada: Credentials,
+    limits: StoreLimits,
     running: BTreeMap<MasterId, (oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Group {
     fn new(name: &str) -> Group {
+        Group::within(name, StoreLimits::default())
+    }
+
+    fn within(name: &str, limits: StoreLimits) -> Group {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&dir);
         let authority = Authority::create("test").unwrap();
@@ -39,7 +49,8 @@ impl Group {
         let issue = |identity| authority.issue(&identity, LEAF_VALIDITY).unwrap();
         let jobs = issue(Identity::Framework("jobs".into()));
         let agent = issue(Identity::Agent(proto::id::AgentId::new("a1").unwrap()));
-        let mut group = Group { dir, addresses, jobs, agent, running: BTreeMap::new() };
+        let ada = issue(Identity::User("ada".into()));
+        let mut group = Group { dir, addresses, jobs, agent, ada, limits, running: BTreeMap::new() };
         drop(held);
         (1..=3).for_each(|number| group.start(MasterId(number)));
         group
@@ -56,13 +67,14 @@ impl Group {
             root_tasks: BTreeSet::new(),
             offer_timeout: None,
             agent_unreachable_after: None,
+            store_limits: self.limits,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            master::run(config, String::new, stopped).await.unwrap();
+            master::run(config, render, stopped).await.unwrap();
         });
         self.running.insert(id, (stop, task));
     }
@@ -76,6 +88,21 @@ impl Group {
     async fn client(&self, id: MasterId) -> Option<StoreClient<Channel>> {
         let address = self.addresses[&id].to_string();
         proto_grpc::channel(&address, PeerRole::Master, &self.jobs).await.ok().map(StoreClient::new)
+    }
+
+    /// The metrics page of a master, as a person reads it.
+    async fn metrics(&self, id: MasterId) -> String {
+        let address = self.addresses[&id].to_string();
+        let mut channel = proto_grpc::channel(&address, PeerRole::Master, &self.ada).await.unwrap();
+        let request =
+            http::Request::get("https://master.stoa/metrics").body(tonic::body::Body::empty()).unwrap();
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let mut body = channel.call(request).await.unwrap().into_body();
+        let mut page = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            page.extend(frame.unwrap().into_data().unwrap_or_default());
+        }
+        String::from_utf8(page).unwrap()
     }
 
     /// Asks every running master until one of them carries it out; who that was.
@@ -102,6 +129,21 @@ impl Group {
         };
         tokio::time::timeout(Duration::from_secs(20), asking).await.expect("it happens within twenty seconds")
     }
+}
+
+/// The metrics of this process: its masters share them.
+fn render() -> String {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS.get_or_init(|| Metrics::install("master", "1").unwrap()).render()
+}
+
+/// The value of the line that begins with this name and has these labels.
+fn measured(page: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let is_it = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    };
+    page.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
 }
 
 fn call(kind: CallKind) -> Call {
@@ -159,7 +201,7 @@ async fn state_is_written_watched_and_outlives_its_leader_and_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_deposed_is_fenced_and_an_agent_has_no_state() {
     let group = Group::new("store-fence");
-    let claim = call(CallKind::Claim(Claim));
+    let claim = call(CallKind::Claim(Claim::default()));
     let epoch = |reply: Reply| match reply.kind {
         ReplyKind::Claimed(claimed) => claimed.epoch,
         kind => panic!("{kind:?}"),
@@ -181,4 +223,46 @@ async fn who_was_deposed_is_fenced_and_an_agent_has_no_state() {
     let last = watch.message().await.unwrap().expect("a word");
     assert_eq!(last.refused.map(|why| why.code), Some(Code::Denied));
     assert!(watch.message().await.unwrap().is_none(), "it ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_those_of_the_configuration_and_how_full_a_space_is_can_be_read() {
+    // Before the masters look up their meters.
+    render();
+    let group = Group::within("store-limits", StoreLimits { space_bytes: 2000, value_bytes: 1000 });
+    let refused = |reply: Reply| match reply.kind {
+        ReplyKind::Refused(refusal) => refusal,
+        kind => panic!("{kind:?}"),
+    };
+    let why = refused(group.done(&put("a", &"x".repeat(1001))).await.1);
+    assert_eq!(why.code, Code::TooMuch);
+    assert!(why.message.contains("1000 bytes") && why.help.contains("--store-value-limit"), "{why:?}");
+    group.done(&put("a", &"x".repeat(900))).await;
+    group.done(&put("b", "1")).await;
+    let (leader, reply) = group.done(&put("c", &"x".repeat(1000))).await;
+    let why = refused(reply);
+    assert!(why.message.contains("2000") && why.help.contains("delete keys"), "{why:?}");
+    let mut watching = group.client(leader).await.unwrap();
+    let ask = Watch { key: "a".into(), start_revision: 2, ..Watch::default() };
+    let mut watching = watching.watch(ask).await.unwrap().into_inner();
+    watching.message().await.unwrap().expect("it listens");
+    let grant = CallKind::LeaseGrant(LeaseGrant { ttl_ms: 60_000, id: 0 });
+    group.done(&call(grant)).await;
+    group.done(&put("b", "2")).await;
+    group.done(&call(CallKind::Compact(Compact { revision: 3 }))).await;
+
+    let page = group.metrics(leader).await;
+    let space = ["principal=\"framework/jobs\"", "space=\"\""];
+    let of_space = |name: &str| measured(&page, name, &space).unwrap_or_else(|| panic!("{name}: {page}"));
+    assert_eq!(of_space("store_revision"), 4.0);
+    assert_eq!(of_space("store_compacted_revision"), 3.0);
+    assert_eq!((of_space("store_keys"), of_space("store_leases")), (2.0, 1.0));
+    // Each key costs its name, its value and a hundred bytes.
+    assert_eq!((of_space("store_live_bytes"), of_space("store_history_bytes")), (1103.0, 102.0));
+    let of_group = |name: &str| measured(&page, name, &[]).unwrap_or_else(|| panic!("{name}: {page}"));
+    assert_eq!((of_group("store_leads"), of_group("store_watches")), (1.0, 1.0));
+    assert!(of_group("store_term") >= 1.0 && of_group("store_applied_index") >= 7.0);
+    assert!(of_group("store_compactions_total") >= 1.0 && of_group("store_calls_answered_total") >= 5.0);
+    assert!(of_group("store_sync_seconds_count") >= 5.0);
+    assert!(measured(&page, "store_calls_refused_total", &["code=\"too-much\""]).is_some_and(|n| n >= 2.0));
 }

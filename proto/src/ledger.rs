@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{Epoch, FrameworkId, RunId};
-use crate::task::{TaskInfo, TaskStatus};
+use crate::task::{StatusReason, TaskInfo, TaskStatus};
 use crate::volume::Volume;
 
 /// One line of the ledger.
@@ -21,6 +21,8 @@ pub enum Record {
     Forgotten(Forgotten),
     /// A newer leader was obeyed.
     EpochSeen(Epoch),
+    /// The command of a run that is watched was executed.
+    Started(Started),
 }
 
 /// A run was taken on.
@@ -63,6 +65,19 @@ pub struct KillTaken {
     pub run: RunId,
     /// Time between TERM and KILL.
     pub grace: Duration,
+    /// Why, when the agent itself wants it; `None` when somebody asked for it.
+    pub reason: StatusReason,
+    /// The same for people.
+    pub message: String,
+}
+
+/// The command of a run that is watched, by its longest run time or by checks, was executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Which.
+    pub run: RunId,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// The run is over and acknowledged.

@@ -8,6 +8,7 @@ pub mod agent_link;
 pub mod attributes;
 pub mod authorize;
 pub mod caller;
+pub mod check;
 pub mod demand;
 pub mod explain;
 pub mod framework;

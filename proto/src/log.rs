@@ -68,6 +68,8 @@ pub struct FrameworkRegistered {
     pub info: FrameworkInfo,
     /// Who it is.
     pub principal: String,
+    /// Which of its instances said so; 0 for none in particular.
+    pub fence: u64,
 }
 
 /// A framework's session broke.
@@ -261,6 +263,8 @@ pub struct FrameworkRecord {
     pub since_ms: u64,
     /// Calls that were carried out, oldest first.
     pub operations: Vec<OperationRecord>,
+    /// The latest of its instances.
+    pub fence: u64,
 }
 
 /// A task as remembered.

@@ -63,6 +63,8 @@ pub struct Subscribe {
     pub suppressed_roles: Vec<Role>,
     /// What it wants; absent: plain offers, or when the session is resumed what was said before.
     pub demands: Option<UpdateDemands>,
+    /// Which of several instances this is; later ones have greater numbers. 0 for a framework of one instance.
+    pub fence: u64,
 }
 
 /// The last event seen.

@@ -288,7 +288,10 @@ pub struct LeaseList {
 
 /// Takes the space over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Claim;
+pub struct Claim {
+    /// Only while this lease stands; 0: in any case.
+    pub lease: u64,
+}
 
 /// The space is taken over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What the log of the masters' store remembers: the durable changes of each space, and the snapshot.
 
-use crate::store::{Bytes, Claim, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Put, Txn};
+use crate::store::{
+    Bytes, Claim, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Put, SPACE_BYTES_MAX, Txn, VALUE_BYTES_MAX,
+};
 
 /// The leader saw a lease run out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +47,28 @@ pub enum EntryKind {
     Claim(Claim),
 }
 
+/// What a space may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All its keys and values as they are now, with what each costs besides.
+    pub space_bytes: u64,
+    /// One value.
+    pub value_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { space_bytes: SPACE_BYTES_MAX, value_bytes: VALUE_BYTES_MAX as u64 }
+    }
+}
+
 /// Many changes that were committed as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// In order.
     pub entries: Vec<Entry>,
+    /// Those of the leader that proposed them; `None` for the ordinary ones.
+    pub limits: Option<Limits>,
 }
 
 /// One version of one key.

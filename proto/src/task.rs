@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::check::Checks;
 use crate::id::{AgentId, GroupId, RunId, TaskId};
 use crate::resources::Resources;
 
@@ -51,6 +52,10 @@ pub struct TaskInfo {
     pub labels: BTreeMap<String, String>,
     /// The group it shares its fate with.
     pub group: Option<GroupId>,
+    /// What the agent asks of it while it runs.
+    pub checks: Checks,
+    /// A task that runs for longer is ended.
+    pub longest_run: Option<Duration>,
 }
 
 impl TaskInfo {
@@ -180,6 +185,12 @@ pub enum StatusReason {
     AgentDraining,
     /// The role would pass its limit.
     QuotaExceeded,
+    /// It ran for longer than it may.
+    TimeLimit,
+    /// Its health check failed too often.
+    Unhealthy,
+    /// It runs on; what its checks say of it has changed.
+    CheckChanged,
 }
 
 /// Who says so.
@@ -225,6 +236,10 @@ pub struct TaskStatus {
     pub exit: Option<Exit>,
     /// Process id on the agent's machine; 0 when there is none.
     pub pid: u32,
+    /// What its health check said last; `None` while nothing is known, and without one.
+    pub healthy: Option<bool>,
+    /// What its readiness check says, false until the first success; `None` without one.
+    pub ready: Option<bool>,
 }
 
 impl TaskStatus {
@@ -248,6 +263,8 @@ impl TaskStatus {
             sequence: 0,
             exit: None,
             pid: 0,
+            healthy: None,
+            ready: None,
         }
     }
 }

@@ -87,6 +87,24 @@ impl Staying {
         self.child.wait().unwrap();
     }
 
+    /// Ends it as Ctrl-C does, and well.
+    pub fn interrupt(mut self) {
+        Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "it ends well: {status}");
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub fn halt(&self, halt: bool) {
+        let signal = if halt { "-STOP" } else { "-CONT" };
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+    }
+
+    /// Waits until it has ended; how.
+    pub fn ended(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// The next line; `None` when the command ended.
     pub fn line(&self, what: &str, limit: Duration) -> Option<String> {
         match self.lines.recv_timeout(limit) {
@@ -195,9 +213,14 @@ impl Cluster {
 
     /// Starts an example of the SDK, in the cluster's directory.
     pub fn example(&self, name: &str) -> Staying {
+        self.example_of(name, &[])
+    }
+
+    /// The same with arguments.
+    pub fn example_of(&self, name: &str, args: &[&str]) -> Staying {
         let path = examples().join(name);
         let mut command = self.command(&path.display().to_string());
-        command.current_dir(&self.dir);
+        command.current_dir(&self.dir).args(args);
         Staying::begin(command)
     }
 

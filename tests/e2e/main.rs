@@ -8,6 +8,7 @@ mod founding;
 mod ledgers;
 mod mistakes;
 mod operators;
+mod pair;
 mod session;
 mod state;
 mod strangers;

@@ -75,6 +75,7 @@ impl Session {
             resume: None,
             suppressed_roles: Vec::new(),
             demands: None,
+            fence: 0,
         };
         self.say(CallKind::Subscribe(subscribe));
     }

@@ -97,6 +97,11 @@ impl Cgroups {
         Ok(join)
     }
 
+    /// The files by which a process joins what there is of a run's cgroups.
+    pub(crate) fn joined(&self, run_id: RunId) -> Vec<PathBuf> {
+        self.trees.iter().map(|tree| tree.join_file(run_id)).filter(|file| file.exists()).collect()
+    }
+
     /// Whether the kernel has killed a process of this run for memory.
     pub(crate) fn has_oom(&self, run_id: RunId) -> bool {
         let mut with_memory = self.trees.iter().filter(|tree| has_controller(tree, "memory"));

@@ -6,19 +6,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_keeper::protocol::RunId;
+use agent_keeper::protocol::{RunId, Spawn};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::engine::{Command, Engine, Parts};
-use crate::event::{Event, Usage};
+use crate::engine::{Command, Engine, Parts, Visited};
+use crate::enter::{self, Guest, TerminalSize};
+use crate::event::{Event, StartFailure, Usage};
 use crate::fetch::Fetcher;
 use crate::launch::Launch;
 use crate::link::Place;
 use crate::report::Report;
 use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Job, Workshop};
-use crate::{binary, cgroups, link, probe, sandbox};
+use crate::{binary, cgroups, link, probe, request, sandbox};
 
 /// Why a containerizer could not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,7 @@ pub enum Error {
 pub struct Containerizer {
     commands: mpsc::UnboundedSender<Command>,
     report: Arc<Report>,
+    place: Arc<Place>,
     boot_id: [u8; 16],
     keeper_pid: i32,
 }
@@ -74,6 +76,7 @@ impl Containerizer {
         let (commands, commands_out) = mpsc::unbounded_channel();
         let trees = probed.cgroups;
         let (jobs, job_inbox) = std::sync::mpsc::channel();
+        let kept_place = Arc::new(place.clone());
         let (mut engine, inboxes) = Engine::new(Parts {
             events: events_in,
             jobs,
@@ -96,7 +99,13 @@ impl Containerizer {
         };
         workshop.start(job_inbox, done_in).map_err(Error::Thread)?;
         tokio::spawn(engine.run(inboxes));
-        let handle = Containerizer { commands, report, boot_id: greeting.boot_id, keeper_pid: greeting.pid };
+        let handle = Containerizer {
+            commands,
+            report,
+            place: kept_place,
+            boot_id: greeting.boot_id,
+            keeper_pid: greeting.pid,
+        };
         Ok((handle, events))
     }
 
@@ -128,6 +137,20 @@ impl Containerizer {
         let (answer, answered) = oneshot::channel();
         self.ask(Command::Usage(run_id, answer));
         answered.await.unwrap_or_default()
+    }
+
+    /// Runs a command beside a run that runs: in its namespaces, cgroups and sandbox, as its user, with the environment and
+    /// arguments of `launch`, which otherwise is as that of the run. It ends when the run does, and when the guest is dropped.
+    ///
+    /// # Errors
+    /// The run does not run, or the system refuses.
+    pub async fn enter(&self, launch: Launch, terminal: Option<TerminalSize>) -> Result<Guest, StartFailure> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Command::Visit(Box::new(launch), answer));
+        let visited = answered.await.unwrap_or(Err(StartFailure::KeeperAway))?;
+        let Visited { pid, start_time, launch, prepared } = visited;
+        let spawn = Spawn { output: None, ..request::spawn(&launch, prepared, &self.report) };
+        Guest::begin(&self.place, pid, start_time, spawn, terminal)
     }
 
     /// What isolation this node has.
@@ -178,6 +201,7 @@ fn set_up(config: &Config) -> Result<(Place, cgroups::Detected), Error> {
     // Its log holds the commands and how they ended: other users' tasks pass by on their way to their sandboxes.
     let private = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(&dir, private).map_err(trouble(dir.clone()))?;
+    enter::sweep(&dir);
     let program = binary::install(&config.work_dir).map_err(trouble(config.work_dir.join("bin")))?;
     // The keeper takes no relative path, and must not depend on where the agent stands.
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(trouble(path));

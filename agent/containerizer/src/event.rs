@@ -136,6 +136,20 @@ pub enum StartFailure {
     /// Its cgroups could not be made.
     #[error("cgroup: {0}")]
     Cgroup(String),
+    /// A command beside it: it does not run.
+    #[error("the task does not run")]
+    NotRunning,
+    /// A command beside it: nobody can say where it runs.
+    #[error("the keeper of the tasks cannot be reached; try again in a moment")]
+    KeeperAway,
+    /// A command beside it: its keeper cannot say where it runs.
+    #[error(
+        "the task was started under an older version, which knows no commands beside tasks; start it anew"
+    )]
+    KeeperOld,
+    /// A command beside it could not be begun, or its end not be seen.
+    #[error("running a command beside the task: {0}")]
+    Visit(String),
     /// Command and environment together are too long.
     #[error("command and environment are too long: {bytes} bytes")]
     TooLong {

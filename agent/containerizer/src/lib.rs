@@ -8,6 +8,9 @@
 //! one write. What the keeper answers becomes an [`Event`]; the end of a run passes the workshop once more, to learn
 //! whether the kernel killed for memory.
 //!
+//! A command beside a run ([`Containerizer::enter`], `enter.rs`) goes another way: the keeper's program as a child of this
+//! process, which tells how it ended and takes it along when it goes.
+//!
 //! # Who remembers what
 //!
 //! The keeper remembers each run until [`Containerizer::destroy`], on disk, and outlives this process. So after a
@@ -26,6 +29,7 @@ mod cgroups;
 mod config;
 mod containerizer;
 mod engine;
+mod enter;
 mod event;
 mod fetch;
 mod isolate;
@@ -43,6 +47,7 @@ mod workshop;
 pub use agent_keeper::protocol::{Loss, Rlimit, RunId, Rusage};
 pub use config::Config;
 pub use containerizer::{Containerizer, Error};
+pub use enter::{Guest, Terminal, TerminalSize};
 pub use event::{Event, Exit, How, Recovered, RecoveredState, StartFailure, Usage};
 pub use launch::{Artifact, Launch, LogLimits, Need};
 pub use report::{Isolation, Report};

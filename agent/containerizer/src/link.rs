@@ -59,6 +59,8 @@ pub(crate) struct Greeting {
 pub(crate) struct Connection {
     stream: UnixStream,
     inbox: Inbox,
+    /// What both sides speak, once the keeper has said so.
+    version: u16,
 }
 
 #[derive(Default)]
@@ -94,7 +96,7 @@ async fn open_once(place: &Place) -> Result<Option<(Connection, Greeting)>, Erro
         }
         Err(e) => return Err(e.into()),
     };
-    let mut connection = Connection { stream, inbox: Inbox::default() };
+    let mut connection = Connection { stream, inbox: Inbox::default(), version: 0 };
     connection.send(&[Request::Hello { version: VERSION }, Request::List]).await?;
     let Some((greeting, build)) = connection.greeting().await? else { return Ok(None) };
     if build != place.program.build && greeting.runs.is_empty() {
@@ -165,7 +167,8 @@ impl Connection {
     /// Welcome and the list of runs, with the keeper's build; `None` if it closes instead.
     async fn greeting(&mut self) -> Result<Option<(Greeting, String)>, Error> {
         let (mut greeting, build) = match self.event().await? {
-            Some(Event::Welcome { pid, boot_id, build, .. }) => {
+            Some(Event::Welcome { pid, boot_id, build, version }) => {
+                self.version = version;
                 (Greeting { pid, boot_id, runs: Vec::new() }, build)
             }
             Some(other) => return Err(Error::Unexpected(format!("{other:?}"))),
@@ -184,6 +187,7 @@ impl Connection {
 
     /// Goes over to working in batches: bytes to send go in, batches of events come out. Both end with the connection.
     pub(crate) fn split(self) -> Link {
+        let version = self.version;
         let (reader, mut writer) = self.stream.into_split();
         let (events_in, events) = mpsc::unbounded_channel();
         let (requests, mut requests_out) = mpsc::unbounded_channel::<Vec<u8>>();
@@ -198,7 +202,7 @@ impl Connection {
             }
         });
         tokio::spawn(read_on(reader, self.inbox, events_in));
-        Link { requests, events, writer }
+        Link { requests, events, version, writer }
     }
 }
 
@@ -245,6 +249,8 @@ impl Inbox {
 pub(crate) struct Link {
     pub(crate) requests: mpsc::UnboundedSender<Vec<u8>>,
     pub(crate) events: mpsc::UnboundedReceiver<Vec<Event>>,
+    /// What both sides speak.
+    pub(crate) version: u16,
     writer: JoinHandle<()>,
 }
 

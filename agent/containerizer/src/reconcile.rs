@@ -31,6 +31,10 @@ impl Engine {
                     tracing::warn!(%run_id, error = %why, "the keeper could not send a signal");
                 }
             }
+            Said::Visited { run_id, errno: 0, pid, start_time } => {
+                self.visited(run_id, Ok((pid, start_time)))
+            }
+            Said::Visited { run_id, .. } => self.visited(run_id, Err(StartFailure::NotRunning)),
             Said::Refused { cause: Cause::RunsAlive(count) } => {
                 if let Some(answer) = self.ending.take() {
                     let _asker_gone = answer.send(Err(count));

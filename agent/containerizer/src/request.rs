@@ -53,6 +53,14 @@ pub(crate) fn check(launch: &Launch, report: &Report) -> Result<(), StartFailure
 
 /// The request as one frame.
 pub(crate) fn frame(launch: &Launch, prepared: Prepared, report: &Report) -> Result<Vec<u8>, StartFailure> {
+    let mut frame = Vec::new();
+    let too_long = |e: agent_keeper::protocol::TooLong| StartFailure::TooLong { bytes: e.bytes };
+    Request::Spawn(Box::new(spawn(launch, prepared, report))).encode(&mut frame).map_err(too_long)?;
+    Ok(frame)
+}
+
+/// The command with all that it gets.
+pub(crate) fn spawn(launch: &Launch, prepared: Prepared, report: &Report) -> Spawn {
     let sandbox = prepared.sandbox.as_os_str().as_bytes();
     let pair = |key: &[u8], value: &[u8]| [key, b"=", value].concat();
     let mut env: Vec<_> =
@@ -65,7 +73,7 @@ pub(crate) fn frame(launch: &Launch, prepared: Prepared, report: &Report) -> Res
         env.push(pair(b"STOA_SANDBOX", sandbox));
     }
     let mount_namespace = report.mount_namespace.is_enforced() && launch.mount_namespace != Need::Unwanted;
-    let spawn = Spawn {
+    Spawn {
         run_id: launch.run_id,
         argv: launch.argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
         env,
@@ -82,11 +90,7 @@ pub(crate) fn frame(launch: &Launch, prepared: Prepared, report: &Report) -> Res
             file_bytes_max: launch.logs.file_bytes_max,
             rotated_max: launch.logs.rotated_max,
         }),
-    };
-    let mut frame = Vec::new();
-    let too_long = |e: agent_keeper::protocol::TooLong| StartFailure::TooLong { bytes: e.bytes };
-    Request::Spawn(Box::new(spawn)).encode(&mut frame).map_err(too_long)?;
-    Ok(frame)
+    }
 }
 
 #[cfg(test)]

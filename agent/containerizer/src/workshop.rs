@@ -21,6 +21,8 @@ use crate::volumes::{self, Removed as VolumeRemoved, Remover, VolumeDir};
 pub(crate) enum Job {
     /// Make what a launch needs. Answered by [`Done::Prepared`].
     Prepare(Box<Launch>),
+    /// Find what a command beside a run needs.
+    Visit(Box<Launch>, oneshot::Sender<Result<(Box<Launch>, Prepared), StartFailure>>),
     /// A run is over: what do its cgroups say? Answered by [`Done::Ended`].
     Ended(RunId, protocol::Exit),
     /// Kill all of a run's processes that its cgroups know.
@@ -133,6 +135,10 @@ impl Bench {
                 let result = self.prepare(&launch);
                 return Some(Done::Prepared(launch, result));
             }
+            Job::Visit(launch, answer) => {
+                let found = self.find(&launch).map(|found| (launch, found));
+                let _asker_gone = answer.send(found);
+            }
             Job::Ended(run_id, exit) => {
                 // What ended well lacked no memory that it needed.
                 let oom = exit.how != protocol::How::Code(0) && self.workshop.cgroups.has_oom(run_id);
@@ -176,7 +182,20 @@ impl Bench {
         }
     }
 
-    fn prepare(&mut self, launch: &Launch) -> Result<Prepared, StartFailure> {
+    /// What was prepared for a run that runs.
+    fn find(&mut self, launch: &Launch) -> Result<Prepared, StartFailure> {
+        let user = self.user(launch)?;
+        let workshop = &self.workshop;
+        Ok(Prepared {
+            sandbox: launch.sandbox.path(&workshop.work_dir),
+            user,
+            cgroup_procs: workshop.cgroups.joined(launch.run_id),
+            pid_namespace: workshop.pid_namespaces && launch.pid_namespace != crate::Need::Unwanted,
+        })
+    }
+
+    /// Who a launch is to be; `None` keeps the agent's identity.
+    fn user(&mut self, launch: &Launch) -> Result<Option<User>, StartFailure> {
         let workshop = &self.workshop;
         let user = match &launch.user {
             None => None,
@@ -201,6 +220,12 @@ impl Bench {
                 return Err(StartFailure::RootForbidden);
             }
         }
+        Ok(user)
+    }
+
+    fn prepare(&mut self, launch: &Launch) -> Result<Prepared, StartFailure> {
+        let user = self.user(launch)?;
+        let workshop = &self.workshop;
         let sandbox = sandbox::create(&workshop.work_dir, &launch.sandbox, user.as_ref()).map_err(|e| {
             StartFailure::Sandbox(format!("{}: {e}", launch.sandbox.path(&workshop.work_dir).display()))
         })?;

@@ -10,7 +10,7 @@ use crate::image;
 use crate::input::{Input, LinkId};
 use crate::output::Output;
 use crate::state::State;
-use crate::verbs::{acknowledge, contain, join, kill, launch, leave, report, restore, volumes};
+use crate::verbs::{acknowledge, check, contain, join, kill, launch, leave, report, restore, volumes};
 
 /// An agent.
 pub struct Agent {
@@ -91,11 +91,12 @@ impl Machine for Agent {
         join::wake(&mut self.state, now, out);
         report::wake(&mut self.state, now, out);
         acknowledge::wake(&mut self.state, now, out);
+        check::wake(&mut self.state, now, out);
     }
 
     fn wake_at(&self) -> Option<Instant> {
         let s = &self.state;
-        [s.membership.due_at(), s.updates.due(), s.parting.due()].into_iter().flatten().min()
+        [s.membership.due_at(), s.updates.due(), s.parting.due(), s.checks.due()].into_iter().flatten().min()
     }
 
     /// What becomes of containers can wait, and what the master says to it; a launch or a kill never waits behind these.

@@ -1,9 +1,10 @@
 //! The whole ledger in as few records as will do.
 
-use proto::ledger::{Acknowledged, Forgotten, KillTaken, Reached, Record, RunTaken};
+use proto::ledger::{Acknowledged, Forgotten, KillTaken, Reached, Record, RunTaken, Started};
 
 use crate::state::State;
 use crate::tables::runs::Cause;
+use crate::verbs::kill::own_reason;
 
 /// Records that restore to the same tables. Why a run is to end is not in its record but follows from the order: a
 /// wish that stands behind the bad end of another of the group came from that.
@@ -23,11 +24,15 @@ pub(crate) fn image(s: &State) -> Vec<Record> {
             principal: given.principal.clone(),
             volumes: given.volumes.clone(),
         }));
+        if let Some(begun) = run.begun {
+            records.push(Record::Started(Started { run: id, at_ms: begun.as_millis() }));
+        }
     }
     let kills = |grouped: bool| {
         s.runs.iter().filter_map(move |(id, run)| {
             let kill = run.kill.filter(|kill| (kill.cause == Cause::GroupEnded) == grouped)?;
-            Some(Record::KillTaken(KillTaken { run: id, grace: kill.grace }))
+            let (reason, message) = (own_reason(kill.cause), run.why.clone());
+            Some(Record::KillTaken(KillTaken { run: id, grace: kill.grace, reason, message }))
         })
     };
     records.extend(kills(false));

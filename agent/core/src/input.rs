@@ -2,6 +2,7 @@
 
 use proto::agent::AgentInfo;
 use proto::agent_link::ToAgent;
+use proto::check::CheckRole;
 use proto::id::RunId;
 use proto::ledger::Record;
 use proto::task::Exit;
@@ -73,6 +74,21 @@ pub enum Container {
         /// How.
         end: End,
     },
+    /// A check was carried out, as `Contain::Check` wanted. May come at any time.
+    Checked(Checked),
+}
+
+/// The answer to one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Of which run.
+    pub run: RunId,
+    /// Which check.
+    pub role: CheckRole,
+    /// The number of the question.
+    pub number: u64,
+    /// Whether it was good; if not, why, for people. A check that could not be carried out was not good.
+    pub result: Result<(), String>,
 }
 
 /// Why a command was not executed.

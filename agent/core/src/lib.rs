@@ -6,8 +6,8 @@
 //! |---|---|
 //! | `agent.rs` | the switchboard: which input leads to which verb |
 //! | `input.rs`, `output.rs`, `config.rs` | what it is told, what it wants done, what it is given at birth |
-//! | `tables/` | runs, their status updates, the membership in a pool, the runs just forgotten and those about to be by the keeper, volumes to delete |
-//! | `verbs/` | join, launch, kill, contain, report, acknowledge, restore, volumes, leave |
+//! | `tables/` | runs, their status updates, their checks, the membership in a pool, the runs just forgotten and those about to be by the keeper, volumes to delete |
+//! | `verbs/` | join, launch, kill, contain, check, report, acknowledge, restore, volumes, leave |
 //! | `image.rs` | the whole ledger in as few records as will do |
 //!
 //! # What the order of outputs promises
@@ -29,8 +29,10 @@
 //!   its own disk before it tells it, and is asked to forget it only after the framework has acknowledged it and a
 //!   synced record stands behind `Forgotten`. After a power loss the same status is made again from the keeper's log.
 //! - Every other terminal `Reached` is synced: nobody could make it again. So is Killing: the wish it tells of is.
-//! - `Reached` of Running is not: if it is lost the run is over, and its stream is begun again with one status before
-//!   the terminal one, so that the terminal one never takes a number that was given before.
+//! - `Reached` of Running is not, the first time: if it is lost the run is over, and its stream is begun again with one status before
+//!   the terminal one, so that the terminal one never takes a number that was given before. A later one, of what
+//!   checks say, is synced for the same reason.
+//! - `Started` is not: it matters for a run that runs only.
 //! - `Acknowledged` and `Forgotten` are not: at worst an update is sent once more.
 //!
 //! What is in the ledger when it is opened must be synced before it is given to [`Input::Restore`]: a record that was
@@ -62,6 +64,6 @@ mod tests;
 pub use agent::Agent;
 pub use config::Config;
 pub use input::{
-    Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Restore, StartFailure,
+    Checked, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Restore, StartFailure,
 };
-pub use output::{Contain, Note, Output};
+pub use output::{Ask, Contain, Note, Output};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::agent_link::{TaskRun, ToMaster};
+use proto::check::CheckRole;
 use proto::id::{Epoch, RunId};
 use proto::ledger::Record;
 use proto::refusal::Refusal;
@@ -62,6 +63,19 @@ pub enum Contain {
     Destroy(RunId),
     /// Delete what is on this volume, and try until it is done: then `Input::VolumeRemoved`. There may be nothing on it.
     RemoveVolume(Volume),
+    /// Carry out a check of a run, within its timeout: then `Container::Checked`, also when it could not be carried out.
+    Check(Ask),
+}
+
+/// One question to one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// To which run.
+    pub given: Arc<TaskRun>,
+    /// Which of its task's checks.
+    pub role: CheckRole,
+    /// Names the question in its answer.
+    pub number: u64,
 }
 
 /// Something an operator may want to know; nothing depends on it.

@@ -4,7 +4,7 @@ use proto::agent::AgentInfo;
 use proto::refusal::Refusal;
 
 use crate::config::Config;
-use crate::tables::{forgotten, membership, parting, runs, updates, volumes};
+use crate::tables::{checks, forgotten, membership, parting, runs, updates, volumes};
 
 /// The tables together.
 pub(crate) struct State {
@@ -14,6 +14,8 @@ pub(crate) struct State {
     pub runs: runs::Table,
     /// Their statuses, until acknowledged.
     pub updates: updates::Table,
+    /// What is asked of those that run.
+    pub checks: checks::Table,
     /// How the last ones that were forgotten ended.
     pub forgotten: forgotten::Table,
     /// Forgotten runs that the keeper still has.
@@ -37,6 +39,7 @@ impl State {
             info: config.info.clone(),
             runs: runs::Table::default(),
             updates: updates::Table::new(config.resend_first, config.resend_cap),
+            checks: checks::Table::default(),
             forgotten: forgotten::Table::default(),
             parting: parting::Table::default(),
             volumes: volumes::Table::default(),

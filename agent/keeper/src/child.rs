@@ -338,6 +338,10 @@ pub(crate) unsafe fn become_command(birth: &Birth<'_>) -> ! {
         if plan.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
             fail(birth, Stage::NoNewPrivs, 0);
         }
+        // The kernel forgets it when the user changes.
+        if plan.dies_with_parent {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        }
         if !there && libc::chdir(plan.cwd.as_ptr()) < 0 {
             fail(birth, Stage::Cwd, 0);
         }

@@ -23,7 +23,7 @@ pub(crate) struct Init {
     turn: u32,
     /// Held from the end of a run until the next is executed.
     mail: Option<u32>,
-    /// It is not to be kept: mounts have changed since it was made, or the keeper ends.
+    /// It is not to be kept: mounts have changed since it was made, its run has visitors, or the keeper ends.
     is_stale: bool,
 }
 
@@ -79,6 +79,13 @@ impl Inits {
             return Vec::new();
         }
         self.close()
+    }
+
+    /// This one is not to be kept.
+    pub(crate) fn spoil(&mut self, slot: SlotIndex) {
+        if let Some(init) = self.by_slot.get_mut(&slot.0) {
+            init.is_stale = true;
+        }
     }
 
     /// Whether no init is left.

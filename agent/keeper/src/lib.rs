@@ -11,6 +11,7 @@
 //! | `runs.rs`, `slots.rs` | its tables: the runs, and the memory shared with their first processes |
 //! | `plan.rs`, `child.rs`, `init.rs` | a run before the fork, between fork and exec, and as pid 1 of its namespace |
 //! | `inits.rs`, `mail.rs` | inits kept with their namespaces for further runs, and how they get them |
+//! | `enter.rs` | a command beside a run, as a process of its own |
 //! | `log.rs`, `record.rs`, `recover.rs` | the durable log, its records, and what is made of it at start |
 //! | `output.rs` | stdout and stderr into size-rotated files |
 //! | `connection.rs`, `daemon.rs`, `sys.rs` | the socket, becoming a daemon, the system calls |
@@ -33,6 +34,7 @@ mod connection;
 mod crc;
 mod daemon;
 mod ending;
+mod enter;
 mod init;
 mod inits;
 mod keeper;
@@ -50,6 +52,7 @@ mod starting;
 mod sys;
 
 pub use daemon::{EXIT_ALREADY_RUNNING, serve};
+pub use enter::enter;
 
 /// Name of the keeper's socket inside its directory.
 pub const SOCKET_NAME: &str = "keeper.sock";

@@ -7,6 +7,7 @@ use std::time::Duration;
 const USAGE: &str =
     "usage: stoa-keeper serve DIR [BUILD [IDLE]]   keep the tasks of the agent that owns DIR; end after
                                               IDLE seconds (60) with no task and no agent
+       stoa-keeper enter FILE                 run the command beside a task that FILE describes
        stoa-keeper probe                      exit 0 (a command for trying out isolation)
        stoa-keeper version";
 
@@ -22,6 +23,10 @@ fn main() {
             let idle = words.next().map(|idle| idle.to_str().and_then(|idle| idle.parse().ok()));
             let Some(idle) = idle.unwrap_or(Some(IDLE_SECONDS)) else { refuse() };
             exit(agent_keeper::serve(&PathBuf::from(dir), &build, Duration::from_secs(idle)));
+        }
+        Some("enter") => {
+            let Some(file) = words.next() else { refuse() };
+            exit(agent_keeper::enter(&PathBuf::from(file)));
         }
         Some("probe") => exit(0),
         Some("version") => {

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) has_output: bool,
     /// Whether the next run may follow in the same namespaces.
     pub(crate) leaves_no_trace: bool,
+    /// Whether it is killed when the process that made it dies.
+    pub(crate) dies_with_parent: bool,
 }
 
 impl Plan {
@@ -51,7 +53,13 @@ impl Plan {
             dropped_capabilities: spawn.dropped_capabilities,
             has_output: spawn.output.is_some(),
             leaves_no_trace: leaves_no_trace(spawn),
+            dies_with_parent: false,
         })
+    }
+
+    /// The same, killed when the process that makes it dies.
+    pub(crate) fn dying_with_its_parent(self) -> Plan {
+        Plan { dies_with_parent: true, ..self }
     }
 
     pub(crate) fn argv(&self) -> *const *const c_char {

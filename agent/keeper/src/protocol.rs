@@ -11,18 +11,20 @@ mod codec;
 mod event;
 mod frames;
 mod request;
+mod visit;
 
 pub use codec::{Malformed, TooLong};
 pub use event::{Cause, Event, Exit, Failure, How, Loss, Run, RunState, Rusage, Stage};
 pub use frames::Frames;
 pub use request::{Output, Request, Rlimit, Spawn, User};
+pub use visit::{Outcome, Visit};
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use event::{get_exit, get_failure, put_exit, put_failure};
 pub(crate) use request::{decode_spawn, encode_spawn};
 
-/// The protocol version this build speaks.
-pub const VERSION: u16 = 1;
+/// The protocol version this build speaks. Since 2 there is [`Request::Visit`].
+pub const VERSION: u16 = 2;
 
 /// The oldest version this build still understands.
 pub const VERSION_MIN: u16 = 1;

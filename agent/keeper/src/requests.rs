@@ -6,7 +6,7 @@ use crate::init::{CARRIER, carried};
 use crate::keeper::Keeper;
 use crate::protocol::{Cause, Event, Failure, Request, RunId, Spawn, Stage, VERSION, VERSION_MIN};
 use crate::record::Record;
-use crate::runs::{Key, Live, State};
+use crate::runs::{Key, Live, Phase, State};
 use crate::sys;
 
 /// With this many runs waiting, the agent's further requests are left in the socket until half are begun.
@@ -58,6 +58,10 @@ impl Keeper {
             Request::Signal { run_id, signal, whole_tree } => {
                 let errno = self.signal(run_id, signal, whole_tree);
                 self.tell(&Event::Signaled { run_id, errno });
+            }
+            Request::Visit { run_id } => {
+                let event = self.visit(run_id);
+                self.tell(&event);
             }
             Request::Forget { run_id } => self.forget(run_id),
             Request::List => self.list_due = true,
@@ -126,6 +130,19 @@ impl Keeper {
     /// Ends a run that has not been begun.
     pub(crate) fn cancel(&mut self, key: Key) {
         self.settle_failed(key, Failure { stage: Stage::Canceled, index: 0, errno: libc::ECANCELED });
+    }
+
+    /// Where a run that runs can be entered. Its init will have no other run: whoever enters may come late.
+    fn visit(&mut self, run_id: RunId) -> Event {
+        let key = self.runs.find(run_id);
+        let live = key.and_then(|key| self.runs.live_mut(key)).filter(|live| live.phase == Phase::Running);
+        let Some(live) = live else {
+            return Event::Visited { run_id, errno: libc::ESRCH, pid: 0, start_time: 0 };
+        };
+        let (pid, slot) = (live.pid, live.slot);
+        self.inits.spoil(slot);
+        let start_time = self.slots.get(slot).map_or(0, |slot| slot.start_time());
+        Event::Visited { run_id, errno: 0, pid, start_time }
     }
 
     /// Returns 0 or an error number.

@@ -119,6 +119,25 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     }
 }
 
+/// A descriptor that is readable when this process is asked to end.
+pub(crate) fn end_signals() -> io::Result<OwnedFd> {
+    // SAFETY: sigset_t is plain data, initialised by sigemptyset.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&mut set, signal);
+        }
+        owned(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))
+    }
+}
+
+/// Enters a namespace: that of processes for children only.
+pub(crate) fn enter_namespace(namespace: &File, kind: c_int) -> io::Result<()> {
+    // SAFETY: plain system call.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), kind) }).map(drop)
+}
+
 /// Makes orphaned descendants this process's children.
 pub(crate) fn become_subreaper() -> io::Result<()> {
     // SAFETY: plain system call.
@@ -238,6 +257,26 @@ pub(crate) fn wait_readable(fd: &OwnedFd, timeout: Duration) -> bool {
     unsafe { libc::poll(&mut poll, 1, i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)) > 0 }
 }
 
+/// Whether a descriptor is readable now.
+pub(crate) fn is_readable(fd: &OwnedFd) -> bool {
+    wait_readable(fd, Duration::ZERO)
+}
+
+/// Waits until one of four descriptors is readable; whether the first is.
+pub(crate) fn first_is_readable(fds: &[&OwnedFd; 4]) -> bool {
+    let mut polls = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: four live pollfds.
+        let ready = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, -1) };
+        if ready > 0 {
+            return polls.first().is_some_and(|first| first.revents != 0);
+        }
+        if ready < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+}
+
 /// Whether a descriptor has something urgent to say: for `/proc/PID/mountinfo`, that mounts have changed since it was
 /// asked last.
 pub(crate) fn is_urgent(file: &File) -> bool {
@@ -257,6 +296,14 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
 pub(crate) fn setsid() -> io::Result<()> {
     // SAFETY: plain system call.
     check(unsafe { libc::setsid() }).map(drop)
+}
+
+/// The limit of open files.
+pub(crate) fn open_files() -> libc::rlimit {
+    let mut limit = libc::rlimit { rlim_cur: 1024, rlim_max: 4096 };
+    // SAFETY: `limit` lives through the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit
 }
 
 /// Raises the soft limit of open files to the hard one; returns what it was, for the tasks.

@@ -37,6 +37,7 @@ fn requests() -> Vec<Request> {
         Request::Signal { run_id: RUN, signal: -3, whole_tree: true },
         Request::Forget { run_id: RUN },
         Request::List,
+        Request::Visit { run_id: RUN },
         Request::Shutdown { kill: false },
     ]
 }
@@ -53,6 +54,7 @@ fn events() -> Vec<Event> {
         Event::Exited { run_id: RUN, exit: exit(How::Lost(Loss::Rebooted)) },
         Event::Exited { run_id: RUN, exit: exit(How::Lost(Loss::KeeperDied)) },
         Event::Signaled { run_id: RUN, errno: 3 },
+        Event::Visited { run_id: RUN, errno: 0, pid: 7, start_time: 8 },
         listed(RunState::Starting),
         listed(RunState::Running { pid: 1, start_time: 2 }),
         listed(RunState::Exited(exit(How::Code(0)))),

@@ -21,6 +21,8 @@ fn taken(number: u64) -> Record {
         kill_grace: Duration::from_secs(3),
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     };
     Record::RunTaken(RunTaken {
         run: RunId::at(number, 0),

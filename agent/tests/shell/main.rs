@@ -1,5 +1,6 @@
 //! An agent with a real keeper, a real disk and real TLS, and a master that does what the test wants.
 
+mod checks;
 mod failover;
 mod joining;
 mod life;

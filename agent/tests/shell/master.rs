@@ -207,6 +207,8 @@ pub fn command(number: u64, argv: &[&str]) -> TaskRun {
             kill_grace: Duration::from_secs(5),
             labels: BTreeMap::new(),
             group: None,
+            checks: proto::check::Checks::default(),
+            longest_run: None,
         },
     }
 }

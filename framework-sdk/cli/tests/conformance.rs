@@ -108,6 +108,7 @@ impl Raw {
             resume: None,
             suppressed_roles: Vec::new(),
             demands: None,
+            fence: 0,
         });
         Call { operation: None, kind }
     }

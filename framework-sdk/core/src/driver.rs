@@ -147,6 +147,13 @@ impl<S: Scheduler> Driver<S> {
         })
     }
 
+    /// Says which of several instances of the framework this is: once a later one, of a greater number, has had a session,
+    /// the masters end this one's and give it no other.
+    pub fn fenced(mut self, fence: u64) -> Self {
+        self.line.fence = fence;
+        self
+    }
+
     /// The scheduler.
     pub fn scheduler(&self) -> &S {
         &self.scheduler

@@ -42,6 +42,8 @@ pub struct Fake {
     offer_numbers: u64,
     framework: Option<FrameworkId>,
     removed: bool,
+    /// The latest instance of the framework.
+    fence: u64,
     connected: bool,
     roles: Vec<Role>,
     info: Option<FrameworkInfo>,
@@ -280,6 +282,11 @@ impl Fake {
             self.fault(Code::NotFound);
             return;
         }
+        if subscribe.fence < self.fence {
+            self.fault(Code::Fenced);
+            return;
+        }
+        self.fence = subscribe.fence;
         let framework = self.framework.clone().or_else(|| FrameworkId::new("F1").ok());
         let Some(framework) = framework else { return };
         self.framework = Some(framework.clone());

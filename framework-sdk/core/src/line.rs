@@ -63,6 +63,8 @@ pub(crate) struct Line {
     pub suppressed: BTreeSet<Role>,
     /// What a master has taken from it as its demands, or would be told first; `None` for plain offers.
     pub demands: Option<UpdateDemands>,
+    /// Which of several instances of the framework this is.
+    pub fence: u64,
     id: Option<FrameworkId>,
     finder: Finder,
     dice: Dice,
@@ -85,6 +87,7 @@ impl Line {
             info,
             suppressed: BTreeSet::new(),
             demands: None,
+            fence: 0,
             id,
             finder: Finder::new(masters, &mut dice),
             dice,
@@ -289,6 +292,7 @@ impl Line {
             resume,
             suppressed_roles: self.suppressed.iter().cloned().collect(),
             demands,
+            fence: self.fence,
         });
         out.push(Output::Connect { link: self.link, master });
         out.push(Output::Send { link: self.link, call: Call { operation: None, kind: subscribe } });

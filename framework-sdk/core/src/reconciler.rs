@@ -121,6 +121,8 @@ pub struct Reconciler {
     tasks: BTreeMap<TaskId, InstanceName>,
     /// Tasks of groups that nobody has stated yet.
     unclaimed: BTreeMap<GroupName, BTreeMap<TaskId, TaskStatus>>,
+    /// Ends of such tasks that the author is told once the group is stated or withdrawn, and that are acknowledged only then.
+    unheard: BTreeMap<GroupName, Vec<Update>>,
     /// Nothing but what is stated should be.
     exactly: bool,
     /// The author remembers each task that may live.
@@ -178,6 +180,7 @@ impl Reconciler {
             groups: BTreeMap::new(),
             tasks: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             exactly: false,
             knows_all: false,
             agents: BTreeMap::new(),
@@ -285,6 +288,24 @@ impl Reconciler {
         self.tellings.push(Telling::Open(ticket));
     }
 
+    fn hear(&mut self, now: Now, update: Update) {
+        let event = self.take_in(now, update.status());
+        if self.by_ticket
+            && let Some(group) = self.unstated_group(update.status())
+        {
+            let unheard = self.unheard.entry(group).or_default();
+            unheard.retain(|other| other.status().task != update.status().task);
+            return unheard.push(update);
+        }
+        match event {
+            Some(event) if self.by_ticket => self.open_event(update, event),
+            event => {
+                event.into_iter().for_each(|event| self.tell(event));
+                self.done.push(update);
+            }
+        }
+    }
+
     fn taken_in(&mut self, now: Now, ticket: Ticket, well: bool) {
         if well {
             self.due.cancel(&Due::Tell(ticket));
@@ -304,7 +325,7 @@ impl Reconciler {
                 self.exactly = true;
                 let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
                 groups.into_iter().for_each(|group| self.submit(now, group));
-                let known = self.groups.keys().chain(self.unclaimed.keys());
+                let known = self.groups.keys().chain(self.unclaimed.keys()).chain(self.unheard.keys());
                 let others: Vec<GroupName> = known.filter(|name| !named.contains(*name)).cloned().collect();
                 others.iter().for_each(|name| self.withdraw(now, name));
             }
@@ -363,13 +384,7 @@ impl Scheduler for Reconciler {
     }
 
     fn update(&mut self, now: Now, update: Update, _out: &mut Calls<Output>) {
-        match self.take_in(now, update.status()) {
-            Some(event) if self.by_ticket => self.open_event(update, event),
-            event => {
-                event.into_iter().for_each(|event| self.tell(event));
-                self.done.push(update);
-            }
-        }
+        self.hear(now, update);
     }
 
     fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Output>) {
@@ -451,7 +466,8 @@ impl Scheduler for Reconciler {
 
     fn settle(&mut self, now: Now, out: &mut Calls<Output>) {
         if self.exactly && self.is_ready() {
-            let others: Vec<GroupName> = self.unclaimed.keys().cloned().collect();
+            let others = self.unclaimed.keys().chain(self.unheard.keys());
+            let others: BTreeSet<GroupName> = others.cloned().collect();
             others.iter().for_each(|name| self.withdraw(now, name));
         }
         self.level(now);

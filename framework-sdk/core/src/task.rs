@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use proto::check::Checks;
 use proto::id::TaskId;
 use proto::resources::Resources;
 use proto::task::{CommandInfo, TaskInfo};
@@ -25,5 +26,7 @@ fn command(id: TaskId, command: CommandInfo) -> TaskInfo {
         kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
         labels: BTreeMap::new(),
         group: None,
+        checks: Checks::default(),
+        longest_run: None,
     }
 }

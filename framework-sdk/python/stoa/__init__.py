@@ -6,6 +6,7 @@ It finds the leader, fails over, resumes, reconciles, acknowledges what was take
 from stoa.framework import Framework, Refused, Scheduler, run
 from stoa.place import Room, shape
 from stoa.profile import Profile
+from stoa.state import State, Turn, Unavailable, Unknown, turn
 from stoa.states import is_terminal, word
 from stoa.v1.types_pb2 import Demand, FrameworkInfo, Offer, TaskInfo, TaskState, TaskStatus
 
@@ -18,11 +19,16 @@ __all__ = [
     "Refused",
     "Room",
     "Scheduler",
+    "State",
     "TaskInfo",
     "TaskState",
     "TaskStatus",
+    "Turn",
+    "Unavailable",
+    "Unknown",
     "is_terminal",
     "run",
     "shape",
+    "turn",
     "word",
 ]

@@ -77,9 +77,12 @@ class Framework:
         scheduler: Scheduler,
         framework_id: str = "",
         believed: Iterable[str] = (),
+        fence: int = 0,
     ) -> None:
         self.id = framework_id
         self.info = info
+        # Which of several instances this is: once a later one has had a session, the masters end this one's.
+        self._fence = fence
         self._scheduler = scheduler
         self._profile = profile
         self._finder = Finder(profile.masters)
@@ -173,7 +176,7 @@ class Framework:
                 answer.cancel()
 
     async def _session(self, link: Link) -> None:
-        subscribe = s.Subscribe(framework=self.info, demands=self._demands)
+        subscribe = s.Subscribe(framework=self.info, demands=self._demands, fence=self._fence)
         if self.id:
             subscribe.framework_id = self.id
         if self._resumable:

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::refusal::Code;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Bytes, Compare, Comparison, Keys, Operand, Operation, OperationReply, Put, Range, State, StateError, Txn,
@@ -13,6 +13,8 @@ use super::{
 
 /// So many times a lease is kept alive within its time.
 const BEATS: u32 = 3;
+/// Whoever waits looks again so often, whatever is told of changes: a master that hangs tells nothing.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The lead of an election. Dropped, it is given up when its lease runs out; [`Leadership::resign`] does it at once.
 #[derive(Debug)]
@@ -37,6 +39,19 @@ impl Drop for Lease {
     }
 }
 
+impl State {
+    /// The same, with another master to be tried first.
+    fn turned(mut self) -> State {
+        let mut masters = self.masters.to_vec();
+        if !masters.is_empty() {
+            masters.rotate_left(1);
+        }
+        self.masters = masters.into();
+        self.last = Default::default();
+        self
+    }
+}
+
 impl Lease {
     async fn take(state: &State, ttl: Duration) -> Result<Lease, StateError> {
         let begun = Instant::now();
@@ -44,7 +59,7 @@ impl Lease {
         let (said, lost) = watch::channel(false);
         let (state, id, ttl) = (state.clone(), granted.id, Duration::from_millis(granted.ttl_ms));
         let keeping = tokio::spawn(async move {
-            keep(&state, id, ttl, begun).await;
+            keep(state, id, ttl, begun).await;
             said.send_replace(true);
         });
         Ok(Lease { id, lost, keeping })
@@ -59,15 +74,20 @@ impl Lease {
 
 /// Keeps a lease alive until it is lost, by the clock of this side: its time counts from when it was last asked for, so that
 /// it is over here before it is over there.
-async fn keep(state: &State, id: u64, ttl: Duration, begun: Instant) {
-    let mut sure_until = begun + ttl;
+async fn keep(mut state: State, id: u64, ttl: Duration, begun: Instant) {
+    let beat = ttl / BEATS;
+    let (mut sure_until, mut pause) = (begun + ttl, beat);
     loop {
-        sleep_until(Instant::now() + ttl / BEATS).await;
+        sleep(pause).await;
         let asked = Instant::now();
-        match timeout_at(sure_until, state.keep_alive(id)).await {
-            Ok(Ok(_)) => sure_until = asked + ttl,
+        // A master that hangs must not cost the lease: the next try begins with another one.
+        let patience = (asked + beat).min(sure_until);
+        match timeout_at(patience, state.keep_alive(id)).await {
+            Ok(Ok(_)) => (sure_until, pause) = (asked + ttl, beat),
             Ok(Err(error)) if error.code().is_some() => return,
-            Ok(Err(_)) if Instant::now() < sure_until => {}
+            Ok(Err(_)) | Err(_) if Instant::now() < sure_until => {
+                (state, pause) = (state.turned(), beat / 10);
+            }
             Ok(Err(_)) | Err(_) => return,
         }
     }
@@ -112,6 +132,7 @@ pub async fn campaign(
         tokio::select! {
             ended = gone(state, &key, leader.mod_revision + 1) => ended?,
             () = lease.lost() => lease = Lease::take(state, ttl).await?,
+            () = sleep(LOOK_AGAIN) => {}
         }
     }
 }
@@ -153,13 +174,24 @@ impl Leadership {
         holds(&self.key, self.token)
     }
 
+    /// Takes the space over in which the election is held, unless the lead is lost: `NotFound`. What it gives fences
+    /// everybody who led before.
+    pub async fn claim(&self) -> Result<State, StateError> {
+        self.state.claim_under(self.lease.id).await
+    }
+
+    /// The lease that it stands and falls with.
+    pub fn lease(&self) -> u64 {
+        self.lease.id
+    }
+
     /// Waits until the lead is lost.
     pub async fn lost(&self) {
         self.lease.lost().await;
     }
 
     /// Gives the lead up.
-    pub async fn resign(self) -> Result<(), StateError> {
+    pub async fn resign(&self) -> Result<(), StateError> {
         self.state.revoke(self.lease.id).await
     }
 }

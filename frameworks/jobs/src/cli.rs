@@ -1,4 +1,4 @@
-//! What people type: `stoa run`, `stoa job apply|get|stop` and `stoa explain job`. A client of the framework's door, of
+//! What people type: `stoa run`, `stoa job apply|plan|get|stop|schema` and `stoa explain job`. A client of the framework's door, of
 //! the masters and of the agents' doors, and nothing more.
 
 mod change;
@@ -8,6 +8,7 @@ mod failure;
 mod follow;
 mod job;
 mod logs;
+mod plan;
 mod printer;
 mod run;
 mod show;
@@ -21,7 +22,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use framework_sdk::Profile;
 
 pub use self::printer::Screen;
-use crate::spec::parse_duration;
+use crate::spec::{parse_duration, schema_text};
 
 /// Runs a command on the cluster: its output comes here, its exit code is this command's.
 #[derive(Clone, Debug, Args)]
@@ -76,9 +77,15 @@ pub struct RunArgs {
 pub enum JobVerb {
     /// Starts or changes the jobs of a file
     #[command(
-        after_help = "Examples:\n  stoa job apply web.toml\n  stoa job apply batch.yaml --wait --timeout 5m"
+        after_help = "Examples:\n  stoa job apply web.toml\n  stoa job apply web.toml --dry-run\n  stoa job apply batch.yaml --wait --timeout 5m"
     )]
     Apply(ApplyArgs),
+    /// Shows what applying a file would change; exit 1 if anything, 0 if nothing
+    #[command(after_help = "Examples:\n  stoa job plan web.toml\n  stoa job plan web.toml -o json")]
+    Plan(PlanArgs),
+    /// Prints the JSON schema of job files
+    #[command(after_help = "Examples:\n  stoa job schema > job.schema.json")]
+    Schema,
     /// Shows jobs
     #[command(after_help = "Examples:\n  stoa job get\n  stoa job get web --watch\n  stoa job get -o json")]
     Get(GetArgs),
@@ -105,6 +112,20 @@ pub struct ApplyArgs {
     /// Wait at most so long, such as 5m
     #[arg(long, value_parser = duration, requires = "wait")]
     pub timeout: Option<Duration>,
+    /// Only show what would change, as `stoa job plan`
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
+}
+
+/// Shows what applying a file would change.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// A job file: .toml, .yaml or .yml
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How
+    #[arg(long, short, value_enum, default_value_t = DocumentOutput::Table)]
+    pub output: DocumentOutput,
 }
 
 /// Shows jobs.
@@ -165,21 +186,45 @@ pub enum Output {
     Name,
 }
 
+/// How something is shown that has no columns and no names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DocumentOutput {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For programs that people read
+    Yaml,
+}
+
 /// `stoa run`. The result is the exit code of this process.
 pub async fn run(args: &RunArgs, profile: &Profile, screen: Screen) -> u8 {
     run::run(args, profile, screen, run::interrupts()).await
 }
 
-/// `stoa job apply|get|stop`.
+/// `stoa job apply|plan|get|stop|schema`.
 pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
     let printer = printer::Printer::start(screen);
     let result = match verb {
+        JobVerb::Apply(args) if args.dry_run => {
+            let args = PlanArgs { file: args.file.clone(), output: DocumentOutput::Table };
+            plan::plan(&args, profile, &printer).await
+        }
         JobVerb::Apply(args) => job::apply(args, profile, &printer).await,
+        JobVerb::Plan(args) => plan::plan(args, profile, &printer).await,
+        JobVerb::Schema => printer.data(schema_text()).await.map(|()| 0),
         JobVerb::Get(args) => job::get(args, profile, &printer).await,
         JobVerb::Stop(args) => job::stop(args, profile, &printer).await,
         JobVerb::Promote(args) => change::promote(args, profile, &printer).await,
         JobVerb::Rollback(args) => change::roll_back(args, profile, &printer).await,
     };
+    printer.end(result).await
+}
+
+/// `stoa job schema`, which needs no cluster.
+pub async fn job_schema(screen: Screen) -> u8 {
+    let printer = printer::Printer::start(screen);
+    let result = printer.data(schema_text()).await.map(|()| 0);
     printer.end(result).await
 }
 

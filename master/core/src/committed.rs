@@ -118,7 +118,7 @@ pub(crate) fn show(registry: &Registry, touched: &Touched, effect: Effect, out: 
             let views = records.iter().map(|record| views::task(registry, record, None));
             out.extend(views.map(|view| Output::Changed(Changed::TaskChanged(view))));
         }
-        Effect::Done | Effect::Nothing | Effect::Granted(_) | Effect::Repeated(_) => {}
+        Effect::Done | Effect::Nothing | Effect::Fenced(_) | Effect::Granted(_) | Effect::Repeated(_) => {}
     }
     let changed = match touched {
         Touched::Agent(id) => {

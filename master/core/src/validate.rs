@@ -27,6 +27,9 @@ const AMOUNTS_MAX: usize = 4096;
 const FAILOVER_TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A database may take long to end; nothing takes longer than a day.
 const KILL_GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What runs for less is over before it is seen running.
+const LONGEST_RUN_MIN: Duration = Duration::from_millis(100);
+const LONGEST_RUN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 fn invalid(message: String) -> Refusal {
     Refusal::new(Code::Invalid, message)
@@ -119,6 +122,17 @@ pub(crate) fn task(task: &TaskInfo) -> Result<(), String> {
         return Err(format!("name is longer than {NAME_BYTES_MAX} bytes or holds control characters"));
     }
     kill_grace("kill_grace", task.kill_grace)?;
+    if let Some(limit) = task.longest_run
+        && !(LONGEST_RUN_MIN..=LONGEST_RUN_MAX).contains(&limit)
+    {
+        return Err(format!(
+            "longest_run is {} ms; say {} ms to {} days, or leave it out",
+            limit.as_millis(),
+            LONGEST_RUN_MIN.as_millis(),
+            LONGEST_RUN_MAX.as_secs() / 86_400
+        ));
+    }
+    task.checks.fault(&task.resources.flatten().range("ports"))?;
     labels("labels", &task.labels).map_err(|refusal| refusal.message)
 }
 

@@ -349,6 +349,7 @@ fn a_forged_framework_id_is_refused_and_harms_nobody() {
         resume: None,
         suppressed_roles: vec![],
         demands: None,
+        fence: 0,
     };
     let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
     let caller = Caller::Framework("evil".into());

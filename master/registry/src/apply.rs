@@ -158,15 +158,19 @@ impl Registry {
     // === frameworks ===
 
     fn register_framework(&mut self, inner: FrameworkRegistered, at_ms: u64) -> Effect {
-        let FrameworkRegistered { id, info, principal } = inner;
+        let FrameworkRegistered { id, info, principal, fence } = inner;
         if self.was_removed(&id) {
             // Proposed while it could still come back, and committed behind its end: that id is dead.
             return Effect::Nothing;
         }
         match self.frameworks.get_mut(&id) {
+            Some(framework) if fence < framework.record.fence => {
+                return Effect::Fenced(framework.record.fence);
+            }
             Some(framework) => {
                 framework.record.info = info;
                 framework.record.deadline_ms = 0;
+                framework.record.fence = fence;
             }
             None => {
                 let record = FrameworkRecord {
@@ -176,6 +180,7 @@ impl Registry {
                     deadline_ms: 0,
                     since_ms: at_ms,
                     operations: Vec::new(),
+                    fence,
                 };
                 self.frameworks.insert(id, Framework::new(record));
             }

@@ -14,6 +14,8 @@ pub enum Effect {
     Done,
     /// Nothing changed: it was done before, or what it speaks of is not there any more.
     Nothing,
+    /// Nothing changed: a later instance of the framework, this one, was there before it.
+    Fenced(u64),
     /// The accept was carried out.
     Launched {
         /// These tasks are new, in the order of the accept.

@@ -151,7 +151,7 @@ impl Registry {
             Told::Adopted => (Vec::new(), "task-adopted"),
         };
         match effect {
-            Effect::Nothing | Effect::Repeated(_) => return,
+            Effect::Nothing | Effect::Fenced(_) | Effect::Repeated(_) => return,
             Effect::Launched { runs, dropped } => {
                 events.extend(runs.iter().filter_map(|(key, _)| self.task_event(launched, key)));
                 events.extend(dropped.iter().map(ended));

@@ -42,6 +42,8 @@ fn task(id: &str) -> TaskInfo {
         kill_grace: Duration::from_secs(3),
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     }
 }
 
@@ -67,7 +69,7 @@ fn registry() -> Registry {
         labels: BTreeMap::new(),
     };
     let id = FrameworkId::new("F1").unwrap();
-    let framework = FrameworkRegistered { id, info, principal: "framework/jobs".into() };
+    let framework = FrameworkRegistered { id, info, principal: "framework/jobs".into(), fence: 0 };
     registry.apply(1, 10, &mut 0, Entry::AgentAdmitted(agent("a1")));
     registry.apply(2, 20, &mut 0, Entry::FrameworkRegistered(framework));
     registry
@@ -178,7 +180,7 @@ fn a_framework_that_ended_is_not_registered_again() {
     let id = FrameworkId::new("F1").unwrap();
     let info = registry.framework(&id).unwrap().record.info.clone();
     assert!(matches!(registry.apply(3, 30, &mut 0, Entry::FrameworkRemoved(id.clone())), Effect::ToKill(_)));
-    let again = FrameworkRegistered { id: id.clone(), info, principal: "framework/jobs".into() };
+    let again = FrameworkRegistered { id: id.clone(), info, principal: "framework/jobs".into(), fence: 0 };
     assert_eq!(registry.apply(4, 40, &mut 0, Entry::FrameworkRegistered(again)), Effect::Nothing);
     assert!(registry.framework(&id).is_none());
 }
@@ -276,4 +278,22 @@ fn only_the_last_events_are_remembered_and_their_numbers_go_on() {
     assert_eq!((all[0].0, all.last().unwrap().0), (8, count + 2));
     assert_eq!(told(&registry, count + 1).len(), 1);
     assert_eq!(told(&registry, u64::MAX).len(), 0);
+}
+
+#[test]
+fn an_earlier_instance_changes_nothing_of_a_framework_and_the_snapshot_remembers_which_is_the_latest() {
+    let mut registry = registry();
+    let id = FrameworkId::new("F1").unwrap();
+    let info = registry.framework(&id).unwrap().record.info.clone();
+    let said = |name: &str, fence| {
+        let info = FrameworkInfo { name: name.into(), ..info.clone() };
+        let principal = "framework/jobs".into();
+        Entry::FrameworkRegistered(FrameworkRegistered { id: id.clone(), info, principal, fence })
+    };
+    assert_eq!(registry.apply(3, 30, &mut 0, said("seven", 7)), Effect::Done);
+    assert_eq!(registry.apply(4, 40, &mut 0, said("six", 6)), Effect::Fenced(7));
+    let mut back = Registry::from_image(&registry.to_image()).unwrap();
+    assert_eq!(back.apply(5, 50, &mut 0, said("none", 0)), Effect::Fenced(7));
+    assert_eq!(back.framework(&id).unwrap().record.info.name, "seven");
+    assert_eq!(back.apply(6, 60, &mut 0, said("again", 7)), Effect::Done);
 }

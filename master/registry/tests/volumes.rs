@@ -81,6 +81,8 @@ fn launch(task: &str, name: &str, bytes: u64) -> Operation {
         kill_grace: Duration::ZERO,
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     };
     Operation::Launch(Launch { tasks: vec![task] })
 }
@@ -104,7 +106,12 @@ impl World {
         };
         let id = FrameworkId::new("F1").unwrap();
         world.apply(agent(100));
-        world.apply(Entry::FrameworkRegistered(FrameworkRegistered { id, info, principal: String::new() }));
+        world.apply(Entry::FrameworkRegistered(FrameworkRegistered {
+            id,
+            info,
+            principal: String::new(),
+            fence: 0,
+        }));
         world.accept(vec![reserve(10 * GIB)]);
         world
     }

@@ -16,6 +16,8 @@ fn task(role: &str, state: TaskState) -> EventKind {
         kill_grace: Duration::ZERO,
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     };
     EventKind::TaskChanged(TaskView {
         framework: FrameworkId::new("F1").unwrap(),

@@ -22,6 +22,8 @@ fn task(id: &str, state: TaskState) -> EventKind {
             kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
             labels: BTreeMap::new(),
             group: None,
+            checks: proto::check::Checks::default(),
+            longest_run: None,
         }),
         agent: AgentId::new("a1").unwrap(),
         hostname: "node-a1".to_owned(),

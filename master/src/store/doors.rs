@@ -104,6 +104,11 @@ impl Doors {
         }
     }
 
+    /// How many listen.
+    pub fn watches(&self) -> usize {
+        lock(&self.watches).len()
+    }
+
     pub fn close_watch(&self, id: WatchId) {
         lock(&self.watches).remove(&id);
     }

@@ -1,6 +1,7 @@
 //! Does each output of the store's machine, in order: nothing behind a `Persist` leaves before it is on disk.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use master_storage::{Disk, Group, LogStore};
 use master_store_core::{Input, Note, Output};
@@ -9,6 +10,7 @@ use proto_machine::Now;
 use tracing::{error, info, warn};
 
 use super::doors::Doors;
+use super::meters::Meters;
 use super::undelivered;
 use crate::peers::Peers;
 use crate::perform::Fault;
@@ -21,6 +23,7 @@ pub(crate) struct Hands<S = Disk> {
     pub store: S,
     pub doors: Arc<Doors>,
     pub peers: Peers,
+    pub meters: Meters,
 }
 
 impl<S: LogStore> Perform<Output, Input> for Hands<S> {
@@ -38,7 +41,9 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
             match output {
                 Output::Persist(_) => {
                     if let Some(sequence) = persists.last().map(|(_, persist)| persist.sequence) {
+                        let begun = Instant::now();
                         self.store.persist(&persists)?;
+                        self.meters.stored(begun);
                         persists.clear();
                         feed.push(Input::Raft(master_raft::Input::Stored { sequence }));
                     }
@@ -53,10 +58,14 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                         }
                     }
                 }
-                Output::Reply { ticket, reply } => self.doors.answer(ticket, reply),
+                Output::Reply { ticket, reply } => {
+                    self.meters.replied(&reply);
+                    self.doors.answer(ticket, reply);
+                }
                 Output::ToWatch { watch, reply } => self.doors.tell(watch, reply),
                 Output::CloseWatch { watch } => self.doors.close_watch(watch),
                 Output::Part { term, leads, leader } => {
+                    self.meters.part(leads, term);
                     info!(
                         term,
                         leads,
@@ -64,7 +73,8 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                         "part in the group of the frameworks' state"
                     );
                 }
-                Output::Applied(_) => {}
+                Output::Applied(index) => self.meters.applied(index),
+                Output::Stands(standing) => self.meters.stands(standing),
                 Output::Note(Note::Denied { caller, message }) => warn!(caller, message, "refused"),
                 Output::Note(Note::Peer { from, why }) => {
                     warn!(peer = from, why, "a peer's message was refused");

@@ -54,6 +54,7 @@ impl<'a> Change<'a> {
         };
         self.space.leases.bind(&version.key, kept.map_or(0, |kept| kept.lease), lease);
         self.space.live_bytes += version.cost();
+        self.space.live_keys += u64::from(kept.is_none());
         self.add(version, kept);
         PutReply { prev_kv: before.filter(|_| put.prev_kv).map(|before| before.to_kv()) }
     }
@@ -88,6 +89,7 @@ impl<'a> Change<'a> {
             lease: 0,
         };
         self.space.leases.bind(&live.key, live.lease, 0);
+        self.space.live_keys -= 1;
         self.add(tombstone, Some(live));
     }
 

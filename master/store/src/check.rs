@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use proto::store::{
-    Bytes, Compare, DeleteRange, KEY_BYTES_MAX, Keys, Operation, Put, Range, SPACE_BYTES_MAX,
-    TXN_ANSWER_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
+    Bytes, Compare, DeleteRange, KEY_BYTES_MAX, Keys, Operation, Put, Range, TXN_ANSWER_BYTES_MAX,
+    TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, Txn,
 };
-use proto::store_log::EntryKind;
+use proto::store_log::{EntryKind, Limits};
 
 use crate::VERSION_OVERHEAD;
 use crate::txn::Path;
@@ -20,11 +20,11 @@ struct Touched {
 }
 
 /// Checks the form of what the log would have to remember, whatever is in the store: what fails is not worth an entry.
-pub fn check_entry(kind: &EntryKind) -> Result<(), Fault> {
+pub fn check_entry(kind: &EntryKind, limits: Limits) -> Result<(), Fault> {
     match kind {
-        EntryKind::Put(put) => check_put_form(put),
+        EntryKind::Put(put) => check_put_form(put, limits),
         EntryKind::DeleteRange(delete) => check_delete_form(delete),
-        EntryKind::Txn(txn) => check_form(txn),
+        EntryKind::Txn(txn) => check_form(txn, limits),
         EntryKind::Compact(_)
         | EntryKind::LeaseGrant(_)
         | EntryKind::LeaseRevoke(_)
@@ -34,24 +34,24 @@ pub fn check_entry(kind: &EntryKind) -> Result<(), Fault> {
 }
 
 /// Checks the form of a transaction, whatever is in the store.
-pub(crate) fn check_form(txn: &Txn) -> Result<(), Fault> {
-    check_length(txn, &mut { TXN_OPERATIONS_MAX }, TXN_DEPTH_MAX)?;
+pub(crate) fn check_form(txn: &Txn, limits: Limits) -> Result<(), Fault> {
+    check_length(txn, &mut { TXN_OPERATIONS_MAX }, TXN_DEPTH_MAX, limits)?;
     touched(&txn.success)?;
     touched(&txn.failure)?;
     Ok(())
 }
 
 /// Takes the steps of a transaction and of those in it from what is `left`.
-fn check_length(txn: &Txn, left: &mut usize, deeper: usize) -> Result<(), Fault> {
+fn check_length(txn: &Txn, left: &mut usize, deeper: usize, limits: Limits) -> Result<(), Fault> {
     let deeper = deeper.checked_sub(1).ok_or(Fault::TooDeep)?;
     let length = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
     *left = left.checked_sub(length).ok_or(Fault::TooManyOperations)?;
     txn.compare.iter().try_for_each(|Compare { key, range_end, .. }| check_keys(key, range_end))?;
     txn.success.iter().chain(&txn.failure).try_for_each(|operation| match operation {
         Operation::Range(range) => check_keys(&range.key, &range.range_end),
-        Operation::Put(put) => check_put_form(put),
+        Operation::Put(put) => check_put_form(put, limits),
         Operation::DeleteRange(delete) => check_delete_form(delete),
-        Operation::Txn(txn) => check_length(txn, left, deeper),
+        Operation::Txn(txn) => check_length(txn, left, deeper, limits),
     })
 }
 
@@ -91,10 +91,10 @@ pub fn check_keys(key: &[u8], end: &[u8]) -> Result<(), Fault> {
     if end.len() > KEY_BYTES_MAX { Err(Fault::KeyTooLarge) } else { Ok(()) }
 }
 
-pub(crate) fn check_put_form(put: &Put) -> Result<(), Fault> {
+pub(crate) fn check_put_form(put: &Put, limits: Limits) -> Result<(), Fault> {
     check_key(&put.key)?;
-    if put.value.len() > VALUE_BYTES_MAX {
-        return Err(Fault::ValueTooLarge);
+    if put.value.len() as u64 > limits.value_bytes {
+        return Err(Fault::ValueTooLarge { max: limits.value_bytes });
     }
     if put.ignore_value && !put.value.is_empty() {
         return Err(Fault::ValueProvided);
@@ -186,9 +186,9 @@ impl Space {
     }
 
     /// Whether so many live bytes more have room. What becomes no larger always has.
-    pub(crate) fn check_room(&self, more: u64) -> Result<(), Fault> {
-        match more > 0 && self.live_bytes + more > SPACE_BYTES_MAX {
-            true => Err(Fault::NoSpace),
+    pub(crate) fn check_room(&self, more: u64, limits: Limits) -> Result<(), Fault> {
+        match more > 0 && self.live_bytes + more > limits.space_bytes {
+            true => Err(Fault::NoSpace { live: self.live_bytes, max: limits.space_bytes }),
             false => Ok(()),
         }
     }

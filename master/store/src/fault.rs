@@ -4,8 +4,7 @@ use std::fmt;
 
 use proto::refusal::{Code, Refusal};
 use proto::store::{
-    KEY_BYTES_MAX, LEASE_TTL_MAX_MS, SPACE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, TXN_DEPTH_MAX,
-    TXN_OPERATIONS_MAX, VALUE_BYTES_MAX,
+    KEY_BYTES_MAX, LEASE_TTL_MAX_MS, TXN_ANSWER_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX,
 };
 
 use crate::{LEASES_MAX, SPACES_MAX};
@@ -50,9 +49,17 @@ pub enum Fault {
     /// A key that is too long.
     KeyTooLarge,
     /// `ErrGRPCRequestTooLarge`: a value that is too long.
-    ValueTooLarge,
+    ValueTooLarge {
+        /// How many bytes it may have.
+        max: u64,
+    },
     /// `ErrGRPCNoSpace`: the space is full.
-    NoSpace,
+    NoSpace {
+        /// What it holds.
+        live: u64,
+        /// What it may hold.
+        max: u64,
+    },
     /// The principal has too many spaces.
     TooManySpaces,
     /// Somebody claimed the space later.
@@ -81,8 +88,8 @@ impl Fault {
             | Fault::AnswerTooLarge
             | Fault::TooManyLeases
             | Fault::KeyTooLarge
-            | Fault::ValueTooLarge
-            | Fault::NoSpace
+            | Fault::ValueTooLarge { .. }
+            | Fault::NoSpace { .. }
             | Fault::TooManySpaces => Code::TooMuch,
         }
     }
@@ -114,8 +121,10 @@ impl fmt::Display for Fault {
             Fault::LeaseTooLong => write!(f, "the lease is longer than {LEASE_TTL_MAX_MS} ms"),
             Fault::TooManyLeases => write!(f, "the space has {LEASES_MAX} leases"),
             Fault::KeyTooLarge => write!(f, "the key has more than {KEY_BYTES_MAX} bytes"),
-            Fault::ValueTooLarge => write!(f, "the value has more than {VALUE_BYTES_MAX} bytes"),
-            Fault::NoSpace => write!(f, "the space would hold more than {SPACE_BYTES_MAX} bytes"),
+            Fault::ValueTooLarge { max } => write!(f, "the value has more than {max} bytes"),
+            Fault::NoSpace { live, max } => {
+                write!(f, "the space holds {live} bytes and would hold more than {max}")
+            }
             Fault::TooManySpaces => write!(f, "the principal has {SPACES_MAX} spaces"),
             Fault::Fenced { epoch } => write!(f, "the space was claimed later, with epoch {epoch}"),
         }
@@ -126,8 +135,22 @@ impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Refusal {
         let refusal = Refusal::new(fault.code(), fault.to_string());
         match fault {
-            Fault::NoSpace => {
-                refusal.with_help("delete what is not needed; a space is for state, not for data")
+            Fault::NoSpace { .. } => refusal.with_help(
+                "delete keys that are not needed, or have the masters started with a larger --store-space-limit",
+            ),
+            Fault::ValueTooLarge { .. } => refusal.with_help(
+                "split the value over several keys, or have the masters started with a larger --store-value-limit",
+            ),
+            Fault::KeyTooLarge => refusal.with_help("put what is long into the value"),
+            Fault::TooManyOperations | Fault::TooDeep => {
+                refusal.with_help("split it into several transactions, each of which compares what it rests on")
+            }
+            Fault::AnswerTooLarge => refusal.with_help("look at fewer keys at a time, by limits or smaller ranges"),
+            Fault::TooManyLeases => {
+                refusal.with_help("revoke leases that are not needed, or bind several keys to one lease")
+            }
+            Fault::TooManySpaces => {
+                refusal.with_help("use a space that is there, and tell things apart by the beginnings of keys")
             }
             Fault::LeaseNotFound => refusal.with_help("grant a new lease, and put what belonged to it again"),
             _ => refusal,

@@ -135,9 +135,11 @@ impl Space {
         }
         self.leases.bind(&version.key, before.as_ref().map_or(0, |before| before.lease), version.lease);
         self.bytes += version.cost();
-        self.live_bytes -= before.map_or(0, |before| before.cost());
+        self.live_bytes -= before.as_ref().map_or(0, |before| before.cost());
+        self.live_keys -= u64::from(before.is_some());
         if !version.is_tombstone() {
             self.live_bytes += version.cost();
+            self.live_keys += 1;
         }
         self.chains.entry(version.key.clone()).or_default().push(version);
         Ok(())

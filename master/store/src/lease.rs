@@ -53,6 +53,11 @@ impl Space {
         self.leases.by_id.iter().map(|(id, lease)| (*id, lease.ttl_ms, lease.grant))
     }
 
+    /// How many there are.
+    pub fn lease_count(&self) -> u64 {
+        self.leases.by_id.len() as u64
+    }
+
     /// How long a lease lasts in milliseconds, and which grant it is.
     pub fn lease(&self, id: u64) -> Option<(u64, u64)> {
         self.leases.by_id.get(&id).map(|lease| (lease.ttl_ms, lease.grant))

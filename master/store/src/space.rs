@@ -26,6 +26,8 @@ pub struct Space {
     pub(crate) bytes: u64,
     /// What those cost that are live.
     pub(crate) live_bytes: u64,
+    /// How many those are.
+    pub(crate) live_keys: u64,
 }
 
 impl Default for Space {
@@ -39,6 +41,7 @@ impl Default for Space {
             leases: Leases::default(),
             bytes: 0,
             live_bytes: 0,
+            live_keys: 0,
         }
     }
 }
@@ -62,6 +65,11 @@ impl Space {
     /// What its keys take as they are now, in bytes.
     pub fn live_bytes(&self) -> u64 {
         self.live_bytes
+    }
+
+    /// How many keys there are now.
+    pub fn live_keys(&self) -> u64 {
+        self.live_keys
     }
 
     /// What is remembered of what was replaced, in bytes.

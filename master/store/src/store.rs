@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::store::{CallKind, Claimed, LeaseReply, ReplyKind};
-use proto::store_log::{Entry, EntryKind};
+use proto::store_log::{Entry, EntryKind, Limits};
 
 use crate::change::Change;
 use crate::check::{check_delete_form, check_put_form};
@@ -84,14 +84,19 @@ impl Store {
         }
     }
 
-    /// Applies one committed entry. An entry that is refused changes nothing.
+    /// Applies one committed entry within the ordinary limits. An entry that is refused changes nothing.
     pub fn apply(&mut self, entry: Entry) -> Applied {
+        self.apply_within(entry, Limits::default())
+    }
+
+    /// The same within the limits with which it was proposed: every member applies it by the same ones.
+    pub fn apply_within(&mut self, entry: Entry, limits: Limits) -> Applied {
         let Entry { owner, space: name, epoch, kind } = entry;
         let id = SpaceId { owner, name };
         let fresh = !self.spaces.contains_key(&id);
         let admitted = self.check_epoch(&id, epoch).and_then(|()| self.check_room_for(&id));
         let (outcome, effect) = match admitted {
-            Ok(()) => perform(self.spaces.entry(id.clone()).or_default(), kind),
+            Ok(()) => perform(self.spaces.entry(id.clone()).or_default(), kind, limits),
             Err(fault) => (Err(fault), Effect::None),
         };
         if fresh && outcome.is_err() {
@@ -111,22 +116,24 @@ impl Store {
     }
 }
 
-fn perform(space: &mut Space, kind: EntryKind) -> (Result<ReplyKind, Fault>, Effect) {
+fn perform(space: &mut Space, kind: EntryKind, limits: Limits) -> (Result<ReplyKind, Fault>, Effect) {
     let outcome = match kind {
-        EntryKind::Put(put) => check_put_form(&put).and_then(|()| space.check_put(&put)).and_then(|more| {
-            space.check_room(more)?;
-            let mut change = Change::begin(space);
-            let reply = change.put(&put);
-            change.end();
-            Ok(ReplyKind::Put(reply))
-        }),
+        EntryKind::Put(put) => {
+            check_put_form(&put, limits).and_then(|()| space.check_put(&put)).and_then(|more| {
+                space.check_room(more, limits)?;
+                let mut change = Change::begin(space);
+                let reply = change.put(&put);
+                change.end();
+                Ok(ReplyKind::Put(reply))
+            })
+        }
         EntryKind::DeleteRange(delete) => check_delete_form(&delete).map(|()| {
             let mut change = Change::begin(space);
             let reply = change.delete(&delete);
             change.end();
             ReplyKind::DeleteRange(reply)
         }),
-        EntryKind::Txn(txn) => space.txn(&txn).map(ReplyKind::Txn),
+        EntryKind::Txn(txn) => space.txn(&txn, limits).map(ReplyKind::Txn),
         EntryKind::Compact(compact) => space.compact(compact.revision).map(|()| ReplyKind::Done),
         EntryKind::LeaseGrant(asked) => match space.grant(&asked) {
             Ok(LeaseReply { id, ttl_ms }) => {
@@ -140,6 +147,10 @@ fn perform(space: &mut Space, kind: EntryKind) -> (Result<ReplyKind, Fault>, Eff
         },
         EntryKind::LeaseRevoke(asked) => return ended(asked.id, space.revoke(asked.id)),
         EntryKind::LeaseExpired(seen) => return ended(seen.id, space.expire(seen.id, seen.grant)),
+        // Who had it has lost the election that it stood for.
+        EntryKind::Claim(claim) if claim.lease != 0 && space.lease(claim.lease).is_none() => {
+            Err(Fault::LeaseNotFound)
+        }
         EntryKind::Claim(_) => {
             space.epoch += 1;
             Ok(ReplyKind::Claimed(Claimed { epoch: space.epoch }))

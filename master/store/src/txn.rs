@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use proto::store::{Compare, Comparison, KeyValue, Keys, Operand, Operation, OperationReply, Txn, TxnReply};
+use proto::store_log::Limits;
 
 use crate::change::Change;
 use crate::check::check_form;
@@ -40,10 +41,10 @@ fn holds(compare: &Compare, kv: &KeyValue) -> bool {
 
 impl Space {
     /// Carries a transaction out.
-    pub(crate) fn txn(&mut self, txn: &Txn) -> Result<TxnReply, Fault> {
-        check_form(txn)?;
+    pub(crate) fn txn(&mut self, txn: &Txn, limits: Limits) -> Result<TxnReply, Fault> {
+        check_form(txn, limits)?;
         let path = self.path(txn);
-        self.check_room(self.check_path(txn, &path)?)?;
+        self.check_room(self.check_path(txn, &path)?, limits)?;
         let mut change = Change::begin(self);
         let reply = take(&mut change, txn, &path);
         change.end();
@@ -52,7 +53,7 @@ impl Space {
 
     /// A transaction that only looks needs no entry in the log.
     pub fn look_txn(&self, txn: &Txn) -> Result<TxnReply, Fault> {
-        check_form(txn)?;
+        check_form(txn, Limits::default())?;
         let path = self.path(txn);
         self.check_path(txn, &path)?;
         Ok(self.look_path(txn, &path))

@@ -1,12 +1,13 @@
 //! The corners of etcd's semantics, and of what is ours, one by one.
 
 use master_store::{Effect, Fault, HISTORY_BYTES_MAX, LEASES_MAX, SPACES_MAX, Space, SpaceId, Store};
+use proto::refusal::Refusal;
 use proto::store::{
-    Bytes, Claim, Compact, Compare, Comparison, DeleteRange, KEY_BYTES_MAX, Keys, LEASE_TTL_MAX_MS,
+    Bytes, Claim, Claimed, Compact, Compare, Comparison, DeleteRange, KEY_BYTES_MAX, Keys, LEASE_TTL_MAX_MS,
     LEASE_TTL_MIN_MS, LeaseGrant, LeaseReply, LeaseRevoke, Operand, Operation, Put, Range, ReplyKind,
     SPACE_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, Txn, VALUE_BYTES_MAX,
 };
-use proto::store_log::{Entry, EntryKind, LeaseExpired};
+use proto::store_log::{Entry, EntryKind, LeaseExpired, Limits};
 
 const OWNER: &str = "framework/jobs";
 
@@ -343,13 +344,19 @@ fn sizes_are_bounded() {
     };
     assert!(tried.does(sized(KEY_BYTES_MAX, VALUE_BYTES_MAX)).is_ok());
     assert_eq!(tried.does(sized(KEY_BYTES_MAX + 1, 0)), Err(Fault::KeyTooLarge));
-    assert_eq!(tried.does(sized(1, VALUE_BYTES_MAX + 1)), Err(Fault::ValueTooLarge));
+    assert_eq!(
+        tried.does(sized(1, VALUE_BYTES_MAX + 1)),
+        Err(Fault::ValueTooLarge { max: VALUE_BYTES_MAX as u64 })
+    );
     let mut key = 1;
     while tried.space().live_bytes() + VALUE_BYTES_MAX as u64 + 200 < SPACE_BYTES_MAX {
         tried.does(sized(key, VALUE_BYTES_MAX)).unwrap();
         key += 1;
     }
-    assert_eq!(tried.does(sized(key, VALUE_BYTES_MAX)), Err(Fault::NoSpace));
+    assert!(matches!(
+        tried.does(sized(key, VALUE_BYTES_MAX)),
+        Err(Fault::NoSpace { max: SPACE_BYTES_MAX, .. })
+    ));
     // What is there may be replaced, made smaller and deleted.
     assert!(tried.does(sized(1, VALUE_BYTES_MAX)).is_ok());
     assert!(tried.does(EntryKind::DeleteRange(delete("k"))).is_ok());
@@ -405,7 +412,8 @@ fn what_is_refused_makes_no_space() {
 #[test]
 fn whoever_claimed_earlier_is_fenced() {
     let mut store = Store::default();
-    let claim = |store: &mut Store| match store.apply(entry(None, EntryKind::Claim(Claim))).outcome {
+    let claim = |store: &mut Store| match store.apply(entry(None, EntryKind::Claim(Claim::default()))).outcome
+    {
         Ok(ReplyKind::Claimed(claimed)) => claimed.epoch,
         other => panic!("{other:?}"),
     };
@@ -418,4 +426,37 @@ fn whoever_claimed_earlier_is_fenced() {
     assert!(write(&mut store, Some(second)).is_ok() && write(&mut store, None).is_ok());
     let mut back = Store::from_image(&store.to_image()).unwrap();
     assert_eq!(write(&mut back, Some(first)), Err(Fault::Fenced { epoch: second }));
+}
+
+#[test]
+fn an_entry_is_held_to_the_limits_with_which_it_was_proposed() {
+    let mut store = Store::default();
+    let narrow = Limits { space_bytes: 1000, value_bytes: 300 };
+    let mut apply = |key: &str, bytes: usize, limits| {
+        let put = Put { value: vec![0; bytes].into(), ..put(key, "") };
+        store.apply_within(entry(None, EntryKind::Put(put)), limits).outcome
+    };
+    assert_eq!(apply("a", 301, narrow), Err(Fault::ValueTooLarge { max: 300 }));
+    assert!(apply("a", 300, narrow).is_ok() && apply("b", 300, narrow).is_ok());
+    let full = apply("c", 300, narrow).unwrap_err();
+    assert!(matches!(full, Fault::NoSpace { max: 1000, live: 800..=810 }), "{full:?}");
+    let refusal = Refusal::from(full);
+    assert!(
+        refusal.help.contains("delete keys") && refusal.help.contains("--store-space-limit"),
+        "{refusal:?}"
+    );
+    // What was taken within wider limits stays, and what becomes no larger has room.
+    assert!(apply("c", 300, Limits::default()).is_ok());
+    assert!(apply("a", 200, narrow).is_ok());
+}
+
+#[test]
+fn who_claims_under_a_lease_has_it_no_longer_than_that() {
+    let mut tried = Tried::default();
+    tried.does(EntryKind::LeaseGrant(LeaseGrant { ttl_ms: 5000, id: 7 })).unwrap();
+    let claim = || EntryKind::Claim(Claim { lease: 7 });
+    assert_eq!(tried.does(claim()), Ok(ReplyKind::Claimed(Claimed { epoch: 1 })));
+    tried.does(EntryKind::LeaseRevoke(LeaseRevoke { id: 7 })).unwrap();
+    assert_eq!(tried.does(claim()), Err(Fault::LeaseNotFound));
+    assert_eq!(tried.does(EntryKind::Claim(Claim::default())), Ok(ReplyKind::Claimed(Claimed { epoch: 2 })));
 }

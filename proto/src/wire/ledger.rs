@@ -3,7 +3,7 @@
 use proto_wire::ledger as w;
 
 use crate::id::Epoch;
-use crate::ledger::{Acknowledged, Forgotten, KillTaken, Reached, Record, RunTaken};
+use crate::ledger::{Acknowledged, Forgotten, KillTaken, Reached, Record, RunTaken, Started};
 use crate::wire::{Malformed, Wire};
 
 message!(RunTaken = w::RunTaken {
@@ -15,7 +15,8 @@ message!(RunTaken = w::RunTaken {
 });
 message!(Reached = w::Reached { plain framework: framework_id, req status: status });
 message!(Acknowledged = w::Acknowledged { plain run: run_id, plain sequence: sequence });
-message!(KillTaken = w::KillTaken { plain run: run_id, plain grace: grace_ms });
+message!(KillTaken = w::KillTaken { plain run: run_id, plain grace: grace_ms, plain reason: reason, plain message: message });
+message!(Started = w::Started { plain run: run_id, plain at_ms: at_ms });
 message!(Forgotten = w::Forgotten { plain run: run_id });
 
 impl Wire for Epoch {
@@ -35,5 +36,6 @@ oneof!(Record = w::record::Kind {
     msg KillTaken: KillTaken,
     msg Forgotten: Forgotten,
     msg EpochSeen: EpochSeen,
+    msg Started: Started,
 });
 only_oneof! { Record = w::Record; }

@@ -13,6 +13,7 @@ message!(FrameworkRegistered = w::FrameworkRegistered {
     plain id: framework_id,
     req info: framework,
     plain principal: principal,
+    plain fence: fence,
 });
 message!(FrameworkDisconnected = w::FrameworkDisconnected {
     plain framework: framework_id,
@@ -135,6 +136,7 @@ message!(FrameworkRecord = w::FrameworkRecord {
     plain deadline_ms: deadline_ms,
     plain since_ms: since_ms,
     rep operations: operations,
+    plain fence: fence,
 });
 message!(TaskRecord = w::TaskRecord {
     plain framework: framework_id,

@@ -1,6 +1,7 @@
 //! The tables' grammar: one line a field, so that a conversion cannot forget one.
 //!
-//! Kinds of field: `plain` (text, number, id), `req` (a message that must be there), `opt` (one that may), `rep` (many),
+//! Kinds of field: `plain` (text, number, id), `req` (a message that must be there), `opt` (one that may), `some` (one that is
+//! left out when it says nothing), `rep` (many),
 //! `optp` and `repp` (the same of plain fields), `one` (a oneof that must be set).
 
 macro_rules! message {
@@ -27,6 +28,9 @@ macro_rules! field_to {
     };
     (opt $v:expr) => {
         $v.as_ref().map($crate::wire::Wire::to_wire)
+    };
+    (some $v:expr) => {
+        (!$v.is_empty()).then(|| $crate::wire::Wire::to_wire(&$v))
     };
     (optp $v:expr) => {
         $v.as_ref().map($crate::wire::Plain::to_plain)
@@ -56,6 +60,12 @@ macro_rules! field_from {
         match $v {
             Some(inner) => Some($crate::wire::Wire::from_wire(inner).map_err(|bad| bad.within($name))?),
             None => None,
+        }
+    };
+    (some $v:expr, $name:expr) => {
+        match $v {
+            Some(inner) => $crate::wire::Wire::from_wire(inner).map_err(|bad| bad.within($name))?,
+            None => Default::default(),
         }
     };
     (optp $v:expr, $name:expr) => {

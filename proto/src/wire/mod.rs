@@ -173,6 +173,16 @@ impl Plain<u64> for Duration {
     }
 }
 
+/// A port.
+impl Plain<u32> for u16 {
+    fn to_plain(&self) -> u32 {
+        u32::from(*self)
+    }
+    fn from_plain(wire: u32) -> Result<Self, String> {
+        u16::try_from(wire).map_err(|_| format!("is {wire}; a port is at most 65535"))
+    }
+}
+
 impl Plain<u64> for Epoch {
     fn to_plain(&self) -> u64 {
         self.0

@@ -14,6 +14,7 @@ message!(Subscribe = w::Subscribe {
     opt resume: resume,
     repp suppressed_roles: suppressed_roles,
     opt demands: demands,
+    plain fence: fence,
 });
 message!(Resume = w::Resume { plain epoch: epoch, plain sequence: sequence });
 message!(AcceptPart = w::AcceptPart { repp offers: offer_ids, rep operations: operations });

@@ -81,7 +81,7 @@ message!(LeaseView = w::LeaseView {
     repp keys: keys,
 });
 message!(LeaseList = w::LeaseList { repp ids: ids });
-empty_message! { Claim = w::Claim; }
+message!(Claim = w::Claim { plain lease: lease });
 message!(Claimed = w::Claimed { plain epoch: epoch });
 
 oneof!(CallKind = w::call::Kind {

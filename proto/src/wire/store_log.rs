@@ -3,7 +3,7 @@
 use proto_wire::store_log as w;
 
 use crate::store_log::{
-    Batch, Entry, EntryKind, LeaseExpired, LeaseRecord, SpaceRecord, StoreImage, VersionRecord,
+    Batch, Entry, EntryKind, LeaseExpired, LeaseRecord, Limits, SpaceRecord, StoreImage, VersionRecord,
 };
 
 message!(LeaseExpired = w::LeaseExpired { plain id: id, plain grant: grant });
@@ -18,7 +18,8 @@ oneof!(EntryKind = w::entry::Kind {
     msg Claim: Claim,
 });
 message!(Entry = w::Entry { plain owner: owner, plain space: space, optp epoch: epoch, one kind: kind });
-message!(Batch = w::Batch { rep entries: entries });
+message!(Limits = w::Limits { plain space_bytes: space_bytes, plain value_bytes: value_bytes });
+message!(Batch = w::Batch { rep entries: entries, opt limits: limits });
 message!(VersionRecord = w::VersionRecord {
     plain key: key,
     plain value: value,

@@ -8,6 +8,7 @@ use proto_wire::v1 as w;
 use super::{Malformed, Wire, custom_of};
 use crate::agent::{AgentInfo, AgentState};
 use crate::attributes::{AttributeValue, Attributes, Constraint, Constraints, Predicate};
+use crate::check::{Check, CheckKind, CheckPort, Checks, CommandCheck, HttpCheck, TcpCheck};
 use crate::demand::{DeclineReason, Demand, Filter};
 use crate::framework::FrameworkInfo;
 use crate::offer::Offer;
@@ -286,6 +287,26 @@ message!(CommandInfo = w::CommandInfo {
     rep artifacts: artifacts,
 });
 
+oneof!(CheckPort = w::check_port::Kind { text Number: Number, text Index: Index });
+only_oneof! { CheckPort = w::CheckPort; }
+
+message!(CommandCheck = w::CommandCheck { plain argv: argv, plain shell: shell });
+message!(HttpCheck = w::HttpCheck { plain path: path, req port: port, plain https: https });
+message!(TcpCheck = w::TcpCheck { req port: port });
+
+oneof!(CheckKind = w::check::Kind { msg Command: Command, msg Http: Http, msg Tcp: Tcp });
+
+message!(Check = w::Check {
+    one kind: kind,
+    plain delay: delay_ms,
+    plain interval: interval_ms,
+    plain timeout: timeout_ms,
+    plain grace: grace_ms,
+    plain failures: failures,
+});
+
+message!(Checks = w::Checks { opt health: health, opt readiness: readiness });
+
 message!(TaskInfo = w::TaskInfo {
     plain id: id,
     plain name: name,
@@ -294,6 +315,8 @@ message!(TaskInfo = w::TaskInfo {
     plain kill_grace: kill_grace_ms,
     plain labels: labels,
     optp group: group,
+    some checks: checks,
+    optp longest_run: longest_run_ms,
 });
 
 numbered!(
@@ -339,6 +362,9 @@ numbered!(
         TaskUnknown: ReasonTaskUnknown,
         AgentDraining: ReasonAgentDraining,
         QuotaExceeded: ReasonQuotaExceeded,
+        TimeLimit: ReasonTimeLimit,
+        Unhealthy: ReasonUnhealthy,
+        CheckChanged: ReasonCheckChanged,
     }
 );
 
@@ -368,6 +394,8 @@ message!(TaskStatus = w::TaskStatus {
     plain sequence: sequence,
     opt exit: exit,
     plain pid: pid,
+    optp healthy: healthy,
+    optp ready: ready,
 });
 
 // === operations ===

@@ -28,6 +28,7 @@ all! {
     proto::agent_link::LogsRequest = agent::LogsRequest;
     proto::agent_link::LogsChunk = agent::LogsChunk;
     proto::ledger::RunTaken = ledger::RunTaken;
+    proto::ledger::Started = ledger::Started;
     proto::ledger::Reached = ledger::Reached;
     proto::ledger::Acknowledged = ledger::Acknowledged;
     proto::ledger::KillTaken = ledger::KillTaken;
@@ -151,6 +152,7 @@ all! {
     proto::store::WatchReply = store::WatchReply;
     proto::store_log::LeaseExpired = store_log::LeaseExpired;
     proto::store_log::Entry = store_log::Entry;
+    proto::store_log::Limits = store_log::Limits;
     proto::store_log::Batch = store_log::Batch;
     proto::store_log::VersionRecord = store_log::VersionRecord;
     proto::store_log::LeaseRecord = store_log::LeaseRecord;
@@ -176,6 +178,12 @@ all! {
     proto::task::CommandInfo = v1::CommandInfo;
     proto::task::TaskInfo = v1::TaskInfo;
     proto::task::Exit = v1::Exit;
+    proto::check::CheckPort = v1::CheckPort;
+    proto::check::CommandCheck = v1::CommandCheck;
+    proto::check::HttpCheck = v1::HttpCheck;
+    proto::check::TcpCheck = v1::TcpCheck;
+    proto::check::Check = v1::Check;
+    proto::check::Checks = v1::Checks;
     proto::task::TaskStatus = v1::TaskStatus;
     proto::operation::Launch = v1::Launch;
     proto::operation::LaunchGroup = v1::LaunchGroup;

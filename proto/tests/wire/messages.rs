@@ -48,7 +48,9 @@ impl Messages {
         let alone =
             |field: &FieldDescriptor| field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
         for field in descriptor.fields().filter(alone) {
-            let optional = field.containing_oneof().is_some();
+            // Checks that name none are as no checks.
+            let must = descriptor.name() == "Checks" && field.name() == "health";
+            let optional = field.containing_oneof().is_some() && !must;
             let filled = self.filled(&field);
             parts.push(if optional { prop_oneof![Just(None), filled].boxed() } else { filled });
         }
@@ -113,6 +115,9 @@ impl Messages {
             Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => any::<i32>().prop_map(Value::I32).boxed(),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => any::<i64>().prop_map(Value::I64).boxed(),
+            Kind::Uint32 if (message, name) == ("CheckPort", "number") => {
+                (0..=u32::from(u16::MAX)).prop_map(Value::U32).boxed()
+            }
             Kind::Uint32 | Kind::Fixed32 => {
                 let least = u32::from(name == "weight_milli");
                 prop_oneof![least..10, least..=u32::MAX].prop_map(Value::U32).boxed()

@@ -1,5 +1,6 @@
 //! The tables: they own their data and know no sibling.
 
+pub(crate) mod checks;
 pub(crate) mod forgotten;
 pub(crate) mod membership;
 pub(crate) mod parting;

@@ -16,6 +16,10 @@ pub(crate) struct Run {
     pub phase: Phase,
     /// Set once somebody wants it to end.
     pub kill: Option<Kill>,
+    /// Why, for people, when the agent itself wants it.
+    pub why: String,
+    /// When its command was executed; kept for runs that are watched.
+    pub begun: Option<WallTime>,
 }
 
 /// Where a run stands.
@@ -51,6 +55,10 @@ pub(crate) enum Cause {
     AgentGone,
     /// The operator wants the agent to end.
     AgentEnding,
+    /// It ran for longer than it may.
+    TimeLimit,
+    /// Its health check failed too often.
+    Unhealthy,
 }
 
 /// A group as it was launched once: a framework may use the same name again, but one launch is one entry in the log,
@@ -92,7 +100,8 @@ impl Table {
         if let Some(key) = group_key(&given) {
             self.groups.entry(key).or_default().members.push(id);
         }
-        self.runs.insert(id, Run { given, phase: Phase::Launching, kill: None });
+        self.runs
+            .insert(id, Run { given, phase: Phase::Launching, kill: None, why: String::new(), begun: None });
         self.alive += 1;
         true
     }
@@ -128,9 +137,17 @@ impl Table {
     }
 
     /// Somebody wants it to end.
-    pub fn set_kill(&mut self, id: RunId, kill: Kill) {
+    pub fn set_kill(&mut self, id: RunId, kill: Kill, why: String) {
         if let Some(run) = self.runs.get_mut(&id) {
             run.kill = Some(kill);
+            run.why = why;
+        }
+    }
+
+    /// It is known when its command was executed.
+    pub fn set_begun(&mut self, id: RunId, begun: WallTime) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.begun = Some(begun);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::agent_link::{
     Acknowledge, Kill, Launch, Register, Registered, ToAgent, ToAgentKind, ToMaster, Update,
 };
+use proto::check::Checks;
 use proto::id::{Epoch, RunId};
 use proto::ledger::Record;
 use proto::scheduler::Redirect;
@@ -14,8 +15,8 @@ use proto_machine::{Dice, Instant, Machine, Now, Outbox, WallTime};
 
 use super::{fixtures, rig};
 use crate::{
-    Agent, Contain, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Output,
-    Restore, StartFailure,
+    Agent, Checked, Contain, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss,
+    Output, Restore, StartFailure,
 };
 
 /// A run as the master has it.
@@ -25,6 +26,18 @@ struct Wanted {
     states: Vec<TaskState>,
     acknowledged: u64,
     kill_asked: bool,
+}
+
+/// Some are watched, all launches of one run alike.
+fn checks(run: RunId) -> Checks {
+    match (run.0 >> 64) % 3 {
+        0 => Checks { health: Some(fixtures::health()), readiness: Some(fixtures::health()) },
+        _ => Checks::default(),
+    }
+}
+
+fn longest_run(run: RunId) -> Option<Duration> {
+    ((run.0 >> 64) % 5 == 0).then_some(Duration::from_secs(30))
 }
 
 struct World {
@@ -205,6 +218,16 @@ impl World {
                 };
                 assert!(ended, "seed {}: {run} destroyed while alive", self.seed);
             }
+            Contain::Check(ask) => {
+                let (run, role, number) = (ask.given.run, ask.role, ask.number);
+                let running = matches!(self.keeper.get(&run), Some(FoundState::Running { .. }));
+                let good = self.calm || self.dice.chance(2, 3);
+                let result = if running && good { Ok(()) } else { Err("not now".to_owned()) };
+                // Some answers get lost with whoever was to give them.
+                if self.calm || self.dice.chance(9, 10) {
+                    self.from_keeper.push_back(Container::Checked(Checked { run, role, number, result }));
+                }
+            }
             Contain::RemoveVolume(volume) => panic!("seed {}: nobody asked: {volume:?}", self.seed),
         }
     }
@@ -249,7 +272,9 @@ impl World {
     }
 
     fn launch(&mut self, run: RunId) {
-        let given = proto::agent_link::TaskRun { run, ..fixtures::task_run(0) };
+        let mut given = proto::agent_link::TaskRun { run, ..fixtures::task_run(0) };
+        given.task.checks = checks(run);
+        given.task.longest_run = longest_run(run);
         self.say(ToAgentKind::Launch(Launch { runs: vec![given] }));
     }
 
@@ -297,7 +322,9 @@ impl World {
                 let over = wanted.states.last().is_some_and(|state| state.is_terminal());
                 assert!(!over, "seed {}: {run} goes on after its end", self.seed);
                 if status.state == TaskState::Killing {
-                    let right = wanted.kill_asked && wanted.states.last() == Some(&TaskState::Running);
+                    let own = longest_run(run).is_some() || !checks(run).is_empty();
+                    let right =
+                        (wanted.kill_asked || own) && wanted.states.last() == Some(&TaskState::Running);
                     assert!(right, "seed {}: {run} is killed after {:?}", self.seed, wanted.states);
                 }
                 let killing = wanted.states.last() == Some(&TaskState::Killing);
@@ -466,7 +493,9 @@ impl World {
             if *end == TaskState::Finished {
                 assert_eq!(truth, Some(&Exit::Code(0)), "seed {}: {run}", self.seed);
             }
-            if self.power_losses == 0 && !wanted.kill_asked {
+            // What the agent itself wants ended it may see end by itself.
+            let own = longest_run(*run).is_some() || !checks(*run).is_empty();
+            if self.power_losses == 0 && !wanted.kill_asked && !own {
                 let right = match truth {
                     Some(Exit::Code(0)) => TaskState::Finished,
                     Some(Exit::Code(_) | Exit::Signal(_)) | None => TaskState::Failed,
@@ -479,7 +508,7 @@ impl World {
 
 #[test]
 fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
-    let (mut finished, mut gone, mut killed, mut killing, mut lossless) = (0, 0, 0, 0, 0);
+    let (mut finished, mut gone, mut killed, mut killing, mut changes, mut lossless) = (0, 0, 0, 0, 0, 0);
     for seed in 0..600 {
         let mut world = World::new(seed);
         for _ in 0..400 {
@@ -489,6 +518,8 @@ fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
         world.check_truth();
         lossless += u32::from(world.power_losses == 0);
         for wanted in world.wanted.values() {
+            let running = wanted.states.iter().filter(|state| **state == TaskState::Running).count();
+            changes += u32::from(running > 1);
             killing += u32::from(wanted.states.contains(&TaskState::Killing));
             match wanted.states.last() {
                 Some(TaskState::Finished) => finished += 1,
@@ -500,8 +531,8 @@ fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
     }
     // The world was as rough as it was meant to be.
     assert!(
-        finished > 1000 && gone > 100 && killed > 100 && killing > 100,
-        "{finished} {gone} {killed} {killing}"
+        finished > 1000 && gone > 100 && killed > 100 && killing > 100 && changes > 100,
+        "{finished} {gone} {killed} {killing} {changes}"
     );
     assert!(lossless > 0, "some worlds never lose power");
 }

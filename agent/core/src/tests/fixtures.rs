@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::agent::AgentInfo;
 use proto::agent_link::TaskRun;
 use proto::attributes::Attributes;
+use proto::check::Check;
 use proto::id::{AgentId, FrameworkId, GroupId, RunId, TaskId};
 use proto::quantities::Quantities;
 use proto::resources::{Amount, Resources};
@@ -42,6 +43,17 @@ pub(crate) fn member(n: u64, ordinal: u64, group: &str) -> TaskRun {
     task_of(RunId::at(n, ordinal), Some(group))
 }
 
+/// Health: one second apart, from the start, two failures in a row end it.
+pub(crate) fn health() -> Check {
+    let second = Duration::from_secs(1);
+    Check::shell("true")
+        .delay(Duration::ZERO)
+        .interval(second)
+        .timeout(second)
+        .grace(Duration::ZERO)
+        .failures(2)
+}
+
 fn task_of(run: RunId, group: Option<&str>) -> TaskRun {
     TaskRun {
         run,
@@ -56,6 +68,8 @@ fn task_of(run: RunId, group: Option<&str>) -> TaskRun {
             kill_grace: Duration::from_secs(3),
             labels: BTreeMap::new(),
             group: group.map(|group| GroupId::new(group).unwrap()),
+            checks: proto::check::Checks::default(),
+            longest_run: None,
         },
     }
 }
@@ -73,6 +87,8 @@ pub(crate) fn status(run: RunId) -> TaskStatus {
         sequence: 1,
         exit: None,
         pid: 0,
+        healthy: None,
+        ready: None,
     }
 }
 

@@ -183,6 +183,7 @@ fn brief_one(output: &Output) -> String {
                 Record::Acknowledged(word) => format!("acknowledged {} #{}", word.run, word.sequence),
                 Record::KillTaken(taken) => format!("kill {}", taken.run),
                 Record::Forgotten(forgotten) => format!("forgotten {}", forgotten.run),
+                Record::Started(started) => format!("started {}", started.run),
                 Record::EpochSeen(epoch) => format!("epoch {epoch}"),
             };
             format!("store{plus} {what}")
@@ -202,6 +203,7 @@ fn brief_one(output: &Output) -> String {
         }
         Output::Contain(Contain::Launch(given)) => format!("launch {}", given.run),
         Output::Contain(Contain::Kill { run, grace }) => format!("kill {run} {}s", grace.as_secs()),
+        Output::Contain(Contain::Check(ask)) => format!("check {} {}", ask.given.run, ask.role.as_str()),
         Output::Contain(Contain::Destroy(run)) => format!("destroy {run}"),
         Output::Contain(Contain::RemoveVolume(volume)) => format!("remove {}#{}", volume.id, volume.birth),
         Output::Connect { address, .. } => format!("connect {address}"),

@@ -8,6 +8,7 @@ use proto_machine::{Now, Outbox};
 use crate::output::{Contain, Output};
 use crate::state::State;
 use crate::tables::updates::Progress;
+use crate::verbs::check;
 
 /// The framework has every status of a run up to this one.
 pub(crate) fn acknowledge(s: &mut State, now: Now, word: &Acknowledge, out: &mut Outbox<Output>) {
@@ -17,6 +18,7 @@ pub(crate) fn acknowledge(s: &mut State, now: Now, word: &Acknowledge, out: &mut
         Progress::Some => {
             let record = Record::Acknowledged(Acknowledged { run, sequence });
             out.push(Output::Store { record, sync: false });
+            check::tell(s, now, run, out);
         }
         Progress::Done => {
             out.push(Output::Store { record: Record::Forgotten(Forgotten { run }), sync: false });

@@ -10,7 +10,7 @@ use crate::output::{Contain, Output};
 use crate::state::State;
 use crate::tables::runs::{Cause, Kill, Phase, Run};
 use crate::verbs::report::{self, Said};
-use crate::verbs::{kill, leave, volumes};
+use crate::verbs::{check, kill, leave, volumes};
 
 /// A container says something.
 pub(crate) fn contain(s: &mut State, now: Now, event: Container, out: &mut Outbox<Output>) {
@@ -18,12 +18,15 @@ pub(crate) fn contain(s: &mut State, now: Now, event: Container, out: &mut Outbo
         Container::Started { run, pid } => started(s, now, run, pid, out),
         Container::StartFailed { run, failure } => start_failed(s, now, run, failure, out),
         Container::Exited { run, end } => exited(s, now, run, end, out),
+        Container::Checked(word) => check::checked(s, now, word, out),
     }
 }
 
 /// The command was executed.
 pub(crate) fn started(s: &mut State, now: Now, id: RunId, pid: u32, out: &mut Outbox<Output>) {
     running(s, now, id, pid, now.wall.as_millis(), out);
+    // Also one that an earlier process of the agent has seen start.
+    check::watch(s, now, id, out);
     // Asked for before there was anything to end: said again, for that one may have met nothing.
     if let Some(Run { phase: Phase::Running, kill: Some(Kill { grace, .. }), .. }) = s.runs.get(id) {
         let grace = *grace;
@@ -34,6 +37,7 @@ pub(crate) fn started(s: &mut State, now: Now, id: RunId, pid: u32, out: &mut Ou
 
 fn running(s: &mut State, now: Now, id: RunId, pid: u32, at_ms: u64, out: &mut Outbox<Output>) {
     if s.runs.set_running(id) {
+        check::watch(s, now, id, out);
         let said = Said { pid, at_ms, ..Said::plain(TaskState::Running, StatusReason::None, "", now) };
         report::reached(s, now, id, said, false, out);
     }
@@ -49,7 +53,7 @@ pub(crate) fn start_failed(
 ) {
     let Some(run) = known_or_destroy(s, id, out) else { return };
     let said = match (run.kill, failure.kind) {
-        (Some(kill), _) => never_started(kill, now),
+        (Some(kill), _) => never_started(kill, &run.why, now),
         (None, FailureKind::Launch | FailureKind::Canceled) => {
             Said::plain(TaskState::Failed, StatusReason::LaunchFailed, failure.message, now)
         }
@@ -92,6 +96,7 @@ pub(crate) fn over(s: &mut State, now: Now, id: RunId, said: Said, sync: bool, o
     if !s.runs.set_over(id, badly) {
         return;
     }
+    s.checks.remove(id);
     report::reached(s, now, id, said, sync, out);
     if badly {
         kill::end_group_of(s, now, id, out);
@@ -101,8 +106,8 @@ pub(crate) fn over(s: &mut State, now: Now, id: RunId, said: Said, sync: bool, o
 }
 
 /// Ended on request before there was anything to end.
-pub(crate) fn never_started(kill: Kill, now: Now) -> Said {
-    let (reason, why) = match kill::words(kill.cause) {
+pub(crate) fn never_started(kill: Kill, why: &str, now: Now) -> Said {
+    let (reason, why) = match kill::words(kill.cause, why) {
         (StatusReason::KillRequested, why) => (StatusReason::KilledDuringLaunch, why),
         other => other,
     };
@@ -119,15 +124,17 @@ fn verdict(run: &Run, end: End, now: Now) -> Said {
     let kill = run.kill.filter(|kill| kill.asked.is_none_or(|asked| asked.as_millis() <= end.at_ms));
     let (state, reason, message) = match (kill, exit) {
         (Some(Kill { cause, .. }), _) => {
-            let (reason, why) = match cause {
-                Cause::Requested => (StatusReason::KillRequested, "ended on request"),
+            let (reason, why) = kill::words(cause, &run.why);
+            let (state, why) = match cause {
+                Cause::Requested => (TaskState::Killed, "ended on request"),
                 Cause::GroupEnded => {
-                    (StatusReason::GroupEnded, "ended because another task of its group ended badly")
+                    (TaskState::Killed, "ended because another task of its group ended badly")
                 }
-                Cause::AgentGone => (StatusReason::AgentGone, "ended because the agent was declared gone"),
-                Cause::AgentEnding => (StatusReason::AgentDraining, "ended because the agent ends"),
+                Cause::AgentGone => (TaskState::Killed, "ended because the agent was declared gone"),
+                Cause::AgentEnding => (TaskState::Killed, "ended because the agent ends"),
+                Cause::TimeLimit | Cause::Unhealthy => (TaskState::Failed, why),
             };
-            (TaskState::Killed, reason, format!("{why}; {}", words(exit)))
+            (state, reason, format!("{why}; {}", words(exit)))
         }
         (None, _) if end.oom => (TaskState::Failed, StatusReason::LimitMemory, memory_words(run, exit)),
         (None, Exit::Code(0)) => (TaskState::Finished, StatusReason::CommandExited, String::new()),

@@ -56,6 +56,8 @@ fn staging(info: &AgentInfo, run: &Run, now: Now) -> TaskStatus {
         sequence: 0,
         exit: None,
         pid: 0,
+        healthy: None,
+        ready: None,
     }
 }
 

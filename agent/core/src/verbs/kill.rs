@@ -31,23 +31,41 @@ pub(crate) fn kill(
     cause: Cause,
     out: &mut Outbox<Output>,
 ) {
+    kill_for(s, now, id, grace, cause, String::new(), out);
+}
+
+/// The same with the reason in words, for what only this agent knows.
+pub(crate) fn kill_for(
+    s: &mut State,
+    now: Now,
+    id: RunId,
+    grace: Duration,
+    cause: Cause,
+    why: String,
+    out: &mut Outbox<Output>,
+) {
     let Some(run) = s.runs.get(id).filter(|run| run.phase != Phase::Over) else { return };
-    let kill = match run.kill {
+    let (kill, why) = match run.kill {
         Some(earlier) if earlier.grace <= grace => return,
-        Some(earlier) => Kill { grace, ..earlier },
-        None => Kill { grace, cause, asked: Some(now.wall) },
+        Some(earlier) => (Kill { grace, ..earlier }, run.why.clone()),
+        None => (Kill { grace, cause, asked: Some(now.wall) }, why),
     };
-    s.runs.set_kill(id, kill);
-    out.push(Output::Store { record: Record::KillTaken(KillTaken { run: id, grace }), sync: true });
+    let (reason, message) = (own_reason(kill.cause), why.clone());
+    s.runs.set_kill(id, kill, why);
+    out.push(Output::Store {
+        record: Record::KillTaken(KillTaken { run: id, grace, reason, message }),
+        sync: true,
+    });
     killing(s, now, id, out);
+    s.checks.remove(id);
     out.push(Output::Contain(Contain::Kill { run: id, grace }));
 }
 
 /// A run that runs and is to end is reported as such, once. Synced: its number is given to nothing else, and it follows
 /// the synced wish.
 pub(crate) fn killing(s: &mut State, now: Now, id: RunId, out: &mut Outbox<Output>) {
-    let Some(Run { phase: Phase::Running, kill: Some(kill), .. }) = s.runs.get(id) else { return };
-    let (reason, why) = words(kill.cause);
+    let Some(run @ Run { phase: Phase::Running, kill: Some(kill), .. }) = s.runs.get(id) else { return };
+    let (reason, why) = words(kill.cause, &run.why);
     let Some(latest) = s.updates.latest(id).filter(|status| status.state != TaskState::Killing) else {
         return;
     };
@@ -56,12 +74,23 @@ pub(crate) fn killing(s: &mut State, now: Now, id: RunId, out: &mut Outbox<Outpu
 }
 
 /// Who wants a run to end, as a reason and for people.
-pub(crate) fn words(cause: Cause) -> (StatusReason, &'static str) {
+pub(crate) fn words(cause: Cause, why: &str) -> (StatusReason, &str) {
     match cause {
         Cause::Requested => (StatusReason::KillRequested, "its end was asked for"),
         Cause::GroupEnded => (StatusReason::GroupEnded, "another task of its group ended badly"),
         Cause::AgentGone => (StatusReason::AgentGone, "the agent was declared gone"),
         Cause::AgentEnding => (StatusReason::AgentDraining, "the agent ends"),
+        Cause::TimeLimit => (StatusReason::TimeLimit, why),
+        Cause::Unhealthy => (StatusReason::Unhealthy, why),
+    }
+}
+
+/// What is written down of why: what the order of the records does not tell.
+pub(crate) fn own_reason(cause: Cause) -> StatusReason {
+    match cause {
+        Cause::TimeLimit => StatusReason::TimeLimit,
+        Cause::Unhealthy => StatusReason::Unhealthy,
+        Cause::Requested | Cause::GroupEnded | Cause::AgentGone | Cause::AgentEnding => StatusReason::None,
     }
 }
 

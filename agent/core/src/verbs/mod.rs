@@ -1,6 +1,7 @@
 //! The verbs: one file for each thing that is asked of an agent or that it does.
 
 pub(crate) mod acknowledge;
+pub(crate) mod check;
 pub(crate) mod contain;
 pub(crate) mod join;
 pub(crate) mod kill;

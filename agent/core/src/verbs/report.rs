@@ -1,6 +1,7 @@
 //! Reports statuses: each is numbered, written down, sent, and sent again until it is acknowledged.
 
 use proto::agent_link::{ToMaster, Update};
+use proto::check::CheckRole;
 use proto::id::RunId;
 use proto::ledger::{Reached, Record};
 use proto::task::{Exit, StatusReason, StatusSource, TaskState, TaskStatus};
@@ -31,6 +32,10 @@ impl Said {
 pub(crate) fn reached(s: &mut State, now: Now, run: RunId, said: Said, sync: bool, out: &mut Outbox<Output>) {
     let Some(known) = s.runs.get(run) else { return };
     let framework = known.given.framework.clone();
+    // Whoever is about to end serves nobody, and an end is told in the same words after the loss of power.
+    let running = said.state == TaskState::Running;
+    let says = |role| s.checks.says(run, role).filter(|_| running);
+    let (healthy, ready) = (says(CheckRole::Health), says(CheckRole::Readiness));
     let status = TaskStatus {
         task: known.given.task.id.clone(),
         state: said.state,
@@ -43,6 +48,8 @@ pub(crate) fn reached(s: &mut State, now: Now, run: RunId, said: Said, sync: boo
         sequence: s.updates.next_sequence(run),
         exit: said.exit,
         pid: said.pid,
+        healthy,
+        ready,
     };
     let record = Record::Reached(Reached { framework: framework.clone(), status: status.clone() });
     out.push(Output::Store { record, sync });

@@ -15,7 +15,7 @@ use crate::output::{Contain, Note, Output};
 use crate::state::State;
 use crate::tables::runs::{Cause, Kill, Phase};
 use crate::verbs::report::{self, Said};
-use crate::verbs::{acknowledge, contain, kill};
+use crate::verbs::{acknowledge, check, contain, kill};
 
 /// What the ledger remembers: fills the tables, says nothing.
 pub(crate) fn restore(s: &mut State, restore: Restore) {
@@ -48,11 +48,15 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
                 s.updates.acknowledge(word.run, word.sequence);
             }
             Record::KillTaken(taken) => {
+                let own = [Cause::TimeLimit, Cause::Unhealthy];
+                let own = own.into_iter().find(|cause| kill::own_reason(*cause) == taken.reason);
                 let grouped = s.runs.group_ended_badly(taken.run);
-                let cause = if grouped { Cause::GroupEnded } else { Cause::Requested };
+                let cause = own.unwrap_or(if grouped { Cause::GroupEnded } else { Cause::Requested });
                 let cause = s.runs.get(taken.run).and_then(|run| run.kill).map_or(cause, |kill| kill.cause);
-                s.runs.set_kill(taken.run, Kill { grace: taken.grace, cause, asked: None });
+                let kill = Kill { grace: taken.grace, cause, asked: None };
+                s.runs.set_kill(taken.run, kill, taken.message);
             }
+            Record::Started(started) => check::restored(s, &started),
             Record::Forgotten(forgotten) => match ends.remove(&forgotten.run) {
                 Some(update) => s.forgotten.keep(forgotten.run, update),
                 None => acknowledge::forget(s, forgotten.run),
@@ -126,7 +130,8 @@ fn unheard(s: &mut State, now: Now, id: RunId, rebooted: bool, out: &mut Outbox<
     }
     match (run.phase, run.kill) {
         (Phase::Launching, Some(kill)) => {
-            contain::over(s, now, id, contain::never_started(kill, now), true, out);
+            let said = contain::never_started(kill, &run.why, now);
+            contain::over(s, now, id, said, true, out);
         }
         // The keeper writes down what it starts before it starts it: this one it never got.
         (Phase::Launching, None) => out.push(Output::Contain(Contain::Launch(run.given.clone()))),

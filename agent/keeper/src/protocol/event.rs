@@ -46,6 +46,17 @@ pub enum Event {
         /// 0, or why the signal could not be sent (`ESRCH`: no such run alive).
         errno: i32,
     },
+    /// Answer to Visit.
+    Visited {
+        /// The run.
+        run_id: RunId,
+        /// 0, or why it cannot be visited (`ESRCH`: no such run alive).
+        errno: i32,
+        /// Its first process; with an error 0.
+        pid: i32,
+        /// When that started, in clock ticks since boot.
+        start_time: u64,
+    },
     /// One run, answering List.
     Listed(Run),
     /// The end of the answer to List.
@@ -213,6 +224,8 @@ stages! {
     Cwd = 17, "could not enter the working directory";
     /// Executing the command.
     Exec = 18, "could not execute the command";
+    /// Entering the namespaces of a run, for a command beside it.
+    Enter = 19, "could not enter the task's namespaces";
 }
 
 mod tag {
@@ -226,6 +239,7 @@ mod tag {
     pub(super) const REFUSED: u8 = 8;
     pub(super) const BYE: u8 = 9;
     pub(super) const BROKEN: u8 = 10;
+    pub(super) const VISITED: u8 = 11;
 }
 
 impl Event {
@@ -263,6 +277,13 @@ impl Event {
                 w.u8(tag::SIGNALED);
                 w.run_id(*run_id);
                 w.i32(*errno);
+            }
+            Event::Visited { run_id, errno, pid, start_time } => {
+                w.u8(tag::VISITED);
+                w.run_id(*run_id);
+                w.i32(*errno);
+                w.i32(*pid);
+                w.u64(*start_time);
             }
             Event::Listed(run) => {
                 w.u8(tag::LISTED);
@@ -306,7 +327,13 @@ impl Event {
             tag::REFUSED => Event::Refused { cause: get_cause(&mut r)? },
             tag::BYE => Event::Bye,
             tag::BROKEN => Event::Broken { text: r.text("text")? },
-            0 | 11.. => return Err(Malformed { what: "known event" }),
+            tag::VISITED => Event::Visited {
+                run_id: r.run_id()?,
+                errno: r.i32("errno")?,
+                pid: r.i32("pid")?,
+                start_time: r.u64("start time")?,
+            },
+            0 | 12.. => return Err(Malformed { what: "known event" }),
         };
         r.end()?;
         Ok(event)

@@ -28,6 +28,12 @@ pub enum Request {
     },
     /// Tell every run known: waiting, running, and ended but not forgotten.
     List,
+    /// Somebody will run a command beside this run ([`Visit`](super::Visit)): answered by
+    /// [`Event::Visited`](super::Event::Visited), and its namespaces are given to no other run after it.
+    Visit {
+        /// The run.
+        run_id: RunId,
+    },
     /// End the keeper. Refused while runs are alive unless `kill` is set.
     Shutdown {
         /// Kill what runs first.
@@ -105,6 +111,7 @@ mod tag {
     pub(super) const FORGET: u8 = 4;
     pub(super) const LIST: u8 = 5;
     pub(super) const SHUTDOWN: u8 = 6;
+    pub(super) const VISIT: u8 = 7;
 }
 
 impl Request {
@@ -133,6 +140,10 @@ impl Request {
                 w.run_id(*run_id);
             }
             Request::List => w.u8(tag::LIST),
+            Request::Visit { run_id } => {
+                w.u8(tag::VISIT);
+                w.run_id(*run_id);
+            }
             Request::Shutdown { kill } => {
                 w.u8(tag::SHUTDOWN);
                 w.flag(*kill);
@@ -157,7 +168,8 @@ impl Request {
             tag::FORGET => Request::Forget { run_id: r.run_id()? },
             tag::LIST => Request::List,
             tag::SHUTDOWN => Request::Shutdown { kill: r.flag("kill")? },
-            0 | 7.. => return Err(Malformed { what: "known request" }),
+            tag::VISIT => Request::Visit { run_id: r.run_id()? },
+            0 | 8.. => return Err(Malformed { what: "known request" }),
         };
         r.end()?;
         Ok(request)

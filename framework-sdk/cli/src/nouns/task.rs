@@ -29,12 +29,15 @@ pub struct Shape {
     exit_code: Option<i32>,
     signal: Option<i32>,
     pid: Option<u32>,
+    healthy: Option<bool>,
+    ready: Option<bool>,
     run: Option<String>,
     accepted_ms: u64,
     updated_ms: u64,
     command: Command,
     resources: Vec<Portion>,
     kill_grace_ms: u64,
+    longest_run_ms: Option<u64>,
     group: Option<String>,
     labels: BTreeMap<String, String>,
 }
@@ -88,6 +91,9 @@ pub(crate) fn reason(reason: StatusReason) -> &'static str {
         StatusReason::TaskUnknown => "task-unknown",
         StatusReason::AgentDraining => "agent-draining",
         StatusReason::QuotaExceeded => "quota-exceeded",
+        StatusReason::TimeLimit => "time-limit",
+        StatusReason::Unhealthy => "unhealthy",
+        StatusReason::CheckChanged => "check-changed",
     }
 }
 
@@ -111,6 +117,14 @@ fn code_and_signal(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
         None => (None, None),
         Some(Exit::Code(code)) => (Some(code), None),
         Some(Exit::Signal(signal)) => (None, Some(signal)),
+    }
+}
+
+fn yes_or_no(said: Option<bool>) -> &'static str {
+    match said {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "no",
     }
 }
 
@@ -220,6 +234,8 @@ impl View for TaskView {
             exit_code,
             signal,
             pid: pid(self),
+            healthy: self.status.healthy,
+            ready: self.status.ready,
             run: self.status.run.map(|run| run.to_string()),
             accepted_ms: self.accepted_ms,
             updated_ms: self.status.at_ms,
@@ -232,6 +248,10 @@ impl View for TaskView {
             },
             resources: portions(&self.info.resources),
             kill_grace_ms: u64::try_from(self.info.kill_grace.as_millis()).unwrap_or(u64::MAX),
+            longest_run_ms: self
+                .info
+                .longest_run
+                .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             group: self.info.group.as_ref().map(ToString::to_string),
             labels: self.info.labels.clone(),
         }
@@ -258,6 +278,8 @@ impl View for TaskView {
             .fact("Message", &status.message)
             .fact("Exit", exit(status.exit))
             .fact("Pid", pid(self).map(|pid| pid.to_string()).unwrap_or_default())
+            .fact("Healthy", yes_or_no(status.healthy))
+            .fact("Ready", yes_or_no(status.ready))
             .fact("Run", status.run.map(|run| run.to_string()).unwrap_or_default())
             .fact("Command", command.argv.join(" "))
             .fact("Shell", if command.shell { "yes" } else { "" })
@@ -266,6 +288,7 @@ impl View for TaskView {
             .fact("Artifacts", uris.join(" "))
             .fact("Resources", self.info.resources.to_string())
             .fact("Kill grace", show_duration(self.info.kill_grace))
+            .fact("Longest run", self.info.longest_run.map(show_duration).unwrap_or_default())
             .fact("Group", self.info.group.as_ref().map(ToString::to_string).unwrap_or_default())
             .fact("Labels", labels.join(","));
         sheet

@@ -103,6 +103,8 @@ pub fn task(id: &str, state: TaskState) -> TaskView {
             kill_grace: Duration::from_secs(3),
             labels: BTreeMap::new(),
             group: None,
+            checks: proto::check::Checks::default(),
+            longest_run: None,
         }
         .into(),
         agent: AgentId::new("a1").unwrap(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proto::attributes::{Constraint, Constraints, Predicate};
+use proto::check::{Check, CheckKind, CheckPort, Checks};
 use proto::id::TaskId;
 use proto::quantities::Quantities;
 use proto::ranges::Ranges;
@@ -23,6 +24,8 @@ pub struct TaskSpec {
     labels: BTreeMap<String, String>,
     constraints: Constraints,
     variant: String,
+    checks: Checks,
+    longest_run: Option<Duration>,
 }
 
 // === impl TaskSpec ===
@@ -53,6 +56,8 @@ impl TaskSpec {
             labels: BTreeMap::new(),
             constraints: Constraints::default(),
             variant: String::new(),
+            checks: Checks::default(),
+            longest_run: None,
         }
     }
 
@@ -109,6 +114,29 @@ impl TaskSpec {
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.kill_grace = grace;
         self
+    }
+
+    /// Ended, and started anew, when it fails this check. A port is best named by its place: `CheckPort::Index(0)` is `PORT0`.
+    pub fn health(mut self, check: Check) -> Self {
+        self.checks.health = Some(check);
+        self
+    }
+
+    /// Ready to serve while it passes this check.
+    pub fn readiness(mut self, check: Check) -> Self {
+        self.checks.readiness = Some(check);
+        self
+    }
+
+    /// Ended when it runs for longer.
+    pub fn longest_run(mut self, limit: Duration) -> Self {
+        self.longest_run = Some(limit);
+        self
+    }
+
+    /// What is asked of each task while it runs.
+    pub fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// A label, for people.
@@ -192,6 +220,14 @@ impl TaskSpec {
         if !self.variant.is_empty() {
             hash.field(b'v', self.variant.as_bytes());
         }
+        for (tag, check) in [(b'H', &self.checks.health), (b'R', &self.checks.readiness)] {
+            if let Some(check) = check {
+                hash.check(tag, check);
+            }
+        }
+        if let Some(limit) = self.longest_run {
+            hash.field(b't', &limit.as_millis().to_be_bytes());
+        }
         Revision::of_hash(hash.0)
     }
 
@@ -201,7 +237,9 @@ impl TaskSpec {
         let pairs = self.command.env.iter().chain(&self.labels);
         let pairs: usize = pairs.map(|(name, value)| name.len() + value.len() + 16).sum();
         let files: usize = self.command.artifacts.iter().map(|file| file.uri.len() + 128).sum();
-        512 + argv + pairs + files
+        let checks = [&self.checks.health, &self.checks.readiness];
+        let checks: usize = checks.into_iter().flatten().map(check_bytes).sum();
+        512 + argv + pairs + files + checks
     }
 
     /// The task of one launch, on resources of [`TaskSpec::shape`].
@@ -227,7 +265,17 @@ impl TaskSpec {
             kill_grace: self.kill_grace,
             labels: self.labels.clone(),
             group: None,
+            checks: self.checks.clone(),
+            longest_run: self.longest_run,
         }
+    }
+}
+
+fn check_bytes(check: &Check) -> usize {
+    64 + match &check.kind {
+        CheckKind::Command(command) => command.argv.iter().map(String::len).sum(),
+        CheckKind::Http(http) => http.path.len(),
+        CheckKind::Tcp(_) => 0,
     }
 }
 
@@ -244,6 +292,34 @@ impl Fingerprint {
         let length = (bytes.len() as u64).to_be_bytes();
         for byte in [tag].iter().chain(&length).chain(bytes) {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// All of a check under its tag.
+    fn check(&mut self, tag: u8, check: &Check) {
+        let Check { kind, delay, interval, timeout, grace, failures } = check;
+        self.field(tag, &failures.to_be_bytes());
+        for time in [delay, interval, timeout, grace] {
+            self.field(b'=', &time.as_millis().to_be_bytes());
+        }
+        match kind {
+            CheckKind::Command(command) => {
+                self.field(b's', &[u8::from(command.shell)]);
+                command.argv.iter().for_each(|arg| self.field(b'a', arg.as_bytes()));
+            }
+            CheckKind::Http(http) => {
+                self.field(b'w', http.path.as_bytes());
+                self.field(b'x', &[u8::from(http.https)]);
+                self.port(http.port);
+            }
+            CheckKind::Tcp(tcp) => self.port(tcp.port),
+        }
+    }
+
+    fn port(&mut self, port: CheckPort) {
+        match port {
+            CheckPort::Number(port) => self.field(b'p', &port.to_be_bytes()),
+            CheckPort::Index(index) => self.field(b'i', &index.to_be_bytes()),
         }
     }
 }
@@ -273,6 +349,16 @@ mod tests {
             spec().only_where("zone", ["a"]),
             spec().only_where("zone", ["b"]),
             spec().variant("b"),
+            spec().health(Check::shell("true")),
+            spec().readiness(Check::shell("true")),
+            spec().health(Check::shell("true").failures(2)),
+            spec().health(Check::shell("true").grace(Duration::ZERO)),
+            spec().health(Check::argv(["true"])),
+            spec().health(Check::tcp(CheckPort::Index(0))),
+            spec().health(Check::tcp(CheckPort::Number(0))),
+            spec().health(Check::http("/", CheckPort::Index(0))),
+            spec().health(Check::https("/", CheckPort::Index(0))),
+            spec().longest_run(Duration::from_secs(1)),
         ];
         let mut seen = vec![spec().revision()];
         for other in others {

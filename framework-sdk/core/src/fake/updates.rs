@@ -26,11 +26,34 @@ impl Fake {
         if task.latest.state.is_terminal() {
             return;
         }
-        task.sequence += 1;
+        let runs = state == TaskState::Running;
         task.latest.state = state;
-        task.latest.source = StatusSource::Agent;
         task.latest.exit = exit;
         task.latest.reason = StatusReason::None;
+        task.latest.healthy = None;
+        // Not before its first success.
+        task.latest.ready = (runs && task.info.checks.readiness.is_some()).then_some(false);
+        self.report_latest(id);
+    }
+
+    /// What the checks of a running task say has changed; `None` for a check that it does not have.
+    pub fn report_checks(&mut self, id: &TaskId, healthy: Option<bool>, ready: Option<bool>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if task.latest.state != TaskState::Running {
+            return;
+        }
+        task.latest.reason = StatusReason::CheckChanged;
+        task.latest.healthy = healthy;
+        task.latest.ready = ready;
+        self.report_latest(id);
+    }
+
+    /// The agent tells the latest status of a task, as a new one.
+    fn report_latest(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.sequence += 1;
+        task.latest.source = StatusSource::Agent;
+        let state = task.latest.state;
         let mut status = task.latest.clone();
         status.sequence = task.sequence;
         task.stream.push_back(status.clone());

@@ -46,7 +46,7 @@ impl Reconciler {
         let name = &birth.instance.group;
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
-        if status.state.is_terminal() && !self.exactly {
+        if status.state.is_terminal() && !self.exactly && !self.by_ticket {
             // Once it is acknowledged nobody else remembers it.
             self.memory.set_end(&birth.instance, (birth.revision, status.state));
         }
@@ -60,6 +60,13 @@ impl Reconciler {
         } else if is_new {
             self.tell(Event::Unclaimed(name.clone()));
         }
+    }
+
+    /// The group of a task that has ended, if it is one that nobody has stated.
+    pub(super) fn unstated_group(&self, status: &TaskStatus) -> Option<GroupName> {
+        let birth = Birth::parse(&status.task).filter(|_| status.state.is_terminal())?;
+        let group = birth.instance.group;
+        (!self.groups.contains_key(&group)).then_some(group)
     }
 
     fn attempt(&self, birth: &Birth, status: &TaskStatus) -> Attempt {
@@ -189,12 +196,15 @@ impl Reconciler {
                 self.tell(event);
             }
         }
+        for update in self.unheard.remove(name).unwrap_or_default() {
+            self.hear(now, update);
+        }
     }
 
     /// Nothing of a group is wanted any more.
     pub(super) fn withdraw(&mut self, now: Now, name: &GroupName) {
         if !self.groups.contains_key(name) {
-            if !self.unclaimed.contains_key(name) {
+            if !self.unclaimed.contains_key(name) && !self.unheard.contains_key(name) {
                 return;
             }
             // Nobody knows what it was; what is left of it is taken in only to be ended.

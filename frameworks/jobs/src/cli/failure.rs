@@ -11,7 +11,8 @@ use tonic::Status;
 pub(super) const BAD: u8 = 1;
 /// What was typed makes no sense.
 pub(super) const USAGE: u8 = 2;
-const NOT_FOUND: u8 = 3;
+/// There is no such thing.
+pub(super) const NOT_FOUND: u8 = 3;
 const DENIED: u8 = 4;
 /// Nobody answers, or too late.
 pub(super) const UNAVAILABLE: u8 = 5;

@@ -121,7 +121,7 @@ pub struct Cron {
     pub timezone: ::prost::alloc::string::String,
     #[prost(enumeration = "Overlap", tag = "3")]
     pub overlap: i32,
-    /// A run that could not be started in time is started so late at most; 0: left out.
+    /// A run that could not be started in time is started so late at most.
     #[prost(uint64, tag = "4")]
     pub missed_ms: u64,
     /// So many runs that are over are remembered.

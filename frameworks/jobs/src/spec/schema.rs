@@ -20,15 +20,14 @@ pub fn schema() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A job file of Stoa",
         "description": "One job, or a list of jobs under `job`. See docs/guide/jobs.md.",
-        "anyOf": [
-            { "$ref": "#/$defs/job" },
-            {
-                "type": "object",
-                "properties": { LIST: { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/job" } } },
-                "required": [LIST],
-                "additionalProperties": false,
-            },
-        ],
+        // Not one of two: an editor would only say that it is neither.
+        "if": { "required": [LIST] },
+        "then": {
+            "type": "object",
+            "properties": { LIST: { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/job" } } },
+            "additionalProperties": false,
+        },
+        "else": { "$ref": "#/$defs/job" },
         "$defs": { "job": job },
     })
 }

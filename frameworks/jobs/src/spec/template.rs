@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Command, JobSpec};
+use framework_sdk::check::Checks;
 use framework_sdk::id::{BadId, TaskId};
 use framework_sdk::quantities::Quantities;
 use framework_sdk::ranges::Ranges;
@@ -86,6 +87,8 @@ impl JobSpec {
             kill_grace: self.kill_grace,
             labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
             group: None,
+            checks: Checks::default(),
+            longest_run: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What job files may say, and what is answered when they say something else.
 
 mod parts;
+mod schema;
 
 use std::path::Path;
 

@@ -27,6 +27,8 @@ pub(crate) struct Standing {
     ignored: Option<(u32, Instant)>,
     /// Operations proposed and not yet committed: a repetition waits for the same answer.
     pub in_flight: BTreeSet<OperationId>,
+    /// The latest of its instances that asked for a session: the log may not know it yet.
+    pub fence: u64,
     /// It was torn down; it stays here until its last task has ended.
     pub removed: bool,
 }

@@ -417,6 +417,7 @@ pub(crate) fn accepted(
         }
         Effect::Done
         | Effect::Nothing
+        | Effect::Fenced(_)
         | Effect::OutOfSight(_)
         | Effect::Ended(_)
         | Effect::Granted(_)

@@ -41,6 +41,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         Effect::OutOfSight(keys) => keys,
         Effect::Done
         | Effect::Nothing
+        | Effect::Fenced(_)
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::Ended(_)
@@ -71,6 +72,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         Effect::Ended(records) => records,
         Effect::Done
         | Effect::Nothing
+        | Effect::Fenced(_)
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)

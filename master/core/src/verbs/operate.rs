@@ -161,6 +161,7 @@ pub(crate) fn redeemed(d: &mut Desk<'_>, index: u64, pending: &Pending, effect: 
     let kind = match effect {
         Effect::Nothing => ReplyKind::Refused(bad_token()),
         Effect::Done
+        | Effect::Fenced(_)
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)

@@ -68,18 +68,27 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
             if let Err(refusal) = authorize(caller, &Action::ResumeFramework { owner }) {
                 return fault(d, session, &caller.to_string(), refusal);
             }
+            let asked = d.l.frameworks.get(&id).map_or(0, |standing| standing.fence);
+            let latest = framework.record.fence.max(asked);
+            if call.fence < latest {
+                let refusal = fenced(&id, latest);
+                return fault(d, session, &caller.to_string(), refusal);
+            }
             id
         }
     };
     let known = d.registry.framework(&id);
     let standing = d.l.frameworks.standing(&id);
+    standing.fence = call.fence;
     standing.suppressed = call.suppressed_roles.iter().cloned().collect();
     match call.demands {
         Some(said) => (standing.demands, standing.demand_driven) = (said.demands, said.demand_driven),
         None if call.resume.is_none() => (standing.demands, standing.demand_driven) = (Vec::new(), false),
         None => {}
     }
-    let same = known.is_some_and(|f| f.record.info == call.framework && f.record.deadline_ms == 0);
+    let same = known.is_some_and(|f| {
+        f.record.info == call.framework && f.record.deadline_ms == 0 && f.record.fence == call.fence
+    });
     if same {
         return attach(d, session, &id, call.resume);
     }
@@ -88,15 +97,22 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
         id: id.clone(),
         info: call.framework,
         principal: caller.to_string(),
+        fence: call.fence,
     });
     d.batch.propose(entry, Pending::Subscribe { session, framework: id, resume: call.resume });
 }
 
 /// It is in the log what a framework says of itself: the second half of Subscribe and of UpdateFramework.
 pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending: Pending, effect: &Effect) {
-    // Its end came before it in the log.
-    let refusal = (*effect == Effect::Nothing)
-        .then(|| Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down")));
+    let refusal = match effect {
+        // Its end came before it in the log.
+        Effect::Nothing => {
+            Some(Refusal::new(Code::FrameworkRemoved, format!("framework {id} was torn down")))
+        }
+        // Another instance did.
+        Effect::Fenced(fence) => Some(fenced(id, *fence)),
+        _ => None,
+    };
     match (pending, refusal) {
         (Pending::Subscribe { session, framework, resume }, None) => {
             subscribed(d, session, &framework, resume);
@@ -121,6 +137,12 @@ pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending
         }
         (_, Some(_)) => {}
     }
+}
+
+/// A later instance of a framework is known.
+fn fenced(id: &FrameworkId, fence: u64) -> Refusal {
+    Refusal::new(Code::Fenced, format!("instance {fence} of framework {id} has taken over"))
+        .with_help("stop this instance; started anew it waits for its turn")
 }
 
 /// The framework is in the log.
@@ -231,6 +253,7 @@ pub(crate) fn update(
         id: id.clone(),
         info: call.framework,
         principal: framework.record.principal.clone(),
+        fence: framework.record.fence,
     });
     let pending = match operation {
         Some(operation) => Pending::Answer { framework: id.clone(), operation },

@@ -30,6 +30,7 @@ pub(crate) fn removed(d: &mut Desk<'_>, id: &FrameworkId, index: u64, pending: &
         Effect::ToKill(keys) => keys,
         Effect::Done
         | Effect::Nothing
+        | Effect::Fenced(_)
         | Effect::Launched { .. }
         | Effect::Repeated(_)
         | Effect::OutOfSight(_)

@@ -59,6 +59,7 @@ fn a_framework_that_is_back_before_the_log_knew_it_was_away_is_not_waited_for() 
         resume: None,
         suppressed_roles: vec![],
         demands: None,
+        fence: 0,
     };
     world.say_at_once([
         Input::FrameworkClosed { session: SessionId(10) },
@@ -71,8 +72,14 @@ fn a_framework_that_is_back_before_the_log_knew_it_was_away_is_not_waited_for() 
 #[test]
 fn a_framework_whose_session_ends_before_the_log_knows_it_is_waited_for_in_vain() {
     let mut world = World::new();
-    let subscribe =
-        Subscribe { framework: info(), id: None, resume: None, suppressed_roles: vec![], demands: None };
+    let subscribe = Subscribe {
+        framework: info(),
+        id: None,
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+        fence: 0,
+    };
     world.say_at_once([
         jobs(10, None, CallKind::Subscribe(subscribe)),
         Input::FrameworkClosed { session: SessionId(10) },
@@ -140,6 +147,7 @@ fn a_framework_that_is_being_ended_is_not_brought_back() {
         resume: None,
         suppressed_roles: vec![],
         demands: None,
+        fence: 0,
     };
     world.say_at_once([ada(2, teardown(&framework)), jobs(21, None, CallKind::Subscribe(again))]);
     assert!(world.master.registry().framework(&framework).is_none());
@@ -198,4 +206,56 @@ fn what_an_agent_runs_that_the_log_did_not_know_is_not_offered() {
     world.say(ada(9, gone()));
     let agent = world.master.registry().agent(&AgentId::new("a1").unwrap()).unwrap();
     assert_eq!(agent.state, AgentState::Gone);
+}
+
+fn instance(fence: u64, framework: Option<FrameworkId>) -> CallKind {
+    CallKind::Subscribe(Subscribe { fence, ..subscribe(framework) })
+}
+
+fn is_fenced(events: &[EventKind]) -> bool {
+    events.iter().any(|event| matches!(event, EventKind::Fault(fault) if fault.refusal.code == Code::Fenced))
+}
+
+#[test]
+fn an_instance_that_was_taken_over_from_gets_no_session_any_more() {
+    let mut world = World::new();
+    world.register(1);
+    world.call(10, None, instance(5, None));
+    let framework = world.master.registry().frameworks().next().map(|f| f.record.id.clone()).unwrap();
+    world.call(11, None, instance(6, Some(framework.clone())));
+    let told = world.events(10);
+    assert!(
+        told.iter().any(|e| matches!(e, EventKind::Fault(f) if f.refusal.code == Code::SessionReplaced)),
+        "{told:?}"
+    );
+    // It comes back: as itself, and as one that knows of no instances.
+    for (session, fence) in [(12, 5), (13, 0)] {
+        world.call(session, None, instance(fence, Some(framework.clone())));
+        assert!(is_fenced(&world.events(session)) && world.closed.contains(&SessionId(session)));
+    }
+    assert!(!world.closed.contains(&SessionId(11)), "the other one is not disturbed");
+    // What it says of itself meanwhile keeps its place.
+    let other = FrameworkInfo { name: "other".into(), ..info() };
+    world.call(11, Some("op-1"), CallKind::UpdateFramework(UpdateFramework { framework: other }));
+    assert_eq!(world.master.registry().framework(&framework).map(|f| f.record.fence), Some(6));
+    // The same instance may break off and come again.
+    world.say(Input::FrameworkClosed { session: SessionId(11) });
+    world.call(14, None, instance(6, Some(framework)));
+    assert!(!is_fenced(&world.events(14)) && !world.closed.contains(&SessionId(14)));
+}
+
+#[test]
+fn of_two_instances_that_come_at_once_the_later_one_stays_in_whichever_order_they_come() {
+    for order in [[(21, 8), (20, 7)], [(20, 7), (21, 8)]] {
+        let mut world = World::new();
+        world.register(1);
+        world.call(10, None, instance(5, None));
+        let framework = world.master.registry().frameworks().next().map(|f| f.record.id.clone()).unwrap();
+        let calls =
+            order.map(|(session, fence)| jobs(session, None, instance(fence, Some(framework.clone()))));
+        world.say_at_once(calls);
+        assert!(world.closed.contains(&SessionId(20)), "{order:?}");
+        assert!(!world.closed.contains(&SessionId(21)), "{order:?}");
+        assert_eq!(world.master.registry().framework(&framework).map(|f| f.record.fence), Some(8));
+    }
 }

@@ -1,5 +1,6 @@
 //! What is not carried out, or only in part: who is told, and what becomes of the offers.
 
+use proto::check::{Check, CheckPort, Checks};
 use proto::operation::{LaunchGroup, Reserve};
 use proto::operator::{EventKind as Changed, SetQuota};
 use proto::quantities::Scalar;
@@ -166,8 +167,14 @@ fn an_agent_that_comes_back_smaller_is_offered_anew() {
 fn what_is_beyond_all_bounds_is_refused_by_name() {
     let mut world = World::new();
     let endless = FrameworkInfo { failover_timeout: Duration::MAX, ..info() };
-    let subscribe =
-        Subscribe { framework: endless, id: None, resume: None, suppressed_roles: vec![], demands: None };
+    let subscribe = Subscribe {
+        framework: endless,
+        id: None,
+        resume: None,
+        suppressed_roles: vec![],
+        demands: None,
+        fence: 0,
+    };
     world.call(10, None, CallKind::Subscribe(subscribe));
     let events = world.events(10);
     assert!(
@@ -191,6 +198,33 @@ fn what_is_beyond_all_bounds_is_refused_by_name() {
         events.iter().any(|e| matches!(e, EventKind::Update(s) if s.message.contains("kill_grace"))),
         "{events:?}"
     );
+}
+
+#[test]
+fn a_task_is_refused_with_a_check_that_could_not_be_carried_out() {
+    let mut world = World::new();
+    world.register(1);
+    world.subscribe(11, None);
+    let offers = world.offers(11);
+    let checked = |id: &str, check: Check| {
+        let checks = Checks { health: Some(check), readiness: None };
+        TaskInfo { checks, ..task(id, 100) }
+    };
+    let tasks = vec![
+        checked("t1", Check::tcp(CheckPort::Index(0))),
+        checked("t2", Check::shell("true").interval(Duration::from_millis(1))),
+        TaskInfo { longest_run: Some(Duration::ZERO), ..task("t3", 100) },
+    ];
+    world.call(11, Some("op-1"), accept(&offers, tasks));
+    let events = world.events(11);
+    for wanted in [
+        "checks.health.tcp.port has index 0: the task has no ports",
+        "checks.health.interval is 1 ms; make it 100 ms at least",
+        "longest_run is 0 ms; say 100 ms to 366 days, or leave it out",
+    ] {
+        let said = |e: &EventKind| matches!(e, EventKind::Update(s) if s.state == TaskState::Error && s.message.contains(wanted));
+        assert!(events.iter().any(said), "{wanted}: {events:?}");
+    }
 }
 
 #[test]

@@ -157,7 +157,8 @@ impl World {
         id: Option<FrameworkId>,
         framework: FrameworkInfo,
     ) -> FrameworkId {
-        let subscribe = Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None };
+        let subscribe =
+            Subscribe { framework, id, resume: None, suppressed_roles: vec![], demands: None, fence: 0 };
         self.call(session, None, CallKind::Subscribe(subscribe));
         self.events(session)
             .into_iter()
@@ -224,7 +225,7 @@ pub fn info() -> FrameworkInfo {
 }
 
 pub fn subscribe(id: Option<FrameworkId>) -> Subscribe {
-    Subscribe { framework: info(), id, resume: None, suppressed_roles: vec![], demands: None }
+    Subscribe { framework: info(), id, resume: None, suppressed_roles: vec![], demands: None, fence: 0 }
 }
 
 pub fn role() -> Role {
@@ -251,6 +252,8 @@ pub fn task(id: &str, cpus_milli: u64) -> TaskInfo {
         kill_grace: Duration::from_secs(3),
         labels: BTreeMap::new(),
         group: None,
+        checks: proto::check::Checks::default(),
+        longest_run: None,
     }
 }
 
@@ -278,6 +281,8 @@ pub fn update(framework: &FrameworkId, run: RunId, task: &str, sequence: u64, st
         sequence,
         exit: state.is_terminal().then_some(Exit::Code(0)),
         pid: 42,
+        healthy: None,
+        ready: None,
     };
     let update = Update { framework: framework.clone(), status };
     Input::Agent { link: LinkId(1), agent: AgentId::new("a1").unwrap(), message: ToMaster::Update(update) }

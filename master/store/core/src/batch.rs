@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use proto::store::Operation;
-use proto::store_log::{Batch as LogBatch, Entry, EntryKind};
+use proto::store_log::{Batch as LogBatch, Entry, EntryKind, Limits};
 use proto::wire::Wire;
 
 use crate::config::{BATCH_BYTES, WAITING_BYTES_MAX};
@@ -49,11 +49,12 @@ impl Batch {
     }
 
     /// The oldest of what gathered, as one proposal of bounded size.
-    pub fn take(&mut self) -> Option<(u64, Bytes)> {
+    pub fn take(&mut self, limits: Limits) -> Option<(u64, Bytes)> {
         if self.gathered.is_empty() {
             return None;
         }
-        let (mut batch, mut waiters, mut total) = (LogBatch::default(), Vec::new(), 0);
+        let limits = Some(limits).filter(|limits| *limits != Limits::default());
+        let (mut batch, mut waiters, mut total) = (LogBatch { entries: Vec::new(), limits }, Vec::new(), 0);
         while let Some((_, bytes, _)) = self.gathered.front()
             && (batch.entries.is_empty() || total + bytes <= BATCH_BYTES)
             && let Some((entry, bytes, waiter)) = self.gathered.pop_front()

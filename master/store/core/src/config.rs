@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::id::MasterId;
+use proto::store_log::Limits;
 
 /// Batches on their way through consensus; further changes gather meanwhile into larger ones.
 pub(crate) const BATCHES_IN_FLIGHT: usize = 4;
@@ -34,11 +35,19 @@ pub struct Config {
     /// A snapshot is taken when the log since the last one costs so many bytes. Small disks want less, tests want it
     /// often.
     pub snapshot_after_bytes: u64,
+    /// What a space may hold of what is proposed while this member leads.
+    pub limits: Limits,
 }
 
 impl Config {
     /// The ordinary values for a member of a group.
     pub fn new(id: MasterId, members: BTreeMap<MasterId, String>, seed: u64) -> Self {
-        Config { id, members, seed, snapshot_after_bytes: master_raft::Config::SNAPSHOT_AFTER_BYTES }
+        Config {
+            id,
+            members,
+            seed,
+            snapshot_after_bytes: master_raft::Config::SNAPSHOT_AFTER_BYTES,
+            limits: Limits::default(),
+        }
     }
 }

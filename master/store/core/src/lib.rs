@@ -28,4 +28,4 @@ pub use config::{Config, WATCHES_MAX};
 pub use input::{Input, Ticket, WatchId};
 pub use master_raft::Unfit;
 pub use member::Member;
-pub use output::{Note, Output};
+pub use output::{Note, Output, Standing};

@@ -20,7 +20,7 @@ use crate::batch::{Batch, Waiter};
 use crate::config::{BATCHES_IN_FLIGHT, Config, SPACE_NAME_MAX, WATCHES_MAX};
 use crate::input::{Input, Ticket, WatchId};
 use crate::leases::Timers;
-use crate::output::{Note, Output};
+use crate::output::{Note, Output, Standing};
 use crate::reads::{Read, Reads};
 use crate::watches::Watches;
 
@@ -96,7 +96,7 @@ impl Member {
         match entry_kind(kind) {
             Ok(_) if self.leading.is_none() => self.redirect(ticket, out),
             Ok(kind) => {
-                if let Err(fault) = check_entry(&kind) {
+                if let Err(fault) = check_entry(&kind, self.config.limits) {
                     return self.reply(ticket, 0, ReplyKind::Refused(fault.into()), out);
                 }
                 let entry = Entry { owner: space.owner, space: space.name, epoch, kind };
@@ -253,6 +253,16 @@ impl Member {
             }
         }
         changed.iter().for_each(|space| self.watches.tell_space(space, &self.store, out));
+        self.show(changed.iter(), out);
+    }
+
+    /// How some spaces stand now.
+    fn show<'a>(&self, spaces: impl Iterator<Item = &'a SpaceId>, out: &mut Outbox<Output>) {
+        for id in spaces {
+            if let Some(space) = self.store.space(id) {
+                out.push(Output::Stands(Standing::of(id, space)));
+            }
+        }
     }
 
     fn commit(
@@ -275,8 +285,9 @@ impl Member {
                 return out.push(Output::Note(Note::Unreadable { index, why: bad.to_string() }));
             }
         };
+        let limits = batch.limits.unwrap_or_default();
         for entry in batch.entries {
-            let Applied { space, revision, outcome, effect } = self.store.apply(entry);
+            let Applied { space, revision, outcome, effect } = self.store.apply_within(entry, limits);
             if let Some(timers) = self.leading.as_mut() {
                 match effect {
                     Effect::None => {}
@@ -304,6 +315,7 @@ impl Member {
                 self.applied = index;
                 out.push(Output::Applied(index));
                 self.watches.tell_all(&self.store, out);
+                self.show(self.store.spaces().map(|(id, _)| id), out);
             }
             Err(bad) => {
                 self.broken = true;
@@ -371,7 +383,7 @@ impl Member {
             inputs.push(master_raft::Input::ReadIndex { tag });
         }
         while self.leading.is_some() && self.batch.in_flight() < BATCHES_IN_FLIGHT {
-            let Some((tag, data)) = self.batch.take() else { break };
+            let Some((tag, data)) = self.batch.take(self.config.limits) else { break };
             inputs.push(master_raft::Input::Propose { tag, data });
         }
         for input in inputs {

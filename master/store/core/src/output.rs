@@ -1,6 +1,7 @@
 //! `Output`: everything a member wants done, in order; nothing behind a `Persist` leaves before it is on disk.
 
 use bytes::Bytes;
+use master_store::{Space, SpaceId};
 use proto::id::MasterId;
 use proto::store::{Reply, WatchReply};
 
@@ -57,8 +58,43 @@ pub enum Output {
     },
     /// The store stands at this index now.
     Applied(u64),
+    /// How a space that changed stands now.
+    Stands(Standing),
     /// A note for the log: something an operator would act on.
     Note(Note),
+}
+
+/// How a space stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which.
+    pub space: SpaceId,
+    /// Its revision.
+    pub revision: u64,
+    /// What was replaced before this is forgotten.
+    pub compacted: u64,
+    /// Keys there are.
+    pub keys: u64,
+    /// What they take.
+    pub live_bytes: u64,
+    /// What is remembered of what was replaced.
+    pub history_bytes: u64,
+    /// Leases there are.
+    pub leases: u64,
+}
+
+impl Standing {
+    pub(crate) fn of(id: &SpaceId, space: &Space) -> Standing {
+        Standing {
+            space: id.clone(),
+            revision: space.revision(),
+            compacted: space.compacted(),
+            keys: space.live_keys(),
+            live_bytes: space.live_bytes(),
+            history_bytes: space.history_bytes(),
+            leases: space.lease_count(),
+        }
+    }
 }
 
 /// Something an operator would act on.

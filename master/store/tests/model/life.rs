@@ -122,7 +122,7 @@ fn change() -> BoxedStrategy<EntryKind> {
         3 => (lease(), 0..5_000u64).prop_map(|(id, ttl_ms)| EntryKind::LeaseGrant(LeaseGrant { ttl_ms, id })),
         1 => (1..4u64).prop_map(|id| EntryKind::LeaseRevoke(LeaseRevoke { id })),
         1 => (1..4u64, 1..6u64).prop_map(|(id, grant)| EntryKind::LeaseExpired(LeaseExpired { id, grant })),
-        1 => Just(EntryKind::Claim(Claim)),
+        2 => (0..4u64).prop_map(|lease| EntryKind::Claim(Claim { lease })),
     ]
     .boxed()
 }

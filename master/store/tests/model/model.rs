@@ -317,7 +317,10 @@ impl Model {
                 }
                 return self.end_lease(seen.id);
             }
-            EntryKind::Claim(_) => {
+            EntryKind::Claim(claim) => {
+                if claim.lease != 0 && !self.leases.contains_key(&claim.lease) {
+                    return Err(Fault::LeaseNotFound);
+                }
                 self.epoch += 1;
                 ReplyKind::Claimed(Claimed { epoch: self.epoch })
             }

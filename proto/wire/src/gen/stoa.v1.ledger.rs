@@ -40,6 +40,20 @@ pub struct KillTaken {
     pub run_id: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint64, tag = "2")]
     pub grace_ms: u64,
+    /// Why, when the agent itself wants it; absent when somebody asked for it, and in ledgers of before it was kept.
+    #[prost(enumeration = "super::StatusReason", tag = "3")]
+    pub reason: i32,
+    /// The same for people.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+}
+/// The command of a run was executed. Kept for runs that are watched: by their longest run time or by checks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Started {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
 }
 /// The run is over and acknowledged: nothing more to remember.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -56,7 +70,7 @@ pub struct EpochSeen {
 /// One line of the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -75,5 +89,7 @@ pub mod record {
         Forgotten(super::Forgotten),
         #[prost(message, tag = "6")]
         EpochSeen(super::EpochSeen),
+        #[prost(message, tag = "7")]
+        Started(super::Started),
     }
 }

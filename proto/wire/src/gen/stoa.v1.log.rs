@@ -28,6 +28,9 @@ pub struct FrameworkRegistered {
     pub framework: ::core::option::Option<super::FrameworkInfo>,
     #[prost(string, tag = "3")]
     pub principal: ::prost::alloc::string::String,
+    /// Which of its instances said so; 0 for none in particular.
+    #[prost(uint64, tag = "4")]
+    pub fence: u64,
 }
 /// A framework's session broke: its failover timer runs until the deadline.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -289,6 +292,9 @@ pub struct FrameworkRecord {
     /// Oldest first.
     #[prost(message, repeated, tag = "6")]
     pub operations: ::prost::alloc::vec::Vec<OperationRecord>,
+    /// The latest of its instances.
+    #[prost(uint64, tag = "7")]
+    pub fence: u64,
 }
 /// A task as remembered.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -255,6 +255,95 @@ pub struct CommandInfo {
     #[prost(message, repeated, tag = "5")]
     pub artifacts: ::prost::alloc::vec::Vec<Artifact>,
 }
+/// A port that a check goes to: always one of the task's own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckPort {
+    #[prost(oneof = "check_port::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<check_port::Kind>,
+}
+/// Nested message and enum types in `CheckPort`.
+pub mod check_port {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// The port itself.
+        #[prost(uint32, tag = "1")]
+        Number(u32),
+        /// The task's ports in order, from 0: the one that it finds as PORT0, PORT1 and so on.
+        #[prost(uint32, tag = "2")]
+        Index(u32),
+    }
+}
+/// A command run beside the task: in its namespaces, cgroup and sandbox, as its user, with its environment. Exit code 0 is good.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommandCheck {
+    /// The program and its arguments. With `shell`, one argument: the script for /bin/sh -c.
+    #[prost(string, repeated, tag = "1")]
+    pub argv: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub shell: bool,
+}
+/// GET to 127.0.0.1 on the task's machine. A status of 200 to 399 is good; redirections are not followed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpCheck {
+    /// With its leading slash, and a query if there is one.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub port: ::core::option::Option<CheckPort>,
+    /// By https; the certificate is not verified.
+    #[prost(bool, tag = "3")]
+    pub https: bool,
+}
+/// A connection to 127.0.0.1 on the task's machine. That it opens is good.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpCheck {
+    #[prost(message, optional, tag = "1")]
+    pub port: ::core::option::Option<CheckPort>,
+}
+/// Something that the agent asks of a running task again and again. In parentheses what Mesos has by default (its HealthCheck) and the
+/// SDK, too; on the wire each time is as it stands, and what is left out is 0.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Check {
+    /// From the start of the task to the first check (15 s).
+    #[prost(uint64, tag = "4")]
+    pub delay_ms: u64,
+    /// From the end of one check to the next; 100 at least (10 s).
+    #[prost(uint64, tag = "5")]
+    pub interval_ms: u64,
+    /// What takes longer has failed; 1 at least (20 s).
+    #[prost(uint64, tag = "6")]
+    pub timeout_ms: u64,
+    /// From the start of the task: failures in it do not count, until the first success (10 s).
+    #[prost(uint64, tag = "7")]
+    pub grace_ms: u64,
+    /// So many failures in a row decide; 1 at least (3).
+    #[prost(uint32, tag = "8")]
+    pub failures: u32,
+    #[prost(oneof = "check::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<check::Kind>,
+}
+/// Nested message and enum types in `Check`.
+pub mod check {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Command(super::CommandCheck),
+        #[prost(message, tag = "2")]
+        Http(super::HttpCheck),
+        #[prost(message, tag = "3")]
+        Tcp(super::TcpCheck),
+    }
+}
+/// What is asked of a task while it runs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Checks {
+    /// Whether it is well: a task that fails is ended, as FAILED for REASON_UNHEALTHY.
+    #[prost(message, optional, tag = "1")]
+    pub health: ::core::option::Option<Check>,
+    /// Whether it can serve: reported, and nothing else.
+    #[prost(message, optional, tag = "2")]
+    pub readiness: ::core::option::Option<Check>,
+}
 /// One task.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskInfo {
@@ -275,6 +364,12 @@ pub struct TaskInfo {
     /// The group it belongs to, set by the master for a group launch.
     #[prost(string, optional, tag = "7")]
     pub group: ::core::option::Option<::prost::alloc::string::String>,
+    /// What is asked of it while it runs.
+    #[prost(message, optional, tag = "8")]
+    pub checks: ::core::option::Option<Checks>,
+    /// A task that runs for longer is ended, TERM first, as FAILED for REASON_TIME_LIMIT.
+    #[prost(uint64, optional, tag = "9")]
+    pub longest_run_ms: ::core::option::Option<u64>,
 }
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -322,6 +417,12 @@ pub struct TaskStatus {
     /// Process id on the agent's machine; 0 when there is none.
     #[prost(uint32, tag = "11")]
     pub pid: u32,
+    /// What its health check said last; absent while nothing is known, and without one.
+    #[prost(bool, optional, tag = "12")]
+    pub healthy: ::core::option::Option<bool>,
+    /// What its readiness check says; false until the first success. Absent without one.
+    #[prost(bool, optional, tag = "13")]
+    pub ready: ::core::option::Option<bool>,
 }
 // ---- operations ----
 
@@ -596,6 +697,12 @@ pub enum StatusReason {
     ReasonTaskUnknown = 19,
     ReasonAgentDraining = 20,
     ReasonQuotaExceeded = 21,
+    /// It ran for longer than it may.
+    ReasonTimeLimit = 22,
+    /// Its health check failed too often.
+    ReasonUnhealthy = 23,
+    /// It runs on; what its checks say of it has changed.
+    ReasonCheckChanged = 24,
 }
 impl StatusReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -626,6 +733,9 @@ impl StatusReason {
             Self::ReasonTaskUnknown => "REASON_TASK_UNKNOWN",
             Self::ReasonAgentDraining => "REASON_AGENT_DRAINING",
             Self::ReasonQuotaExceeded => "REASON_QUOTA_EXCEEDED",
+            Self::ReasonTimeLimit => "REASON_TIME_LIMIT",
+            Self::ReasonUnhealthy => "REASON_UNHEALTHY",
+            Self::ReasonCheckChanged => "REASON_CHECK_CHANGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -653,6 +763,9 @@ impl StatusReason {
             "REASON_TASK_UNKNOWN" => Some(Self::ReasonTaskUnknown),
             "REASON_AGENT_DRAINING" => Some(Self::ReasonAgentDraining),
             "REASON_QUOTA_EXCEEDED" => Some(Self::ReasonQuotaExceeded),
+            "REASON_TIME_LIMIT" => Some(Self::ReasonTimeLimit),
+            "REASON_UNHEALTHY" => Some(Self::ReasonUnhealthy),
+            "REASON_CHECK_CHANGED" => Some(Self::ReasonCheckChanged),
             _ => None,
         }
     }

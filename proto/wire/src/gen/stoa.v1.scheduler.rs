@@ -19,6 +19,10 @@ pub struct Subscribe {
     /// offers, or when the session is resumed what was said before.
     #[prost(message, optional, tag = "5")]
     pub demands: ::core::option::Option<UpdateDemands>,
+    /// Which of several instances this is: later ones have greater numbers, such as the epoch of a claimed space of the store. The log
+    /// remembers the greatest, and a session with a smaller one is refused as `fenced`. 0 for a framework of one instance.
+    #[prost(uint64, tag = "6")]
+    pub fence: u64,
 }
 /// The last event seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -275,6 +275,9 @@ pub struct LeaseList {
 /// Takes the space over: whoever calls with an earlier epoch is fenced from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Claim {
+    /// Only while this lease stands, else `not-found`: who won an election by it may have lost it by now. 0: in any case.
+    #[prost(uint64, tag = "1")]
+    pub lease: u64,
 }
 /// The space is taken over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -47,11 +47,22 @@ pub mod entry {
         Claim(super::super::store::Claim),
     }
 }
+/// What a space may hold, by the leader that proposed a batch: all members apply it by the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    #[prost(uint64, tag = "1")]
+    pub space_bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub value_bytes: u64,
+}
 /// Many changes that were committed as one.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Batch {
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// Absent: 16 MiB, and 1 MiB.
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<Limits>,
 }
 // ---- the snapshot ----
 

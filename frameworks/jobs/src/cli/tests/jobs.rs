@@ -11,9 +11,9 @@ use crate::token::random_hex;
 use crate::wire::{GetReply, JobView, Summary, Task, TaskState};
 
 #[derive(Parser)]
-struct Command {
+pub(super) struct Command {
     #[command(subcommand)]
-    verb: JobVerb,
+    pub verb: JobVerb,
 }
 
 #[derive(Parser)]
@@ -22,21 +22,21 @@ struct ExplainCommand {
     args: ExplainJobArgs,
 }
 
-async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
+pub(super) async fn go(cluster: &Pretend, line: &[&str], paper: &Paper) -> u8 {
     let verb = Command::parse_from(std::iter::once(&"job").chain(line)).verb;
     job(&verb, &cluster.profile, paper.screen(false)).await
 }
 
-struct File(PathBuf);
+pub(super) struct File(PathBuf);
 
 impl File {
-    fn new(extension: &str, text: &str) -> File {
+    pub fn new(extension: &str, text: &str) -> File {
         let path = std::env::temp_dir().join(format!("stoa-job-{}.{extension}", random_hex(8).unwrap()));
         std::fs::write(&path, text).unwrap();
         File(path)
     }
 
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -101,6 +101,11 @@ async fn waiting_ends_when_a_service_runs_or_a_batch_is_over() {
     assert_eq!(go(&cluster, &["apply", "--wait", batch.name()], &paper).await, 1);
     assert!(paper.err().contains("etl is over: 0 of 1 finished, 1 failed"), "{}", paper.err());
 
+    let cron = "name = \"n\"\ncommand = \"x\"\nkind = \"cron\"\nschedule = \"@yearly\"\n";
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", "--wait", File::new("toml", cron).name()], &paper).await, 0);
+    assert!(paper.err().contains("n is scheduled; next run: 2"), "{}", paper.err());
+
     cluster.with(|facts| facts.events = vec![event(1, false, Vec::new())]);
     let paper = Paper::default();
     assert_eq!(go(&cluster, &["apply", "--wait", "--timeout", "50ms", batch.name()], &paper).await, 5);
@@ -156,11 +161,38 @@ async fn jobs_are_listed_for_people_and_programs() {
     assert_eq!(json["apiVersion"], "stoa.jobs/v1");
     assert_eq!((&json["items"][1]["name"], &json["items"][1]["running"]), (&"web".into(), &1.into()));
     assert_eq!(json["items"][1]["tasks"][0]["state"], "running");
+    let spec = &json["items"][1]["spec"];
+    assert_eq!((&spec["command"], &spec["update.max_unavailable"]), (&"x".into(), &"1".into()));
     let (_, yaml, _) = shown(&["get", "web", "-o", "yaml"]).await;
     assert!(yaml.contains("apiVersion: stoa.jobs/v1") && yaml.contains("name: web"), "{yaml}");
     let (code, _, told) = shown(&["get", "nothing"]).await;
     assert_eq!(code, 3);
     assert!(told.contains("there is no job \"nothing\"") && told.contains("help:"), "{told}");
+}
+
+#[tokio::test]
+async fn a_cron_job_shows_its_next_run() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let text =
+        "name = \"n\"\nkind = \"cron\"\ncommand = \"x\"\nschedule = \"@yearly\"\ntimezone = \"Asia/Tokyo\"\n";
+    let shown = async |text: &str, summary| {
+        let spec = crate::spec::parse_file("n.toml".as_ref(), text).expect("a job").remove(0);
+        let view = JobView { spec: Some(spec.to_wire()), summary: Some(summary), ..JobView::default() };
+        cluster.with(|facts| facts.jobs = GetReply { jobs: vec![view], framework_id: "F1".into() });
+        let (table, json) = (Paper::default(), Paper::default());
+        go(&cluster, &["get", "n"], &table).await;
+        go(&cluster, &["get", "n", "-o", "json"], &json).await;
+        let json: serde_json::Value = serde_json::from_str(&json.out()).expect("JSON");
+        (table.out(), json["items"][0]["state"].clone(), json["items"][0]["nextRunMs"].clone())
+    };
+    let (table, state, next) = shown(text, Summary::default()).await;
+    assert!(table.ends_with("-01-01T00:00:00+09:00\n") && table.contains("\nnext run: 2"), "{table}");
+    assert!(state == "scheduled" && next.is_u64(), "{state} {next}");
+    let (table, state, next) = shown(&format!("{text}paused = true\n"), Summary::default()).await;
+    assert!(!table.contains("next run") && state == "paused" && next.is_null(), "{table}");
+    let stopped = Summary { stopped: true, over: true, ..Summary::default() };
+    let (table, state, next) = shown(text, stopped).await;
+    assert!(!table.contains("next run") && state == "stopped" && next.is_null(), "{table}");
 }
 
 #[tokio::test]

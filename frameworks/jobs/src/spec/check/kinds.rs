@@ -1,9 +1,13 @@
 //! What goes with which kind of job, and what does not.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{AFTER_MAX, DAY, HISTORY_MAX, INSTANCES_MAX, LIMIT_MAX, PAUSE_MIN, RETRIES_MAX, bad_name};
 use crate::spec::{JobSpec, Kind, RestartPolicy, Update};
+
+/// A framework that is busy starts a run that late; to leave it out would be to leave it out by chance.
+const MISSED_MIN: Duration = Duration::from_secs(10);
 
 // === impl JobSpec ===
 
@@ -48,8 +52,8 @@ impl JobSpec {
                 wrong("schedule", "is for cron jobs; write kind = \"cron\"".to_owned());
             }
             (Some(cron), Kind::Cron) => {
-                if cron.missed > DAY {
-                    wrong("missed", "is more than a day; write for example \"10m\"".to_owned());
+                if cron.missed < MISSED_MIN || cron.missed > DAY {
+                    wrong("missed", "is not between 10s and a day; write for example \"10m\"".to_owned());
                 }
                 if cron.history > HISTORY_MAX {
                     wrong("history", format!("{} is more than {HISTORY_MAX}", cron.history));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{complaint, one, toml};
+use crate::cron::Schedule;
 use crate::spec::{CheckKind, Command, Cron, GiveUp, JobSpec, Overlap, RestartPolicy, Spread, Volume};
 
 /// What a service may say beyond the plain one.
@@ -85,7 +86,7 @@ fn batch_and_cron_say_when() {
     assert_eq!(JobSpec::from_wire(job.to_wire()), Ok(job));
 
     let little = one(toml("name = \"a\"\nkind = \"cron\"\ncommand = \"b\"\nschedule = \"@daily\""));
-    assert_eq!(little.cron, Some(Cron::of(crate::cron::Schedule::parse("@daily").unwrap())));
+    assert_eq!(little.cron, Some(Cron::of(Schedule::parse("@daily").unwrap())));
 }
 
 pub(super) const GROUP: &str = r#"
@@ -105,6 +106,22 @@ name = "log"
 command = ["ship"]
 env = { LEVEL = "4" }
 "#;
+
+#[test]
+fn of_missed_runs_the_last_is_due_unless_it_is_too_late() {
+    const MINUTE: u64 = 60_000;
+    let cron =
+        Cron { missed: Duration::from_secs(600), ..Cron::of(Schedule::parse("0,5,30 * * * *").unwrap()) };
+    assert_eq!(cron.next(0), Some(5 * MINUTE));
+    assert_eq!(cron.due(0, 4 * MINUTE), None, "nothing is due yet");
+    assert_eq!(cron.due(0, 5 * MINUTE), Some(5 * MINUTE), "at the very time");
+    assert_eq!(cron.due(5 * MINUTE, 5 * MINUTE), None, "once");
+    assert_eq!(cron.due(30 * MINUTE, 68 * MINUTE), Some(65 * MINUTE), "the last of two");
+    assert_eq!(cron.due(0, 15 * MINUTE), Some(5 * MINUTE), "at the last moment");
+    assert_eq!(cron.due(0, 15 * MINUTE + 1), None, "too late");
+    let paused = Cron { paused: true, ..cron };
+    assert_eq!((paused.next(0), paused.due(0, 5 * MINUTE)), (None, None));
+}
 
 #[test]
 fn tasks_of_a_group_have_each_their_own() {

@@ -164,7 +164,7 @@ fn who_was_away_is_sent_the_whole_and_its_watches_miss_nothing() {
 fn who_claims_a_space_fences_whoever_had_it() {
     let mut world = World::new(8);
     let leader = world.elect();
-    let claims = |world: &mut World| match world.asks(leader, CallKind::Claim(Claim)).kind {
+    let claims = |world: &mut World| match world.asks(leader, CallKind::Claim(Claim::default())).kind {
         ReplyKind::Claimed(claimed) => claimed.epoch,
         kind => panic!("{kind:?}"),
     };

@@ -203,7 +203,7 @@ impl World {
             Output::Note(Note::Unreadable { index, why }) => panic!("entry {index}: {why}"),
             Output::Note(Note::Denied { .. }) => self.denied += 1,
             Output::Note(Note::Peer { from, why }) => panic!("{id} refused a message of {from}: {why}"),
-            Output::Part { .. } | Output::Applied(_) => {}
+            Output::Part { .. } | Output::Applied(_) | Output::Stands(_) => {}
         }
     }
 

@@ -1,33 +1,17 @@
-//! `Memory`: the little that a framework remembers over its lives; here in a file, and wherever else somebody keeps it.
+//! `StateFile`: what a framework keeps, in one file of its own.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use framework_sdk_core::reconciler::Change;
 
-/// Why something is not remembered.
-pub type MemoryError = Box<dyn Error + Send + Sync>;
+use super::text::{escaped, unescaped};
+use super::{Loaded, StateStore, StoreError};
 
-/// What a framework remembers over its lives: its id, which instances are over and where some ran last, each a line of
-/// text by its key. It is used on the framework's thread and may block.
-pub trait Memory: Send {
-    /// All there is, when a life begins.
-    fn load(&mut self) -> Result<BTreeMap<String, String>, MemoryError>;
-
-    /// Makes changes durable, all or none. Nothing that rests on them is done before this returns, and the framework ends
-    /// when they cannot be.
-    fn save(&mut self, changes: &[Change]) -> Result<(), MemoryError>;
-}
-
-/// Remembers nothing: the next life is another framework.
-#[derive(Debug, Default)]
-pub struct Forgetful;
-
-/// A memory in one file, written anew and in one step with each change: for some thousands of instances. One process at
-/// a time may use it.
+/// A store in one file, written anew and in one step with each change: for some thousands of instances. It fences nobody:
+/// one process at a time may use it.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
@@ -59,22 +43,10 @@ pub enum StateFileError {
     },
 }
 
-// === impl Forgetful ===
-
-impl Memory for Forgetful {
-    fn load(&mut self) -> Result<BTreeMap<String, String>, MemoryError> {
-        Ok(BTreeMap::new())
-    }
-
-    fn save(&mut self, _changes: &[Change]) -> Result<(), MemoryError> {
-        Ok(())
-    }
-}
-
 // === impl StateFile ===
 
 impl StateFile {
-    /// A memory in this file. There is none while there is nothing to remember.
+    /// A store in this file. There is none while there is nothing to keep.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         StateFile { path: path.into(), known: BTreeMap::new() }
     }
@@ -94,7 +66,7 @@ impl StateFile {
             let (key, value) = line
                 .split_once('\t')
                 .ok_or_else(|| StateFileError::Malformed { path: self.path.clone(), line: at + 1 })?;
-            self.known.insert(key.to_owned(), value.to_owned());
+            self.known.insert(unescaped(key), unescaped(value));
         }
         Ok(())
     }
@@ -106,7 +78,7 @@ impl StateFile {
         let fresh = self.path.with_file_name(name);
         let mut file = File::create(&fresh)?;
         for (key, value) in &self.known {
-            writeln!(file, "{key}\t{value}")?;
+            writeln!(file, "{}\t{}", escaped(key), escaped(value))?;
         }
         file.sync_all()?;
         fs::rename(&fresh, &self.path)?;
@@ -115,25 +87,25 @@ impl StateFile {
     }
 }
 
-impl Memory for StateFile {
-    fn load(&mut self) -> Result<BTreeMap<String, String>, MemoryError> {
-        self.read()?;
-        Ok(self.known.clone())
+impl StateStore for StateFile {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.read().map_err(|error| StoreError::Failed(error.into()))?;
+        Ok(Loaded { known: self.known.clone(), fence: 0 })
     }
 
-    fn save(&mut self, changes: &[Change]) -> Result<(), MemoryError> {
+    fn commit(&mut self, changes: &[Change], _fence: u64) -> Result<(), StoreError> {
         for change in changes {
             match &change.value {
-                // A line is a line, whatever an agent says of itself.
-                Some(value) => drop(self.known.insert(change.key.clone(), value.replace(['\n', '\r'], " "))),
+                Some(value) => drop(self.known.insert(change.key.clone(), value.clone())),
                 None => drop(self.known.remove(&change.key)),
             }
         }
+        let failed = |operation, error| StoreError::Failed(self.fault(operation, error).into());
         if !self.known.is_empty() {
-            return self.write().map_err(|error| self.fault("write", error).into());
+            return self.write().map_err(|error| failed("write", error));
         }
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.fault("remove", error).into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", error)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -152,15 +124,15 @@ mod tests {
         let path = std::env::temp_dir().join(format!("stoa-state-{}", std::process::id()));
         let _ = fs::remove_file(&path);
         let mut file = StateFile::at(&path);
-        assert!(file.load().expect("nothing yet").is_empty());
-        file.save(&[change("framework", Some("F1")), change("home/web.0", Some("a1 two\nlines"))])
+        assert!(file.load().expect("nothing yet").known.is_empty());
+        file.commit(&[change("framework", Some("F1")), change("home/web.0", Some("a1 two\nlines"))], 0)
             .expect("saved");
-        file.save(&[change("over/web.1", Some("x finished"))]).expect("saved");
-        let known = StateFile::at(&path).load().expect("it is there");
+        file.commit(&[change("over/web.1", Some("x finished"))], 0).expect("saved");
+        let known = StateFile::at(&path).load().expect("it is there").known;
         assert_eq!(known.len(), 3);
-        assert_eq!(known["home/web.0"], "a1 two lines");
+        assert_eq!(known["home/web.0"], "a1 two\nlines");
         let gone: Vec<Change> = known.keys().map(|key| change(key, None)).collect();
-        file.save(&gone).expect("saved");
+        file.commit(&gone, 0).expect("saved");
         assert!(!path.exists());
 
         fs::write(&path, "framework\tF1\nhome\n").expect("written");

@@ -1,0 +1,251 @@
+//! Carries out the checks of tasks, and tells the machine what came of each, also when nothing could.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use agent_containerizer::{Containerizer, How};
+use agent_core::{Ask, Checked, Container, Input};
+use hyper::Request;
+use hyper::client::conn::http1::handshake;
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use proto::agent_link::TaskRun;
+use proto::check::{CheckKind, CheckPort, CommandCheck, HttpCheck};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::containers::{TaskFacts, beside, words};
+use crate::master_link::LateMachine;
+use crate::unverified;
+
+/// Commands of checks at a time: with more the machine would be busy with looking at what it does.
+const COMMANDS_MAX: usize = 32;
+
+/// Of what a command writes so much is told: the end of it, where the reason usually is.
+const WORDS_BYTES_MAX: usize = 200;
+
+/// What a command wrote before its end is waited for this long, should somebody whom it left behind hold it open.
+const REST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Carries out checks.
+#[derive(Clone)]
+pub(crate) struct Checker {
+    containerizer: Containerizer,
+    facts: Arc<TaskFacts>,
+    machine: LateMachine,
+    runtime: Runtime,
+    commands: Arc<Semaphore>,
+    tls: Result<TlsConnector, String>,
+}
+
+impl Checker {
+    /// Nothing is asked yet.
+    pub fn new(
+        containerizer: Containerizer,
+        facts: Arc<TaskFacts>,
+        machine: LateMachine,
+        runtime: Runtime,
+    ) -> Checker {
+        let tls = unverified::client()
+            .map(|client| TlsConnector::from(Arc::new(client)))
+            .map_err(|e| e.to_string());
+        let commands = Arc::new(Semaphore::new(COMMANDS_MAX));
+        Checker { containerizer, facts, machine, runtime, commands, tls }
+    }
+
+    /// Carries out a check; the machine is told.
+    pub fn carry_out(&self, ask: Ask) {
+        let checker = self.clone();
+        self.runtime.spawn(async move {
+            let result = checker.check(&ask).await;
+            let word = if result.is_ok() { "succeeded" } else { "failed" };
+            metrics::counter!("agent_checks_total", "check" => ask.role.as_str(), "result" => word)
+                .increment(1);
+            let Ask { given, role, number } = ask;
+            let checked = Checked { run: given.run, role, number, result };
+            if let Some(machine) = checker.machine.get() {
+                // Stopped: the next process of the agent asks anew.
+                let _ = machine.send_async(Input::Container(Container::Checked(checked))).await;
+            }
+        });
+    }
+
+    async fn check(&self, ask: &Ask) -> Result<(), String> {
+        let given = &*ask.given;
+        let Some(check) = given.task.checks.get(ask.role) else {
+            return Err("the task has no such check".to_owned());
+        };
+        // Waiting for one's turn is not the task's fault.
+        let _turn = match &check.kind {
+            CheckKind::Command(_) => self.commands.acquire().await.ok(),
+            CheckKind::Http(_) | CheckKind::Tcp(_) => None,
+        };
+        let late = |what: String| format!("{what}: no answer within {:?}", check.timeout);
+        match &check.kind {
+            CheckKind::Tcp(tcp) => {
+                let port = port(given, tcp.port)?;
+                let what = format!("connecting to port {port}");
+                let done = timeout(check.timeout, connect(port)).await;
+                done.map_err(|_| late(what.clone()))?.map(drop).map_err(|e| format!("{what}: {e}"))
+            }
+            CheckKind::Http(http) => {
+                let port = port(given, http.port)?;
+                let what = format!("GET {} on port {port}", http.path);
+                let status = timeout(check.timeout, self.status(http, port)).await;
+                let status = status.map_err(|_| late(what.clone()))?.map_err(|e| format!("{what}: {e}"))?;
+                if (200..400).contains(&status) { Ok(()) } else { Err(format!("{what}: status {status}")) }
+            }
+            CheckKind::Command(command) => match timeout(check.timeout, self.command(given, command)).await {
+                Ok(done) => done,
+                // Dropped, it is killed with its process group.
+                Err(_) => Err(format!("the command did not end within {:?} and was killed", check.timeout)),
+            },
+        }
+    }
+
+    /// The status that a server answers.
+    async fn status(&self, http: &HttpCheck, port: u16) -> Result<u16, Chain> {
+        let stream = connect(port).await.map_err(Chain::of)?;
+        if !http.https {
+            return get(TokioIo::new(stream), http, port).await;
+        }
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        let tls = self.tls.as_ref().map_err(|why| Chain(why.clone()))?;
+        let stream = tls.connect(name, stream).await.map_err(Chain::of)?;
+        get(TokioIo::new(stream), http, port).await
+    }
+
+    async fn command(&self, given: &TaskRun, command: &CommandCheck) -> Result<(), String> {
+        let launch = beside(given, &self.facts, words(&command.argv, command.shell));
+        let mut guest = self
+            .containerizer
+            .enter(launch, None)
+            .await
+            .map_err(|e| format!("the command did not start: {e}"))?;
+        drop(guest.stdin.take());
+        let mut said = Tail::default();
+        let (mut stdout, mut stderr) = (guest.stdout.take(), guest.stderr.take());
+        let how = {
+            let reading = async {
+                let mut other = Tail::default();
+                tokio::join!(said.read(&mut stderr), other.read(&mut stdout));
+                if said.is_empty() {
+                    said = other;
+                }
+            };
+            tokio::pin!(reading);
+            let mut read = false;
+            let how = loop {
+                tokio::select! {
+                    how = guest.ended() => break how,
+                    () = &mut reading, if !read => read = true,
+                }
+            };
+            if !read {
+                // Whoever was left behind may hold it open for ever.
+                let _all = timeout(REST_PATIENCE, reading).await;
+            }
+            how
+        };
+        match how {
+            Ok(How::Code(0)) => Ok(()),
+            Ok(How::Code(code)) => Err(format!("the command exited with code {code}{said}")),
+            Ok(How::Signal(signal)) => Err(format!("the command was ended by signal {signal}{said}")),
+            Ok(How::Lost(_)) => Err("nobody saw how the command ended".to_owned()),
+            Err(e) => Err(format!("the command did not start: {e}")),
+        }
+    }
+}
+
+/// The port that is meant. The masters let only the task's own pass.
+fn port(given: &TaskRun, port: CheckPort) -> Result<u16, String> {
+    let ports = given.task.resources.flatten().range("ports");
+    port.among(&ports).ok_or_else(|| format!("the task has no such port: {port:?}"))
+}
+
+async fn connect(port: u16) -> std::io::Result<TcpStream> {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await
+}
+
+/// Asks once and reads no more than the head of the answer.
+async fn get<S: Read + Write + Unpin>(stream: S, http: &HttpCheck, port: u16) -> Result<u16, Chain> {
+    let (mut sender, connection) = handshake(stream).await.map_err(Chain::of)?;
+    let request = Request::get(&http.path)
+        .header("host", format!("127.0.0.1:{port}"))
+        .header("user-agent", "stoa-check")
+        .header("accept", "*/*")
+        .header("connection", "close")
+        .body(String::new())
+        .map_err(Chain::of)?;
+    let answer = sender.send_request(request);
+    tokio::pin!(answer, connection);
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // Over before the answer was taken: it is there, or never comes.
+        _ = &mut connection => answer.await,
+    };
+    Ok(answer.map_err(Chain::of)?.status().as_u16())
+}
+
+/// An error with what is behind it.
+struct Chain(String);
+
+impl Chain {
+    fn of(error: impl std::error::Error) -> Chain {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Chain(text)
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The end of what was written.
+#[derive(Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    async fn read(&mut self, from: &mut Option<impl AsyncRead + Unpin>) {
+        let Some(from) = from else { return };
+        let mut buffer = [0; 4096];
+        // What cannot be read is not told; how it ended is.
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            self.0.extend(buffer.iter().take(count));
+            let over = self.0.len().saturating_sub(WORDS_BYTES_MAX);
+            self.0.drain(..over);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(u8::is_ascii_whitespace)
+    }
+}
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = self.0.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        // In one line of a status, and nothing for a terminal to obey.
+        let line: Vec<&str> =
+            text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+        write!(f, ": {}", line.join(" "))
+    }
+}

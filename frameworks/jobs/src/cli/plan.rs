@@ -1,0 +1,255 @@
+//! `stoa job plan`: what applying a file would change, without changing it.
+
+use framework_sdk::Profile;
+use serde::Serialize;
+
+use super::client::Client;
+use super::failure::{BAD, Failure, NOT_FOUND, Stop};
+use super::job::read;
+use super::printer::Printer;
+use super::show::{API_VERSION, Format, document, escaped, now_ms};
+use super::{DocumentOutput, PlanArgs};
+use crate::spec::{Cron, Difference, JobSpec, Kind, show_duration};
+use crate::wire::{GetRequest, JobView, TaskState};
+
+/// So many runs of a cron job are shown.
+const RUNS_SHOWN: usize = 5;
+
+/// What would become of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Created,
+    Updated,
+    Unchanged,
+    /// The framework would not take it on.
+    Refused,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plans {
+    api_version: &'static str,
+    /// Whether anything would change.
+    changes: bool,
+    items: Vec<Plan>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plan {
+    name: String,
+    kind: &'static str,
+    outcome: Outcome,
+    /// As it stands; 0 when there is no such job.
+    revision: u64,
+    keys: Vec<KeyChange>,
+    /// What would be done, in words.
+    effects: Vec<String>,
+    /// Of a cron job.
+    next_runs: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyChange {
+    key: String,
+    old: Option<String>,
+    new: Option<String>,
+    /// Whether running tasks are replaced for it.
+    replaces: bool,
+}
+
+pub(super) async fn plan(args: &PlanArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
+    let specs = read(&args.file)?;
+    let mut client = Client::new(profile);
+    let now_ms = now_ms();
+    let mut items = Vec::new();
+    for spec in &specs {
+        let asked = GetRequest { name: spec.name.clone(), tasks: true };
+        let view = match client.get(asked).await {
+            Ok(reply) => reply.jobs.into_iter().next(),
+            Err(failure) if failure.exit == NOT_FOUND => None,
+            Err(failure) => return Err(failure.into()),
+        };
+        items.push(of(spec, view, now_ms)?);
+    }
+    let changes = items.iter().any(|plan| plan.outcome != Outcome::Unchanged);
+    let plans = Plans { api_version: API_VERSION, changes, items };
+    let text = match args.output {
+        DocumentOutput::Table => shown(&plans),
+        DocumentOutput::Json => document(&plans, Format::Json)?,
+        DocumentOutput::Yaml => document(&plans, Format::Yaml)?,
+    };
+    printer.data(text).await?;
+    Ok(if changes { BAD } else { 0 })
+}
+
+fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failure> {
+    let mut plan = Plan {
+        name: spec.name.clone(),
+        kind: spec.kind.as_str(),
+        outcome: Outcome::Created,
+        revision: 0,
+        keys: Vec::new(),
+        effects: Vec::new(),
+        next_runs: spec.cron.as_ref().map(|cron| next_runs(cron, now_ms)).unwrap_or_default(),
+    };
+    let Some(view) = view else {
+        plan.keys = spec.lines().into_iter().map(|(key, value)| added(key, value)).collect();
+        plan.effects = begins(spec);
+        return Ok(plan);
+    };
+    let stored = view.spec.clone().unwrap_or_default();
+    let old = JobSpec::from_wire(stored).map_err(|faults| {
+        let message = format!("the job as it stands cannot be read: {faults}");
+        Failure::new(BAD, message, "is the framework of another version than this `stoa`?")
+    })?;
+    plan.revision = view.revision;
+    let summary = view.summary.unwrap_or_default();
+    let differences = old.differences(spec);
+    if differences.is_empty() && !summary.stopped {
+        plan.outcome = Outcome::Unchanged;
+        return Ok(plan);
+    }
+    plan.outcome = Outcome::Updated;
+    plan.effects = if old.kind != spec.kind {
+        plan.outcome = Outcome::Refused;
+        vec![format!(
+            "refused: it is a {0}; end it first with `stoa job stop --purge {1}`",
+            old.kind.as_str(),
+            spec.name
+        )]
+    } else if spec.kind == Kind::Batch && !summary.over {
+        plan.outcome = Outcome::Refused;
+        vec![format!(
+            "refused: the batch is not over; wait for it, or end it with `stoa job stop {}`",
+            spec.name
+        )]
+    } else if summary.stopped || spec.kind == Kind::Batch {
+        begins(spec)
+    } else {
+        changes(&old, spec, &view, &differences)
+    };
+    plan.keys = differences.into_iter().map(changed).collect();
+    Ok(plan)
+}
+
+fn added(key: String, value: String) -> KeyChange {
+    KeyChange { key, old: None, new: Some(value), replaces: false }
+}
+
+fn changed(difference: Difference) -> KeyChange {
+    let replaces = difference.replaces();
+    KeyChange { key: difference.key, old: difference.old, new: difference.new, replaces }
+}
+
+/// Of a job that does not run.
+fn begins(spec: &JobSpec) -> Vec<String> {
+    let count = |n: u32| if n == 1 { "1 instance".to_owned() } else { format!("{n} instances") };
+    let mut effects = Vec::new();
+    match spec.kind {
+        Kind::Service => effects.push(format!("starts {}", count(spec.instances))),
+        Kind::Batch => {
+            let most = spec.parallel.filter(|most| *most < spec.instances);
+            let most = most.map_or_else(String::new, |most| format!(", at most {most} at once"));
+            let after = match spec.after.as_slice() {
+                [] => String::new(),
+                names => format!(", once these have ended well: {}", names.join(", ")),
+            };
+            effects.push(format!("runs {}{most}{after}", count(spec.instances)));
+        }
+        Kind::Cron => effects.push(scheduled(spec)),
+    }
+    effects
+}
+
+fn scheduled(spec: &JobSpec) -> String {
+    if spec.cron.as_ref().is_some_and(|cron| cron.paused) {
+        "starts no run: it is paused".to_owned()
+    } else {
+        "runs when its schedule says".to_owned()
+    }
+}
+
+/// Of a service or cron job that goes on.
+fn changes(old: &JobSpec, new: &JobSpec, view: &JobView, differences: &[Difference]) -> Vec<String> {
+    if new.kind == Kind::Cron {
+        return vec![format!("{}; runs that have begun go on as they are", scheduled(new))];
+    }
+    let mut effects = Vec::new();
+    let (before, after) = (old.instances, new.instances);
+    if after > before {
+        effects.push(format!("starts {} more", after - before));
+    } else if after < before {
+        effects.push(format!("ends {} of {before}: those from number {after} on", before - after));
+    }
+    let live = |state: TaskState| !state.is_terminal() && state != TaskState::TaskWaiting;
+    let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < after).count();
+    if differences.iter().any(Difference::replaces) && running > 0 {
+        let update = &new.update;
+        let mut how = format!(
+            "replaces {running} running: at most {} more than wanted and {} fewer at once",
+            update.max_surge, update.max_unavailable
+        );
+        if !update.min_healthy.is_zero() {
+            how.push_str(&format!(", each ready for {}", show_duration(update.min_healthy)));
+        }
+        effects.push(how);
+        if update.canary > 0 {
+            effects.push(format!("changes {} first, and waits for somebody to go on", update.canary));
+        }
+        if update.rollback {
+            effects.push(format!(
+                "goes back to revision {} without progress for {}",
+                view.revision,
+                show_duration(update.progress_deadline)
+            ));
+        }
+    }
+    if effects.is_empty() {
+        effects.push("leaves running tasks as they are".to_owned());
+    }
+    effects
+}
+
+fn next_runs(cron: &Cron, now_ms: u64) -> Vec<String> {
+    let runs = std::iter::successors(cron.next(now_ms), |at| cron.next(*at));
+    runs.take(RUNS_SHOWN).map(|at| cron.timezone.show(at)).collect()
+}
+
+fn shown(plans: &Plans) -> String {
+    let mut text = String::new();
+    for plan in &plans.items {
+        let name = escaped(&plan.name);
+        let (sign, what) = match plan.outcome {
+            Outcome::Created => ('+', format!("is new ({})", plan.kind)),
+            Outcome::Updated => {
+                ('~', format!("changes (revision {} -> {})", plan.revision, plan.revision + 1))
+            }
+            Outcome::Unchanged => ('=', format!("is as it is (revision {})", plan.revision)),
+            Outcome::Refused => ('!', format!("cannot change (revision {})", plan.revision)),
+        };
+        text.push_str(&format!("{sign} {name} {what}\n"));
+        let width = plan.keys.iter().map(|key| key.key.chars().count()).max().unwrap_or(0);
+        for change in &plan.keys {
+            let key = escaped(&change.key);
+            let value = |value: &Option<String>| value.as_deref().map_or("(nothing)".to_owned(), escaped);
+            let values = match plan.outcome {
+                Outcome::Created => value(&change.new),
+                _ => format!("{} -> {}", value(&change.old), value(&change.new)),
+            };
+            text.push_str(&format!("    {key:width$}  {values}\n"));
+        }
+        for effect in &plan.effects {
+            text.push_str(&format!("  {}\n", escaped(effect)));
+        }
+        if !plan.next_runs.is_empty() {
+            text.push_str(&format!("  next runs: {}\n", plan.next_runs.join(", ")));
+        }
+    }
+    if !plans.changes {
+        text.push_str("nothing would change\n");
+    }
+    text
+}

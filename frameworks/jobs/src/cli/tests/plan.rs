@@ -1,0 +1,177 @@
+//! `stoa job plan` and `stoa job schema`.
+
+use clap::Parser;
+
+use super::jobs::{Command, File, go};
+use super::pretend::{Facts, Paper, Pretend};
+use crate::cli::{JobVerb, job_schema};
+use crate::spec::{parse_file, schema_text};
+use crate::wire::{GetReply, JobView, Summary, TaskState};
+
+const WEB: &str = "name = \"web\"\ncommand = \"serve\"\ninstances = 3\nenv = { LEVEL = \"3\" }\n";
+
+/// A cluster in which the job of this file runs, whole.
+async fn with(text: &str, summary: Summary) -> Pretend {
+    let cluster = Pretend::start(Facts::default()).await;
+    let spec = parse_file("job.toml".as_ref(), text).expect("a job").remove(0);
+    let running = |instance| crate::wire::Task {
+        instance,
+        ..cluster.task(&format!("{}.{instance}-1", spec.name), TaskState::TaskRunning)
+    };
+    let view = JobView {
+        spec: Some(spec.to_wire()),
+        revision: 4,
+        summary: Some(summary),
+        created_ms: 5,
+        tasks: (0..spec.instances).map(running).collect(),
+        ephemeral: false,
+    };
+    cluster.with(|facts| facts.jobs = GetReply { jobs: vec![view], framework_id: "F1".into() });
+    cluster
+}
+
+async fn plan(cluster: &Pretend, text: &str) -> (u8, String) {
+    let (file, paper) = (File::new("toml", text), Paper::default());
+    let code = go(cluster, &["plan", file.name()], &paper).await;
+    assert!(paper.err().is_empty(), "{}", paper.err());
+    assert!(
+        cluster.with(|facts| facts.submitted.is_empty() && facts.stopped.is_empty()),
+        "a plan changes nothing"
+    );
+    (code, paper.out())
+}
+
+#[tokio::test]
+async fn what_is_as_it_is_changes_nothing() {
+    let cluster = with(WEB, Summary::default()).await;
+    assert_eq!(
+        plan(&cluster, WEB).await,
+        (0, "= web is as it is (revision 4)\nnothing would change\n".into())
+    );
+    // Said or not, a default is the same.
+    assert_eq!(plan(&cluster, &format!("{WEB}cpus = 0.1\nupdate = {{ canary = 0 }}\n")).await.0, 0);
+}
+
+#[tokio::test]
+async fn a_change_is_told_key_by_key_with_what_follows() {
+    let cluster = with(WEB, Summary::default()).await;
+    let changed = "name = \"web\"\ncommand = \"serve\"\ninstances = 5\ncpus = 0.25\nports = [\"http\"]\n\
+                   update = { max_surge = 1, min_healthy = \"10s\", rollback = true, canary = 2 }\n";
+    let (code, told) = plan(&cluster, changed).await;
+    assert_eq!(code, 1);
+    assert_eq!(
+        told,
+        "~ web changes (revision 4 -> 5)\n\
+         \u{20}   instances               3 -> 5\n\
+         \u{20}   cpus                    0.1 -> 0.25\n\
+         \u{20}   ports                   (nothing) -> HTTP\n\
+         \u{20}   update.max_surge        0 -> 1\n\
+         \u{20}   update.max_unavailable  1 -> 0\n\
+         \u{20}   update.min_healthy      0s -> 10s\n\
+         \u{20}   update.rollback         false -> true\n\
+         \u{20}   update.canary           0 -> 2\n\
+         \u{20}   env.LEVEL               3 -> (nothing)\n\
+         \u{20} starts 2 more\n\
+         \u{20} replaces 3 running: at most 1 more than wanted and 0 fewer at once, each ready for 10s\n\
+         \u{20} changes 2 first, and waits for somebody to go on\n\
+         \u{20} goes back to revision 4 without progress for 10m\n"
+    );
+    let (code, told) = plan(&cluster, &WEB.replace('3', "1")).await;
+    assert_eq!(code, 1);
+    assert!(told.contains("  ends 2 of 3: those from number 1 on\n  replaces 1 running"), "{told}");
+    let (_, told) = plan(&cluster, &format!("{WEB}priority = 5\nrestart = {{ max = \"2m\" }}\n")).await;
+    assert!(told.ends_with("  leaves running tasks as they are\n") && !told.contains("replaces"), "{told}");
+}
+
+#[tokio::test]
+async fn of_a_new_job_everything_is_told() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let (code, told) = plan(&cluster, WEB).await;
+    assert_eq!(code, 1);
+    assert!(
+        told.starts_with("+ web is new (service)\n") && told.ends_with("  starts 3 instances\n"),
+        "{told}"
+    );
+    assert!(told.contains("    command                   serve\n"), "{told}");
+    let batch = "name = \"b\"\nkind = \"batch\"\ncommand = \"x\"\ninstances = 9\nparallel = 2\nafter = [\"a\", \"c\"]\n";
+    let (_, told) = plan(&cluster, batch).await;
+    assert!(
+        told.ends_with("  runs 9 instances, at most 2 at once, once these have ended well: a, c\n"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn the_next_runs_of_a_cron_job_are_told_by_its_clocks() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let cron = "name = \"n\"\nkind = \"cron\"\ncommand = \"x\"\nschedule = \"30 2 1 1 *\"\ntimezone = \"Asia/Kolkata\"\n";
+    let (code, told) = plan(&cluster, cron).await;
+    let runs = told.lines().last().expect("a line").strip_prefix("  next runs: ").expect("runs");
+    let runs: Vec<&str> = runs.split(", ").collect();
+    assert_eq!((code, runs.len()), (1, 5));
+    assert!(runs.iter().all(|run| run.ends_with("-01-01T02:30:00+05:30")), "{runs:?}");
+    assert!(runs.windows(2).all(|two| two[0] < two[1]), "{runs:?}");
+    let (_, told) = plan(&cluster, &format!("{cron}paused = true\n")).await;
+    assert!(told.ends_with("  starts no run: it is paused\n"), "{told}");
+}
+
+#[tokio::test]
+async fn what_would_be_refused_is_told() {
+    let batch = "name = \"b\"\nkind = \"batch\"\ncommand = \"x\"\n";
+    let cluster = with(batch, Summary::default()).await;
+    let (code, told) = plan(&cluster, &batch.replace("\"x\"", "\"y\"")).await;
+    assert_eq!(code, 1);
+    assert!(
+        told.contains(
+            "! b cannot change (revision 4)\n    command  x -> y\n  refused: the batch is not over"
+        ),
+        "{told}"
+    );
+    let (_, told) = plan(&cluster, "name = \"b\"\ncommand = \"x\"\n").await;
+    assert!(told.contains("refused: it is a batch; end it first with `stoa job stop --purge b`"), "{told}");
+    let over = with(batch, Summary { over: true, ..Summary::default() }).await;
+    assert!(plan(&over, &batch.replace("\"x\"", "\"y\"")).await.1.ends_with("  runs 1 instance\n"));
+    let stopped = with(WEB, Summary { over: true, stopped: true, ..Summary::default() }).await;
+    let (code, told) = plan(&stopped, WEB).await;
+    assert_eq!((code, told.as_str()), (1, "~ web changes (revision 4 -> 5)\n  starts 3 instances\n"));
+}
+
+#[tokio::test]
+async fn programs_are_told_the_same() {
+    let cluster = with(WEB, Summary::default()).await;
+    let (file, paper) = (File::new("toml", &WEB.replace("serve", "other")), Paper::default());
+    assert_eq!(go(&cluster, &["plan", file.name(), "-o", "json"], &paper).await, 1);
+    let told: serde_json::Value = serde_json::from_str(&paper.out()).expect("JSON");
+    assert_eq!((&told["apiVersion"], &told["changes"]), (&"stoa.jobs/v1".into(), &true.into()));
+    let item = &told["items"][0];
+    assert_eq!(
+        (&item["name"], &item["outcome"], &item["revision"]),
+        (&"web".into(), &"updated".into(), &4.into())
+    );
+    assert_eq!(
+        item["keys"],
+        serde_json::json!([{ "key": "command", "old": "serve", "new": "other", "replaces": true }])
+    );
+    // And by the flag of apply.
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", file.name(), "--dry-run"], &paper).await, 1);
+    assert!(paper.out().starts_with("~ web changes"), "{}", paper.out());
+    assert!(cluster.with(|facts| facts.submitted.is_empty()));
+}
+
+#[tokio::test]
+async fn a_bad_file_is_told_before_anybody_is_asked() {
+    let (cluster, paper) =
+        (Pretend::start(Facts { no_framework: true, ..Facts::default() }).await, Paper::default());
+    let file = File::new("toml", "name = \"a\"\ncomand = \"b\"\n");
+    assert_eq!(go(&cluster, &["plan", file.name()], &paper).await, 2);
+    assert!(paper.err().contains(":2: comand: there is no such key"), "{}", paper.err());
+}
+
+#[tokio::test]
+async fn the_schema_needs_no_cluster() {
+    assert!(matches!(Command::parse_from(["job", "schema"]).verb, JobVerb::Schema));
+    let paper = Paper::default();
+    assert_eq!(job_schema(paper.screen(false)).await, 0);
+    assert_eq!(paper.out(), schema_text());
+}

@@ -41,8 +41,10 @@ pub struct JobStored {
     pub created_ms: u64,
     #[prost(bool, tag = "5")]
     pub ephemeral: bool,
+    /// What was in service as a whole before this spec: a change goes back to it.
     #[prost(message, optional, tag = "6")]
     pub before: ::core::option::Option<super::v1::JobSpec>,
+    /// The cron job whose run this is.
     #[prost(string, tag = "7")]
     pub parent: ::prost::alloc::string::String,
 }
@@ -137,11 +139,13 @@ pub struct Remembered {
     #[prost(string, optional, tag = "2")]
     pub value: ::core::option::Option<::prost::alloc::string::String>,
 }
+/// A service is in service as a whole, with its present spec.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobSettled {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+/// One of the jobs that a job comes after has ended well.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DependencyMet {
     #[prost(string, tag = "1")]
@@ -149,6 +153,7 @@ pub struct DependencyMet {
     #[prost(string, tag = "2")]
     pub dependency: ::prost::alloc::string::String,
 }
+/// A job has failed without having begun.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobFailed {
     #[prost(string, tag = "1")]
@@ -156,6 +161,7 @@ pub struct JobFailed {
     #[prost(string, tag = "2")]
     pub why: ::prost::alloc::string::String,
 }
+/// The runs of a cron job that were due until then were started, or left out.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CronHandled {
     #[prost(string, tag = "1")]

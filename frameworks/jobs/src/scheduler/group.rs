@@ -1,5 +1,6 @@
 //! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
 
+use framework_sdk::check::{self, CheckPort};
 use framework_sdk::desired::{
     self, Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable,
 };
@@ -7,7 +8,7 @@ use framework_sdk::quantities::Quantities;
 use framework_sdk::task::{CommandInfo, TaskInfo};
 
 use super::Jobs;
-use crate::spec::{Command, JobSpec, Kind, RestartPolicy, Update};
+use crate::spec::{Check, CheckKind, Command, JobSpec, Kind, RestartPolicy, Update};
 use crate::store::Job;
 
 /// The name of the group of a job.
@@ -72,10 +73,7 @@ fn change_of(update: &Update) -> RollingChange {
 
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
 pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
-    let (argv, shell) = match &spec.command {
-        Command::Shell(script) => (vec![script.clone()], true),
-        Command::Argv(argv) => (argv.clone(), false),
-    };
+    let (argv, shell) = argv_of(&spec.command);
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
     let command =
@@ -87,7 +85,51 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
         .label("job", &spec.name)
         // A task runs on the resources of the role that it was started in.
         .variant(spec.role.as_ref().map_or_else(String::new, ToString::to_string));
-    spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint)
+    let mut task = spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint);
+    if let Some(check) = &spec.health {
+        task = task.health(check_of(check, &spec.ports));
+    }
+    if let Some(check) = &spec.readiness {
+        task = task.readiness(check_of(check, &spec.ports));
+    }
+    if let Some(limit) = spec.time_limit {
+        task = task.longest_run(limit);
+    }
+    task
+}
+
+fn check_of(check: &Check, ports: &[String]) -> check::Check {
+    // Which ports there are was checked with the job.
+    let port = |name: &String| {
+        let at = ports.iter().position(|port| port == name).unwrap_or_default();
+        CheckPort::Index(u32::try_from(at).unwrap_or_default())
+    };
+    let kind = match &check.kind {
+        CheckKind::Command(command) => {
+            let (argv, shell) = argv_of(command);
+            check::CheckKind::Command(check::CommandCheck { argv, shell })
+        }
+        CheckKind::Http { path, port: name, https } => {
+            let (path, port, https) = (path.clone(), port(name), *https);
+            check::CheckKind::Http(check::HttpCheck { path, port, https })
+        }
+        CheckKind::Tcp { port: name } => check::CheckKind::Tcp(check::TcpCheck { port: port(name) }),
+    };
+    check::Check {
+        kind,
+        delay: check.delay,
+        interval: check.interval,
+        timeout: check.timeout,
+        grace: check.grace,
+        failures: check.failures,
+    }
+}
+
+fn argv_of(command: &Command) -> (Vec<String>, bool) {
+    match command {
+        Command::Shell(script) => (vec![script.clone()], true),
+        Command::Argv(argv) => (argv.clone(), false),
+    }
 }
 
 impl Jobs {

@@ -8,11 +8,8 @@ impl JobSpec {
     /// The job, unless it says something that is not carried out yet.
     pub fn carried_out(self) -> Result<JobSpec, Faults> {
         let asked = [
-            ("health", self.health.is_some()),
-            ("readiness", self.readiness.is_some()),
             ("restart.attempts", self.give_up.is_some()),
             ("prefer", !self.prefer.0.is_empty()),
-            ("time_limit", self.time_limit.is_some()),
             ("task", !self.tasks.is_empty()),
             ("volumes", !self.volumes.is_empty()),
         ];

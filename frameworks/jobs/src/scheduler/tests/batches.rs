@@ -1,10 +1,19 @@
 //! Batch jobs: one after another, a few at a time, the important ones first.
 
+use std::time::Duration;
+
+use framework_sdk::check::{self, CheckPort, HttpCheck, TcpCheck};
+use framework_sdk::harness::agent;
+use framework_sdk::quantities::Quantities;
+use framework_sdk::ranges::Ranges;
 use framework_sdk::refusal::Code;
+use framework_sdk::resources::{Amount, Resources};
 use framework_sdk::task::{Exit, TaskState};
 
 use super::rig::*;
-use crate::spec::{JobSpec, Kind};
+use crate::spec::{Check, CheckKind, JobSpec, Kind};
+
+const LIMIT: Duration = Duration::from_secs(90);
 
 fn after(name: &str, others: &[&str]) -> JobSpec {
     JobSpec { after: others.iter().map(|name| (*name).to_owned()).collect(), ..spec(name, Kind::Batch, 1) }
@@ -126,4 +135,32 @@ fn the_more_important_job_goes_first() {
         process.sync();
     }
     assert_eq!(order, ["b", "c", "a"]);
+}
+
+#[test]
+fn checks_and_limits_go_with_the_tasks() {
+    let mut process = start();
+    let amount = Amount::scalars(Quantities::of(1000, 1 << 30)).with_ports(Ranges::single(31_000, 31_009));
+    process.harness.master.add_agent(agent("a2", Resources::unreserved(amount)));
+    let admin = CheckKind::Http { path: "/".to_owned(), port: "ADMIN".to_owned(), https: false };
+    let web = JobSpec {
+        ports: vec!["HTTP".to_owned(), "ADMIN".to_owned()],
+        health: Some(Check::of(CheckKind::Tcp { port: "HTTP".to_owned() })),
+        readiness: Some(Check { failures: 7, ..Check::of(admin) }),
+        ..spec("web", Kind::Service, 1)
+    };
+    process.submit(web).expect("taken");
+    process.submit(JobSpec { time_limit: Some(LIMIT), ..spec("b", Kind::Batch, 1) }).expect("taken");
+    process.go_on();
+    let task = |job: &str| {
+        let tasks = process.harness.master.tasks();
+        tasks.map(|(_, task)| task.info.clone()).find(|info| info.labels["job"] == job).expect("it runs")
+    };
+    let checks = task("web").checks;
+    let to = |at| CheckPort::Index(at);
+    assert_eq!(checks.health.map(|check| check.kind), Some(check::CheckKind::Tcp(TcpCheck { port: to(0) })));
+    let readiness = checks.readiness.expect("one");
+    assert!(matches!(readiness.kind, check::CheckKind::Http(HttpCheck { port, .. }) if port == to(1)));
+    assert_eq!(readiness.failures, 7);
+    assert_eq!(task("b").longest_run, Some(LIMIT));
 }

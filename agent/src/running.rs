@@ -16,7 +16,7 @@ use proto::agent_link::TaskRun;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
-use proto_drive::{Ended, Handle as Machine};
+use proto_drive::{Ended, Handle as Machine, Vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
 use proto_grpc::{ServeError, serve, with_metrics};
 use tokio::net::TcpListener;
@@ -180,6 +180,14 @@ pub async fn start(
     tasks.spawn(containers::listen(events, machine.clone()));
     tasks.spawn(sandbox::sweep(sandboxes, runs.clone(), settings.sandbox_keep, left_over, told_over));
     let exec = Exec::new(containerizer.clone(), task_facts);
+    let vitals = Vitals {
+        directory: settings.work_dir.clone(),
+        certificate_ends_ms: credentials.expires_ms().unwrap_or_default(),
+    };
+    let page = move || {
+        vitals.show();
+        page()
+    };
     let routes = with_metrics(Routes::new(AgentDoorServer::new(Door::new(runs, exec))), page);
     let door = tokio::spawn(async move {
         // It is closed by dropping it: whoever reads output asks again.

@@ -1,6 +1,8 @@
 //! `Framework`: a framework in a few lines: what should run is stated, and what happens is told.
 
+mod end;
 mod kept;
+mod listeners;
 mod shell;
 mod turn;
 
@@ -8,7 +10,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
+use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
 use framework_sdk_core::desired::{ElasticSet, Group, GroupName, InstanceName};
@@ -24,11 +26,13 @@ use proto_machine::Now;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use self::shell::{NotSaved, OnTask, Shell};
+use self::end::judged;
+use self::listeners::Listeners;
+use self::shell::{OnTask, Shell};
 use self::turn::{Turn, wait_for_turn};
 use crate::operator::{AskError, Operator};
 use crate::profile::Profile;
-use crate::run::{End, Running, StartError, spawn_fenced, unused_prefix};
+use crate::run::{Running, StartError, spawn_fenced, unused_prefix};
 use crate::state::{State, StateError};
 use crate::store::{Forgetful, Loaded, MasterStore, StateFile, StateStore, StoreError};
 
@@ -36,8 +40,6 @@ pub use self::kept::{BadKept, Kept};
 
 /// A framework that keeps nothing cannot come back as itself, so its tasks need not wait long for it.
 const FORGETFUL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How an instance that was silent for too long learns of it.
-const RUN_OUT: &str = "its lease has run out";
 
 /// Where a framework keeps what must outlive it.
 enum Keeping {
@@ -66,6 +68,8 @@ pub struct Framework {
     listeners: Arc<Listeners>,
     operator: Operator,
     id: FrameworkId,
+    /// 0 if nothing keeps earlier instances from acting.
+    fence: u64,
     state: Option<State>,
     kept: BTreeMap<String, String>,
     turn: Option<Turn>,
@@ -125,17 +129,6 @@ pub enum FrameworkError {
     /// A fault of ours.
     #[error("the framework's thread panicked; please report it")]
     Panicked,
-}
-
-/// Who wants to hear what.
-#[derive(Debug, Default)]
-struct Listeners(Mutex<Option<Vec<Listener>>>);
-
-#[derive(Debug)]
-struct Listener {
-    /// `None`: of everything.
-    group: Option<GroupName>,
-    events: mpsc::UnboundedSender<Event>,
 }
 
 // === impl Builder ===
@@ -267,7 +260,7 @@ impl Builder {
             seed: random,
             believed: Vec::new(),
         };
-        let listeners = Arc::new(Listeners(Mutex::new(Some(Vec::new()))));
+        let listeners = Arc::new(Listeners::default());
         let mut events = listeners.listen(None);
         let (give, given) = blocking::sync_channel(1);
         let (on_task, told) = (self.on_task, listeners.clone());
@@ -285,7 +278,17 @@ impl Builder {
             match events.recv().await {
                 Some(Event::Session(session)) => {
                     let id = session.framework;
-                    return Ok(Framework { running, listeners, operator, id, state, kept, turn, given_up });
+                    return Ok(Framework {
+                        running,
+                        listeners,
+                        operator,
+                        id,
+                        fence,
+                        state,
+                        kept,
+                        turn,
+                        given_up,
+                    });
                 }
                 Some(Event::Ended(_)) | None => {
                     let end = running.ended().await;
@@ -408,7 +411,7 @@ impl Framework {
     /// instance has taken over.
     pub async fn ended(&mut self) -> Result<(), FrameworkError> {
         let end = self.running.ended().await;
-        judged(end, self.turn.take(), self.state.is_some()).await
+        judged(end, self.turn.take(), self.fence > 0).await
     }
 
     /// What its author had kept when this life began ([`Builder::on_task_keeping`]).
@@ -451,64 +454,4 @@ impl Run {
         };
         event
     }
-}
-
-// === impl Listeners ===
-
-impl Listeners {
-    fn listen(&self, group: Option<GroupName>) -> mpsc::UnboundedReceiver<Event> {
-        let (events, heard) = mpsc::unbounded_channel();
-        if let Some(listeners) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            listeners.push(Listener { group, events });
-        }
-        heard
-    }
-
-    fn tell(&self, event: &Event) {
-        let concerns = |listener: &Listener| match (&listener.group, event) {
-            (None, _) | (Some(_), Event::Ended(_)) => true,
-            (Some(group), event) => event.group() == Some(group),
-        };
-        if let Some(listeners) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            listeners.retain(|listener| !concerns(listener) || listener.events.send(event.clone()).is_ok());
-        }
-        if matches!(event, Event::Ended(_)) {
-            self.close();
-        }
-    }
-
-    /// Nothing more will be told.
-    fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// How it ended, in an author's words; the next instance has its turn.
-async fn judged(end: End, turn: Option<Turn>, fences: bool) -> Result<(), FrameworkError> {
-    let lost = turn.as_ref().is_some_and(Turn::is_lost);
-    if let Some(turn) = turn.filter(|_| !lost) {
-        turn.give_up().await;
-    }
-    match end {
-        End::Stopped if lost => Err(fenced(RUN_OUT)),
-        End::TornDown | End::Stopped => Ok(()),
-        End::Refused(refusal) if refusal.code == Code::Fenced => Err(fenced(refusal.message)),
-        End::Refused(refusal) if fences && refusal.code == Code::SessionReplaced => {
-            Err(fenced(refusal.message))
-        }
-        End::Refused(refusal) => Err(FrameworkError::Refused(refusal)),
-        End::Failed(fault) => Err(match fault.downcast::<NotSaved>() {
-            Ok(fault) => match *fault {
-                NotSaved(StoreError::Fenced(why)) => fenced(why),
-                NotSaved(_) if lost => fenced(RUN_OUT),
-                fault @ NotSaved(_) => FrameworkError::Failed(Box::new(fault)),
-            },
-            Err(fault) => FrameworkError::Failed(fault),
-        }),
-        End::Panicked => Err(FrameworkError::Panicked),
-    }
-}
-
-fn fenced(why: impl Into<String>) -> FrameworkError {
-    FrameworkError::Fenced { why: why.into() }
 }

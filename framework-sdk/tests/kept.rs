@@ -93,6 +93,15 @@ async fn an_end_is_acknowledged_only_when_what_follows_is_saved() {
 
 /// The first life fails at a save; the next one is told of the end again. How often the author acted, and how the first ended.
 async fn dies_at(prefix: &'static str, failure: Failure) -> (Vec<String>, FrameworkError, FakeCluster) {
+    dies_and_states(prefix, failure, true).await
+}
+
+/// The same; the next life states the group again, or that nothing should be.
+async fn dies_and_states(
+    prefix: &'static str,
+    failure: Failure,
+    again: bool,
+) -> (Vec<String>, FrameworkError, FakeCluster) {
     let cluster = cluster().await;
     let store = FakeStore::new();
     let acts: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -122,8 +131,12 @@ async fn dies_at(prefix: &'static str, failure: Failure) -> (Vec<String>, Framew
     drop(first);
 
     let second = start(builder(), &cluster).await;
-    let mut run = second.submit(work()).await.expect("submitted");
-    until_over(&mut run).await;
+    if again {
+        let mut run = second.submit(work()).await.expect("submitted");
+        until_over(&mut run).await;
+    } else {
+        second.exactly(Vec::new()).await.expect("stated");
+    }
     until_acknowledged(&cluster, &id).await;
     assert_eq!(cluster.with(|fake| fake.accepted.clone()), [id], "it has run once");
     assert_eq!(store.known().get("kept/paid/work.0").map(String::as_str), Some("yes"));
@@ -146,6 +159,14 @@ async fn killed_before_the_save_it_is_told_again_and_acts() {
     assert_eq!(dies_at("over/", Failure::NotSaved).await.0, ["work.0"]);
     // It had acted, and nothing of that is kept.
     assert_eq!(dies_at("kept/", Failure::NotSaved).await.0, ["work.0", "work.0"]);
+}
+
+#[tokio::test]
+async fn an_end_in_a_group_that_is_not_wanted_any_more_is_told_all_the_same() {
+    for failure in [Failure::LostAnswer, Failure::NotSaved] {
+        let (acts, ..) = dies_and_states("over/", failure, false).await;
+        assert_eq!(acts, ["work.0"], "{failure:?}");
+    }
 }
 
 #[tokio::test]

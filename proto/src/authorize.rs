@@ -60,6 +60,8 @@ pub enum Action {
     MarkAgentGone,
     /// Give an agent no new work, or work again.
     DrainAgent,
+    /// Say what agents' resources are kept for: reservations and volumes, outside of offers.
+    Reserve,
     /// Make join tokens.
     CreateToken,
     /// Say what principals may, and ask what others may.
@@ -113,6 +115,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::DrainAgent
+            | Action::Reserve
             | Action::CreateToken
             | Action::SetRights
             | Action::RunAs { .. },
@@ -132,6 +135,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::DrainAgent
+            | Action::Reserve
             | Action::CreateToken
             | Action::SetRights
             | Action::UseStore { .. }
@@ -167,6 +171,7 @@ fn in_words(action: &Action) -> String {
         Action::TeardownFramework => "end frameworks".to_owned(),
         Action::MarkAgentGone => "give agents up".to_owned(),
         Action::DrainAgent => "drain agents".to_owned(),
+        Action::Reserve => "say what agents' resources are kept for; frameworks reserve by offers".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
@@ -191,6 +196,7 @@ pub const VERBS: [&str; 16] = [
     "teardown-framework",
     "mark-agent-gone",
     "drain-agent",
+    "reserve",
     "create-token",
     "set-rights",
 ];
@@ -221,6 +227,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "teardown-framework" => Action::TeardownFramework,
         "mark-agent-gone" => Action::MarkAgentGone,
         "drain-agent" => Action::DrainAgent,
+        "reserve" => Action::Reserve,
         "create-token" => Action::CreateToken,
         "set-rights" => Action::SetRights,
         other => {

@@ -66,6 +66,12 @@ fn the_second_instance_takes_over_from_a_killed_one_and_each_item_runs_once() {
     let pair = Pair::new(&cluster);
     let mut acting = pair.instance();
     acting.until("its turn", LIMIT, |line| line == ITS_TURN);
+    // The death of a master, the one that leads the store among them, costs nobody the turn.
+    for number in 1..=3 {
+        cluster.kill_9(cluster.child(&format!("master-{number}")));
+        works(&acting, 2);
+        cluster.is_healthy();
+    }
     for round in 0..10 {
         let next = pair.instance();
         works(&acting, 1 + round % 3);

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::args::{
-    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb,
-    Verb,
+    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainVerb, Form, Format, QuotaVerb, RaftVerb,
+    TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -12,7 +12,8 @@ use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
-    auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, status, token,
+    auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, reserve,
+    status, token,
 };
 
 /// What was asked for.
@@ -121,6 +122,9 @@ impl Action {
                 Verb::Auth(verb) => auth::run(client, verb, terminal).await,
                 Verb::Quota(verb) => quota::run(client, verb, terminal).await,
                 Verb::Weight(verb) => quota::run_weight(client, verb, terminal).await,
+                Verb::Reserve(args) => reserve::reserve(client, args, terminal).await,
+                Verb::Unreserve(args) => reserve::unreserve(client, args, terminal).await,
+                Verb::Volume(verb) => reserve::volume(client, verb, terminal).await,
                 Verb::Teardown(args) => remove::teardown(client, args, terminal).await,
                 Verb::Gone(args) => remove::gone(client, args, terminal).await,
             },
@@ -133,26 +137,31 @@ impl Action {
             Action::Explain(
                 ExplainVerb::Task(args) | ExplainVerb::Framework(args) | ExplainVerb::Demand(args),
             ) => args.view.output,
-            Action::Agent(_) => Form::Text,
+            Action::Agent(AgentVerb::Drain(args)) => args.order.output,
+            Action::Agent(AgentVerb::Resume(args)) => args.order.output,
+            Action::Agent(AgentVerb::Gone(args)) => args.order.output,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,
                 Verb::Events(args) => return args.output == EventForm::Json,
                 Verb::Describe(args) => args.output,
                 Verb::Doctor(args) => args.output,
                 Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
-                Verb::Token(TokenVerb::Create(args)) => args.output,
+                Verb::Token(TokenVerb::Create(args)) => args.order.output,
                 Verb::Auth(verb) => match verb {
                     AuthVerb::Whoami(args) | AuthVerb::Principals(args) => args.output,
                     AuthVerb::CanI(args) => args.output,
-                    AuthVerb::Grant(_) | AuthVerb::Revoke(_) => Form::Text,
+                    AuthVerb::Grant(args) => args.order.output,
+                    AuthVerb::Revoke(args) => args.order.output,
                 },
-                Verb::Logs(_)
-                | Verb::Exec(_)
-                | Verb::Kill(_)
-                | Verb::Quota(_)
-                | Verb::Weight(_)
-                | Verb::Teardown(_)
-                | Verb::Gone(_) => Form::Text,
+                Verb::Kill(args) => args.order.output,
+                Verb::Quota(QuotaVerb::Set(args)) => args.order.output,
+                Verb::Quota(QuotaVerb::Clear(args)) => args.order.output,
+                Verb::Weight(WeightVerb::Set(args)) => args.order.output,
+                Verb::Reserve(args) | Verb::Unreserve(args) => args.order.output,
+                Verb::Volume(verb) => verb.form(),
+                Verb::Teardown(args) => args.order.output,
+                Verb::Gone(args) => args.order.output,
+                Verb::Logs(_) | Verb::Exec(_) => Form::Text,
             },
         };
         form == Form::Json

@@ -7,8 +7,8 @@ use std::sync::{Arc, mpsc as blocking};
 use framework_sdk_core::reconciler::{Event, Order, Output, Ticket};
 use tracing::warn;
 
-use super::Listeners;
 use super::kept::{Kept, changes};
+use super::listeners::Listeners;
 use crate::run::Teller;
 use crate::store::{StateStore, StoreError};
 

@@ -129,10 +129,25 @@ pub async fn campaign(
         if leader.lease == lease.id {
             return Ok(Leadership { state: state.clone(), key, token: leader.create_revision, lease });
         }
-        tokio::select! {
-            ended = gone(state, &key, leader.mod_revision + 1) => ended?,
-            () = lease.lost() => lease = Lease::take(state, ttl).await?,
-            () = sleep(LOOK_AGAIN) => {}
+        let gone = gone(state, &key, leader.mod_revision + 1);
+        tokio::pin!(gone);
+        loop {
+            tokio::select! {
+                ended = &mut gone => {
+                    ended?;
+                    break;
+                }
+                () = lease.lost() => {
+                    lease = Lease::take(state, ttl).await?;
+                    break;
+                }
+                () = sleep(LOOK_AGAIN) => {
+                    let there = state.get(key.clone()).await?;
+                    if there.is_none_or(|kv| kv.mod_revision != leader.mod_revision) {
+                        break;
+                    }
+                }
+            }
         }
     }
 }

@@ -33,12 +33,15 @@ struct Shared {
     waiting: watch::Sender<usize>,
 }
 
+/// Says of a commit whether it is meant.
+type Which = Box<dyn Fn(&[Change]) -> bool + Send>;
+
 #[derive(Default)]
 struct Books {
     known: BTreeMap<String, String>,
     fence: u64,
     commits: Vec<Vec<Change>>,
-    failure: Option<(Box<dyn Fn(&[Change]) -> bool + Send>, Failure)>,
+    failure: Option<(Which, Failure)>,
     is_held: bool,
 }
 

@@ -51,6 +51,7 @@ all! {
     proto::log::TokenCreated = log::TokenCreated;
     proto::log::RightsSet = log::RightsSet;
     proto::log::AgentDrained = log::AgentDrained;
+    proto::log::AgentOperated = log::AgentOperated;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
     proto::log::VolumesForgotten = log::VolumesForgotten;
@@ -79,6 +80,7 @@ all! {
     proto::operator::Drain = operator::Drain;
     proto::operator::DrainAgent = operator::DrainAgent;
     proto::operator::ResumeAgent = operator::ResumeAgent;
+    proto::operator::OperateAgent = operator::OperateAgent;
     proto::operator::EventsAfter = operator::EventsAfter;
     proto::operator::Happened = operator::Happened;
     Arc<proto::operator::Happened> = operator::Happened;

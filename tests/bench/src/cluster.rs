@@ -123,6 +123,13 @@ impl Cluster {
         command
     }
 
+    /// A program that sees this cluster and no other.
+    pub fn program(&self, program: &Path) -> Command {
+        let mut command = at_home(program, &self.dir);
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// All of its processes.
     pub fn processes(&self) -> Vec<Process> {
         let mut found = procfs::marked(&self.root);

@@ -12,6 +12,7 @@ mod launch;
 mod procfs;
 mod registry;
 mod store;
+mod takeover;
 mod work;
 
 use flags::Flags;
@@ -26,6 +27,7 @@ on a cluster of its own, started by the `stoa` beside this program (or --stoa PA
              [--hyperqueue tests/bench/peers/hyperqueue]
   latency    [--count 500] [--binary /bin/true]
   failover   [--kills 30]
+  takeover   [--kills 200] [--instance target/release/examples/pair]
   registry   [--in-flight 1,64,1024] [--seconds 5]
   store      [--clients 1,64,512] [--seconds 5] [--value-bytes 256]
   footprint  [--idle-seconds 10] [--starts 10] [--jobs true|false]";
@@ -37,6 +39,7 @@ fn main() {
         Some("launch") => measure(args, &launch::FLAGS, launch::run),
         Some("latency") => measure(args, &latency::FLAGS, latency::run),
         Some("failover") => measure(args, &failover::FLAGS, failover::run),
+        Some("takeover") => measure(args, &takeover::FLAGS, takeover::run),
         Some("registry") => measure(args, &registry::FLAGS, registry::run),
         Some("store") => measure(args, &store::FLAGS, store::run),
         Some("footprint") => measure(args, &footprint::FLAGS, footprint::run),

@@ -30,7 +30,9 @@ use framework_sdk::offer::Offer;
 use framework_sdk::reconciler::{self, remembered_framework};
 use framework_sdk::refusal::Refusal;
 use framework_sdk::role::Role;
-use framework_sdk::{Answered, Calls, Deadlines, Instant, Now, Reconciler, Scheduler, Session, Update};
+use framework_sdk::{
+    Answered, Calls, Deadlines, Draining, Instant, Now, Reconciler, Scheduler, Session, Update,
+};
 
 pub use self::orders::{Order, Reply, Ticket, Watcher};
 use self::views::Watches;
@@ -244,6 +246,14 @@ impl Scheduler for Jobs {
 
     fn failure(&mut self, now: Now, agent: &AgentId, state: AgentState, out: &mut Calls<Output>) {
         self.reconcile(now, out, |reconciler, calls| reconciler.failure(now, agent, state, calls));
+    }
+
+    fn draining(&mut self, now: Now, notice: &Draining, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.draining(now, notice, calls));
+    }
+
+    fn resumed(&mut self, now: Now, agent: &AgentId, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.resumed(now, agent, calls));
     }
 
     fn ended(&mut self, now: Now, why: &Refusal, out: &mut Calls<Output>) {

@@ -125,6 +125,8 @@ all! {
     proto::scheduler::Offers = scheduler::Offers;
     proto::scheduler::Rescind = scheduler::Rescind;
     proto::scheduler::Failure = scheduler::Failure;
+    proto::scheduler::AgentDraining = scheduler::AgentDraining;
+    proto::scheduler::AgentResumed = scheduler::AgentResumed;
     proto::scheduler::Fault = scheduler::Fault;
     proto::scheduler::Redirect = scheduler::Redirect;
     proto::scheduler::Answer = scheduler::Answer;

@@ -11,6 +11,7 @@ use super::elastic::ElasticSet;
 use super::name::GroupName;
 use super::restart::{BackOff, Restart};
 use super::spec::TaskSpec;
+use super::volume::VolumeSpec;
 
 /// So many instances of one task spec. Stating a group of the same name again changes it; what differs between the two
 /// is brought about, and nothing else. Not to be mixed up with a task group, whose tasks share their fate.
@@ -27,6 +28,8 @@ pub struct Group {
     pub(crate) back_off: BackOff,
     pub(crate) change: RollingChange,
     pub(crate) spread: Option<Spread>,
+    pub(crate) gang: bool,
+    pub(crate) volume: Option<VolumeSpec>,
     pub(crate) stay: Option<Duration>,
     pub(crate) unreachable: Unreachable,
     pub(crate) drain: Duration,
@@ -95,6 +98,8 @@ impl Group {
             back_off: BackOff::DEFAULT,
             change: RollingChange::DEFAULT,
             spread: None,
+            gang: false,
+            volume: None,
             stay: None,
             unreachable: Unreachable::DEFAULT,
             drain: Duration::ZERO,
@@ -171,6 +176,20 @@ impl Group {
     /// The same, but more than so many with one value rather wait.
     pub fn at_most(mut self, count: u32, by: &str) -> Self {
         self.spread = Some(Spread { by: by.to_owned(), at_most: Some(count.max(1)) });
+        self
+    }
+
+    /// All instances start together, over as many agents as it takes, or none of them does; while they wait they hold
+    /// nothing. When one ends badly all start again, and a changed spec changes all at once. A gang starts in one call: at
+    /// most a thousand tasks.
+    pub fn gang(mut self) -> Self {
+        self.gang = true;
+        self
+    }
+
+    /// Each instance keeps a volume, and runs where that is.
+    pub fn volume(mut self, volume: VolumeSpec) -> Self {
+        self.volume = Some(volume);
         self
     }
 

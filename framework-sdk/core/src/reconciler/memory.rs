@@ -1,17 +1,18 @@
-//! What a framework remembers over its lives: its id, which instances are over, where some of them ran last, and how far
-//! guarded changes are.
+//! What a framework remembers over its lives: its id, which instances are over, where some of them ran last, how far
+//! guarded changes are, and where volumes are.
 //!
 //! All else is read from the tasks that the master lists. Without this memory a framework begins anew, an instance that
 //! was over runs again, and one that would stay is started anywhere.
 
 use std::collections::BTreeMap;
 
-use proto::id::{AgentId, FrameworkId};
+use proto::id::{AgentId, FrameworkId, VolumeId};
 use proto::task::TaskState;
 
 use super::event::Change;
 use super::rollout::Rollout;
 use super::slot::Home;
+use super::volumes::Kept;
 use crate::desired::{GroupName, InstanceName, Revision};
 
 pub(super) const FRAMEWORK: &str = "framework";
@@ -134,6 +135,34 @@ impl Memory {
         self.set_rollout(group, None);
     }
 
+    /// The volume that an instance keeps.
+    pub fn kept(&self, instance: &InstanceName) -> Option<Kept> {
+        self.known.get(&volume_key(instance)).and_then(|text| Kept::parse(text))
+    }
+
+    pub fn set_kept(&mut self, instance: &InstanceName, kept: Option<&Kept>) {
+        self.put(volume_key(instance), kept.map(ToString::to_string));
+    }
+
+    /// Every volume that instances of a group keep, also of such as there should be no more.
+    pub fn all_kept(&self, group: &GroupName) -> Vec<(InstanceName, Kept)> {
+        let kept = self.known.iter().filter_map(|(key, text)| {
+            let instance = InstanceName::parse(key.strip_prefix("volume/")?)?;
+            Some((instance, Kept::parse(text)?))
+        });
+        kept.filter(|(instance, _)| instance.group == *group).collect()
+    }
+
+    /// The volumes that are to be destroyed.
+    pub fn purges(&self) -> Vec<Kept> {
+        let texts = self.known.iter().filter(|(key, _)| key.starts_with("purge/"));
+        texts.filter_map(|(_, text)| Kept::parse(text)).collect()
+    }
+
+    pub fn set_purge(&mut self, volume: &VolumeId, kept: Option<&Kept>) {
+        self.put(format!("purge/{volume}"), kept.map(ToString::to_string));
+    }
+
     pub fn set_home(&mut self, instance: &InstanceName, home: &Home) {
         self.put(home_key(instance), Some(format!("{} {}", home.agent, home.value)));
     }
@@ -158,6 +187,10 @@ const ENDS: [TaskState; 8] = [
 
 fn over_key(instance: &InstanceName) -> String {
     format!("{OVER}/{instance}")
+}
+
+fn volume_key(instance: &InstanceName) -> String {
+    format!("volume/{instance}")
 }
 
 fn good_key(group: &GroupName) -> String {

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::AgentId;
+use proto::quantities::Quantities;
 use proto::resources::Amount;
+use proto::task::TaskState;
 
 use super::index::Index;
+use super::place::ACCEPT_BYTES_MAX;
 use super::rollout::{Phase, Rollout};
 use super::slot::{Part, Slot};
-use crate::desired::{Group, Numbers, Revision, Standing, TaskSpec};
+use crate::calls::ACCEPT_TASKS_MAX;
+use crate::desired::{Group, Numbers, Restart, Revision, Standing};
 
+pub(super) use super::edition::{Edition, Which};
 pub use super::index::Sums;
 
 /// One group and its instances.
@@ -38,22 +43,6 @@ pub(super) struct Table {
     index: Index,
 }
 
-/// A spec, and what is often asked of it.
-#[derive(Clone, Debug)]
-pub(super) struct Edition {
-    pub spec: TaskSpec,
-    pub revision: Revision,
-    pub shape: Amount,
-    pub task_bytes: usize,
-}
-
-/// Which edition an instance is started in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Which {
-    Stated,
-    Good,
-}
-
 /// What was said of a group as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
@@ -73,23 +62,24 @@ pub(super) enum Evenness {
     Any,
 }
 
-// === impl Edition ===
-
-impl Edition {
-    pub fn of(spec: &TaskSpec) -> Self {
-        Edition {
-            revision: spec.revision(),
-            shape: spec.shape(),
-            task_bytes: spec.task_bytes(),
-            spec: spec.clone(),
-        }
+/// A gang changes all at once, whatever else is said of how it should change.
+fn fitting(mut group: Group) -> Group {
+    if group.gang {
+        let change = &mut group.change;
+        (change.surge, change.canary, change.max_unavailable) = (0, 0, u32::MAX);
     }
+    if group.volume.is_some() {
+        // One above the number would have no data.
+        group.change.surge = 0;
+    }
+    group
 }
 
 // === impl Table ===
 
 impl Table {
     pub fn new(group: Group) -> Self {
+        let group = fitting(group);
         let mut table = Table {
             stated: Edition::of(&group.spec),
             good: None,
@@ -111,6 +101,7 @@ impl Table {
 
     /// The author states the group anew. The instances that are forgotten with that.
     pub fn restate(&mut self, group: Group) -> Vec<u32> {
+        let group = fitting(group);
         let stated = Edition::of(&group.spec);
         if stated.revision != self.stated.revision {
             self.rollout = None;
@@ -208,6 +199,7 @@ impl Table {
         while self.extras.len() > most {
             changed.extend(self.extras.pop_last());
         }
+        let most = if self.extras.len() < most { most.saturating_sub(self.leaving_extras()) } else { most };
         if self.extras.len() < most {
             // One that runs already, such as one that there should be no more, does as well as a new one.
             let there = self.slots.iter().filter(|(_, slot)| slot.staying().next().is_some());
@@ -227,6 +219,13 @@ impl Table {
         for number in changed {
             self.change(number, |_| ());
         }
+    }
+
+    /// Those above the number that are on their way out take the places of others until they have ended.
+    fn leaving_extras(&self) -> usize {
+        let leaves = |slot: &Slot| slot.attempts.iter().any(|attempt| attempt.is_leaving());
+        let above = self.slots.iter().filter(|(number, _)| self.part(**number) == Part::None);
+        above.filter(|(_, slot)| leaves(slot)).count()
     }
 
     /// A member that is there already, from an earlier life.
@@ -283,12 +282,24 @@ impl Table {
     }
 
     fn is_canary(&self, number: u32) -> bool {
-        self.extras.contains(&number) || self.canaries().any(|canary| canary == number)
+        let canary = self.group.change.canary;
+        self.extras.contains(&number)
+            || match &self.group.numbers {
+                Numbers::Below(_) => number < canary,
+                Numbers::Elastic(_) => self.canaries().any(|canary| canary == number),
+            }
     }
 
     /// The instances that change first.
     pub fn canaries(&self) -> impl Iterator<Item = u32> {
         self.numbers().take(self.group.change.canary as usize)
+    }
+
+    /// Whether its instances move off an agent that is to be empty. One that ends by itself is rather left to end.
+    pub fn moves(&self) -> bool {
+        let for_ever =
+            self.group.restart == Restart::Always || matches!(self.group.numbers, Numbers::Elastic(_));
+        for_ever && self.group.volume.is_none()
     }
 
     /// In which edition an instance is started.
@@ -336,7 +347,7 @@ impl Table {
     }
 
     fn classify(&self, number: u32, slot: &Slot) -> super::slot::Class {
-        slot.classify(self.part(number), self.aim(number), self.stated.revision)
+        slot.classify(self.part(number), self.aim(number), self.stated.revision, self.moves())
     }
 
     // --- the instances ---
@@ -370,6 +381,51 @@ impl Table {
     /// Whether nothing of it is left.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    // --- gangs and volumes ---
+
+    /// Whether what is offered for it serves nobody else.
+    pub fn stands_apart(&self) -> bool {
+        self.group.gang || self.group.volume.is_some()
+    }
+
+    /// What one that waits needs of an agent, with a volume that it has yet to make.
+    pub fn shape_to_begin(&self, which: Which) -> Amount {
+        let mut shape = self.edition(which).shape.clone();
+        if let Some(volume) = &self.group.volume {
+            shape.add(&Amount::scalars(Quantities::ZERO.with_disk(volume.disk_bytes)));
+        }
+        shape
+    }
+
+    /// Whether those that wait may be started: of a gang, when nobody is missing.
+    pub fn is_gathered(&self) -> bool {
+        let sums = self.sums();
+        !self.group.gang || sums.waiting + sums.over == sums.wanted
+    }
+
+    /// Whether a gang fits into one call.
+    pub fn is_too_large(&self) -> bool {
+        let count = self.numbers().count();
+        let tasks = count * self.stated.shapes.len();
+        let bytes = count * self.stated.task_bytes;
+        self.group.gang && (tasks > ACCEPT_TASKS_MAX || bytes > ACCEPT_BYTES_MAX)
+    }
+
+    /// Whether some of a gang run without the others.
+    pub fn is_broken(&self) -> bool {
+        let sums = &self.index.sums;
+        let missing = self.sums().waiting + sums.resting > 0;
+        self.group.gang && missing && self.slots.values().any(|slot| slot.staying().next().is_some())
+    }
+
+    /// How one of a gang ended that takes the others with it.
+    pub fn fate(&self) -> Option<(Revision, TaskState)> {
+        let bad = |over: &(Revision, TaskState)| !matches!(over.1, TaskState::Finished | TaskState::Killed);
+        let over = |slot: &Slot| slot.over.filter(bad).filter(|(of, _)| slot.is_over(Some(*of)));
+        let is_bad = self.group.gang && self.index.over_badly > 0;
+        is_bad.then(|| self.slots.values().find_map(over)).flatten()
     }
 
     // --- how it stands ---

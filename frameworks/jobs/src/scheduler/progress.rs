@@ -37,6 +37,9 @@ impl Jobs {
             Event::AsStated(group) => self.settled(group.as_str()),
             Event::Session(_)
             | Event::Drain { .. }
+            | Event::AgentDraining(_)
+            | Event::AgentResumed(_)
+            | Event::Volume { .. }
             | Event::Over(_)
             | Event::Withdrawn(_)
             | Event::Unclaimed(_)

@@ -223,6 +223,7 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
             for status in d.l.tasks.unacknowledged(id) {
                 d.tell(id, EventKind::Update(status));
             }
+            super::drain::tell_all(d, id);
         }
     }
     enter(d, id);

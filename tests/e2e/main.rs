@@ -1,8 +1,10 @@
 //! The real binary, end to end: a cluster from one command, work on it, and the death of each of its parts.
 
 mod author;
+mod checks;
 mod cluster;
 mod docs;
+mod exec;
 mod faults;
 mod founding;
 mod ledgers;

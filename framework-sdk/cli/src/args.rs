@@ -40,6 +40,9 @@ pub enum Verb {
     /// Print the output of a task
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// Run a command beside a task that runs; the exit code is the command's
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArgs),
     /// End a task
     #[command(after_help = KILL_EXAMPLES)]
     Kill(KillArgs),
@@ -107,6 +110,11 @@ const LOGS_EXAMPLES: &str = "Examples:
   stoa logs web.1
   stoa logs -f --stderr jobs/web.1
   stoa logs --tail 100 web.1";
+
+const EXEC_EXAMPLES: &str = "Examples:
+  stoa exec web.0 -- ls -l
+  stoa exec -it web.0 -- sh
+  stoa exec -i jobs/web.0 -- sh -c 'cat > note' < note";
 
 const DESCRIBE_EXAMPLES: &str = "Examples:
   stoa describe agent agent-1
@@ -259,6 +267,23 @@ pub struct LogsArgs {
     /// Only the last N lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u64>,
+}
+
+/// Runs a command beside a task.
+#[derive(Clone, Debug, Args)]
+pub struct ExecArgs {
+    /// Which, by id or a unique beginning, or FRAMEWORK/TASK
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub command: Vec<String>,
 }
 
 /// Ends a task.

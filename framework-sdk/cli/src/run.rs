@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::args::{
-    AgentVerb, AuthVerb, ContextArgs, EventForm, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb,
+    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainVerb, Form, Format, RaftVerb, TokenVerb,
+    Verb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -11,7 +12,7 @@ use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
-    auth, describe, doctor, drain, events, explain, get, kill, logs, quota, raft, remove, status, token,
+    auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, status, token,
 };
 
 /// What was asked for.
@@ -46,6 +47,9 @@ impl From<ExplainVerb> for Action {
 /// Does it on the terminal of this process; the exit code. Wants a runtime of one thread and nothing else of it.
 pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
     let action = action.into();
+    if let Action::Verb(Verb::Exec(args)) = &action {
+        return run_exec(&context, args).await;
+    }
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let mut answers = io::stdin().lock();
     let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut answers);
@@ -55,6 +59,21 @@ pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
         Err(error) => ended(Err(error.into()), action.wants_json(), terminal),
     };
     exit.code()
+}
+
+/// This one has the streams of the process for itself, and an exit code that is another's.
+async fn run_exec(context: &ContextArgs, args: &ExecArgs) -> u8 {
+    let done = match profile::find(context.context.as_deref()) {
+        Ok(profile) => exec::run(&Client::new(&profile), args).await,
+        Err(error) => Err(error.into()),
+    };
+    let stop = match done {
+        Ok(code) => return code,
+        Err(stop) => stop,
+    };
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut nobody = io::empty();
+    ended(Err(stop), false, &mut Terminal::of_process(&mut out, &mut err, &mut nobody)).code()
 }
 
 /// Does it with this client on this terminal.
@@ -88,6 +107,11 @@ impl Action {
                 Verb::Get(args) => get::run(client, args, terminal).await,
                 Verb::Describe(args) => describe::run(client, args, terminal).await,
                 Verb::Logs(args) => logs::run(client, args, terminal).await,
+                // Good or bad; as it is, `run` gives it.
+                Verb::Exec(args) => match exec::run(client, args).await? {
+                    0 => Ok(Exit::Ok),
+                    _ => Ok(Exit::Bad),
+                },
                 Verb::Kill(args) => kill::run(client, args, terminal).await,
                 Verb::Status(args) => status::run(client, args, terminal).await,
                 Verb::Doctor(args) => doctor::run(client, args, terminal).await,
@@ -123,6 +147,7 @@ impl Action {
                     AuthVerb::Grant(_) | AuthVerb::Revoke(_) => Form::Text,
                 },
                 Verb::Logs(_)
+                | Verb::Exec(_)
                 | Verb::Kill(_)
                 | Verb::Quota(_)
                 | Verb::Weight(_)

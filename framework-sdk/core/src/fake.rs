@@ -68,6 +68,8 @@ pub struct Fake {
     calls: BTreeMap<OperationId, CallKind>,
     mishaps: Mishaps,
     wishes: VecDeque<Wish>,
+    /// Tasks that were declared unreachable, and whether they were killed since: that is done once they are seen again.
+    out_of_sight: BTreeMap<TaskId, bool>,
     /// Kills are wishes for whoever plays the agents, and not done at once.
     pub kills_take_time: bool,
     /// The next call of a kind is refused with this.
@@ -356,7 +358,9 @@ impl Fake {
             }
             CallKind::Kill(kill) => {
                 let alive = self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal());
-                if alive && self.kills_take_time {
+                if let Some(killed) = self.out_of_sight.get_mut(&kill.task) {
+                    *killed = true;
+                } else if alive && self.kills_take_time {
                     self.wishes.push_back(Wish::Kill { task: kill.task, grace: kill.grace });
                 } else if alive {
                     self.report(&kill.task, TaskState::Killed, None);

@@ -13,6 +13,7 @@ mod meet;
 mod memory;
 mod place;
 mod progress;
+mod resume;
 mod rollout;
 mod slot;
 mod table;
@@ -36,6 +37,7 @@ pub use self::event::{
     Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, WhyBack,
     remembered_framework,
 };
+pub use self::resume::{Past, PastTask};
 pub use self::table::Sums;
 
 use self::memory::Memory;
@@ -123,6 +125,8 @@ pub struct Reconciler {
     unheard: BTreeMap<GroupName, Vec<Update>>,
     /// Nothing but what is stated should be.
     exactly: bool,
+    /// The author remembers each task that may live.
+    knows_all: bool,
     /// Machines that were offered, for their names and attributes.
     agents: BTreeMap<AgentId, Arc<AgentInfo>>,
     due: Deadlines<Due>,
@@ -178,6 +182,7 @@ impl Reconciler {
             unclaimed: BTreeMap::new(),
             unheard: BTreeMap::new(),
             exactly: false,
+            knows_all: false,
             agents: BTreeMap::new(),
             due: Deadlines::new(),
             granted,
@@ -314,6 +319,8 @@ impl Reconciler {
     fn order(&mut self, now: Now, order: Order, out: &mut Calls<Output>) {
         match order {
             Order::Submit(group) => self.submit(now, group),
+            Order::Resume(group, past) => self.resume(now, group, past),
+            Order::Renew(name) => self.renew(&name),
             Order::Exactly(groups) => {
                 self.exactly = true;
                 let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
@@ -364,7 +371,7 @@ impl Scheduler for Reconciler {
         self.save(out);
         self.tell(Event::Session(session.clone()));
         if self.stage == Stage::New {
-            if self.has_past { self.learn(out) } else { self.begin() }
+            if self.has_past && !self.knows_all { self.learn(out) } else { self.begin() }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What people type: `stoa run`, `stoa job apply|plan|get|stop|schema` and `stoa explain job`. A client of the framework's door, of
 //! the masters and of the agents' doors, and nothing more.
 
+mod change;
 mod client;
 mod explain;
 mod failure;
@@ -91,6 +92,12 @@ pub enum JobVerb {
     /// Ends a job and its tasks
     #[command(after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge")]
     Stop(StopArgs),
+    /// Lets the others follow the canaries of a changed service
+    #[command(after_help = "Examples:\n  stoa job promote web")]
+    Promote(NamedArgs),
+    /// Has a service take on again what ran before its latest change
+    #[command(after_help = "Examples:\n  stoa job rollback web")]
+    Rollback(NamedArgs),
 }
 
 /// Starts or changes the jobs of a file.
@@ -147,6 +154,13 @@ pub struct StopArgs {
     pub purge: bool,
 }
 
+/// One job.
+#[derive(Clone, Debug, Args)]
+pub struct NamedArgs {
+    /// The job
+    pub name: String,
+}
+
 /// Why a job waits.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainJobArgs {
@@ -201,6 +215,8 @@ pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
         JobVerb::Schema => printer.data(schema_text()).await.map(|()| 0),
         JobVerb::Get(args) => job::get(args, profile, &printer).await,
         JobVerb::Stop(args) => job::stop(args, profile, &printer).await,
+        JobVerb::Promote(args) => change::promote(args, profile, &printer).await,
+        JobVerb::Rollback(args) => change::roll_back(args, profile, &printer).await,
     };
     printer.end(result).await
 }

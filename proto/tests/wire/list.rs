@@ -26,6 +26,10 @@ all! {
     proto::agent_link::Shutdown = agent::Shutdown;
     proto::agent_link::ToAgent = agent::ToAgent;
     proto::agent_link::LogsRequest = agent::LogsRequest;
+    proto::agent_link::TerminalSize = agent::TerminalSize;
+    proto::agent_link::ExecStart = agent::ExecStart;
+    proto::agent_link::ExecInput = agent::ExecInput;
+    proto::agent_link::ExecOutput = agent::ExecOutput;
     proto::agent_link::LogsChunk = agent::LogsChunk;
     proto::ledger::RunTaken = ledger::RunTaken;
     proto::ledger::Started = ledger::Started;

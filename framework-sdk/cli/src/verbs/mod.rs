@@ -5,6 +5,7 @@ pub mod describe;
 pub mod doctor;
 pub mod drain;
 pub mod events;
+pub mod exec;
 pub mod explain;
 pub mod get;
 pub mod kill;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use framework_sdk_cli::client::Client;
 use framework_sdk_cli::profile::Profile;
 use framework_sdk_cli::{Exit, Terminal, run_on};
-use proto::agent_link::{LogsChunk, LogsRequest};
+use proto::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use proto::id::{AgentId, Epoch, MasterId};
 use proto::operator::{
     Call, Event, EventKind, Events, EventsAfter, Happened, Join, Joined, List, Raft, Reply, ReplyKind,
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::views;
 
@@ -194,6 +194,11 @@ impl AgentDoor for PretendAgent {
             offset = end;
         }
         Ok(Response::new(ReceiverStream::new(chunks)))
+    }
+
+    type ExecStream = ReceiverStream<Result<ExecOutput, Status>>;
+    async fn exec(&self, _: Request<Streaming<ExecInput>>) -> Result<Response<Self::ExecStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 }
 

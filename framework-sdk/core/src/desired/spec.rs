@@ -19,9 +19,11 @@ pub struct TaskSpec {
     command: CommandInfo,
     scalars: Quantities,
     ports: u64,
+    port_names: Vec<String>,
     kill_grace: Duration,
     labels: BTreeMap<String, String>,
     constraints: Constraints,
+    variant: String,
     checks: Checks,
     longest_run: Option<Duration>,
 }
@@ -49,9 +51,11 @@ impl TaskSpec {
             command,
             scalars: Quantities::of(TaskSpec::SCALARS.0, TaskSpec::SCALARS.1),
             ports: 0,
+            port_names: Vec::new(),
             kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
             labels: BTreeMap::new(),
             constraints: Constraints::default(),
+            variant: String::new(),
             checks: Checks::default(),
             longest_run: None,
         }
@@ -78,6 +82,13 @@ impl TaskSpec {
     /// So many ports; the task finds them as `PORT`, `PORT0`, `PORT1` and so on.
     pub fn ports(mut self, count: u64) -> Self {
         self.ports = count;
+        self
+    }
+
+    /// A port for each name; the task finds them as `PORT_` and the name, too.
+    pub fn named_ports<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.port_names = names.into_iter().map(Into::into).collect();
+        self.ports = self.port_names.len() as u64;
         self
     }
 
@@ -146,6 +157,12 @@ impl TaskSpec {
         self
     }
 
+    /// Tells it apart from specs that are alike but for this: for what an author changes about a task besides its spec.
+    pub fn variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = variant.into();
+        self
+    }
+
     /// What its machine must be like.
     pub fn constraints(&self) -> &Constraints {
         &self.constraints
@@ -187,6 +204,9 @@ impl TaskSpec {
         if self.ports > 0 {
             hash.field(b'p', &self.ports.to_be_bytes());
         }
+        for name in &self.port_names {
+            hash.field(b'P', name.as_bytes());
+        }
         if self.kill_grace != TaskInfo::KILL_GRACE_DEFAULT {
             hash.field(b'g', &self.kill_grace.as_millis().to_be_bytes());
         }
@@ -196,6 +216,9 @@ impl TaskSpec {
         }
         for constraint in &self.constraints.0 {
             hash.field(b'c', constraint.to_string().as_bytes());
+        }
+        if !self.variant.is_empty() {
+            hash.field(b'v', self.variant.as_bytes());
         }
         for (tag, check) in [(b'H', &self.checks.health), (b'R', &self.checks.readiness)] {
             if let Some(check) = check {
@@ -230,6 +253,9 @@ impl TaskSpec {
                 command.env.insert("PORT".to_owned(), port.to_string());
             }
             command.env.insert(format!("PORT{at}"), port.to_string());
+            if let Some(name) = self.port_names.get(at) {
+                command.env.insert(format!("PORT_{name}"), port.to_string());
+            }
         }
         TaskInfo {
             id,
@@ -318,9 +344,11 @@ mod tests {
             spec().cpus_milli(101),
             spec().mem_mib(65),
             spec().ports(1),
+            spec().named_ports(["HTTP"]),
             spec().kill_grace(Duration::from_secs(4)),
             spec().only_where("zone", ["a"]),
             spec().only_where("zone", ["b"]),
+            spec().variant("b"),
             spec().health(Check::shell("true")),
             spec().readiness(Check::shell("true")),
             spec().health(Check::shell("true").failures(2)),
@@ -355,9 +383,11 @@ mod tests {
         let instance = InstanceName { group: GroupName::new("web").expect("a name"), number: 3 };
         let ports = Amount::default().with_ports(Ranges::from_pairs([(31_000, 31_000), (31_007, 31_007)]));
         let id = TaskId::new("t").expect("an id");
-        let task = TaskSpec::shell("true").ports(2).task(id, &instance, Resources::unreserved(ports));
+        let spec = TaskSpec::shell("true").named_ports(["HTTP", "ADMIN"]);
+        let task = spec.task(id, &instance, Resources::unreserved(ports));
         let env = |name: &str| task.command.env.get(name).map(String::as_str);
         assert_eq!((env("PORT"), env("PORT0"), env("PORT1")), (Some("31000"), Some("31000"), Some("31007")));
+        assert_eq!((env("PORT_HTTP"), env("PORT_ADMIN")), (Some("31000"), Some("31007")));
         assert_eq!((env("STOA_GROUP"), env("STOA_INSTANCE")), (Some("web"), Some("3")));
         assert_eq!(task.name, "web.3");
     }

@@ -1,5 +1,6 @@
 //! What an author tells a reconciler, and what it is told.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use proto::id::{FrameworkId, TaskId};
 use proto::refusal::Refusal;
 use proto::task::TaskStatus;
 
+use super::resume::Past;
 use crate::desired::{ElasticSet, Group, GroupName, InstanceName, Revision};
 use crate::scheduler::Session;
 
@@ -15,6 +17,11 @@ use crate::scheduler::Session;
 pub enum Order {
     /// A group should be as stated here. Tasks that an earlier life of the framework left of it go on.
     Submit(Group),
+    /// The same, of a group that an earlier life stated, with what its author remembers of the instances: see
+    /// [`super::Reconciler::remembered_by_author`].
+    Resume(Group, BTreeMap<u32, Past>),
+    /// Instances of a group that have no task begin anew: those that are over, that rest, that were tried in vain.
+    Renew(GroupName),
     /// Exactly these groups should be, and no others.
     Exactly(Vec<Group>),
     /// A group should not be. It is an order, too, about groups of which only earlier lives knew.
@@ -276,6 +283,6 @@ impl fmt::Display for TaskEvent {
 }
 
 /// The framework's id, as it is remembered.
-pub fn remembered_framework(memory: &std::collections::BTreeMap<String, String>) -> Option<FrameworkId> {
+pub fn remembered_framework(memory: &BTreeMap<String, String>) -> Option<FrameworkId> {
     memory.get(super::memory::FRAMEWORK).and_then(|id| FrameworkId::new(id).ok())
 }

@@ -33,7 +33,7 @@ const EVEN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a demand was declared for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
-    group: GroupName,
+    pub group: GroupName,
     which: Which,
     /// For those who wait for this agent; `None`: for those who go anywhere.
     home: Option<AgentId>,
@@ -143,6 +143,9 @@ impl Reconciler {
     /// Starts the next one of those who wait; false when none of them can be.
     fn serve(&mut self, now: Now, lane: &mut Lane, used: &mut [Used]) -> bool {
         let Some(table) = self.groups.get(&lane.ask.group) else { return false };
+        if table.to_start() == 0 {
+            return false;
+        }
         let waiting = match &lane.ask.home {
             Some(home) => table.homing().get(&(home.clone(), lane.ask.which)),
             None => Some(table.waiting(lane.ask.which)),
@@ -242,7 +245,13 @@ impl Reconciler {
             }
             let anywhere = [Which::Stated, Which::Good].map(|which| (None, which, table.waiting(which)));
             let homes = table.homing().iter().map(|((agent, which), waiting)| (Some(agent), *which, waiting));
+            let mut left = table.to_start();
             for (home, which, waiting) in homes.chain(anywhere) {
+                let count = waiting.len().min(left);
+                if count == 0 {
+                    continue;
+                }
+                left -= count;
                 let Some(first) = waiting.first().filter(|_| demands.len() < DEMANDS_MAX) else { continue };
                 let mut id = name.to_string();
                 if home.is_some() {
@@ -256,7 +265,7 @@ impl Reconciler {
                     id: id.clone(),
                     role: role.clone(),
                     shape: table.edition(which).shape.clone(),
-                    count: waiting.len() as u64,
+                    count: count as u64,
                     constraints: conditions(table, which, home),
                     priority: table.group.priority,
                 });

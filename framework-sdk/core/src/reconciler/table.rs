@@ -404,6 +404,14 @@ impl Table {
         self.index.old_in_service.iter().take(most).copied().collect()
     }
 
+    /// So many more may be started now, by how many may have a task at once.
+    pub fn to_start(&self) -> usize {
+        let Some(most) = self.group.parallel else { return usize::MAX };
+        let sums = self.sums();
+        let busy = sums.wanted.saturating_sub(sums.waiting + sums.resting + sums.over);
+        (most as usize).saturating_sub(busy)
+    }
+
     /// So many more may be taken out of service now.
     pub fn to_spare(&self) -> usize {
         let sums = &self.index.sums;

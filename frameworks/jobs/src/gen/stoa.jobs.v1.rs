@@ -352,6 +352,28 @@ pub struct JobView {
     /// Made by `stoa run`: forgotten some time after it is over.
     #[prost(bool, tag = "6")]
     pub ephemeral: bool,
+    #[prost(string, tag = "7")]
+    pub parent: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromoteRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromoteReply {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackReply {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
 }
 // ---- calls ----
 

@@ -124,6 +124,7 @@ async fn with_jobs() -> Pretend {
             ..cluster.task(&format!("{name}.0-1"), TaskState::TaskRunning)
         }],
         ephemeral: false,
+        parent: String::new(),
     };
     let running = Summary { wanted: 1, running: 1, restarts: 4, ..Summary::default() };
     let failed = Summary { wanted: 3, finished: 1, failed: 2, over: true, ..Summary::default() };
@@ -268,4 +269,14 @@ async fn a_job_that_waits_is_explained() {
         (&json["waiting"][0]["code"], &json["waiting"][0]["nearest"][0]["lacking"]),
         (&"too-large".into(), &"cpus:2".into())
     );
+}
+
+#[tokio::test]
+async fn a_change_is_promoted_or_rolled_back_by_name() {
+    let (cluster, paper) = (Pretend::start(Facts::default()).await, Paper::default());
+    assert_eq!(go(&cluster, &["promote", "web"], &paper).await, 0, "{}", paper.err());
+    assert_eq!(paper.out(), "web promoted (revision 2)\n");
+    let paper = Paper::default();
+    assert_ne!(go(&cluster, &["rollback", "web"], &paper).await, 0);
+    assert!(paper.err().contains("nothing to go back to"), "{}", paper.err());
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use framework_sdk::Profile;
 use framework_sdk::agent::AgentInfo;
-use framework_sdk::agent_link::{LogsChunk, LogsRequest};
+use framework_sdk::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use framework_sdk::attributes::Attributes;
 use framework_sdk::door::{Authority, Identity, LEAF_VALIDITY, caller, serve};
 use framework_sdk::explain::{Explanation, FunnelStep, NearMiss};
@@ -24,13 +24,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::cli::Screen;
 use crate::wire::service::jobs_server::{Jobs, JobsServer};
 use crate::wire::{
-    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, StopReply, StopRequest, SubmitOutcome,
-    SubmitReply, SubmitRequest, Summary, Task, TaskState, WatchRequest,
+    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, PromoteReply, PromoteRequest,
+    RollbackReply, RollbackRequest, StopReply, StopRequest, SubmitOutcome, SubmitReply, SubmitRequest,
+    Summary, Task, TaskState, WatchRequest,
 };
 
 /// What the cluster says and was asked.
@@ -289,6 +290,14 @@ impl Jobs for Door {
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<JobEvent, Status>> + Send>>;
+    async fn promote(&self, _: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
+        Ok(Response::new(PromoteReply { revision: 2 }))
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<RollbackReply>, Status> {
+        Err(Status::already_exists("job web has nothing to go back to"))
+    }
+
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let until_over = request.into_inner().until_over;
         let break_after = self.with(|facts| {
@@ -360,6 +369,11 @@ impl AgentDoor for Door {
             }
         });
         Ok(Response::new(ReceiverStream::new(chunks)))
+    }
+
+    type ExecStream = ReceiverStream<Result<ExecOutput, Status>>;
+    async fn exec(&self, _: Request<Streaming<ExecInput>>) -> Result<Response<Self::ExecStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 }
 

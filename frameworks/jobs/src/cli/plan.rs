@@ -95,6 +95,13 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
         effects: Vec::new(),
         next_runs: spec.cron.as_ref().map(|cron| next_runs(cron, now_ms)).unwrap_or_default(),
     };
+    // What the framework would say of it, if it is of this version.
+    if let Err(faults) = spec.clone().carried_out() {
+        plan.outcome = Outcome::Refused;
+        plan.revision = view.map_or(0, |view| view.revision);
+        plan.effects = faults.faults.iter().map(|fault| format!("refused: {fault}")).collect();
+        return Ok(plan);
+    }
     let Some(view) = view else {
         plan.keys = own_keys(spec);
         plan.effects = begins(spec);
@@ -237,6 +244,7 @@ fn shown(plans: &Plans) -> String {
                 ('~', format!("changes (revision {} -> {})", plan.revision, plan.revision + 1))
             }
             Outcome::Unchanged => ('=', format!("is as it is (revision {})", plan.revision)),
+            Outcome::Refused if plan.revision == 0 => ('!', format!("cannot be taken on ({})", plan.kind)),
             Outcome::Refused => ('!', format!("cannot change (revision {})", plan.revision)),
         };
         text.push_str(&format!("{sign} {name} {what}\n"));

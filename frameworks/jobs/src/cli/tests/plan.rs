@@ -24,7 +24,7 @@ async fn with(text: &str, summary: Summary) -> Pretend {
         summary: Some(summary),
         created_ms: 5,
         tasks: (0..spec.instances).map(running).collect(),
-        ephemeral: false,
+        ..JobView::default()
     };
     cluster.with(|facts| facts.jobs = GetReply { jobs: vec![view], framework_id: "F1".into() });
     cluster
@@ -133,6 +133,24 @@ async fn what_would_be_refused_is_told() {
     let stopped = with(WEB, Summary { over: true, stopped: true, ..Summary::default() }).await;
     let (code, told) = plan(&stopped, WEB).await;
     assert_eq!((code, told.as_str()), (1, "~ web changes (revision 4 -> 5)\n  starts 3 instances\n"));
+}
+
+/// Whatever this version does not carry out yet.
+#[tokio::test]
+async fn what_is_not_carried_out_is_told_as_the_framework_would() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let text = "name = \"v\"\ncommand = \"x\"\nports = [\"p\"]\nhealth = { tcp = \"p\" }\nprefer = \"a=b\"\n\
+                restart = { attempts = 3 }\nvolumes = [{ name = \"d\", size = \"1GiB\" }]\n";
+    let (code, told) = plan(&cluster, text).await;
+    let spec = parse_file("v.toml".as_ref(), text).expect("a job").remove(0);
+    match spec.carried_out() {
+        Ok(_) => assert!(told.starts_with("+ v is new"), "{told}"),
+        Err(faults) => {
+            let lines: Vec<String> =
+                faults.faults.iter().map(|fault| format!("  refused: {fault}\n")).collect();
+            assert_eq!((code, told), (1, format!("! v cannot be taken on (service)\n{}", lines.concat())));
+        }
+    }
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<JobSpec>, Failure> {
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(text).map_err(|_| failed("it is not text".to_owned()))?;
     parse_file(path, &text).map_err(|faults| {
-        Failure::new(USAGE, faults.to_string(), "nothing was started; mend the file and apply it again")
+        Failure::new(USAGE, faults.to_string(), "nothing was changed; mend the file and try again")
     })
 }
 

@@ -183,6 +183,8 @@ struct JobShape {
     name: String,
     kind: &'static str,
     state: &'static str,
+    /// Of a run of a cron job: which one; else empty.
+    parent: String,
     revision: u64,
     created_ms: u64,
     ephemeral: bool,
@@ -244,6 +246,7 @@ fn job_shape(job: JobView) -> JobShape {
         kind: kind(spec.kind()),
         name: spec.name,
         state,
+        parent: job.parent,
         revision: job.revision,
         created_ms: job.created_ms,
         ephemeral: job.ephemeral,

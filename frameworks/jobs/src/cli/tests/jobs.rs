@@ -196,6 +196,52 @@ async fn a_cron_job_shows_its_next_run() {
 }
 
 #[tokio::test]
+async fn the_runs_of_a_cron_job_are_shown_the_latest_first() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let text =
+        "name = \"n\"\nkind = \"cron\"\ncommand = \"x\"\nschedule = \"@hourly\"\ntimezone = \"Asia/Tokyo\"\n";
+    let cron = crate::spec::parse_file("n.toml".as_ref(), text).expect("a job").remove(0);
+    let run = |name: &str, parent: &str, created_ms, summary| JobView {
+        spec: Some(JobSpec::new(name, Kind::Batch, What::Shell("x".into())).to_wire()),
+        summary: Some(summary),
+        created_ms,
+        parent: parent.into(),
+        ..JobView::default()
+    };
+    let good = Summary { wanted: 1, finished: 1, over: true, ..Summary::default() };
+    let bad = Summary { wanted: 1, failed: 1, over: true, ..Summary::default() };
+    let jobs = vec![
+        JobView { spec: Some(cron.to_wire()), ..JobView::default() },
+        run("n-1", "n", 3_600_123, good),
+        run("n-2", "n", 7_200_123, bad),
+        run("other-1", "other", 3_600_000, good),
+    ];
+    cluster.with(|facts| facts.jobs = GetReply { jobs, framework_id: "F1".into() });
+    let shown = async |line: &[&str]| {
+        let paper = Paper::default();
+        (go(&cluster, line, &paper).await, paper.out(), paper.err())
+    };
+    let (code, table, _) = shown(&["history", "n"]).await;
+    assert_eq!(
+        (code, table.as_str()),
+        (
+            0,
+            "RUN  STARTED                    STATE     WANTED  RUNNING  FINISHED  FAILED\n\
+             n-2  1970-01-01T11:00:00+09:00  failed    1       0        0         1\n\
+             n-1  1970-01-01T10:00:00+09:00  finished  1       0        1         0\n"
+        )
+    );
+    let (_, json, _) = shown(&["history", "n", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["items"][0]["name"], &json["items"][0]["parent"]), (&"n-2".into(), &"n".into()));
+    assert_eq!(json["items"].as_array().map(Vec::len), Some(2));
+    let (code, _, told) = shown(&["history", "n-1"]).await;
+    assert!(code == 3 && told.contains("n-1 is no cron job"), "{told}");
+    let (code, _, told) = shown(&["history", "nothing"]).await;
+    assert!(code == 3 && told.contains("there is no job \"nothing\""), "{told}");
+}
+
+#[tokio::test]
 async fn a_watch_shows_what_changes() {
     let cluster = with_jobs().await;
     cluster.with(|facts| facts.events = vec![event(1, false, Vec::new())]);

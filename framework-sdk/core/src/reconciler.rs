@@ -311,6 +311,7 @@ impl Reconciler {
             Order::Submit(group) => self.submit(now, group),
             Order::Resume(group, past) => self.resume(now, group, past),
             Order::Renew(name) => self.renew(&name),
+            Order::GiveUp(instance, state) => self.give_up_resting(&instance, state),
             Order::Exactly(groups) => {
                 self.exactly = true;
                 let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();

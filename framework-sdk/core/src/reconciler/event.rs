@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use proto::refusal::Refusal;
-use proto::task::TaskStatus;
+use proto::task::{TaskState, TaskStatus};
 
 use super::resume::Past;
 use crate::desired::{ElasticSet, Group, GroupName, InstanceName, Revision};
@@ -22,6 +22,8 @@ pub enum Order {
     Resume(Group, BTreeMap<u32, Past>),
     /// Instances of a group that have no task begin anew: those that are over, that rest, that were tried in vain.
     Renew(GroupName),
+    /// An instance that rests after an end is not started again: it is over, having ended so.
+    GiveUp(InstanceName, TaskState),
     /// Exactly these groups should be, and no others.
     Exactly(Vec<Group>),
     /// A group should not be. It is an order, too, about groups of which only earlier lives knew.

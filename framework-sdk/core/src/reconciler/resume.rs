@@ -165,6 +165,18 @@ impl Reconciler {
         }
     }
 
+    pub(super) fn give_up_resting(&mut self, instance: &InstanceName, state: TaskState) {
+        let Some(table) = self.groups.get_mut(&instance.group) else { return };
+        let revision = table.aim(instance.number).unwrap_or(table.stated.revision);
+        if !table.slot(instance.number).is_some_and(|slot| slot.resting && slot.attempts.is_empty()) {
+            return;
+        }
+        table.change(instance.number, |slot| (slot.resting, slot.over) = (false, Some((revision, state))));
+        self.due.cancel(&Due::Rested(instance.clone()));
+        self.memory.set_over(instance, Some((revision, state)));
+        self.touched.insert(instance.group.clone());
+    }
+
     pub(super) fn renew(&mut self, name: &GroupName) {
         let Some(table) = self.groups.get_mut(name) else { return };
         let idle = table.slots().filter(|(_, slot)| slot.attempts.is_empty());

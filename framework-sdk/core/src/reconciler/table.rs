@@ -1,6 +1,7 @@
 //! `Table`: the instances of one group, and what each of them should run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proto::id::AgentId;
 use proto::quantities::Quantities;
@@ -22,9 +23,9 @@ pub use super::index::Sums;
 pub(super) struct Table {
     pub group: Group,
     /// As the author states it.
-    pub stated: Edition,
+    pub stated: Arc<Edition>,
     /// What was in service as a whole last; its spec as far as it is known.
-    pub good: Option<Edition>,
+    pub good: Option<Arc<Edition>>,
     pub good_revision: Option<Revision>,
     /// The change that is on its way.
     pub rollout: Option<Rollout>,
@@ -268,7 +269,7 @@ impl Table {
 
     /// What a change that fails goes back to, if it does and that is known.
     pub fn back_to(&self) -> Option<&Edition> {
-        self.good.as_ref().filter(|_| self.group.change.back)
+        self.good.as_deref().filter(|_| self.group.change.back)
     }
 
     /// What an instance should run; `None`: whatever it runs is right.
@@ -306,10 +307,10 @@ impl Table {
     pub fn which(&self, number: u32) -> Which {
         let is_good =
             |good: &Edition| good.revision != self.stated.revision && self.aim(number) == Some(good.revision);
-        if self.good.as_ref().is_some_and(is_good) { Which::Good } else { Which::Stated }
+        if self.good.as_deref().is_some_and(is_good) { Which::Good } else { Which::Stated }
     }
 
-    pub fn edition(&self, which: Which) -> &Edition {
+    pub fn edition(&self, which: Which) -> &Arc<Edition> {
         match which {
             Which::Good => self.good.as_ref().unwrap_or(&self.stated),
             Which::Stated => &self.stated,

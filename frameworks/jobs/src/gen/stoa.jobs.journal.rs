@@ -115,6 +115,9 @@ pub struct InstanceStored {
     /// Earlier attempts whose tasks the master may know as alive; without the name of the job.
     #[prost(message, repeated, tag = "20")]
     pub earlier: ::prost::alloc::vec::Vec<InstanceStored>,
+    /// When it was started again, as far back as its job bounds that; in milliseconds since 1970.
+    #[prost(uint64, repeated, tag = "21")]
+    pub started_again_ms: ::prost::alloc::vec::Vec<u64>,
 }
 /// An instance is forgotten: the job got smaller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

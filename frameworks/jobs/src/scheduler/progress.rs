@@ -11,7 +11,7 @@ use framework_sdk::task::{TaskState, TaskStatus};
 use super::report::Note;
 use super::work::{Counted, JobName, is_live, is_over};
 use super::{Due, FORGET_AFTER, Jobs, key};
-use crate::spec::Kind;
+use crate::spec::{Kind, show_duration};
 use crate::store::{Instance, Job, Record};
 use crate::wire;
 
@@ -222,7 +222,31 @@ impl Jobs {
         };
         set_state(&mut ended, status, true);
         ended.exit = status.exit;
+        let next = self.bound(now, name, &mut ended, next);
         self.go_on(now, &job, ended, next);
+    }
+
+    /// An instance that was started again as often as its job allows within some time has failed for good. That a machine
+    /// was lost counts for nothing: then there is no pause.
+    fn bound(&mut self, now: Now, name: &InstanceName, ended: &mut Instance, next: Next) -> Next {
+        let stored = self.state.jobs.get(name.group.as_str());
+        let Some(limit) = stored.and_then(|job| job.spec.give_up) else { return next };
+        let Some(state) = ended.state.known() else { return next };
+        if !matches!(next, Next::Again(pause, _) if !pause.is_zero()) {
+            return next;
+        }
+        let now_ms = now.wall.as_millis();
+        let within = |at: &u64| Duration::from_millis(now_ms.saturating_sub(*at)) < limit.window;
+        ended.started_again_ms.retain(within);
+        if ended.started_again_ms.len() < limit.attempts as usize {
+            ended.started_again_ms.push(now_ms);
+            return next;
+        }
+        let (attempts, window) = (limit.attempts, show_duration(limit.window));
+        let why = format!("it was started again {attempts} times within {window}");
+        ended.message = if ended.message.is_empty() { why } else { format!("{}; {why}", ended.message) };
+        self.wishes.push(Order::GiveUp(name.clone(), state));
+        Next::Over
     }
 
     fn given_up(&mut self, now: Now, name: &InstanceName, task: &TaskId) {

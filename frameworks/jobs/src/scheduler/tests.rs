@@ -2,6 +2,7 @@
 
 mod batches;
 mod changes;
+mod chaos;
 mod cost;
 mod lives;
 mod rig;

@@ -8,7 +8,6 @@ impl JobSpec {
     /// The job, unless it says something that is not carried out yet.
     pub fn carried_out(self) -> Result<JobSpec, Faults> {
         let asked = [
-            ("restart.attempts", self.give_up.is_some()),
             ("prefer", !self.prefer.0.is_empty()),
             ("task", !self.tasks.is_empty()),
             ("volumes", !self.volumes.is_empty()),

@@ -113,6 +113,7 @@ fn instance_from_wire(m: message::InstanceStored) -> Result<Instance, String> {
         at_ms: m.at_ms,
         failures: m.failures,
         retries: m.retries,
+        started_again_ms: m.started_again_ms,
         made: m.made,
         earlier: m.earlier.into_iter().map(instance_from_wire).collect::<Result<_, _>>()?,
         restarts: m.restarts,
@@ -142,6 +143,7 @@ fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
         not_before_ms: instance.not_before_ms,
         last: instance.last,
         retries: instance.retries,
+        started_again_ms: instance.started_again_ms.clone(),
         made: instance.made,
         // The name of the job stands once.
         earlier: instance.earlier.iter().map(|earlier| instance_to_wire("", earlier)).collect(),

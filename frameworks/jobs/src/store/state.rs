@@ -40,6 +40,8 @@ pub struct Instance {
     pub failures: u32,
     /// Starts that were tries again, over its whole life.
     pub retries: u32,
+    /// When it was started again, as far back as its job bounds that; in milliseconds since 1970.
+    pub started_again_ms: Vec<u64>,
     /// The highest attempt that was made so far.
     pub made: u32,
     /// Earlier attempts whose tasks the master may know as alive, oldest first: the one that it replaces, while that
@@ -70,6 +72,7 @@ impl Instance {
             at_ms: 0,
             failures: 0,
             retries: 0,
+            started_again_ms: Vec::new(),
             made: 0,
             earlier: Vec::new(),
             restarts: 0,

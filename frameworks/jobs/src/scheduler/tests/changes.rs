@@ -6,7 +6,7 @@ use framework_sdk::refusal::Code;
 use framework_sdk::task::{Exit, TaskState};
 
 use super::rig::*;
-use crate::spec::{Command, JobSpec, Kind, RestartPolicy, Spread, Update};
+use crate::spec::{Command, GiveUp, JobSpec, Kind, RestartPolicy, Spread, Update};
 use crate::wire;
 
 fn web(script: &str, update: Update) -> JobSpec {
@@ -146,6 +146,36 @@ fn a_policy_says_what_is_started_again() {
     assert!(process.harness.alive().is_empty(), "it ended well");
     let states = ["f", "n"].map(|name| process.job(name).expect("there").tasks[0].state());
     assert_eq!(states, [wire::TaskState::TaskFinished, wire::TaskState::TaskFailed]);
+}
+
+#[test]
+fn what_is_started_again_too_often_has_failed_for_good() {
+    let mut process = start();
+    let give_up = Some(GiveUp { attempts: 2, window: Duration::from_secs(60) });
+    process.submit(JobSpec { give_up, ..spec("web", Kind::Service, 1) }).expect("taken");
+    // One long ago is not counted.
+    for pause in [100, 3, 5] {
+        process.go_on();
+        assert_eq!(process.harness.alive().len(), 1);
+        process.report_all(TaskState::Failed, Some(Exit::Code(1)));
+        process = process.restart();
+        process.harness.run();
+        process.harness.advance(Duration::from_secs(pause));
+    }
+    process.go_on();
+    process.report_all(TaskState::Failed, Some(Exit::Code(1)));
+    process.harness.advance(Duration::from_secs(100));
+    process.go_on();
+    assert!(process.harness.alive().is_empty());
+    let task = process.job("web").expect("there").tasks[0].clone();
+    assert!(task.last && task.message.contains("2 times within 1m"), "{task:?}");
+    let mut process = process.restart();
+    process.harness.run();
+    process.go_on();
+    assert!(process.harness.alive().is_empty(), "a later life knows it");
+    process.submit(JobSpec { give_up, cpus_milli: 50, ..spec("web", Kind::Service, 1) }).expect("taken");
+    process.go_on();
+    assert_eq!(process.harness.alive().len(), 1, "another spec is another thing");
 }
 
 #[test]

@@ -44,7 +44,7 @@ enum Verb {
     Framework(FrameworkVerb),
     /// Run a command on the pool and wait for it.
     Run(cli::RunArgs),
-    /// Services and batch jobs from files.
+    /// Services, batch and cron jobs from files.
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(cli::JobVerb),
     /// Say why something waits, or how it ended.
@@ -166,6 +166,7 @@ const FRAMEWORK_EXAMPLES: &str = "Examples:
   stoa framework teardown spark";
 
 const JOB_EXAMPLES: &str = "Examples:
+  stoa job plan web.toml
   stoa job apply web.toml --wait
   stoa job get web
   stoa job stop web --purge";

@@ -69,6 +69,8 @@ pub struct Fake {
     calls: BTreeMap<OperationId, CallKind>,
     mishaps: Mishaps,
     wishes: VecDeque<Wish>,
+    /// Tasks that were declared unreachable, and whether they were killed since: that is done once they are seen again.
+    out_of_sight: BTreeMap<TaskId, bool>,
     /// Volumes that are not offered.
     hidden: BTreeSet<VolumeId>,
     /// Kills are wishes for whoever plays the agents, and not done at once.
@@ -364,7 +366,9 @@ impl Fake {
             }
             CallKind::Kill(kill) => {
                 let alive = self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal());
-                if alive && self.kills_take_time {
+                if let Some(killed) = self.out_of_sight.get_mut(&kill.task) {
+                    *killed = true;
+                } else if alive && self.kills_take_time {
                     self.wishes.push_back(Wish::Kill { task: kill.task, grace: kill.grace });
                 } else if alive {
                     self.report(&kill.task, TaskState::Killed, None);

@@ -18,6 +18,7 @@ mod memory;
 mod parts;
 mod place;
 mod progress;
+mod resume;
 mod rollout;
 mod slot;
 mod table;
@@ -42,6 +43,7 @@ pub use self::event::{
     Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, VolumeStep, WhyBack,
     remembered_framework,
 };
+pub use self::resume::{Past, PastTask};
 pub use self::table::Sums;
 
 use self::learn::LEARNING;
@@ -129,6 +131,8 @@ pub struct Reconciler {
     unheard: BTreeMap<GroupName, Vec<Update>>,
     /// Nothing but what is stated should be.
     exactly: bool,
+    /// The author remembers each task that may live.
+    knows_all: bool,
     /// Machines that were offered, for their names and attributes.
     agents: BTreeMap<AgentId, Arc<AgentInfo>>,
     due: Deadlines<Due>,
@@ -195,6 +199,7 @@ impl Reconciler {
             unclaimed: BTreeMap::new(),
             unheard: BTreeMap::new(),
             exactly: false,
+            knows_all: false,
             agents: BTreeMap::new(),
             due: Deadlines::new(),
             granted,
@@ -304,6 +309,9 @@ impl Reconciler {
     fn order(&mut self, now: Now, order: Order, out: &mut Calls<Output>) {
         match order {
             Order::Submit(group) => self.submit(now, group),
+            Order::Resume(group, past) => self.resume(now, group, past),
+            Order::Renew(name) => self.renew(&name),
+            Order::GiveUp(instance, state) => self.give_up_resting(&instance, state),
             Order::Exactly(groups) => {
                 self.exactly = true;
                 let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
@@ -359,7 +367,7 @@ impl Scheduler for Reconciler {
         self.save(out);
         self.tell(Event::Session(session.clone()));
         if self.stage == Stage::New {
-            if self.has_past { self.learn(out) } else { self.begin() }
+            if self.has_past && !self.knows_all { self.learn(out) } else { self.begin() }
         }
     }
 

@@ -23,6 +23,7 @@ pub struct Group {
     pub(crate) numbers: Numbers,
     pub(crate) role: Option<Role>,
     pub(crate) priority: i32,
+    pub(crate) parallel: Option<u32>,
     pub(crate) restart: Restart,
     pub(crate) back_off: BackOff,
     pub(crate) change: RollingChange,
@@ -92,6 +93,7 @@ impl Group {
             numbers: Numbers::Below(1),
             role: None,
             priority: 0,
+            parallel: None,
             restart: Restart::OnFailure { retries: None },
             back_off: BackOff::DEFAULT,
             change: RollingChange::DEFAULT,
@@ -131,6 +133,12 @@ impl Group {
     /// Among the framework's own wishes: higher goes first.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// At most so many instances have a task at once; the others wait for their turn.
+    pub fn parallel(mut self, most: u32) -> Self {
+        self.parallel = Some(most.max(1));
         self
     }
 

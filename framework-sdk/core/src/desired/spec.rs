@@ -19,9 +19,11 @@ pub struct TaskSpec {
     command: CommandInfo,
     scalars: Quantities,
     ports: u64,
+    port_names: Vec<String>,
     kill_grace: Duration,
     labels: BTreeMap<String, String>,
     constraints: Constraints,
+    variant: String,
     beside: Vec<(String, TaskSpec)>,
     checks: Checks,
     longest_run: Option<Duration>,
@@ -50,9 +52,11 @@ impl TaskSpec {
             command,
             scalars: Quantities::of(TaskSpec::SCALARS.0, TaskSpec::SCALARS.1),
             ports: 0,
+            port_names: Vec::new(),
             kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
             labels: BTreeMap::new(),
             constraints: Constraints::default(),
+            variant: String::new(),
             beside: Vec::new(),
             checks: Checks::default(),
             longest_run: None,
@@ -80,6 +84,13 @@ impl TaskSpec {
     /// So many ports; the task finds them as `PORT`, `PORT0`, `PORT1` and so on.
     pub fn ports(mut self, count: u64) -> Self {
         self.ports = count;
+        self
+    }
+
+    /// A port for each name; the task finds them as `PORT_` and the name, too.
+    pub fn named_ports<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.port_names = names.into_iter().map(Into::into).collect();
+        self.ports = self.port_names.len() as u64;
         self
     }
 
@@ -145,6 +156,12 @@ impl TaskSpec {
     /// Only on machines that this allows; all of several must.
     pub fn constraint(mut self, constraint: Constraint) -> Self {
         self.constraints.0.push(constraint);
+        self
+    }
+
+    /// Tells it apart from specs that are alike but for this: for what an author changes about a task besides its spec.
+    pub fn variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = variant.into();
         self
     }
 
@@ -215,6 +232,9 @@ impl TaskSpec {
         if self.ports > 0 {
             hash.field(b'p', &self.ports.to_be_bytes());
         }
+        for name in &self.port_names {
+            hash.field(b'P', name.as_bytes());
+        }
         if self.kill_grace != TaskInfo::KILL_GRACE_DEFAULT {
             hash.field(b'g', &self.kill_grace.as_millis().to_be_bytes());
         }
@@ -224,6 +244,9 @@ impl TaskSpec {
         }
         for constraint in &self.constraints.0 {
             hash.field(b'c', constraint.to_string().as_bytes());
+        }
+        if !self.variant.is_empty() {
+            hash.field(b'v', self.variant.as_bytes());
         }
         for (name, other) in &self.beside {
             hash.field(b'b', name.as_bytes());
@@ -283,6 +306,9 @@ impl TaskSpec {
                 command.env.insert("PORT".to_owned(), port.to_string());
             }
             command.env.insert(format!("PORT{at}"), port.to_string());
+            if let Some(name) = self.port_names.get(at) {
+                command.env.insert(format!("PORT_{name}"), port.to_string());
+            }
         }
         TaskInfo {
             id,
@@ -371,9 +397,11 @@ mod tests {
             spec().cpus_milli(101),
             spec().mem_mib(65),
             spec().ports(1),
+            spec().named_ports(["HTTP"]),
             spec().kill_grace(Duration::from_secs(4)),
             spec().only_where("zone", ["a"]),
             spec().only_where("zone", ["b"]),
+            spec().variant("b"),
             spec().beside("c", TaskSpec::shell("d")),
             spec().beside("d", TaskSpec::shell("d")),
             spec().beside("c", TaskSpec::shell("e")),
@@ -411,7 +439,9 @@ mod tests {
         let instance = InstanceName { group: GroupName::new("web").expect("a name"), number: 3 };
         let ports = Amount::default().with_ports(Ranges::from_pairs([(31_000, 31_000), (31_007, 31_007)]));
         let id = TaskId::new("t").expect("an id");
-        let spec = TaskSpec::shell("true").ports(2).beside("log", TaskSpec::shell("tail").ports(1));
+        let spec = TaskSpec::shell("true")
+            .named_ports(["HTTP", "ADMIN"])
+            .beside("log", TaskSpec::shell("tail").ports(1));
         assert_eq!(spec.shape().range("ports").count(), 3);
         let beside = (TaskId::new("t.1").expect("an id"), Resources::EMPTY);
         let tasks = spec.tasks(&instance, vec![(id, Resources::unreserved(ports)), beside]);
@@ -419,6 +449,7 @@ mod tests {
         assert_eq!(beside.name, "web.3/log");
         let env = |name: &str| task.command.env.get(name).map(String::as_str);
         assert_eq!((env("PORT"), env("PORT0"), env("PORT1")), (Some("31000"), Some("31000"), Some("31007")));
+        assert_eq!((env("PORT_HTTP"), env("PORT_ADMIN")), (Some("31000"), Some("31007")));
         assert_eq!((env("STOA_GROUP"), env("STOA_INSTANCE")), (Some("web"), Some("3")));
         assert_eq!(task.name, "web.3");
     }

@@ -89,6 +89,11 @@ impl Fake {
             task.latest = status.clone();
         }
         self.tell(EventKind::Update(status));
+        if state == TaskState::Unreachable {
+            self.out_of_sight.entry(id.clone()).or_default();
+        } else if self.out_of_sight.remove(id) == Some(true) {
+            self.report(id, TaskState::Killed, None);
+        }
     }
 
     /// Agents send the latest of each task again, also what was acknowledged: they did not hear of it.

@@ -39,7 +39,13 @@ impl Reconciler {
             }
             let anywhere = [Which::Stated, Which::Good].map(|which| (None, which, table.waiting(which)));
             let homes = table.homing().iter().map(|((agent, which), waiting)| (Some(agent), *which, waiting));
+            let mut left = table.to_start();
             for (home, which, waiting) in homes.chain(anywhere) {
+                let count = waiting.len().min(left);
+                if count == 0 {
+                    continue;
+                }
+                left -= count;
                 let Some(first) = waiting.first().filter(|_| demands.len() < DEMANDS_MAX) else { continue };
                 let mut id = name.to_string();
                 if home.is_some() {
@@ -57,7 +63,7 @@ impl Reconciler {
                     id: id.clone(),
                     role: role.clone(),
                     shape,
-                    count: waiting.len() as u64,
+                    count: count as u64,
                     constraints: conditions(table, which, home),
                     priority: table.group.priority,
                 });

@@ -1,5 +1,7 @@
 //! `Edition`: a spec of a group, with what is asked of it at every launch.
 
+use std::sync::Arc;
+
 use proto::resources::Amount;
 
 use crate::desired::{Revision, TaskSpec};
@@ -26,13 +28,14 @@ pub(super) enum Which {
 // === impl Edition ===
 
 impl Edition {
-    pub fn of(spec: &TaskSpec) -> Self {
-        Edition {
+    /// Shared, since each launch looks at it.
+    pub fn of(spec: &TaskSpec) -> Arc<Self> {
+        Arc::new(Edition {
             revision: spec.revision(),
             shape: spec.shape(),
             shapes: spec.shapes(),
             task_bytes: spec.task_bytes(),
             spec: spec.clone(),
-        }
+        })
     }
 }

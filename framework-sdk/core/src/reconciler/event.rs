@@ -1,12 +1,14 @@
 //! What an author tells a reconciler, and what it is told.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use proto::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use proto::refusal::Refusal;
-use proto::task::TaskStatus;
+use proto::task::{TaskState, TaskStatus};
 
+use super::resume::Past;
 use crate::desired::{ElasticSet, Group, GroupName, InstanceName, Revision};
 use crate::scheduler::{Draining, Session};
 
@@ -15,6 +17,13 @@ use crate::scheduler::{Draining, Session};
 pub enum Order {
     /// A group should be as stated here. Tasks that an earlier life of the framework left of it go on.
     Submit(Group),
+    /// The same, of a group that an earlier life stated, with what its author remembers of the instances: see
+    /// [`super::Reconciler::remembered_by_author`].
+    Resume(Group, BTreeMap<u32, Past>),
+    /// Instances of a group that have no task begin anew: those that are over, that rest, that were tried in vain.
+    Renew(GroupName),
+    /// An instance that rests after an end is not started again: it is over, having ended so.
+    GiveUp(InstanceName, TaskState),
     /// Exactly these groups should be, and no others.
     Exactly(Vec<Group>),
     /// A group should not be. It is an order, too, about groups of which only earlier lives knew.
@@ -325,6 +334,6 @@ impl fmt::Display for TaskEvent {
 }
 
 /// The framework's id, as it is remembered.
-pub fn remembered_framework(memory: &std::collections::BTreeMap<String, String>) -> Option<FrameworkId> {
+pub fn remembered_framework(memory: &BTreeMap<String, String>) -> Option<FrameworkId> {
     memory.get(super::memory::FRAMEWORK).and_then(|id| FrameworkId::new(id).ok())
 }

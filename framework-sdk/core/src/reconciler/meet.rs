@@ -99,6 +99,10 @@ impl Reconciler {
     fn learn_end(&mut self, now: Now, birth: Birth, attempt: Attempt, state: TaskState) -> Met {
         let instance = birth.instance;
         let Some(table) = self.groups.get(&instance.group) else { return Met::Nothing };
+        if self.knows_all {
+            // It is not among what the author remembers as alive, so the author has taken it in.
+            return Met::Nothing;
+        }
         let slot = table.slot(instance.number);
         // Tasks beside it may be there still.
         let with_it = |known: &Attempt| known.task == attempt.task;
@@ -145,7 +149,7 @@ impl Reconciler {
 
     /// Where a task runs, with the value that its group is spread by: from its agent if that was offered before, else as
     /// it is remembered.
-    fn home_of(&self, agent: &AgentId, instance: &InstanceName) -> Option<Home> {
+    pub(super) fn home_of(&self, agent: &AgentId, instance: &InstanceName) -> Option<Home> {
         let spread = &self.groups.get(&instance.group)?.group.spread;
         let by = spread.as_ref().map_or("agent", |spread| spread.by.as_str());
         if by == "agent" {
@@ -217,7 +221,7 @@ impl Reconciler {
     }
 
     /// Pauses and waits as the group has them now.
-    fn restart_timers(&mut self, now: Now, name: &GroupName) {
+    pub(super) fn restart_timers(&mut self, now: Now, name: &GroupName) {
         let Some(table) = self.groups.get(name) else { return };
         let slots: Vec<(u32, bool)> = table.slots().map(|(number, slot)| (number, slot.resting)).collect();
         for (number, rests) in slots {

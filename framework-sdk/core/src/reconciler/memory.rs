@@ -16,19 +16,24 @@ use super::volumes::Kept;
 use crate::desired::{GroupName, InstanceName, Revision};
 
 pub(super) const FRAMEWORK: &str = "framework";
+const OVER: &str = "over";
+const END: &str = "end";
+const HOME: &str = "home";
 
 /// What is remembered, and what of it is not yet saved.
 #[derive(Debug)]
 pub(super) struct Memory {
     known: BTreeMap<String, String>,
     unsaved: Vec<Change>,
+    /// How instances ended is not remembered here: the author does that itself.
+    pub forgets_ends: bool,
 }
 
 // === impl Memory ===
 
 impl Memory {
     pub fn new(known: BTreeMap<String, String>) -> Self {
-        Memory { known, unsaved: Vec::new() }
+        Memory { known, unsaved: Vec::new(), forgets_ends: false }
     }
 
     fn put(&mut self, key: String, value: Option<String>) {
@@ -64,15 +69,19 @@ impl Memory {
 
     /// Forgets the instances of a group that are none any more.
     pub fn forget_others(&mut self, group: &GroupName, wanted: impl Fn(u32) -> bool) {
-        let of_instance = |key: &str| !key.starts_with("good/") && !key.starts_with("change/");
-        let keys = self.known.keys().filter(|key| of_instance(key));
-        let instances = keys.filter_map(|key| InstanceName::parse(key.split_once('/')?.1));
+        // Only what stands under its name: there may be many other groups.
+        let of = |kind: &str| (format!("{kind}/{group}."), format!("{kind}/{group}/"));
+        let keys = [OVER, END, HOME].map(of).into_iter().flat_map(|(from, to)| self.known.range(from..to));
+        let instances = keys.filter_map(|(key, _)| InstanceName::parse(key.split_once('/')?.1));
         let others = instances.filter(|instance| instance.group == *group && !wanted(instance.number));
         let others: Vec<InstanceName> = others.collect();
         others.iter().for_each(|instance| self.forget(instance));
     }
 
     pub fn set_over(&mut self, instance: &InstanceName, over: Option<(Revision, TaskState)>) {
+        if self.forgets_ends {
+            return;
+        }
         self.put(over_key(instance), over.map(|(revision, state)| format!("{revision} {}", state.as_str())));
     }
 
@@ -89,6 +98,9 @@ impl Memory {
 
     /// How a task of a group ended that is not stated yet: what that means is for the group to say.
     pub fn set_end(&mut self, instance: &InstanceName, end: (Revision, TaskState)) {
+        if self.forgets_ends {
+            return;
+        }
         self.put(end_key(instance), Some(format!("{} {}", end.0, end.1.as_str())));
     }
 
@@ -174,7 +186,7 @@ const ENDS: [TaskState; 8] = [
 ];
 
 fn over_key(instance: &InstanceName) -> String {
-    format!("over/{instance}")
+    format!("{OVER}/{instance}")
 }
 
 fn volume_key(instance: &InstanceName) -> String {
@@ -190,16 +202,29 @@ fn rollout_key(group: &GroupName) -> String {
 }
 
 fn end_key(instance: &InstanceName) -> String {
-    format!("end/{instance}")
+    format!("{END}/{instance}")
 }
 
 fn home_key(instance: &InstanceName) -> String {
-    format!("home/{instance}")
+    format!("{HOME}/{instance}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_forgets_its_own_instances_and_no_others() {
+        let mut memory = Memory::new(BTreeMap::new());
+        let home = Home { agent: AgentId::new("a1").expect("an id"), value: "a1".to_owned() };
+        let names = ["web.0", "web.1", "web.1.0", "web-1.0", "we.0"].map(|name| InstanceName::parse(name));
+        let names = names.map(|name| name.expect("a name"));
+        names.iter().for_each(|name| memory.set_home(name, &home));
+        memory.forget_others(&names[0].group, |number| number == 0);
+        let left: Vec<String> =
+            names.iter().filter(|n| memory.home(n).is_some()).map(|n| n.to_string()).collect();
+        assert_eq!(left, ["web.0", "web.1.0", "web-1.0", "we.0"]);
+    }
 
     #[test]
     fn what_is_remembered_reads_back_and_is_saved_once() {

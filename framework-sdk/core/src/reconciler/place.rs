@@ -210,6 +210,9 @@ impl Reconciler {
     /// Starts the next one of those who wait; false when none of them can be.
     fn serve(&mut self, now: Now, lane: &mut Lane, used: &mut [Used]) -> bool {
         let Some(table) = self.groups.get(&lane.ask.group) else { return false };
+        if table.to_start() == 0 {
+            return false;
+        }
         let waiting = match &lane.ask.home {
             Some(home) => table.homing().get(&(home.clone(), lane.ask.which)),
             None => Some(table.waiting(lane.ask.which)),

@@ -1,6 +1,7 @@
 //! `Table`: the instances of one group, and what each of them should run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proto::id::AgentId;
 use proto::quantities::Quantities;
@@ -22,9 +23,9 @@ pub use super::index::Sums;
 pub(super) struct Table {
     pub group: Group,
     /// As the author states it.
-    pub stated: Edition,
+    pub stated: Arc<Edition>,
     /// What was in service as a whole last; its spec as far as it is known.
-    pub good: Option<Edition>,
+    pub good: Option<Arc<Edition>>,
     pub good_revision: Option<Revision>,
     /// The change that is on its way.
     pub rollout: Option<Rollout>,
@@ -268,7 +269,7 @@ impl Table {
 
     /// What a change that fails goes back to, if it does and that is known.
     pub fn back_to(&self) -> Option<&Edition> {
-        self.good.as_ref().filter(|_| self.group.change.back)
+        self.good.as_deref().filter(|_| self.group.change.back)
     }
 
     /// What an instance should run; `None`: whatever it runs is right.
@@ -306,10 +307,10 @@ impl Table {
     pub fn which(&self, number: u32) -> Which {
         let is_good =
             |good: &Edition| good.revision != self.stated.revision && self.aim(number) == Some(good.revision);
-        if self.good.as_ref().is_some_and(is_good) { Which::Good } else { Which::Stated }
+        if self.good.as_deref().is_some_and(is_good) { Which::Good } else { Which::Stated }
     }
 
-    pub fn edition(&self, which: Which) -> &Edition {
+    pub fn edition(&self, which: Which) -> &Arc<Edition> {
         match which {
             Which::Good => self.good.as_ref().unwrap_or(&self.stated),
             Which::Stated => &self.stated,
@@ -462,6 +463,14 @@ impl Table {
 
     pub fn old_in_service(&self, most: usize) -> Vec<u32> {
         self.index.old_in_service.iter().take(most).copied().collect()
+    }
+
+    /// So many more may be started now, by how many may have a task at once.
+    pub fn to_start(&self) -> usize {
+        let Some(most) = self.group.parallel else { return usize::MAX };
+        let sums = self.sums();
+        let busy = sums.wanted.saturating_sub(sums.waiting + sums.resting + sums.over);
+        (most as usize).saturating_sub(busy)
     }
 
     /// So many more may be taken out of service now.

@@ -29,8 +29,9 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::cli::Screen;
 use crate::wire::service::jobs_server::{Jobs, JobsServer};
 use crate::wire::{
-    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, StopReply, StopRequest, SubmitOutcome,
-    SubmitReply, SubmitRequest, Summary, Task, TaskState, WatchRequest,
+    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, PromoteReply, PromoteRequest,
+    RollbackReply, RollbackRequest, StopReply, StopRequest, SubmitOutcome, SubmitReply, SubmitRequest,
+    Summary, Task, TaskState, WatchRequest,
 };
 
 /// What the cluster says and was asked.
@@ -303,6 +304,14 @@ impl Jobs for Door {
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<JobEvent, Status>> + Send>>;
+    async fn promote(&self, _: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
+        Ok(Response::new(PromoteReply { revision: 2 }))
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<RollbackReply>, Status> {
+        Err(Status::already_exists("job web has nothing to go back to"))
+    }
+
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let until_over = request.into_inner().until_over;
         let break_after = self.with(|facts| {

@@ -201,7 +201,7 @@ impl Options {
             masters,
             agents,
             frameworks,
-            store_clients: if kept.chance(1, 5) { 1 + kept.below(4) } else { 0 },
+            store_clients: if kept.chance(1, 8) { 1 + kept.below(4) } else { 0 },
             rough: (15 + dice.below(30)) * SECOND,
             heal_within: 240 * SECOND,
             delay: if slow_net { (5 * MS, 60 * MS) } else { (MS / 10, 3 * MS) },

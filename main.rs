@@ -1,20 +1,18 @@
 //! The one binary: it picks a role, wires it, and runs it.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use framework_sdk_cli::profile::{self, Profile};
+use framework_sdk_cli::settings::{self, Role};
 use framework_sdk_cli::up::{CHILD, UpArgs};
-use framework_sdk_cli::{AgentVerb, CompletionArgs, ContextArgs, Exit, ExplainVerb, SdkVerb, TeardownArgs};
+use framework_sdk_cli::{
+    AgentVerb, CompletionArgs, ConfigVerb, ContextArgs, Exit, ExplainVerb, SdkVerb, TeardownArgs,
+};
 use frameworks_jobs::cli::{self, Screen};
 use master::founding::{Begun, Founded, Founding};
-use proto::caller::Caller;
-use proto::id::MasterId;
 use proto_drive::telemetry;
 
 /// Stoa pools machines: agents offer what they have, a replicated master hands it out, frameworks run work on it.
@@ -34,7 +32,7 @@ enum Verb {
     Up(UpArgs),
     /// Run one master; the first one founds the cluster.
     #[command(after_help = MASTER_EXAMPLES)]
-    Master(MasterArgs),
+    Master(MasterCommand),
     /// Get a certificate with a token, for a person or a framework.
     Join(framework_sdk_cli::JoinArgs),
     /// Run one agent; drain, resume or give up one of the pool.
@@ -54,6 +52,9 @@ enum Verb {
     /// For authors of frameworks.
     #[command(subcommand, after_help = SDK_EXAMPLES)]
     Sdk(SdkVerb),
+    /// Files of settings: check one, or print which values hold and where they come from.
+    #[command(subcommand, after_help = CONFIG_EXAMPLES)]
+    Config(ConfigVerb),
     /// Print the completion script of a shell.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
@@ -62,64 +63,20 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct MasterArgs {
-    /// The number of this member, from 1; never used again after its disk was lost.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    id: u64,
-    /// Where its door listens.
-    #[arg(long, default_value = "127.0.0.1:7070")]
-    listen: SocketAddr,
-    /// Every member of the group, this one included: NUMBER=HOST:PORT; once for each. Fixed at the founding: adding members
-    /// to a group that runs is not possible yet. Without, this master is the only one.
-    #[arg(long = "member", value_parser = member)]
-    members: Vec<(MasterId, String)>,
-    /// Where its log and snapshots are kept. Empty at the first start: then it founds a cluster, or joins with a token.
-    #[arg(long)]
-    data_dir: PathBuf,
-    /// The directory of its certificate: ca.pem, cert.pem, key.pem [default: credentials, in the data directory]
-    #[arg(long)]
-    credentials: Option<PathBuf>,
-    /// The directory of the cluster's authority, with which others are let in [default: authority, in the data directory,
-    /// if it is there]
-    #[arg(long)]
-    authority: Option<PathBuf>,
-    /// A framework whose tasks may run as root, on agents that allow it too, such as framework/jobs; once for each.
-    #[arg(long = "allow-root-tasks", value_name = "PRINCIPAL")]
-    root_tasks: Vec<Caller>,
-    /// The token that the founder printed for this member, for its first start.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "STOA_JOIN",
-        hide_env_values = true,
-        conflicts_with = "credentials"
-    )]
-    join: Option<String>,
-    /// How long an unanswered offer stands, in seconds.
-    #[arg(long)]
-    offer_timeout_s: Option<u64>,
-    /// How long an agent may be silent before its tasks are called unreachable, in seconds.
-    #[arg(long)]
-    agent_unreachable_after_s: Option<u64>,
-    /// What a framework may keep in one space of the masters' store, from 64KiB to 64MiB. The same on all members: the leader's
-    /// counts.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "16MiB",
-        env = "STOA_STORE_SPACE_LIMIT",
-        value_parser = store_space_limit
-    )]
-    store_space_limit: u64,
-    /// How large one value in it may be, from 1KiB to 2MiB.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "1MiB",
-        env = "STOA_STORE_VALUE_LIMIT",
-        value_parser = store_value_limit
-    )]
-    store_value_limit: u64,
+struct MasterCommand {
+    #[command(flatten)]
+    file: FileArg,
+    #[command(flatten)]
+    master: master::MasterArgs,
+}
+
+/// Where settings are read from that are not typed; `settings` has read it before anybody looks here.
+#[derive(Debug, clap::Args)]
+struct FileArg {
+    /// A file with settings (TOML); flags and the environment win over it. `stoa config check` looks for mistakes in it
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    #[allow(dead_code)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -128,7 +85,17 @@ struct AgentCommand {
     #[command(subcommand)]
     verb: Option<AgentVerb>,
     #[command(flatten)]
+    file: FileArg,
+    #[command(flatten)]
     server: Option<agent::AgentArgs>,
+}
+
+#[derive(Debug, clap::Args)]
+struct JobsCommand {
+    #[command(flatten)]
+    file: FileArg,
+    #[command(flatten)]
+    jobs: frameworks_jobs::config::JobsArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,7 +111,7 @@ enum ExplainWhat {
 enum FrameworkVerb {
     /// The jobs framework: services and batch jobs.
     #[command(after_help = FRAMEWORK_EXAMPLES)]
-    Jobs(frameworks_jobs::config::JobsArgs),
+    Jobs(JobsCommand),
     /// End a framework and all its tasks
     #[command(after_help = FRAMEWORK_EXAMPLES)]
     Teardown(TeardownArgs),
@@ -197,39 +164,53 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
 const SDK_EXAMPLES: &str = "Examples:
   stoa sdk conformance target/debug/examples/hello";
 
+const CONFIG_EXAMPLES: &str = "Examples:
+  stoa config check /etc/stoa/agent.toml
+  stoa config print agent --origin -c /etc/stoa/agent.toml";
+
 const COMPLETION_EXAMPLES: &str = "Examples:
   stoa completion bash > ~/.local/share/bash-completion/completions/stoa";
 
-fn member(text: &str) -> Result<(MasterId, String), String> {
-    let bad = || format!("{text:?} is not NUMBER=HOST:PORT, such as 1=10.0.0.1:7070");
-    let (number, address) = text.split_once('=').ok_or_else(bad)?;
-    let id = number.parse().ok().filter(|id| *id > 0).ok_or_else(bad)?;
-    if !address.contains(':') {
-        return Err(bad());
+/// The whole command, with a variable for each setting of a long-lived process.
+fn command() -> clap::Command {
+    settings::with_variables(Args::command())
+}
+
+/// What was typed, and what the file says that it names.
+fn parse() -> Result<Args, ExitCode> {
+    let command = command();
+    let line = settings::with_file(&command, std::env::args_os().collect()).map_err(|error| {
+        eprintln!("error: {}", chained(error));
+        ExitCode::from(Exit::Usage)
+    })?;
+    // What cannot be parsed is said, and what asks for help is helped, and neither comes back.
+    Ok(Args::from_arg_matches(&command.get_matches_from(line)).unwrap_or_else(|error| error.exit()))
+}
+
+/// What a wing itself says of its settings, beyond each alone.
+fn fits(role: Role, matches: &clap::ArgMatches) -> Result<(), String> {
+    let unread = |error: clap::Error| error.to_string();
+    match role {
+        Role::Master => master::MasterArgs::from_arg_matches(matches).map_err(unread)?.config().map(drop),
+        Role::Agent => {
+            let config =
+                agent::config::Config::from(agent::AgentArgs::from_arg_matches(matches).map_err(unread)?);
+            config.check().map(drop).map_err(chained)
+        }
+        Role::Jobs => frameworks_jobs::config::JobsArgs::from_arg_matches(matches).map(drop).map_err(unread),
     }
-    Ok((MasterId(id), address.to_owned()))
-}
-
-fn store_space_limit(text: &str) -> Result<u64, String> {
-    size_within(text, (64 << 10, 64 << 20), "64KiB to 64MiB")
-}
-
-fn store_value_limit(text: &str) -> Result<u64, String> {
-    size_within(text, (1 << 10, 2 << 20), "1KiB to 2MiB")
-}
-
-fn size_within(text: &str, (least, most): (u64, u64), range: &str) -> Result<u64, String> {
-    let bytes = proto::quantities::parse_bytes(text).map_err(|bad| bad.to_string())?;
-    if (least..=most).contains(&bytes) { Ok(bytes) } else { Err(format!("it must be from {range}")) }
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match parse() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     match args.verb {
         Verb::Up(up) => {
             serve(1, async move { framework_sdk_cli::up::run(&up, interrupted()).await.map_err(chained) })
         }
-        Verb::Master(master) => {
+        Verb::Master(MasterCommand { master, .. }) => {
             server(master_threads(), "master", |render| async move { run_master(master, render).await })
         }
         Verb::Agent(AgentCommand { verb: Some(verb), .. }) => {
@@ -239,10 +220,12 @@ fn main() -> ExitCode {
             agent::run(agent.into(), render, ended()).await.map_err(chained)
         }),
         // Clap has said what is missing before it comes to this.
-        Verb::Agent(AgentCommand { verb: None, server: None }) => ExitCode::from(Exit::Usage),
-        Verb::Framework(FrameworkVerb::Jobs(jobs)) => server(1, "jobs", |render| async move {
-            frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
-        }),
+        Verb::Agent(AgentCommand { verb: None, server: None, .. }) => ExitCode::from(Exit::Usage),
+        Verb::Framework(FrameworkVerb::Jobs(JobsCommand { jobs, .. })) => {
+            server(1, "jobs", |render| async move {
+                frameworks_jobs::run(jobs.into(), render, ended()).await.map_err(chained)
+            })
+        }
         Verb::Framework(FrameworkVerb::Teardown(teardown)) => {
             client(framework_sdk_cli::run(args.context, framework_sdk_cli::Verb::Teardown(teardown)))
         }
@@ -256,6 +239,9 @@ fn main() -> ExitCode {
         Verb::Explain(ExplainWhat::Job(job)) => on_cluster(&args.context, async |profile| {
             cli::explain_job(&job, profile, Screen::of_process()).await
         }),
+        Verb::Config(verb) => {
+            ExitCode::from(framework_sdk_cli::run_config(&verb, &args.context, &command(), &fits))
+        }
         Verb::Completion(completion) => {
             framework_sdk_cli::completion::print(&completion, &mut Args::command());
             ExitCode::SUCCESS
@@ -268,50 +254,15 @@ fn main() -> ExitCode {
 }
 
 async fn run_master(
-    args: MasterArgs,
+    args: master::MasterArgs,
     render: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<(), String> {
-    let mut members: BTreeMap<MasterId, String> = args.members.into_iter().collect();
-    let id = MasterId(args.id);
-    if members.is_empty() {
-        members.insert(id, args.listen.to_string());
+    if let Some(founding) = args.founding(operator())?
+        && let Begun::Founded(founded) = founding.begin().await.map_err(chained)?
+    {
+        say_founded(&founding, &founded);
     }
-    if !members.contains_key(&id) {
-        return Err(format!("--id {id} is not among the members; add --member {id}=HOST:PORT"));
-    }
-    let founding = Founding {
-        id,
-        members: members.clone(),
-        data_dir: args.data_dir.clone(),
-        join: args.join,
-        operator: operator(),
-    };
-    let credentials = match args.credentials {
-        Some(dir) => dir,
-        None => {
-            if let Begun::Founded(founded) = founding.begin().await.map_err(chained)? {
-                say_founded(&founding, &founded);
-            }
-            founding.credentials_dir()
-        }
-    };
-    let authority = args.authority.or_else(|| Some(founding.authority_dir()).filter(|dir| dir.is_dir()));
-    let config = master::Config {
-        id,
-        listen: args.listen,
-        members,
-        data_dir: args.data_dir,
-        credentials_dir: credentials,
-        authority_dir: authority,
-        root_tasks: args.root_tasks.into_iter().collect(),
-        offer_timeout: args.offer_timeout_s.map(Duration::from_secs),
-        agent_unreachable_after: args.agent_unreachable_after_s.map(Duration::from_secs),
-        store_limits: master::StoreLimits {
-            space_bytes: args.store_space_limit,
-            value_bytes: args.store_value_limit,
-        },
-    };
-    master::run(config, render, ended()).await.map_err(chained)
+    master::run(args.config()?, render, ended()).await.map_err(chained)
 }
 
 /// Half of the processors for a master's doors, up to eight: its machine has a thread of its own. On two processors the

@@ -1,9 +1,9 @@
-//! The agent's own door: the output of its tasks, for people, masters and frameworks.
+//! The agent's own door: the output of its tasks, and commands beside them, for people, masters and frameworks.
 
 use std::io;
 use std::time::Duration;
 
-use proto::agent_link::{LogsChunk, LogsRequest};
+use proto::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::refusal::{Code, Refusal};
@@ -12,9 +12,10 @@ use proto_grpc::services::agent_door::agent_door_server::AgentDoor;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 
+use crate::exec::{self, Exec};
 use crate::runs::{Runs, Seen};
 use crate::sandbox_files::{Output, Start};
 
@@ -27,20 +28,23 @@ const CHUNKS_AHEAD: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Door {
     runs: Runs,
+    /// `None` where nothing can be run.
+    exec: Option<Exec>,
 }
 
 // === impl Door ===
 
 impl Door {
     /// A door to the output of these runs.
-    pub fn new(runs: Runs) -> Door {
-        Door { runs }
+    pub(crate) fn new(runs: Runs, exec: Exec) -> Door {
+        Door { runs, exec: Some(exec) }
     }
 }
 
 #[tonic::async_trait]
 impl AgentDoor for Door {
     type LogsStream = ReceiverStream<Result<LogsChunk, Status>>;
+    type ExecStream = ReceiverStream<Result<ExecOutput, Status>>;
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let who = Caller::from(caller(&request)?);
@@ -66,6 +70,30 @@ impl AgentDoor for Door {
                 let _ = chunks.send(Err(unreadable(&asked, &error))).await;
             }
         });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<ExecInput>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let who = Caller::from(caller(&request)?);
+        let mut input = request.into_inner();
+        let start = exec::first(&mut input).await?;
+        let seen = self.runs.find(&start.framework, &start.task);
+        // Who may not is not told either whether it is here.
+        let owner = seen.as_ref().map(|seen| seen.owner.to_string()).unwrap_or_default();
+        authorize(&who, &Action::Exec { owner }).map_err(|refusal| not_yours(&refusal))?;
+        let given = seen.and_then(|seen| seen.given).ok_or_else(|| exec::not_running(&start))?;
+        let exec = self.exec.as_ref().ok_or_else(|| exec::not_running(&start))?;
+        let begun = exec.begin(&given, &start).await?;
+        metrics::counter!("agent_commands_total").increment(1);
+        info!(
+            caller = %who, framework_id = %start.framework, task_id = %start.task, run_id = %given.run,
+            command = ?start.argv, terminal = start.terminal.is_some(), "a command is run beside a task"
+        );
+        let (answers, stream) = mpsc::channel(CHUNKS_AHEAD);
+        tokio::spawn(begun.converse(start, input, answers));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -214,7 +242,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let runs = Runs::new();
-            let routes = Routes::new(AgentDoorServer::new(Door::new(runs.clone())));
+            let routes = Routes::new(AgentDoorServer::new(Door { runs: runs.clone(), exec: None }));
             tokio::spawn(async move {
                 serve(listener, &credentials, routes, std::future::pending()).await.unwrap();
             });

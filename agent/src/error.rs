@@ -25,7 +25,9 @@ pub enum Error {
     #[error(transparent)]
     Disk(#[from] ledger::Fatal),
     /// The sandboxes' directory.
-    #[error("cannot create the sandboxes' directory in {work_dir}")]
+    #[error(
+        "cannot create the sandboxes' directory in {work_dir}; name a --work-dir that this user may write to, on a disk with room"
+    )]
     Sandboxes {
         /// The work directory.
         work_dir: PathBuf,
@@ -52,7 +54,7 @@ pub enum Error {
     #[error("cannot run containers")]
     Containers(#[from] agent_containerizer::Error),
     /// The door cannot be opened.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}; is another process using it? --listen names another")]
     Listen {
         /// Where.
         address: String,

@@ -12,6 +12,7 @@
 //! | `master_link.rs`, `containers.rs` | the two it talks with: a master, the containerizer |
 //! | `checks.rs`, `unverified.rs` | what tasks are asked while they run |
 //! | `door.rs`, `sandbox_files.rs`, `runs.rs` | the output of tasks, for people |
+//! | `exec.rs` | what people run beside tasks |
 //! | `sandbox.rs` | where runs work, and when that goes |
 //!
 //! The machine has a thread of its own, which may wait for the disk; everything else is on the runtime of the caller,
@@ -24,6 +25,7 @@ mod containers;
 pub mod declared;
 mod door;
 mod error;
+mod exec;
 pub mod facts;
 mod join;
 pub mod ledger;

@@ -12,10 +12,11 @@ use std::time::{Duration, SystemTime};
 use agent_containerizer::Containerizer;
 use agent_core::{Agent, Input, Restore};
 use proto::agent::AgentInfo;
+use proto::agent_link::TaskRun;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
-use proto_drive::{Ended, Handle as Machine};
+use proto_drive::{Ended, Handle as Machine, Vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
 use proto_grpc::{ServeError, serve, with_metrics};
 use tokio::net::TcpListener;
@@ -29,6 +30,7 @@ use crate::config::{Config, Settings};
 use crate::containers::{self, Orders, TaskFacts};
 use crate::door::Door;
 use crate::error::Error;
+use crate::exec::Exec;
 use crate::facts::{self, Facts};
 use crate::join;
 use crate::ledger::{Fatal, Ledger};
@@ -177,7 +179,16 @@ pub async fn start(
     let mut tasks = JoinSet::new();
     tasks.spawn(containers::listen(events, machine.clone()));
     tasks.spawn(sandbox::sweep(sandboxes, runs.clone(), settings.sandbox_keep, left_over, told_over));
-    let routes = with_metrics(Routes::new(AgentDoorServer::new(Door::new(runs))), page);
+    let exec = Exec::new(containerizer.clone(), task_facts);
+    let vitals = Vitals {
+        directory: settings.work_dir.clone(),
+        certificate_ends_ms: credentials.expires_ms().unwrap_or_default(),
+    };
+    let page = move || {
+        vitals.show();
+        page()
+    };
+    let routes = with_metrics(Routes::new(AgentDoorServer::new(Door::new(runs, exec))), page);
     let door = tokio::spawn(async move {
         // It is closed by dropping it: whoever reads output asks again.
         serve(listener, &credentials, routes, std::future::pending()).await
@@ -315,6 +326,13 @@ fn take_stock(sandboxes: &Sandboxes, records: &[Record]) -> (Runs, usize, Vec<(O
                 let (framework, task, run) = (taken.framework.clone(), taken.task.id.clone(), taken.run);
                 let owner = Owner { framework, task, run };
                 runs.begin(&owner.framework, &owner.task, run, &taken.principal, sandboxes.path(&owner));
+                runs.keep(Arc::new(TaskRun {
+                    run,
+                    framework: owner.framework,
+                    task: taken.task.clone(),
+                    principal: taken.principal.clone(),
+                    volumes: taken.volumes.clone(),
+                }));
                 alive.insert(run);
             }
             Record::Reached(reached) if reached.status.state.is_terminal() => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proto::agent_link::TaskRun;
 use proto::id::{FrameworkId, RunId, TaskId};
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ struct Newest {
     owner: Arc<str>,
     sandbox: Arc<Path>,
     over: watch::Sender<bool>,
+    /// While it is not over: what was given, for commands beside it.
+    given: Option<Arc<TaskRun>>,
 }
 
 /// A run as the door sees it.
@@ -30,6 +33,8 @@ pub struct Seen {
     pub sandbox: Arc<Path>,
     /// Whether nothing more will be written. When the sender is gone the run is forgotten, and that is over too.
     pub over: watch::Receiver<bool>,
+    /// What was given; `None` once it is over.
+    pub given: Option<Arc<TaskRun>>,
 }
 
 // === impl Runs ===
@@ -52,17 +57,27 @@ impl Runs {
         if tasks.get(task).is_some_and(|newest| newest.run >= run) {
             return;
         }
-        let newest =
-            Newest { run, owner: owner.into(), sandbox: sandbox.into(), over: watch::Sender::new(false) };
+        let (owner, sandbox, over) = (owner.into(), sandbox.into(), watch::Sender::new(false));
+        let newest = Newest { run, owner, sandbox, over, given: None };
         tasks.insert(task.clone(), newest);
+    }
+
+    /// What was given for a run that has begun.
+    pub fn keep(&self, given: Arc<TaskRun>) {
+        let mut table = self.table();
+        let newest = table.get_mut(&given.framework).and_then(|tasks| tasks.get_mut(&given.task.id));
+        if let Some(newest) = newest.filter(|newest| newest.run == given.run) {
+            newest.given = Some(given);
+        }
     }
 
     /// A run is over: its keeper has written all of its output. Followers read what is there and stop.
     pub fn end(&self, framework: &FrameworkId, task: &TaskId, run: RunId) {
-        let table = self.table();
-        let newest = table.get(framework).and_then(|tasks| tasks.get(task));
+        let mut table = self.table();
+        let newest = table.get_mut(framework).and_then(|tasks| tasks.get_mut(task));
         if let Some(newest) = newest.filter(|newest| newest.run == run) {
             newest.over.send_replace(true);
+            newest.given = None;
         }
     }
 
@@ -87,6 +102,7 @@ impl Runs {
             owner: newest.owner.clone(),
             sandbox: newest.sandbox.clone(),
             over: newest.over.subscribe(),
+            given: newest.given.clone(),
         })
     }
 

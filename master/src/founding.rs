@@ -20,6 +20,10 @@ use proto_pki::{
 /// The tokens of a founding are good for a day: long enough to walk to the other machines.
 const TOKENS_VALID: Duration = Duration::from_secs(24 * 3600);
 const TOKENS_FILE: &str = "tokens";
+/// Where its own certificate is, below the data directory.
+pub(crate) const CREDENTIALS: &str = "credentials";
+/// Where the authority is, below the data directory.
+pub(crate) const AUTHORITY: &str = "authority";
 
 /// What a master that is started by hand is told.
 #[derive(Clone, Debug)]
@@ -95,10 +99,10 @@ pub enum FoundingError {
     )]
     Nowhere(String),
     /// The certificates.
-    #[error("the certificates cannot be made")]
+    #[error("the certificates cannot be made; is --data-dir one that this user may write to?")]
     Pki(#[from] PkiError),
     /// The directory.
-    #[error("cannot {operation} {path}")]
+    #[error("cannot {operation} {path}; name a --data-dir that this user may write to")]
     File {
         /// What was attempted.
         operation: &'static str,
@@ -114,12 +118,12 @@ pub enum FoundingError {
 impl Founding {
     /// Where its certificate is.
     pub fn credentials_dir(&self) -> PathBuf {
-        self.data_dir.join("credentials")
+        self.data_dir.join(CREDENTIALS)
     }
 
     /// Where the cluster's authority is.
     pub fn authority_dir(&self) -> PathBuf {
-        self.data_dir.join("authority")
+        self.data_dir.join(AUTHORITY)
     }
 
     /// Sees to it that this master has its certificate.

@@ -1,6 +1,7 @@
 //! A master as a process: its doors, its disk, and the machine between them.
 
 mod agent_api;
+mod args;
 mod caller;
 mod conceal;
 mod config;
@@ -26,7 +27,7 @@ use master_core::{Master, Unfit};
 use master_storage::{Disk, LogStore};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
-use proto_drive::Ended;
+use proto_drive::{Ended, Vitals};
 use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
 use proto_grpc::services::operator::operator_server::OperatorServer;
 use proto_grpc::services::raft::raft_server::RaftServer;
@@ -39,6 +40,7 @@ use tokio::sync::oneshot;
 use tonic::service::Routes;
 use tracing::info;
 
+pub use args::MasterArgs;
 pub use config::{Config, StoreLimits};
 pub use perform::Fault;
 
@@ -57,7 +59,7 @@ pub enum RunError {
     #[error("the credentials of this master cannot be read")]
     Credentials(#[from] PkiError),
     /// Its door cannot be opened.
-    #[error("cannot listen on {address}; is another process using it?")]
+    #[error("cannot listen on {address}; is another process using it? --listen names another")]
     Listen {
         /// Where.
         address: std::net::SocketAddr,
@@ -65,7 +67,7 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// Its data directory cannot be made, or not be kept from others.
-    #[error("cannot make {dir} for this master alone")]
+    #[error("cannot make {dir} for this master alone; name a --data-dir that this user may write to")]
     DataDir {
         /// Which.
         dir: PathBuf,
@@ -171,7 +173,14 @@ pub async fn run(
         .add_service(StoreServer::new(state.door))
         .add_service(StoreRaftServer::new(store_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
         .add_service(RaftServer::new(registry_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
+    let vitals = Vitals {
+        directory: config.data_dir.clone(),
+        certificate_ends_ms: credentials.expires_ms().unwrap_or_default(),
+    };
+    let authority_dir = config.authority_dir.clone();
     let page = move || {
+        vitals.show();
+        meters::show_authority(authority_dir.as_deref());
         meters::show(&watched.standing());
         show_state();
         render_metrics()

@@ -3,6 +3,8 @@
 //! Every metric is on `docs/guide/metrics.md`. Only the leader counts, so that sums over all masters are right.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Instant;
 
 use master_core::Note;
@@ -120,6 +122,15 @@ impl Meters {
             Note::Books { .. } => metrics::counter!("allocator_refusals_total").increment(1),
             Note::Agent { .. } | Note::Framework { .. } | Note::Peer { .. } | Note::Unreadable { .. } => {}
         }
+    }
+}
+
+/// Sets whether others than its owner can read the authority's key, if this master holds one.
+pub(crate) fn show_authority(dir: Option<&Path>) {
+    let key = dir.map(proto_pki::Authority::key_path);
+    if let Some(metadata) = key.and_then(|key| std::fs::metadata(key).ok()) {
+        let exposed = metadata.permissions().mode() & 0o077 != 0;
+        metrics::gauge!("authority_key_exposed").set(if exposed { 1.0 } else { 0.0 });
     }
 }
 

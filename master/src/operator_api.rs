@@ -87,6 +87,7 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         Call::MarkAgentGone(call) => OperatorCall::MarkAgentGone(call),
         Call::DrainAgent(call) => OperatorCall::DrainAgent(call),
         Call::ResumeAgent(call) => OperatorCall::ResumeAgent(call),
+        Call::OperateAgent(call) => OperatorCall::OperateAgent(call),
         Call::SetRights(call) => OperatorCall::SetRights(call),
         Call::WhoAmI => OperatorCall::WhoAmI,
         Call::CanI(asked) => OperatorCall::CanI(asked),

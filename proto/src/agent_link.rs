@@ -6,7 +6,7 @@ use crate::agent::AgentInfo;
 use crate::id::{Epoch, FrameworkId, RunId, TaskId};
 use crate::refusal::Refusal;
 use crate::scheduler::Redirect;
-use crate::task::{TaskInfo, TaskStatus};
+use crate::task::{Exit, TaskInfo, TaskStatus};
 use crate::volume::Volume;
 
 /// What an agent tells the master.
@@ -155,6 +155,54 @@ pub struct DestroyVolumes {
 pub struct Shutdown {
     /// Why.
     pub refusal: Refusal,
+}
+
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Columns.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+/// What to run, and beside which task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecStart {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Beside which task.
+    pub task: TaskId,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// On a terminal of this size: all output is then standard output.
+    pub terminal: Option<TerminalSize>,
+    /// The kind of terminal, for `TERM` in its environment; empty: not set.
+    pub term: String,
+}
+
+/// To a command beside a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecInput {
+    /// What to run; the first word.
+    Start(ExecStart),
+    /// For its standard input.
+    Stdin(Vec<u8>),
+    /// Nothing more comes for its standard input; ignored on a terminal.
+    StdinEnd,
+    /// The terminal has another size now.
+    Resize(TerminalSize),
+}
+
+/// From a command beside a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecOutput {
+    /// From its standard output, or its terminal.
+    Stdout(Vec<u8>),
+    /// From its standard error.
+    Stderr(Vec<u8>),
+    /// How it ended; the last word.
+    Exit(Exit),
 }
 
 /// Which output of a task.

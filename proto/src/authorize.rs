@@ -45,6 +45,11 @@ pub enum Action {
         /// Who registered its framework; empty if that is not known.
         owner: String,
     },
+    /// Run a command beside a task, as its user.
+    Exec {
+        /// Who registered its framework; empty if that is not known.
+        owner: String,
+    },
     /// End tasks.
     KillTask,
     /// Set quotas and weights.
@@ -55,6 +60,8 @@ pub enum Action {
     MarkAgentGone,
     /// Give an agent no new work, or work again.
     DrainAgent,
+    /// Say what agents' resources are kept for: reservations and volumes, outside of offers.
+    Reserve,
     /// Make join tokens.
     CreateToken,
     /// Say what principals may, and ask what others may.
@@ -82,7 +89,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         // People may run a framework of their own, as its author does at first.
         (Caller::Framework(_) | Caller::User(_), Action::BeFramework) => true,
         (Caller::Framework(_) | Caller::User(_), Action::ResumeFramework { owner })
-        | (Caller::Framework(_), Action::ReadOutput { owner } | Action::ReadEnvironment { owner })
+        | (Caller::Framework(_), Action::ReadOutput { owner } | Action::ReadEnvironment { owner } | Action::Exec { owner })
         // People run frameworks of their own, and so have state.
         | (Caller::Framework(_) | Caller::User(_), Action::UseStore { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_), Action::TakeOffers { role, rights }) => rights.takes(role),
@@ -101,12 +108,14 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             Action::Read
             | Action::ReadOutput { .. }
             | Action::ReadEnvironment { .. }
+            | Action::Exec { .. }
             | Action::TakeOffers { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::DrainAgent
+            | Action::Reserve
             | Action::CreateToken
             | Action::SetRights
             | Action::RunAs { .. },
@@ -120,11 +129,13 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::TakeOffers { .. }
             | Action::ReadOutput { .. }
             | Action::ReadEnvironment { .. }
+            | Action::Exec { .. }
             | Action::KillTask
             | Action::SetRole
             | Action::TeardownFramework
             | Action::MarkAgentGone
             | Action::DrainAgent
+            | Action::Reserve
             | Action::CreateToken
             | Action::SetRights
             | Action::UseStore { .. }
@@ -154,11 +165,13 @@ fn in_words(action: &Action) -> String {
         Action::Read => "read the cluster's state".to_owned(),
         Action::ReadOutput { .. } => "read the output of another's tasks".to_owned(),
         Action::ReadEnvironment { .. } => "read the environment of another's tasks".to_owned(),
+        Action::Exec { .. } => "run commands beside another's tasks".to_owned(),
         Action::KillTask => "end tasks".to_owned(),
         Action::SetRole => "set quotas and weights".to_owned(),
         Action::TeardownFramework => "end frameworks".to_owned(),
         Action::MarkAgentGone => "give agents up".to_owned(),
         Action::DrainAgent => "drain agents".to_owned(),
+        Action::Reserve => "say what agents' resources are kept for; frameworks reserve by offers".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
@@ -168,11 +181,12 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 15] = [
+pub const VERBS: [&str; 16] = [
     "read",
     "read-metrics",
     "read-output",
     "read-environment",
+    "exec",
     "subscribe",
     "resume-framework",
     "run-as",
@@ -182,6 +196,7 @@ pub const VERBS: [&str; 15] = [
     "teardown-framework",
     "mark-agent-gone",
     "drain-agent",
+    "reserve",
     "create-token",
     "set-rights",
 ];
@@ -195,6 +210,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "read-metrics" => Action::ReadMetrics,
         "read-output" => Action::ReadOutput { owner: owner() },
         "read-environment" => Action::ReadEnvironment { owner: owner() },
+        "exec" => Action::Exec { owner: owner() },
         "subscribe" => match &asked.role {
             Some(role) => Action::TakeOffers { role: role.clone(), rights: rights.clone() },
             None => Action::BeFramework,
@@ -211,6 +227,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "teardown-framework" => Action::TeardownFramework,
         "mark-agent-gone" => Action::MarkAgentGone,
         "drain-agent" => Action::DrainAgent,
+        "reserve" => Action::Reserve,
         "create-token" => Action::CreateToken,
         "set-rights" => Action::SetRights,
         other => {
@@ -255,6 +272,12 @@ mod tests {
         );
         assert!(authorize(&Caller::Agent(agent("a1")), &output("agent/a1")).is_err());
         assert!(authorize(&Caller::User("ada".into()), &output("framework/spark")).is_ok());
+        let exec = |owner: &str| Action::Exec { owner: owner.into() };
+        assert!(authorize(&Caller::Framework("jobs".into()), &exec("framework/jobs")).is_ok());
+        assert!(authorize(&Caller::Framework("jobs".into()), &exec("framework/spark")).is_err());
+        assert!(authorize(&Caller::Framework("jobs".into()), &exec("")).is_err());
+        assert!(authorize(&Caller::Agent(agent("a1")), &exec("framework/jobs")).is_err());
+        assert!(authorize(&Caller::User("ada".into()), &exec("framework/jobs")).is_ok());
         let state = |owner: &str| Action::UseStore { owner: owner.into() };
         assert!(authorize(&Caller::Framework("jobs".into()), &state("framework/jobs")).is_ok());
         assert!(authorize(&Caller::Framework("jobs".into()), &state("framework/spark")).is_err());
@@ -313,6 +336,7 @@ mod tests {
                 "read",
                 "read-output",
                 "read-environment",
+                "exec",
                 "subscribe",
                 "resume-framework",
                 "run-as",

@@ -57,6 +57,8 @@ pub enum Entry {
     AgentDrained(AgentDrained),
     /// An agent gets work again.
     AgentResumed(AgentId),
+    /// An operator changed what an agent's resources are kept for.
+    AgentOperated(AgentOperated),
 }
 
 /// A framework is new, or says something new of itself.
@@ -180,6 +182,17 @@ pub struct AgentDrained {
     pub agent: AgentId,
     /// Until when and why; since when is the batch's to say.
     pub drain: Drain,
+}
+
+/// An operator changed what an agent's resources are kept for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentOperated {
+    /// Which.
+    pub agent: AgentId,
+    /// In this order; no launches.
+    pub operations: Vec<Operation>,
+    /// Who said so.
+    pub by: String,
 }
 
 /// What a principal may from now on.

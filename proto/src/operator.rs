@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::caller::Caller;
 use crate::explain::Explanation;
 use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, TaskId};
+use crate::operation::Operation;
 use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
@@ -118,6 +119,15 @@ pub struct DrainAgent {
 pub struct ResumeAgent {
     /// Which.
     pub agent: AgentId,
+}
+
+/// Changes what an agent's resources are kept for: all of it or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperateAgent {
+    /// Which.
+    pub agent: AgentId,
+    /// In this order; launches are refused.
+    pub operations: Vec<Operation>,
 }
 
 /// What a join token lets somebody become.
@@ -234,6 +244,8 @@ pub enum Call {
     ResumeAgent(ResumeAgent),
     /// Tell what happened.
     Events(EventsAfter),
+    /// Change what an agent's resources are kept for.
+    OperateAgent(OperateAgent),
 }
 
 /// How the cluster is.

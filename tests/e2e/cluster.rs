@@ -28,13 +28,20 @@ pub struct Cluster {
 }
 
 /// Waits until something is so; looks again a few times a second, as a person would.
-pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T>) -> T {
+    within(limit, look).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
+}
+
+/// The same for whoever says more when it is not so in time.
+pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
-            return found;
+            return Some(found);
         }
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        if begun.elapsed() >= limit {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(50)); // eventually
     }
 }
@@ -335,26 +342,25 @@ impl Drop for Cluster {
             let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
             let _ = child.wait();
         }
-        self.end_keepers();
+        // With `--data-dir` they stay: the next `stoa up` would go on with them, but there is none.
+        end_keepers(&self.dir);
     }
 }
 
-impl Cluster {
-    /// With `--data-dir` the keepers stay, and what they run: the next `stoa up` would go on with it, but there is none.
-    fn end_keepers(&self) {
-        let ours = format!("{}/", self.dir.display());
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        for process in processes {
-            let name = process.file_name();
-            let Some(pid) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
-            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let program = String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default());
-            if !(program.starts_with(&ours) && program.contains("/stoa-keeper-")) {
-                continue;
-            }
-            let children = std::fs::read_to_string(process.path().join("task").join(pid).join("children"));
-            let children = children.unwrap_or_default();
-            let _ = Command::new("kill").arg("-KILL").args(children.split_whitespace()).arg(pid).status();
+/// Ends the keepers of agents below a directory, and what they run.
+pub fn end_keepers(dir: &Path) {
+    let ours = format!("{}/", dir.display());
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let name = process.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let program = String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default());
+        if !(program.starts_with(&ours) && program.contains("/stoa-keeper-")) {
+            continue;
         }
+        let children = std::fs::read_to_string(process.path().join("task").join(pid).join("children"));
+        let children = children.unwrap_or_default();
+        let _ = Command::new("kill").arg("-KILL").args(children.split_whitespace()).arg(pid).status();
     }
 }

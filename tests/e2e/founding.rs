@@ -1,32 +1,35 @@
 //! A cluster without `stoa up`: a master that founds it, others that join with tokens.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::cluster::{Said, eventually};
+use crate::cluster::{Said, end_keepers, eventually};
 
 /// Processes started by hand, ended with the test.
-struct ByHand {
+pub(crate) struct ByHand {
     dir: PathBuf,
     running: Vec<Child>,
+    /// Where in `running` those stand that were started by a name.
+    named: BTreeMap<String, usize>,
 }
 
 impl ByHand {
-    fn new(name: &str) -> ByHand {
+    pub(crate) fn new(name: &str) -> ByHand {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-founding-{name}"));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
-        ByHand { dir, running: Vec::new() }
+        ByHand { dir, running: Vec::new(), named: BTreeMap::new() }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stoa"));
         command.args(args).env("HOME", &self.dir).env("XDG_CONFIG_HOME", self.dir.join("config"));
         command.env_remove("STOA_CONTEXT").env_remove("STOA_JOIN").stdin(Stdio::null());
@@ -34,14 +37,42 @@ impl ByHand {
     }
 
     /// Starts a process; what it says goes to a file beside it.
-    fn start(&mut self, name: &str, args: &[&str]) {
+    pub(crate) fn start(&mut self, name: &str, args: &[&str]) {
         let log = std::fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
         let child = self.command(args).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.named.insert(name.to_owned(), self.running.len());
         self.running.push(child);
     }
 
+    /// The same with a limit of open files.
+    pub(crate) fn start_with_files(&mut self, name: &str, files: u32, args: &[&str]) {
+        let log = std::fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
+        let like = self.command(args);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_stoa")])
+            .args(args);
+        for (variable, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.named.insert(name.to_owned(), self.running.len());
+        self.running.push(child);
+    }
+
+    /// Kills one that was started by this name, as a loss of power would.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let at = self.named[name];
+        self.running[at].kill().unwrap();
+        self.running[at].wait().unwrap();
+    }
+
     /// Starts a founder; what it prints, up to the line that holds `until`.
-    fn found(&mut self, args: &[&str], until: &str) -> String {
+    pub(crate) fn found(&mut self, args: &[&str], until: &str) -> String {
         let log = std::fs::File::create(self.dir.join("founder.log")).unwrap();
         let mut child = self.command(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -53,11 +84,11 @@ impl ByHand {
         said
     }
 
-    fn log(&self, name: &str) -> String {
+    pub(crate) fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default()
     }
 
-    fn stoa(&self, args: &[&str]) -> Said {
+    pub(crate) fn stoa(&self, args: &[&str]) -> Said {
         let output = self.command(args).output().unwrap();
         Said {
             code: output.status.code().unwrap_or(-1),
@@ -67,7 +98,7 @@ impl ByHand {
     }
 
     /// Waits until a command ends well.
-    fn well(&self, what: &str, args: &[&str]) -> Said {
+    pub(crate) fn well(&self, what: &str, args: &[&str]) -> Said {
         eventually(what, Duration::from_secs(20), || Some(self.stoa(args)).filter(|said| said.code == 0))
     }
 }
@@ -80,11 +111,13 @@ impl Drop for ByHand {
         for child in &mut self.running {
             let _ = child.wait();
         }
+        // Those of agents that were killed are left.
+        end_keepers(&self.dir);
     }
 }
 
 /// Doors that nobody listens on: held until all are chosen.
-fn doors(count: usize) -> Vec<String> {
+pub(crate) fn doors(count: usize) -> Vec<String> {
     let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     held.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }

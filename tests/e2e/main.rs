@@ -1,8 +1,12 @@
 //! The real binary, end to end: a cluster from one command, work on it, and the death of each of its parts.
 
 mod author;
+mod broken;
+mod checks;
 mod cluster;
+mod config;
 mod docs;
+mod exec;
 mod faults;
 mod founding;
 mod ledgers;

@@ -146,3 +146,100 @@ fn events_are_followed_over_a_failover_without_a_gap_or_a_double() {
     assert_eq!(again[..seen.len()], seen[..]);
     cluster.down();
 }
+
+#[test]
+fn what_is_reserved_is_for_its_role_and_outlives_the_leader() {
+    let resources = "cpus:1;mem:512MiB;disk:1GiB";
+    let mut cluster = Cluster::up("reserves", &["--agents", "1", "--agent-resources", resources]);
+    let stoa = |words: &str| cluster.stoa(&words.split(' ').collect::<Vec<_>>());
+    assert_eq!(stoa("run --cpus 0.5 -- true").code, 0);
+    let rehearsed = stoa("reserve agent-1 --role db --cpus 0.9 --disk 64MiB --dry-run");
+    assert!(rehearsed.code == 0 && rehearsed.err.starts_with("dry run"), "{rehearsed:?}");
+    assert!(cluster.list("reservations").is_empty());
+    let reserved = stoa("reserve agent-1 --role db --cpus 0.9 --disk 64MiB");
+    assert_eq!(reserved.code, 0, "{reserved:?}");
+    assert!(
+        reserved.err.contains("undo with `stoa unreserve agent-1 --role db --cpus 0.9 --disk 64MiB`"),
+        "{reserved:?}"
+    );
+    let elsewhere = stoa("run --cpus 0.5 --timeout 3s -- true");
+    assert_eq!(elsewhere.code, 5, "nobody else is offered it: {elsewhere:?}");
+    assert_eq!(stoa("run --role db --cpus 0.5 -- true").code, 0);
+
+    // What is in use stays; who has it is said.
+    let file = cluster.file(
+        "db.toml",
+        "name = \"db\"\ncommand = [\"sleep\", \"1000\"]\ncpus = 0.5\nmem = \"8MiB\"\nrole = \"db\"\n",
+    );
+    cluster.apply(&file);
+    eventually("it runs", LIMIT, || {
+        cluster.list("tasks").iter().any(|task| task["state"] == "running").then_some(())
+    });
+    let refused = stoa("unreserve agent-1 --role db --cpus 0.9");
+    assert_eq!(refused.code, 6, "{refused:?}");
+    assert!(refused.err.contains("in use by task db.0"), "{refused:?}");
+
+    let made = stoa("volume create agent-1 journal --role db --size 64MiB");
+    assert_eq!(made.code, 0, "{made:?}");
+    let before = cluster.leader();
+    cluster.kill_9(before.1);
+    eventually("another leader", LIMIT, || cluster.try_leader().filter(|leader| leader.1 != before.1));
+    let volumes = eventually("the agent", LIMIT, || {
+        Some(cluster.list("volumes")).filter(|all| all.iter().any(|one| one["agent_state"] == "active"))
+    });
+    assert_eq!((&volumes[0]["id"], &volumes[0]["role"]), (&"journal".into(), &"db".into()));
+    assert_eq!(stoa("volume destroy agent-1 journal").code, 7, "nobody is here to confirm it");
+    let destroyed = stoa("volume destroy agent-1 journal --yes");
+    assert_eq!(destroyed.code, 0, "{destroyed:?}");
+
+    assert_eq!(stoa("job stop db --wait").code, 0);
+    // That a task has ended is in the log a moment later.
+    eventually("all of it is free", LIMIT, || {
+        let undone = stoa("unreserve agent-1 --role db --cpus 0.9 --disk 64MiB");
+        (undone.code == 0).then_some(())
+    });
+    assert!(cluster.list("reservations").is_empty());
+    assert_eq!(stoa("run --cpus 0.5 -- true").code, 0, "everybody is offered it again");
+    let events = stoa("events --kind reserved --kind volume -o json");
+    assert!(events.out.contains("by user/"), "{events:?}");
+    cluster.down();
+}
+
+#[test]
+fn the_output_of_a_job_is_that_of_all_its_instances_and_of_those_that_come() {
+    let mut cluster = Cluster::up("logs", &["--masters", "1", "--agents", "2"]);
+    let many = |instances: u32| {
+        let text = format!(
+            "name = \"many\"\ncommand = \"echo I am $STOA_INSTANCE; echo twice; exec sleep 1000\"\n\
+             instances = {instances}\ncpus = 0.05\nmem = \"8MiB\"\n"
+        );
+        let file = cluster.file("many.toml", &text);
+        let applied = cluster.stoa(&["job", "apply", &file, "--wait"]);
+        assert_eq!(applied.code, 0, "{applied:?}");
+    };
+    many(2);
+    let both = "many.0| I am 0\nmany.0| twice\nmany.1| I am 1\nmany.1| twice\n";
+    for line in [&["logs", "many"][..], &["logs", "-l", "name=many"], &["logs", "many.0", "many.1"]] {
+        let said = eventually("both have written", LIMIT, || {
+            Some(cluster.stoa(line)).filter(|said| said.out == both)
+        });
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let following = cluster.staying(&["logs", "-f", "many"]);
+    let mut seen = Vec::new();
+    following.until("the first two", LIMIT, |line| {
+        seen.push(line.to_owned());
+        seen.len() == 4
+    });
+    many(3);
+    following.until("the third", LIMIT, |line| {
+        seen.push(line.to_owned());
+        line == "many.2| twice"
+    });
+    let of = |name: &str| -> Vec<&str> { seen.iter().filter_map(|line| line.strip_prefix(name)).collect() };
+    for number in 0..3 {
+        let own = format!("I am {number}");
+        assert_eq!(of(&format!("many.{number}| ")), [own.as_str(), "twice"], "each once, in order: {seen:?}");
+    }
+    cluster.down();
+}

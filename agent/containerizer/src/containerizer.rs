@@ -10,13 +10,14 @@ use agent_keeper::protocol::{RunId, Spawn};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::engine::{Command, Engine, Parts, Visited};
+use crate::engine::{Command, Engine, Parts};
 use crate::enter::{self, Guest, TerminalSize};
 use crate::event::{Event, StartFailure, Usage};
 use crate::fetch::Fetcher;
 use crate::launch::Launch;
 use crate::link::Place;
 use crate::report::Report;
+use crate::visit::Visited;
 use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Job, Workshop};
 use crate::{binary, cgroups, link, probe, request, sandbox};

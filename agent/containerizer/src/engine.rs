@@ -18,6 +18,7 @@ use crate::launch::{Artifact, Launch};
 use crate::link::{self, Connection, Greeting, Link, Place};
 use crate::report::Report;
 use crate::request;
+use crate::visit::{Visited, Visitor};
 use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Done, Job, Prepared};
 
@@ -31,17 +32,6 @@ pub(crate) enum Command {
     Visit(Box<Launch>, oneshot::Sender<Result<Visited, StartFailure>>),
     EndKeeper { kill: bool, answer: oneshot::Sender<Result<(), u32>> },
 }
-
-/// A run that a command may be run beside: where it is, and what the command needs.
-pub(crate) struct Visited {
-    pub(crate) pid: i32,
-    pub(crate) start_time: u64,
-    pub(crate) launch: Box<Launch>,
-    pub(crate) prepared: Prepared,
-}
-
-/// Somebody who waits for the keeper's word on a run.
-type Visitor = oneshot::Sender<Result<(i32, u64), StartFailure>>;
 
 /// A run, and how far it is.
 pub(crate) struct Run {
@@ -90,7 +80,8 @@ pub(crate) struct Engine {
     fetches: Arc<Semaphore>,
     fetched_in: mpsc::UnboundedSender<Fetched>,
     pub(crate) ending: Option<oneshot::Sender<Result<(), u32>>>,
-    visitors: HashMap<RunId, Vec<Visitor>>,
+    /// Who waits for the keeper's word on a run.
+    pub(crate) visitors: HashMap<RunId, Vec<Visitor>>,
 }
 
 /// What the engine listens to beside the keeper.
@@ -102,9 +93,6 @@ pub(crate) struct Inboxes {
 
 const TERM: i32 = rustix::process::Signal::TERM.as_raw();
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
-
-/// The keeper's protocol has Visit since this version.
-const VISIT_SINCE: u16 = 2;
 
 /// Commands taken in one turn.
 const COMMANDS_PER_TURN: usize = 256;
@@ -279,46 +267,6 @@ impl Engine {
             }
             Some(_) => tracing::warn!(%run_id, "not destroyed: it has not ended"),
             None => {}
-        }
-    }
-
-    // === Commands beside runs ===
-
-    /// Asks the keeper and the workshop at once.
-    fn visit(&mut self, launch: Box<Launch>, answer: oneshot::Sender<Result<Visited, StartFailure>>) {
-        let run_id = launch.run_id;
-        let running = matches!(self.runs.get(&run_id).map(|run| &run.phase), Some(Phase::Running));
-        let old = self.link.as_ref().is_some_and(|link| link.version < VISIT_SINCE);
-        let refusal = match (running, &self.link) {
-            (false, _) => Some(StartFailure::NotRunning),
-            (true, None) => Some(StartFailure::KeeperAway),
-            (true, Some(_)) if old => Some(StartFailure::KeeperOld),
-            (true, Some(_)) => None,
-        };
-        if let Some(refusal) = refusal {
-            let _asker_gone = answer.send(Err(refusal));
-            return;
-        }
-        let (told, place) = oneshot::channel();
-        self.visitors.entry(run_id).or_default().push(told);
-        self.ask(&Request::Visit { run_id });
-        let (found, prepared) = oneshot::channel();
-        self.job(Job::Visit(launch, found));
-        tokio::spawn(async move {
-            let both = async {
-                let (pid, start_time) = place.await.unwrap_or(Err(StartFailure::KeeperAway))?;
-                let (launch, prepared) = prepared.await.unwrap_or(Err(StartFailure::KeeperAway))?;
-                Ok(Visited { pid, start_time, launch, prepared })
-            };
-            let _asker_gone = answer.send(both.await);
-        });
-    }
-
-    /// The keeper says where a run is.
-    pub(crate) fn visited(&mut self, run_id: RunId, place: Result<(i32, u64), StartFailure>) {
-        // One answer for each question, in order; the first serves all who asked so far.
-        for visitor in self.visitors.remove(&run_id).unwrap_or_default() {
-            let _asker_gone = visitor.send(place.clone());
         }
     }
 

@@ -8,7 +8,7 @@
 //! one write. What the keeper answers becomes an [`Event`]; the end of a run passes the workshop once more, to learn
 //! whether the kernel killed for memory.
 //!
-//! A command beside a run ([`Containerizer::enter`], `enter.rs`) goes another way: the keeper's program as a child of this
+//! A command beside a run ([`Containerizer::enter`], `visit.rs` and `enter.rs`) goes another way: the keeper's program as a child of this
 //! process, which tells how it ended and takes it along when it goes.
 //!
 //! # Who remembers what
@@ -41,6 +41,7 @@ mod report;
 mod request;
 mod sandbox;
 mod users;
+mod visit;
 mod volumes;
 mod workshop;
 

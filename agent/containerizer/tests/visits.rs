@@ -115,11 +115,12 @@ async fn nothing_of_a_guest_is_left_when_its_run_is_over() {
     let (id, launch) = host_of(&mut rig, launch).await;
     let (fifo, other) = (Fifo::new(&rig.scratch.dir, "held"), Fifo::new(&rig.scratch.dir, "other"));
     // One that has left the process group, and the session.
-    let script = format!("setsid sh -c 'exec 3> {}; echo x >&3; exec sleep 3600' & exit 0", fifo.text());
+    let script = format!("setsid sh -c 'exec 3> {}; echo x >&3; exec sleep 3600' & cat; exit 0", fifo.text());
     let mut left = visit(&rig, &launch, &script).await;
     let mut guest =
         visit(&rig, &launch, &format!("exec 3> {}; echo x >&3; exec sleep 3600", other.text())).await;
     let (held, too) = (fifo.open().await, other.open().await);
+    drop(left.stdin.take());
     assert_eq!(ended(&mut left).await, Ok(How::Code(0)));
     rig.containerizer.kill(id, Duration::ZERO);
     assert_eq!(rig.how(id).await, How::Signal(9));

@@ -40,7 +40,7 @@ fn visit(path: &Path) -> io::Result<()> {
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
     let outcome = match Visit::decode(&content) {
-        Ok(visit) => run(&visit).unwrap_or_else(|failure| Outcome::Failed(failure)),
+        Ok(visit) => run(&visit).unwrap_or_else(Outcome::Failed),
         Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed)),
     };
     file.set_len(0)?;

@@ -195,3 +195,29 @@ fn wait(process: &fs::File) {
     // SAFETY: one live pollfd.
     assert_eq!(unsafe { libc::poll(&mut poll, 1, patience) }, 1, "it lives on");
 }
+
+#[test]
+fn an_init_whose_run_was_visited_has_no_other_run() {
+    let Some(mut rig) = open_rig("visited") else { return };
+    let init = warm_up(&mut rig);
+    let id = rig.spawn(guest(command(&["sleep", "1000"])));
+    assert_eq!(rig.spawned(id), init, "it had runs before");
+    rig.send(&[Request::Visit { run_id: id }]);
+    match rig.event() {
+        Event::Visited { run_id, errno: 0, pid, start_time } => {
+            assert_eq!((run_id, pid), (id, init));
+            assert!(start_time > 0);
+        }
+        other => panic!("{other:?}"),
+    }
+    rig.send(&[Request::Signal { run_id: id, signal: libc::SIGKILL, whole_tree: true }]);
+    assert_eq!(rig.how(id), How::Signal(libc::SIGKILL));
+    let (other, _) = run(&mut rig, guest(command(&["true"])));
+    assert_ne!(other, init);
+    rig.send(&[Request::Visit { run_id: id }]);
+    assert_eq!(
+        rig.event(),
+        Event::Visited { run_id: id, errno: libc::ESRCH, pid: 0, start_time: 0 },
+        "it is over"
+    );
+}

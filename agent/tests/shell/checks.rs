@@ -13,6 +13,10 @@ use proto::resources::{Amount, Resources};
 use proto::task::{StatusReason, TaskState, TaskStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tonic::service::Routes;
 
 use super::master::{Master, Session, script};
@@ -93,6 +97,44 @@ async fn a_server_is_well_while_it_answers_so_and_ended_when_it_does_not() {
     let end = session.until_over(&[RunId::at(1, 0)]).await[&RunId::at(1, 0)].last().unwrap().clone();
     assert_eq!((end.state, end.reason), (TaskState::Failed, StatusReason::Unhealthy), "{end:?}");
     assert!(end.message.contains("status 500"), "{end:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_is_asked_by_https_whoever_made_its_certificate() {
+    let node = Node::new();
+    let mut master = Master::open(&node.ca, 1, Routes::default()).await;
+    let running = node.start(&[&master.address]).await;
+    let (mut session, _) = master.admit().await;
+    let made = rcgen::generate_simple_self_signed(vec!["somebody.else".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let (acceptor, listener) =
+        (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // One that does not speak TLS is let go.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
+    let mut given = with_port(port, script(1, "exec sleep 3600"));
+    given.task.checks.readiness = Some(often(Check::https("/", CheckPort::Index(0))));
+    given.task.checks.health = Some(often(Check::http("/", CheckPort::Index(0))).failures(1000));
+    session.start(given).await;
+    let both = |status: &TaskStatus| status.ready == Some(true) && status.healthy == Some(false);
+    until(&mut session, both).await;
+    session.kill(RunId::at(1, 0), Duration::ZERO);
+    session.until_over(&[RunId::at(1, 0)]).await;
     running.stop().await;
 }
 

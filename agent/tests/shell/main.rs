@@ -1,6 +1,7 @@
 //! An agent with a real keeper, a real disk and real TLS, and a master that does what the test wants.
 
 mod checks;
+mod exec;
 mod failover;
 mod joining;
 mod life;

@@ -1,22 +1,27 @@
 //! What can be typed.
 
+mod config;
 mod pool;
+mod reserve;
 mod rights;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use proto::role::Role;
 
 use crate::conformance::ConformanceArgs;
 use crate::duration::parse_duration;
 
+pub use config::{ConfigCheckArgs, ConfigPrintArgs, ConfigVerb};
 pub use pool::{
     AgentVerb, DrainArgs, GoneArgs, QuotaArgs, QuotaClearArgs, QuotaVerb, ResumeArgs, TeardownArgs,
     WeightArgs, WeightVerb,
 };
 use pool::{GONE_EXAMPLES, QUOTA_EXAMPLES, TEARDOWN_EXAMPLES, WEIGHT_EXAMPLES};
+use reserve::{RESERVE_EXAMPLES, UNRESERVE_EXAMPLES, VOLUME_EXAMPLES};
+pub use reserve::{ReserveArgs, VolumeCreateArgs, VolumeDestroyArgs, VolumeListArgs, VolumeVerb};
 use rights::{AUTH_EXAMPLES, TOKEN_EXAMPLES};
 pub use rights::{AuthVerb, CanIArgs, FormArgs, GrantArgs, RevokeArgs, TokenArgs, TokenFor, TokenVerb};
 
@@ -31,15 +36,18 @@ pub struct ContextArgs {
 /// The operator's verbs. `explain` stands apart ([`ExplainVerb`]), so that frameworks can add what they explain.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
-    /// List agents, tasks, frameworks, offers or roles
+    /// List agents, tasks, frameworks, offers, roles, reservations or volumes
     #[command(visible_alias = "ls", after_help = GET_EXAMPLES)]
     Get(GetArgs),
-    /// Show everything about one agent, task, framework, offer or role
+    /// Show everything about one agent, task, framework, offer, role, reservation or volume
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
-    /// Print the output of a task
+    /// Print the output of a task, or of several
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// Run a command beside a task that runs; the exit code is the command's
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArgs),
     /// End a task
     #[command(after_help = KILL_EXAMPLES)]
     Kill(KillArgs),
@@ -67,6 +75,15 @@ pub enum Verb {
     /// The weight of a role
     #[command(subcommand, after_help = WEIGHT_EXAMPLES)]
     Weight(WeightVerb),
+    /// Keep resources of an agent for a role
+    #[command(after_help = RESERVE_EXAMPLES)]
+    Reserve(ReserveArgs),
+    /// Give back what of an agent was kept for a role
+    #[command(after_help = UNRESERVE_EXAMPLES)]
+    Unreserve(ReserveArgs),
+    /// Persistent volumes: disk of an agent that outlives tasks
+    #[command(subcommand, after_help = VOLUME_EXAMPLES)]
+    Volume(VolumeVerb),
     /// End a framework and all its tasks
     #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(TeardownArgs),
@@ -106,7 +123,15 @@ const GET_EXAMPLES: &str = "Examples:
 const LOGS_EXAMPLES: &str = "Examples:
   stoa logs web.1
   stoa logs -f --stderr jobs/web.1
-  stoa logs --tail 100 web.1";
+  stoa logs --tail 100 web.1
+  stoa logs -f web
+      all tasks of the name web, and those that come
+  stoa logs -l team=web,tier=front --tail 5";
+
+const EXEC_EXAMPLES: &str = "Examples:
+  stoa exec web.0 -- ls -l
+  stoa exec -it web.0 -- sh
+  stoa exec -i jobs/web.0 -- sh -c 'cat > note' < note";
 
 const DESCRIBE_EXAMPLES: &str = "Examples:
   stoa describe agent agent-1
@@ -166,6 +191,12 @@ pub enum Noun {
     /// Who shares.
     #[value(alias = "role")]
     Roles,
+    /// What of agents is kept for roles.
+    #[value(alias = "reservation")]
+    Reservations,
+    /// Disk of agents that outlives tasks.
+    #[value(alias = "volume")]
+    Volumes,
 }
 
 /// How a list is written.
@@ -194,6 +225,17 @@ pub enum Form {
     Json,
     /// The same as JSON.
     Yaml,
+}
+
+/// How an order is given.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct OrderArgs {
+    /// Have everything checked, say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is told what changed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
 }
 
 /// Lists.
@@ -244,13 +286,17 @@ pub struct DescribeArgs {
     pub stale: bool,
 }
 
-/// Prints output of a task.
+/// Prints output of tasks.
 #[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["tasks", "labels"])))]
 pub struct LogsArgs {
-    /// Which, by id or a unique beginning, or FRAMEWORK/TASK
+    /// Which, by id or a unique beginning, or FRAMEWORK/TASK; the name of several, such as a job's, means all of them
     #[arg(value_name = "TASK")]
-    pub task: String,
-    /// Stay until the task has ended
+    pub tasks: Vec<String>,
+    /// All tasks with this label; with several, those that have all of them; `name` is a task's name
+    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// Stay until the task has ended; of several tasks until Ctrl-C, with those that come meanwhile
     #[arg(short, long)]
     pub follow: bool,
     /// Standard error instead of standard output
@@ -259,6 +305,23 @@ pub struct LogsArgs {
     /// Only the last N lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u64>,
+}
+
+/// Runs a command beside a task.
+#[derive(Clone, Debug, Args)]
+pub struct ExecArgs {
+    /// Which, by id or a unique beginning, or FRAMEWORK/TASK
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub command: Vec<String>,
 }
 
 /// Ends a task.
@@ -270,9 +333,9 @@ pub struct KillArgs {
     /// Time between TERM and KILL, instead of the task's own
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub grace: Option<Duration>,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Says how the cluster is.
@@ -361,6 +424,13 @@ pub enum RaftVerb {
     /// Who the masters are, and who leads
     #[command(after_help = RAFT_EXAMPLES)]
     Status(StatusArgs),
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err(format!("{text:?} is not KEY=VALUE, such as team=web")),
+    }
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {

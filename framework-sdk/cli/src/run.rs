@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::args::{
-    AgentVerb, AuthVerb, ContextArgs, EventForm, ExplainVerb, Form, Format, RaftVerb, TokenVerb, Verb,
+    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainVerb, Form, Format, QuotaVerb, RaftVerb,
+    TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -11,7 +12,8 @@ use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
-    auth, describe, doctor, drain, events, explain, get, kill, logs, quota, raft, remove, status, token,
+    auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, reserve,
+    status, token,
 };
 
 /// What was asked for.
@@ -46,6 +48,9 @@ impl From<ExplainVerb> for Action {
 /// Does it on the terminal of this process; the exit code. Wants a runtime of one thread and nothing else of it.
 pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
     let action = action.into();
+    if let Action::Verb(Verb::Exec(args)) = &action {
+        return run_exec(&context, args).await;
+    }
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let mut answers = io::stdin().lock();
     let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut answers);
@@ -55,6 +60,21 @@ pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
         Err(error) => ended(Err(error.into()), action.wants_json(), terminal),
     };
     exit.code()
+}
+
+/// This one has the streams of the process for itself, and an exit code that is another's.
+async fn run_exec(context: &ContextArgs, args: &ExecArgs) -> u8 {
+    let done = match profile::find(context.context.as_deref()) {
+        Ok(profile) => exec::run(&Client::new(&profile), args).await,
+        Err(error) => Err(error.into()),
+    };
+    let stop = match done {
+        Ok(code) => return code,
+        Err(stop) => stop,
+    };
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut nobody = io::empty();
+    ended(Err(stop), false, &mut Terminal::of_process(&mut out, &mut err, &mut nobody)).code()
 }
 
 /// Does it with this client on this terminal.
@@ -88,6 +108,11 @@ impl Action {
                 Verb::Get(args) => get::run(client, args, terminal).await,
                 Verb::Describe(args) => describe::run(client, args, terminal).await,
                 Verb::Logs(args) => logs::run(client, args, terminal).await,
+                // Good or bad; as it is, `run` gives it.
+                Verb::Exec(args) => match exec::run(client, args).await? {
+                    0 => Ok(Exit::Ok),
+                    _ => Ok(Exit::Bad),
+                },
                 Verb::Kill(args) => kill::run(client, args, terminal).await,
                 Verb::Status(args) => status::run(client, args, terminal).await,
                 Verb::Doctor(args) => doctor::run(client, args, terminal).await,
@@ -97,6 +122,9 @@ impl Action {
                 Verb::Auth(verb) => auth::run(client, verb, terminal).await,
                 Verb::Quota(verb) => quota::run(client, verb, terminal).await,
                 Verb::Weight(verb) => quota::run_weight(client, verb, terminal).await,
+                Verb::Reserve(args) => reserve::reserve(client, args, terminal).await,
+                Verb::Unreserve(args) => reserve::unreserve(client, args, terminal).await,
+                Verb::Volume(verb) => reserve::volume(client, verb, terminal).await,
                 Verb::Teardown(args) => remove::teardown(client, args, terminal).await,
                 Verb::Gone(args) => remove::gone(client, args, terminal).await,
             },
@@ -109,25 +137,31 @@ impl Action {
             Action::Explain(
                 ExplainVerb::Task(args) | ExplainVerb::Framework(args) | ExplainVerb::Demand(args),
             ) => args.view.output,
-            Action::Agent(_) => Form::Text,
+            Action::Agent(AgentVerb::Drain(args)) => args.order.output,
+            Action::Agent(AgentVerb::Resume(args)) => args.order.output,
+            Action::Agent(AgentVerb::Gone(args)) => args.order.output,
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,
                 Verb::Events(args) => return args.output == EventForm::Json,
                 Verb::Describe(args) => args.output,
                 Verb::Doctor(args) => args.output,
                 Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
-                Verb::Token(TokenVerb::Create(args)) => args.output,
+                Verb::Token(TokenVerb::Create(args)) => args.order.output,
                 Verb::Auth(verb) => match verb {
                     AuthVerb::Whoami(args) | AuthVerb::Principals(args) => args.output,
                     AuthVerb::CanI(args) => args.output,
-                    AuthVerb::Grant(_) | AuthVerb::Revoke(_) => Form::Text,
+                    AuthVerb::Grant(args) => args.order.output,
+                    AuthVerb::Revoke(args) => args.order.output,
                 },
-                Verb::Logs(_)
-                | Verb::Kill(_)
-                | Verb::Quota(_)
-                | Verb::Weight(_)
-                | Verb::Teardown(_)
-                | Verb::Gone(_) => Form::Text,
+                Verb::Kill(args) => args.order.output,
+                Verb::Quota(QuotaVerb::Set(args)) => args.order.output,
+                Verb::Quota(QuotaVerb::Clear(args)) => args.order.output,
+                Verb::Weight(WeightVerb::Set(args)) => args.order.output,
+                Verb::Reserve(args) | Verb::Unreserve(args) => args.order.output,
+                Verb::Volume(verb) => verb.form(),
+                Verb::Teardown(args) => args.order.output,
+                Verb::Gone(args) => args.order.output,
+                Verb::Logs(_) | Verb::Exec(_) => Form::Text,
             },
         };
         form == Form::Json

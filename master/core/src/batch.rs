@@ -139,6 +139,7 @@ fn cost(entry: &Entry) -> usize {
         | Entry::AgentDrained(_)
         | Entry::AgentResumed(_)
         | Entry::RightsSet(_) => 256,
+        Entry::AgentOperated(operated) => 256 * operated.operations.len(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::batch::Pending;
 use crate::desk::Desk;
 use crate::output::Output;
 use crate::verbs::{
-    accept, drain, kill, lose_agent, operate, quota, register, rights, subscribe, teardown, update,
+    accept, drain, earmark, kill, lose_agent, operate, quota, register, rights, subscribe, teardown, update,
 };
 use crate::views;
 
@@ -30,6 +30,7 @@ impl Touched {
                 Touched::Agent(id.clone())
             }
             Entry::AgentDrained(inner) => Touched::Agent(inner.agent.clone()),
+            Entry::AgentOperated(inner) => Touched::Agent(inner.agent.clone()),
             Entry::FrameworkRegistered(inner) => Touched::Framework(inner.id.clone()),
             Entry::FrameworkDisconnected(inner) => Touched::Framework(inner.framework.clone()),
             Entry::FrameworkReconnected(id) | Entry::FrameworkRemoved(id) => Touched::Framework(id.clone()),
@@ -84,6 +85,7 @@ pub(crate) fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: 
         Entry::RightsSet(inner) => rights::set(d, &inner.principal),
         Entry::AgentDrained(inner) => drain::changed(d, &inner.agent),
         Entry::AgentResumed(id) => drain::changed(d, id),
+        Entry::AgentOperated(inner) => return earmark::operated(d, inner, index, &pending, &effect),
         Entry::AgentAdmitted(_)
         | Entry::FrameworkReconnected(_)
         | Entry::TokenCreated(_)

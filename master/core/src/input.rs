@@ -5,8 +5,8 @@ use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::log::TokenCreated;
 use proto::operator::{
-    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, ResumeAgent, SetQuota, SetRights, SetWeight,
-    TeardownFramework,
+    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, OperateAgent, ResumeAgent, SetQuota, SetRights,
+    SetWeight, TeardownFramework,
 };
 use proto::scheduler::Call;
 
@@ -85,6 +85,8 @@ pub enum OperatorCall {
     DrainAgent(DrainAgent),
     /// Give an agent work again.
     ResumeAgent(ResumeAgent),
+    /// Change what an agent's resources are kept for.
+    OperateAgent(OperateAgent),
     /// Give an agent up.
     MarkAgentGone(MarkAgentGone),
     /// Check everything about an order, and do nothing.

@@ -201,6 +201,7 @@ impl Master {
             OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
             OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
             OperatorCall::DrainAgent(_) | OperatorCall::ResumeAgent(_) => Some(Action::DrainAgent),
+            OperatorCall::OperateAgent(_) => Some(Action::Reserve),
             OperatorCall::CreateToken(_) => Some(Action::CreateToken),
             OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
             OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
@@ -235,6 +236,7 @@ impl Master {
             | OperatorCall::MarkAgentGone(_)
             | OperatorCall::DrainAgent(_)
             | OperatorCall::ResumeAgent(_)
+            | OperatorCall::OperateAgent(_)
             | OperatorCall::DryRun(_)
             | OperatorCall::SetRights(_)
             | OperatorCall::CreateToken(_)

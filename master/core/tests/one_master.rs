@@ -2,6 +2,8 @@
 
 #[path = "one_master/drains.rs"]
 mod drains;
+#[path = "one_master/earmarks.rs"]
+mod earmarks;
 #[path = "one_master/races.rs"]
 mod races;
 #[path = "one_master/refusals.rs"]

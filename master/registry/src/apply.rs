@@ -66,6 +66,7 @@ impl Registry {
             Entry::RightsSet(inner) => self.set_rights(inner),
             Entry::AgentDrained(inner) => self.drain_agent(inner, at_ms),
             Entry::AgentResumed(id) => self.resume_agent(&id),
+            Entry::AgentOperated(inner) => self.operate_agent(&inner, place.index),
         }
     }
 
@@ -252,7 +253,8 @@ impl Registry {
                     Operation::Reserve(_)
                     | Operation::Unreserve(_)
                     | Operation::CreateVolume(_)
-                    | Operation::DestroyVolume(_) => self.transform(&part.agent, &operation, index),
+                    // What does not fit any more is left out.
+                    | Operation::DestroyVolume(_) => drop(self.transform(&part.agent, &operation, index)),
                 }
             }
         }

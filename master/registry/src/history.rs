@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use proto::agent::AgentState;
 use proto::id::{AgentId, FrameworkId};
-use proto::log::{Accepted, AgentDrained, Entry, RightsSet, TaskRecord, TokenCreated, VolumesForgotten};
+use proto::log::{
+    Accepted, AcceptedPart, AgentDrained, AgentOperated, Entry, RightsSet, TaskRecord, TokenCreated,
+    VolumesForgotten,
+};
 use proto::operation::Operation;
 use proto::operator::{EVENT_KINDS, Happened};
 use proto::volume::Volume;
@@ -95,6 +98,7 @@ impl Registry {
             Entry::AgentGone(id) => on("agent-gone", id),
             Entry::AgentDrained(inner) => drained(inner),
             Entry::AgentResumed(id) => on("agent-resumed", id),
+            Entry::AgentOperated(inner) => return Told::These(operated(inner)),
             Entry::FrameworkRegistered(inner) => {
                 let kind = match self.framework(&inner.id).map(|known| &known.record) {
                     None => "framework-registered",
@@ -191,25 +195,29 @@ fn token_created(token: &TokenCreated) -> Happened {
 
 /// What an accept did besides launching.
 fn operations(accepted: &Accepted) -> Vec<Happened> {
-    let mut all = Vec::new();
-    for part in &accepted.parts {
-        for operation in &part.operations {
-            let (kind, subject, message) = match operation {
-                Operation::Launch(_) | Operation::LaunchGroup(_) => continue,
-                Operation::Reserve(r) => ("reserved", r.role.to_string(), r.amount.to_string()),
-                Operation::Unreserve(r) => ("unreserved", r.role.to_string(), r.amount.to_string()),
-                Operation::CreateVolume(v) => {
-                    ("volume-created", v.volume.to_string(), format!("in {}", v.role))
-                }
-                Operation::DestroyVolume(v) => {
-                    ("volume-destroyed", v.volume.to_string(), format!("in {}", v.role))
-                }
-            };
-            let framework = Some(accepted.framework.clone());
-            all.push(Happened { framework, subject, message, ..on(kind, &part.agent) });
-        }
-    }
-    all
+    let of_part = |part: &AcceptedPart| {
+        let framework = Some(accepted.framework.clone());
+        let told = part.operations.iter().filter_map(|operation| of_operation(&part.agent, operation));
+        told.map(|event| Happened { framework: framework.clone(), ..event }).collect::<Vec<_>>()
+    };
+    accepted.parts.iter().flat_map(of_part).collect()
+}
+
+/// What an operator did with an agent's resources.
+fn operated(inner: &AgentOperated) -> Vec<Happened> {
+    let told = inner.operations.iter().filter_map(|operation| of_operation(&inner.agent, operation));
+    told.map(|event| Happened { message: format!("{}, by {}", event.message, inner.by), ..event }).collect()
+}
+
+fn of_operation(agent: &AgentId, operation: &Operation) -> Option<Happened> {
+    let (kind, subject, message) = match operation {
+        Operation::Launch(_) | Operation::LaunchGroup(_) => return None,
+        Operation::Reserve(r) => ("reserved", r.role.to_string(), r.amount.to_string()),
+        Operation::Unreserve(r) => ("unreserved", r.role.to_string(), r.amount.to_string()),
+        Operation::CreateVolume(v) => ("volume-created", v.volume.to_string(), format!("in {}", v.role)),
+        Operation::DestroyVolume(v) => ("volume-destroyed", v.volume.to_string(), format!("in {}", v.role)),
+    };
+    Some(Happened { subject, message, ..on(kind, agent) })
 }
 
 fn of_task(kind: &'static str, record: &TaskRecord) -> Happened {

@@ -2,7 +2,7 @@
 
 use proto::agent::AgentState;
 use proto::id::{AgentId, VolumeId};
-use proto::log::{AgentRecord, TaskRecord, VolumeRecord, VolumesForgotten};
+use proto::log::{AgentOperated, AgentRecord, TaskRecord, VolumeRecord, VolumesForgotten};
 use proto::operation::Operation;
 use proto::quantities::Quantities;
 use proto::resources::{Amount, Portion, Resources};
@@ -101,8 +101,8 @@ impl Registry {
         self.agents.get(agent).is_some_and(|record| find(&record.volumes, role, id).is_some())
     }
 
-    /// Carries out what is no launch; what does not fit any more changes nothing.
-    pub(crate) fn transform(&mut self, agent: &AgentId, operation: &Operation, index: u64) {
+    /// Carries out what is no launch; false when it does not fit any more, and then nothing has changed.
+    pub(crate) fn transform(&mut self, agent: &AgentId, operation: &Operation, index: u64) -> bool {
         let refused = match operation {
             Operation::CreateVolume(v) => v.disk_bytes == 0 || self.has_volume(agent, &v.role, &v.volume),
             // Data is never taken from under a task, whatever the leader thought that proposed this.
@@ -116,11 +116,13 @@ impl Registry {
         };
         let Some(record) = self.agents.get_mut(agent).filter(|record| record.state != AgentState::Gone)
         else {
-            return;
+            return false;
         };
-        let Some((from, to)) = transformation(operation, &record.total).filter(|_| !refused) else { return };
+        let Some((from, to)) = transformation(operation, &record.total).filter(|_| !refused) else {
+            return false;
+        };
         if !record.total.try_sub(&from) {
-            return;
+            return false;
         }
         record.total.add(&to);
         match operation {
@@ -140,6 +142,26 @@ impl Registry {
             | Operation::Reserve(_)
             | Operation::Unreserve(_) => {}
         }
+        true
+    }
+
+    /// What an operator said an agent's resources are kept for: all of it, or nothing where a part of it does not fit any
+    /// more. What tasks have is never taken from under them, whatever the leader thought that proposed this.
+    pub(crate) fn operate_agent(&mut self, inner: &AgentOperated, index: u64) -> Effect {
+        let Some(before) = self.agents.get(&inner.agent).cloned() else { return Effect::Nothing };
+        let mut used = Resources::EMPTY;
+        self.tasks_on(&inner.agent).for_each(|task| used.add(&task.info.resources));
+        for operation in &inner.operations {
+            let free = self.agents.get(&inner.agent).map(|record| record.total.saturating_sub(&used));
+            let is_free = free.zip(self.agents.get(&inner.agent)).is_some_and(|(free, record)| {
+                transformation(operation, &record.total).is_some_and(|(from, _)| free.contains(&from))
+            });
+            if !is_free || !self.transform(&inner.agent, operation, index) {
+                self.agents.insert(inner.agent.clone(), before);
+                return Effect::Nothing;
+            }
+        }
+        Effect::Done
     }
 
     pub(crate) fn forget_volumes(&mut self, inner: &VolumesForgotten) -> Effect {

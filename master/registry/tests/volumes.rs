@@ -9,7 +9,7 @@ use proto::attributes::Attributes;
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, FrameworkId, OperationId, TaskId, VolumeId};
 use proto::log::{
-    Accepted, AcceptedPart, AgentRecord, Entry, FrameworkRegistered, RegistryImage, TaskEnded,
+    Accepted, AcceptedPart, AgentOperated, AgentRecord, Entry, FrameworkRegistered, RegistryImage, TaskEnded,
     VolumesForgotten,
 };
 use proto::operation::{CreateVolume, DestroyVolume, Launch, Operation, Reserve};
@@ -257,4 +257,31 @@ fn the_image_keeps_volumes_and_one_of_before_they_held_data_is_read() {
     assert_eq!(world.record().volumes[0].disk_bytes, GIB);
     world.accept(vec![destroy("v"), create("v", GIB)]);
     assert!(world.volumes()[0].birth > born, "a life of its own");
+}
+
+#[test]
+fn an_operators_order_is_carried_out_whole_or_not_at_all() {
+    let mut world = World::new();
+    let order = |operations: Vec<Operation>| {
+        Entry::AgentOperated(AgentOperated { agent: id(), operations, by: "user/ada".into() })
+    };
+    let before = world.record().clone();
+    // Ten are reserved already.
+    assert_eq!(world.apply(order(vec![reserve(10 * GIB), create("v", 21 * GIB)])), Effect::Nothing);
+    assert_eq!(*world.record(), before, "the half that fits is not done either");
+    assert_eq!(world.apply(order(vec![reserve(10 * GIB), create("v", 20 * GIB)])), Effect::Done);
+    assert_eq!(world.record().volumes.len(), 1);
+    // What a task has stays the task's.
+    let cpus = |milli| {
+        let amount = Amount::scalars(Quantities::of(milli, 0));
+        order(vec![Operation::Reserve(Reserve { role: role(), amount })])
+    };
+    world.accept(vec![launch("t1", "v", 20 * GIB)]);
+    assert_eq!(world.apply(order(vec![destroy("v")])), Effect::Nothing);
+    assert_eq!(world.apply(cpus(4000)), Effect::Nothing);
+    assert_eq!(world.apply(cpus(1000)), Effect::Done);
+    let told: Vec<_> = world.registry.history_after(0).map(|event| event.kind.to_string()).collect();
+    assert_eq!(told.iter().filter(|kind| *kind == "reserved").count(), 3, "{told:?}");
+    world.apply(Entry::AgentGone(id()));
+    assert_eq!(world.apply(cpus(1000)), Effect::Nothing);
 }

@@ -7,7 +7,9 @@ mod clock;
 mod drive;
 mod mailbox;
 pub mod telemetry;
+mod vitals;
 
 pub use clock::Clock;
 pub use drive::{Ended, Perform, spawn};
 pub use mailbox::{Closed, Handle, QUEUE_HIGH_WATER};
+pub use vitals::Vitals;

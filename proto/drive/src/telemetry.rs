@@ -114,8 +114,7 @@ impl Metrics {
             .set_buckets(&SECONDS)?
             .set_buckets_for_metric(Matcher::Suffix("_inputs".to_owned()), &COUNTS)?
             .install_recorder()?;
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        metrics::gauge!("process_start_time_seconds").set(since_1970.as_secs_f64());
+        metrics::gauge!("process_start_time_seconds").set(since_1970().as_secs_f64());
         metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let upkeep = handle.clone();
         thread::Builder::new()
@@ -128,6 +127,13 @@ impl Metrics {
 
     /// The page, in Prometheus' text format.
     pub fn render(&self) -> String {
+        metrics::gauge!("process_clock_seconds").set(since_1970().as_secs_f64());
+        if let Some(open) = open_files() {
+            metrics::gauge!("process_open_fds").set(open as f64);
+        }
+        if let Some(most) = files_max() {
+            metrics::gauge!("process_max_fds").set(most as f64);
+        }
         if let Some(bytes) = resident_bytes() {
             metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
         }
@@ -147,6 +153,22 @@ fn fold_for_ever(metrics: &PrometheusHandle) {
     while let Err(RecvTimeoutError::Timeout) = never.recv_timeout(UPKEEP) {
         metrics.run_upkeep();
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
+/// Files that are open, sockets included; `None` where the kernel has no page of them.
+fn open_files() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
+}
+
+/// Files that may be open.
+fn files_max() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Memory in use, from the kernel's own page; `None` where there is none.

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use proto_drive::spawn;
 use proto_drive::telemetry::Metrics;
+use proto_drive::{Vitals, spawn};
 use proto_machine::{Instant, Machine, Now, Outbox};
 
 struct Echo;
@@ -34,6 +34,7 @@ fn the_page_says_what_the_machine_did() {
     }
     drop(handle);
     ended.recv_timeout(Duration::from_secs(20)).unwrap();
+    Vitals { directory: std::env::temp_dir(), certificate_ends_ms: 1_760_000_000_500 }.show();
     let page = metrics.render();
     let has = |line: &str| assert!(page.contains(line), "{line} is not in\n{page}");
     has("machine_inputs_total{role=\"master\",id=\"2\",machine=\"echo\"} 10");
@@ -41,4 +42,10 @@ fn the_page_says_what_the_machine_did() {
     has("machine_perform_seconds_bucket{role=\"master\",id=\"2\",machine=\"echo\",le=\"+Inf\"}");
     has("process_start_time_seconds{role=\"master\",id=\"2\"}");
     has("process_resident_memory_bytes{");
+    has("process_clock_seconds{");
+    has("process_open_fds{");
+    has("process_max_fds{");
+    has("certificate_ends_seconds{role=\"master\",id=\"2\"} 1760000000.5");
+    has("directory_bytes{");
+    has("directory_free_bytes{");
 }

@@ -1,4 +1,4 @@
-//! `/metrics` on the same TLS port as everything else, for those who may read it.
+//! `/metrics` on the same TLS port as everything else, for those who may read it: given out and read.
 
 use std::sync::Arc;
 
@@ -7,10 +7,60 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use proto::caller::Caller;
-use proto_pki::Identity;
+use proto_pki::{Credentials, Identity, PeerRole};
+use tonic::body::Body;
+use tonic::client::GrpcService;
 use tonic::service::Routes;
 
+use crate::connect::{ConnectError, channel};
 use crate::peer::Peer;
+
+/// A page of metrics has some thousands of lines at most.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// Nobody there, or not whom we want.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[from] tonic::transport::Error),
+    /// The process does not give it to us.
+    #[error("it answers {status}: {why}")]
+    Refused {
+        /// As HTTP has it.
+        status: StatusCode,
+        /// In its words.
+        why: String,
+    },
+    /// The page cannot be read to its end.
+    #[error("the page cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Reads the metrics of a process of this role.
+pub async fn read_metrics(
+    address: &str,
+    role: PeerRole,
+    credentials: &Credentials,
+) -> Result<String, PageError> {
+    let mut channel = channel(address, role, credentials).await?;
+    let unreadable = |error: &dyn std::fmt::Display| PageError::Unreadable(error.to_string());
+    let request =
+        axum::http::Request::get("/metrics").body(Body::empty()).map_err(|error| unreadable(&error))?;
+    std::future::poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context)).await?;
+    let response = GrpcService::<Body>::call(&mut channel, request).await?;
+    let status = response.status();
+    let body = axum::body::Body::new(response.into_body());
+    let bytes = axum::body::to_bytes(body, PAGE_BYTES_MAX).await.map_err(|error| unreadable(&error))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    match status.is_success() {
+        true => Ok(text),
+        false => Err(PageError::Refused { status, why: text.trim().to_owned() }),
+    }
+}
 
 /// Adds `GET /metrics`, answered by `render`, to the routes of a server, for those who may read metrics anywhere.
 pub fn with_metrics(routes: Routes, render: impl Fn() -> String + Send + Sync + 'static) -> Routes {

@@ -9,8 +9,8 @@ use proto::wire::Wire;
 use proto_grpc::services::operator::operator_client::OperatorClient;
 use proto_grpc::services::operator::operator_server::{Operator, OperatorServer};
 use proto_grpc::{
-    ConnectError, Credentials, Identity, PeerRole, caller, channel, channel_lazy, joining_channel, serve,
-    with_metrics,
+    ConnectError, Credentials, Identity, PageError, PeerRole, caller, channel, channel_lazy, joining_channel,
+    read_metrics, serve, with_metrics,
 };
 use proto_pki::{Authority, LEAF_VALIDITY};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -290,6 +290,16 @@ async fn metrics_are_for_those_who_show_a_certificate() {
         let shown = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
         assert!(scrape(&house, Some(&shown)).await.unwrap().ends_with("answer 42\n"));
     }
+    let read = async |who| {
+        let shown = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
+        read_metrics(&house.address, PeerRole::Master, &shown).await
+    };
+    assert_eq!(read(Identity::User("ada".into())).await.unwrap(), "answer 42\n");
+    let refused = read(Identity::Framework("jobs".into())).await;
+    assert!(
+        matches!(&refused, Err(PageError::Refused { status, .. }) if status.as_u16() == 403),
+        "{refused:?}"
+    );
     let refused = scrape(&house, None).await.unwrap();
     assert!(refused.starts_with("HTTP/1.1 401") && !refused.contains("42\n"), "{refused}");
     for who in [Identity::Agent(AgentId::new("a1").unwrap()), Identity::Framework("jobs".into())] {

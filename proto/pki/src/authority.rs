@@ -77,6 +77,11 @@ impl Authority {
         })
     }
 
+    /// Where its key is in a directory.
+    pub fn key_path(dir: &Path) -> std::path::PathBuf {
+        dir.join(CA_KEY_FILE)
+    }
+
     /// Reads `ca.pem` and `ca-key.pem` of a directory.
     pub fn load(dir: &Path) -> Result<Self, PkiError> {
         Authority::from_pem(&files::read(dir, CA_FILE)?, &files::read(dir, CA_KEY_FILE)?)

@@ -3,8 +3,9 @@
 use proto_wire::agent as w;
 
 use crate::agent_link::{
-    Acknowledge, DestroyVolumes, Kill, Launch, LogsChunk, LogsRequest, Register, Registered, RunReport,
-    Shutdown, TaskRun, ToAgent, ToAgentKind, ToMaster, Update, VolumesDestroyed,
+    Acknowledge, DestroyVolumes, ExecInput, ExecOutput, ExecStart, Kill, Launch, LogsChunk, LogsRequest,
+    Register, Registered, RunReport, Shutdown, TaskRun, TerminalSize, ToAgent, ToAgentKind, ToMaster, Update,
+    VolumesDestroyed,
 };
 use crate::scheduler::Redirect;
 use crate::wire::{Malformed, OneOf, Wire};
@@ -95,4 +96,23 @@ message!(LogsRequest = w::LogsRequest {
     optp tail_lines: tail_lines,
     optp offset: offset,
 });
+message!(TerminalSize = w::TerminalSize { plain columns: columns, plain rows: rows });
+message!(ExecStart = w::ExecStart {
+    plain framework: framework_id,
+    plain task: task_id,
+    plain argv: argv,
+    opt terminal: terminal,
+    plain term: term,
+});
+oneof!(ExecInput = w::exec_input::Kind {
+    msg Start: Start,
+    text Stdin: Stdin,
+    unit StdinEnd: StdinEnd,
+    msg Resize: Resize,
+});
+oneof!(ExecOutput = w::exec_output::Kind { text Stdout: Stdout, text Stderr: Stderr, msg Exit: Exit });
+only_oneof! {
+    ExecInput = w::ExecInput;
+    ExecOutput = w::ExecOutput;
+}
 message!(LogsChunk = w::LogsChunk { plain data: data, plain offset: offset });

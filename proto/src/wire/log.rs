@@ -3,9 +3,9 @@
 use proto_wire::log as w;
 
 use crate::log::{
-    Accepted, AcceptedPart, AgentDrained, AgentRecord, Batch, Entry, FrameworkDisconnected, FrameworkRecord,
-    FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet, RoleRecord,
-    TaskAdopted, TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
+    Accepted, AcceptedPart, AgentDrained, AgentOperated, AgentRecord, Batch, Entry, FrameworkDisconnected,
+    FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet,
+    RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -45,6 +45,7 @@ message!(TokenCreated = w::TokenCreated {
     opt rights: rights,
 });
 message!(AgentDrained = w::AgentDrained { plain agent: agent_id, req drain: drain });
+message!(AgentOperated = w::AgentOperated { plain agent: agent_id, rep operations: operations, plain by: by });
 message!(RightsSet = w::RightsSet { plain principal: principal, opt rights: rights });
 
 message!(VolumesForgotten = w::VolumesForgotten { plain agent: agent_id, rep volumes: volumes });
@@ -77,6 +78,7 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::VolumesForgotten(inner) => K::VolumesForgotten(inner.to_wire()),
             Entry::RightsSet(inner) => K::RightsSet(inner.to_wire()),
             Entry::AgentDrained(inner) => K::AgentDrained(inner.to_wire()),
+            Entry::AgentOperated(inner) => K::AgentOperated(inner.to_wire()),
             Entry::AgentResumed(id) => K::AgentResumed(w::AgentResumed { agent_id: id.to_plain() }),
         }
     }
@@ -107,6 +109,7 @@ impl OneOf<w::entry::Kind> for Entry {
             K::VolumesForgotten(m) => Entry::VolumesForgotten(Wire::from_wire(m)?),
             K::RightsSet(m) => Entry::RightsSet(Wire::from_wire(m)?),
             K::AgentDrained(m) => Entry::AgentDrained(Wire::from_wire(m)?),
+            K::AgentOperated(m) => Entry::AgentOperated(Wire::from_wire(m)?),
             K::AgentResumed(m) => {
                 Entry::AgentResumed(field_from!(plain m.agent_id, "agent_resumed.agent_id"))
             }

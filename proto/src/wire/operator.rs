@@ -9,8 +9,9 @@ use crate::explain::{Explanation, FunnelStep, NearMiss};
 use crate::operator::{
     AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
     Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
-    OfferEnded, OfferView, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView, SetQuota, SetRights,
-    SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
+    OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView,
+    SetQuota, SetRights, SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
+    Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Wire};
@@ -103,6 +104,7 @@ message!(EventsAfter = w::EventsAfter { optp since: since, plain wait: wait_ms, 
 message!(Rights = w::Rights { repp roles: roles });
 message!(DrainAgent = w::DrainAgent { plain agent: agent_id, optp within: within_ms, plain reason: reason });
 message!(ResumeAgent = w::ResumeAgent { plain agent: agent_id });
+message!(OperateAgent = w::OperateAgent { plain agent: agent_id, rep operations: operations });
 message!(SetRights = w::SetRights { plain principal: principal, opt rights: rights });
 message!(CanI = w::CanI {
     plain verb: verb,
@@ -157,6 +159,7 @@ oneof!(Call = w::call::Kind {
     msg DrainAgent: DrainAgent,
     msg ResumeAgent: ResumeAgent,
     msg Events: Events,
+    msg OperateAgent: OperateAgent,
 });
 only_oneof! { Call = w::Call; }
 

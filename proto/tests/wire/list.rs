@@ -26,6 +26,10 @@ all! {
     proto::agent_link::Shutdown = agent::Shutdown;
     proto::agent_link::ToAgent = agent::ToAgent;
     proto::agent_link::LogsRequest = agent::LogsRequest;
+    proto::agent_link::TerminalSize = agent::TerminalSize;
+    proto::agent_link::ExecStart = agent::ExecStart;
+    proto::agent_link::ExecInput = agent::ExecInput;
+    proto::agent_link::ExecOutput = agent::ExecOutput;
     proto::agent_link::LogsChunk = agent::LogsChunk;
     proto::ledger::RunTaken = ledger::RunTaken;
     proto::ledger::Started = ledger::Started;
@@ -47,6 +51,7 @@ all! {
     proto::log::TokenCreated = log::TokenCreated;
     proto::log::RightsSet = log::RightsSet;
     proto::log::AgentDrained = log::AgentDrained;
+    proto::log::AgentOperated = log::AgentOperated;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
     proto::log::VolumesForgotten = log::VolumesForgotten;
@@ -75,6 +80,7 @@ all! {
     proto::operator::Drain = operator::Drain;
     proto::operator::DrainAgent = operator::DrainAgent;
     proto::operator::ResumeAgent = operator::ResumeAgent;
+    proto::operator::OperateAgent = operator::OperateAgent;
     proto::operator::EventsAfter = operator::EventsAfter;
     proto::operator::Happened = operator::Happened;
     Arc<proto::operator::Happened> = operator::Happened;

@@ -204,6 +204,7 @@ fn entry_words(entry: &Entry) -> String {
         Entry::VolumesForgotten(inner) => format!("VolumesForgotten {}", volumes(&inner.volumes)),
         Entry::AgentDrained(drained) => format!("AgentDrained {}", drained.agent),
         Entry::AgentResumed(id) => format!("AgentResumed {id}"),
+        Entry::AgentOperated(operated) => format!("AgentOperated {}", operated.agent),
         Entry::RightsSet(set) => format!("RightsSet {}", set.principal),
     }
 }

@@ -8,7 +8,7 @@ use proto::role::{Role, Weight};
 use crate::duration::parse_duration;
 use crate::verbs::quota::Amounts;
 
-use super::parse_role;
+use super::{OrderArgs, parse_role};
 
 pub(super) const DRAIN_EXAMPLES: &str = "Examples:
   stoa agent drain agent-3
@@ -77,9 +77,9 @@ pub struct QuotaArgs {
     /// Never passed by it and the roles below it: cpus=8,mem=16GiB
     #[arg(long, value_name = "AMOUNTS")]
     pub limit: Option<Amounts>,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Clears quota.
@@ -88,9 +88,9 @@ pub struct QuotaClearArgs {
     /// Of which role
     #[arg(value_name = "ROLE", value_parser = parse_role)]
     pub role: Role,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// What can be done with weights.
@@ -110,9 +110,9 @@ pub struct WeightArgs {
     /// 1 is the ordinary share, 2 twice as much; up to three decimals
     #[arg(value_name = "WEIGHT", value_parser = parse_weight)]
     pub weight: Weight,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Ends a framework.
@@ -124,9 +124,9 @@ pub struct TeardownArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Gives an agent no new work.
@@ -147,9 +147,9 @@ pub struct DrainArgs {
     /// Stay no longer than this: exit code 5 if tasks are left
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
     pub at_most: Option<Duration>,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Gives an agent work again.
@@ -158,9 +158,9 @@ pub struct ResumeArgs {
     /// Which, by id, hostname or a unique beginning
     #[arg(value_name = "AGENT")]
     pub agent: String,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Gives an agent up.
@@ -172,9 +172,9 @@ pub struct GoneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 fn parse_weight(text: &str) -> Result<Weight, String> {

@@ -9,7 +9,7 @@ use proto::role::Role;
 
 use crate::duration::parse_duration;
 
-use super::{Form, parse_role};
+use super::{Form, OrderArgs, parse_role};
 
 pub(super) const TOKEN_EXAMPLES: &str = "Examples:
   stoa token create --kind agent
@@ -85,12 +85,9 @@ pub struct TokenArgs {
     /// each [default: what it may already; a new one default, its own name, and those below its name]
     #[arg(long = "role", value_name = "PATTERN")]
     pub roles: Vec<RolePattern>,
-    /// How
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Form,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// What can be asked and said of rights.
@@ -153,9 +150,9 @@ pub struct GrantArgs {
     /// eng that role, eng/* those below it, * all; once for each
     #[arg(long = "role", value_name = "PATTERN", required = true)]
     pub roles: Vec<RolePattern>,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }
 
 /// Takes back what was granted.
@@ -164,7 +161,7 @@ pub struct RevokeArgs {
     /// From whom, such as framework/spark
     #[arg(value_name = "PRINCIPAL")]
     pub principal: Caller,
-    /// Have everything checked, say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How the order is given
+    #[command(flatten)]
+    pub order: OrderArgs,
 }

@@ -3,8 +3,10 @@
 pub mod agent;
 pub mod framework;
 pub mod offer;
+pub mod reservation;
 pub mod role;
 pub mod task;
+pub mod volume;
 
 use proto::operator::{Call, EventKind, List, ReplyKind};
 use proto::quantities::{Quantities, Scalar};

@@ -6,7 +6,7 @@ use proto::rights::Rights;
 use serde::Serialize;
 
 use super::{Said, order, other_answer, written};
-use crate::args::{AuthVerb, CanIArgs, FormArgs, GrantArgs, RevokeArgs};
+use crate::args::{AuthVerb, CanIArgs, FormArgs, GrantArgs, OrderArgs, RevokeArgs};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Stop;
@@ -138,23 +138,23 @@ async fn principals(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_
 
 async fn grant(client: &Client, args: &GrantArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let rights = Rights { roles: args.roles.clone() };
-    set(client, &args.principal, Some(rights), args.dry_run, terminal).await
+    set(client, &args.principal, Some(rights), &args.order, terminal).await
 }
 
 async fn revoke(client: &Client, args: &RevokeArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    set(client, &args.principal, None, args.dry_run, terminal).await
+    set(client, &args.principal, None, &args.order, terminal).await
 }
 
 async fn set(
     client: &Client,
     principal: &Caller,
     rights: Option<Rights>,
-    dry_run: bool,
+    how: &OrderArgs,
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Stop> {
     let before = known(client).await?.into_iter().find(|view| view.principal == *principal);
     let call = SetRights { principal: principal.clone(), rights: rights.clone() };
-    order(client, Call::SetRights(call), dry_run).await?;
+    order(client, Call::SetRights(call), how.dry_run).await?;
     let in_words = |rights: Option<&Rights>| match rights {
         Some(rights) => rights.to_string(),
         None => format!("{}, as every framework of its name", Rights::of_kind(principal)),
@@ -165,7 +165,8 @@ async fn set(
         None => format!("stoa auth revoke {principal}"),
     };
     let (now, was) = (in_words(rights.as_ref()), in_words(was.as_ref()));
-    Said { dry_run, undo: &undo }.note(&format!("{principal}: takes offers in {now}; was {was}"), terminal);
+    Said { order: how, undo: &undo }
+        .note(&format!("{principal}: takes offers in {now}; was {was}"), terminal)?;
     Ok(Exit::Ok)
 }
 

@@ -2,13 +2,14 @@
 
 use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
 
-use super::get::{cells, headers};
+use super::get::{cells, headers, volumes};
 use super::{list, resolve, written};
 use crate::args::{DescribeArgs, Format, Noun};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Stop;
 use crate::nouns::View;
+use crate::nouns::reservation::Reservation;
 use crate::shapes::document;
 use crate::sheet::Sheet;
 use crate::table::Table;
@@ -56,6 +57,15 @@ pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'
         Noun::Roles => {
             let role = find::<RoleView>(client, all.clone(), &args.id).await?;
             write(args, &role, &role.sheet(now_ms))?
+        }
+        Noun::Reservations => {
+            let reservation = find::<Reservation>(client, all.clone(), &args.id).await?;
+            write(args, &reservation, &reservation.sheet(now_ms))?
+        }
+        Noun::Volumes => {
+            let all = volumes(client, all.clone()).await?.items;
+            let volume = resolve::one(&all, &args.id)?;
+            write(args, volume, &volume.sheet(now_ms))?
         }
     };
     terminal.print(&text)?;

@@ -1,10 +1,18 @@
 //! `stoa doctor`: looks at the cluster from here, and says of each thing that is not well what to do about it.
 
+mod pool;
+mod vitals;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::agent::AgentState;
 use proto::attributes::AttributeValue;
-use proto::operator::{AgentView, Call, FrameworkView, List, Raft, ReplyKind};
+use proto::operator::{
+    AgentView, Call, EventsAfter, FrameworkView, List, OfferView, Raft, ReplyKind, RoleView,
+};
+use proto::quantities::Quantities;
+use proto_grpc::PeerRole;
 use proto_pki::Credentials;
 use serde::Serialize;
 
@@ -17,6 +25,7 @@ use crate::failure::{Failure, Stop};
 use crate::shapes::document;
 use crate::table::Tone;
 use crate::terminal::Terminal;
+use vitals::Whose;
 
 /// A certificate that ends sooner is to be replaced.
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -68,6 +77,7 @@ fn fail(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> 
 pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let mut checks = vec![certificate(client.credentials(), terminal.now_ms())];
     let mut led = false;
+    let mut doors: Vec<Whose> = Vec::new();
     match client.ask(Call::Raft).await {
         Ok(reply) => {
             let ReplyKind::Raft(raft) = reply.kind else {
@@ -76,6 +86,11 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
             for member in &raft.members {
                 checks.push(reachable(client, &member.address).await);
             }
+            doors.extend(raft.members.iter().filter(|member| member.alive).map(|member| Whose {
+                name: format!("master {}", member.id),
+                address: member.address.clone(),
+                role: PeerRole::Master,
+            }));
             led = raft.members.iter().any(|member| member.leader);
             checks.push(quorum(&raft));
             checks.extend(behind(&raft));
@@ -86,8 +101,17 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
     if led {
         let agents = list::<AgentView>(client, List::default()).await?.items;
         checks.extend(of_agents(&agents));
-        let frameworks = list::<FrameworkView>(client, List::default()).await?.items;
-        checks.push(of_frameworks(&frameworks));
+        doors.extend(agents.iter().filter(|agent| agent.state == AgentState::Active).map(|agent| Whose {
+            name: agent.info.id.to_string(),
+            address: agent.info.address.clone(),
+            role: PeerRole::Agent,
+        }));
+        checks.extend(of_pool(client, &agents, terminal.now_ms()).await?);
+    }
+    let seen = vitals::look(doors, client.credentials(), terminal.clock).await;
+    if !seen.is_empty() {
+        checks.extend(vitals::checks(&seen, terminal.now_ms()));
+        checks.extend(master_versions(&seen));
     }
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
     let report = Report { verdict, checks };
@@ -191,6 +215,52 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
+/// What of isolation is not in force: cgroup controllers, namespaces and so on.
+fn isolation_off(agent: &AgentView) -> Vec<&str> {
+    let off = |(name, value): (&'_ String, &AttributeValue)| {
+        matches!(value, AttributeValue::Text(word) if word == "off") && name.starts_with("isolation/")
+    };
+    let all = agent.info.attributes.0.iter().filter(|(name, value)| off((name, value)));
+    all.filter_map(|(name, _)| name.strip_prefix("isolation/")).collect()
+}
+
+async fn of_pool(client: &Client, agents: &[AgentView], now_ms: u64) -> Result<Vec<Check>, Stop> {
+    let frameworks = list::<FrameworkView>(client, List::default()).await?.items;
+    let offers = list::<OfferView>(client, List::default()).await?.items;
+    let roles = list::<RoleView>(client, List::default()).await?.items;
+    let mut total = Quantities::ZERO;
+    let there = agents.iter().filter(|agent| agent.state == AgentState::Active);
+    there.for_each(|agent| total.add(&agent.total.quantities()));
+    let mut checks = vec![
+        pool::of_frameworks(&frameworks),
+        pool::of_offers(&offers, now_ms),
+        pool::of_roles(&roles, &total),
+    ];
+    // Masters of before events say so; then nobody can tell.
+    if let Ok(reply) = client.ask(Call::Events(EventsAfter::default())).await
+        && let ReplyKind::Events(events) = reply.kind
+    {
+        checks.extend(pool::of_events(&events, now_ms));
+    }
+    Ok(checks)
+}
+
+fn master_versions(seen: &[vitals::Seen]) -> Option<Check> {
+    let own = env!("CARGO_PKG_VERSION");
+    let other = |seen: &&vitals::Seen| {
+        let page = seen.page.as_ref().ok().filter(|_| seen.whose.role == PeerRole::Master);
+        page.and_then(|page| page.label("build_info", "version")).is_some_and(|version| version != own)
+    };
+    let others = names(seen.iter().filter(other).map(|seen| seen.whose.name.as_str()));
+    (!others.is_empty()).then(|| {
+        warn(
+            "versions",
+            format!("of another version than this `stoa` ({own}): {others}"),
+            "start the masters with the new binary, one after the other, followers first",
+        )
+    })
+}
+
 fn of_agents(agents: &[AgentView]) -> Vec<Check> {
     let ids = |wanted: &dyn Fn(&AgentView) -> bool| -> Option<String> {
         let found = names(agents.iter().filter(|agent| wanted(agent)).map(|agent| agent.info.id.as_str()));
@@ -219,17 +289,29 @@ fn of_agents(agents: &[AgentView]) -> Vec<Check> {
             "when they are ready: `stoa agent resume NAME`",
         ));
     }
-    let less = |agent: &AgentView| {
-        let off = |(name, value): (&String, &AttributeValue)| {
-            name.starts_with("isolation/") && matches!(value, AttributeValue::Text(word) if word == "off")
-        };
-        live(agent) && agent.info.attributes.0.iter().any(off)
-    };
+    let kept = |agent: &&AgentView| lost(agent) && agent.total.volumes().next().is_some();
+    let out_of_reach: Vec<String> = agents
+        .iter()
+        .filter(kept)
+        .flat_map(|agent| {
+            agent.total.volumes().map(|(role, id)| format!("{id} of {role} on {}", agent.info.id))
+        })
+        .collect();
+    if !out_of_reach.is_empty() {
+        checks.push(warn(
+            "volumes",
+            format!("out of reach with their agents: {}", names(out_of_reach.iter().map(String::as_str))),
+            "start the agent: what is on them is on its disk; `stoa agent gone NAME` gives it up for good",
+        ));
+    }
+    let less = |agent: &AgentView| live(agent) && !isolation_off(agent).is_empty();
     if let Some(less) = ids(&less) {
+        let off: BTreeSet<&str> = agents.iter().flat_map(isolation_off).collect();
+        let off = off.into_iter().collect::<Vec<_>>().join(", ");
         checks.push(warn(
             "isolation",
-            format!("not all of it is in force on: {less}"),
-            "`stoa describe agent NAME` says which is off, its log why; run the agent as root with cgroups it may use",
+            format!("off ({off}) on: {less}"),
+            "the agent's log says why; run it as root, with cgroups and namespaces that it may use",
         ));
     }
     let own = env!("CARGO_PKG_VERSION");
@@ -241,16 +323,4 @@ fn of_agents(agents: &[AgentView]) -> Vec<Check> {
         ));
     }
     checks
-}
-
-fn of_frameworks(frameworks: &[FrameworkView]) -> Check {
-    let gone = names(frameworks.iter().filter(|f| !f.connected).map(|f| f.info.name.as_str()));
-    if gone.is_empty() {
-        return ok("frameworks", format!("{} are connected", frameworks.len()));
-    }
-    warn(
-        "frameworks",
-        format!("without a session: {gone}"),
-        "start them again before their failover timeout ends their tasks; their logs say why they stopped",
-    )
 }

@@ -26,7 +26,7 @@ pub async fn drain(client: &Client, args: &DrainArgs, terminal: &mut Terminal<'_
         within: args.deadline,
         reason: args.reason.clone().unwrap_or_default(),
     };
-    order(client, Call::DrainAgent(call), args.dry_run).await?;
+    order(client, Call::DrainAgent(call), args.order.dry_run).await?;
     let rest = match args.deadline {
         Some(within) => format!("its {} tasks are ended after {}", view.tasks, show_duration(within)),
         None => format!("its {} tasks run on until they end", view.tasks),
@@ -40,8 +40,8 @@ pub async fn drain(client: &Client, args: &DrainArgs, terminal: &mut Terminal<'_
         Some(before) => command(&view, before, terminal.now_ms()),
     };
     let what = format!("{} ({id}): no new work, {rest}{was}", view.info.hostname);
-    Said { dry_run: args.dry_run, undo: &undo }.note(&what, terminal);
-    if args.wait && !args.dry_run {
+    Said { order: &args.order, undo: &undo }.note(&what, terminal)?;
+    if args.wait && !args.order.dry_run {
         until_empty(client, &view, args.at_most, terminal).await?;
     }
     Ok(Exit::Ok)
@@ -51,13 +51,13 @@ pub async fn drain(client: &Client, args: &DrainArgs, terminal: &mut Terminal<'_
 pub async fn resume(client: &Client, args: &ResumeArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let view = find::<AgentView>(client, List::default(), &args.agent).await?;
     let id = view.info.id.clone();
-    order(client, Call::ResumeAgent(ResumeAgent { agent: id.clone() }), args.dry_run).await?;
+    order(client, Call::ResumeAgent(ResumeAgent { agent: id.clone() }), args.order.dry_run).await?;
     let undo = match &view.drain {
         Some(before) => command(&view, before, terminal.now_ms()),
         None => format!("stoa agent drain {id}"),
     };
     let what = format!("{} ({id}): gets work again", view.info.hostname);
-    Said { dry_run: args.dry_run, undo: &undo }.note(&what, terminal);
+    Said { order: &args.order, undo: &undo }.note(&what, terminal)?;
     Ok(Exit::Ok)
 }
 

@@ -6,8 +6,10 @@ use super::{json, list, resolve, watch, yaml};
 use crate::args::{Format, GetArgs, Noun};
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::failure::Stop;
+use crate::failure::{Failure, Stop};
 use crate::nouns::View;
+use crate::nouns::reservation::Reservation;
+use crate::nouns::volume::Volume;
 use crate::shapes::{Listing, document};
 use crate::table::{Cell, Table};
 use crate::terminal::Terminal;
@@ -20,20 +22,54 @@ pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -
         Noun::Frameworks => of::<FrameworkView>(client, args, terminal).await,
         Noun::Offers => of::<OfferView>(client, args, terminal).await,
         Noun::Roles => of::<RoleView>(client, args, terminal).await,
+        Noun::Reservations => of::<Reservation>(client, args, terminal).await,
+        Noun::Volumes => {
+            unwatched::<Volume>(args)?;
+            let listing = volumes(client, selection(args)).await?;
+            show(listing, args, terminal)
+        }
     }
 }
 
-async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    let selection = List {
+fn selection(args: &GetArgs) -> List {
+    List {
         stale: args.stale,
         framework: args.framework.clone().unwrap_or_default(),
         agent: args.agent.clone().unwrap_or_default(),
         ended: args.all,
-    };
-    if args.watch {
-        return watch::run::<V>(client, &selection, args, terminal).await;
     }
-    let mut listing = list::<V>(client, selection).await?;
+}
+
+async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
+    if args.watch && args.noun == Noun::Reservations {
+        unwatched::<V>(args)?;
+    }
+    if args.watch {
+        return watch::run::<V>(client, &selection(args), args, terminal).await;
+    }
+    let listing = list::<V>(client, selection(args)).await?;
+    show(listing, args, terminal)
+}
+
+/// What is told as a part of agents is not watched by itself.
+fn unwatched<V: View>(args: &GetArgs) -> Result<(), Stop> {
+    if !args.watch {
+        return Ok(());
+    }
+    let hint =
+        "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them";
+    Err(Failure::usage(format!("{} cannot be watched", V::MANY), hint).into())
+}
+
+/// Volumes, each with the task that has it.
+pub(super) async fn volumes(client: &Client, selection: List) -> Result<Listing<Volume>, Stop> {
+    let tasks = list::<TaskView>(client, List { framework: String::new(), ..selection.clone() }).await?.items;
+    let mut listing = list::<Volume>(client, selection).await?;
+    listing.items.iter_mut().for_each(|volume| volume.find_task(&tasks));
+    Ok(listing)
+}
+
+fn show<V: View>(mut listing: Listing<V>, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     if !args.ids.is_empty() {
         let mut picked: Vec<V> = Vec::new();
         for id in &args.ids {
@@ -44,7 +80,9 @@ async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_
         }
         listing.items = picked;
     }
-    listing.items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
+    listing.items.sort_by(|a, b| {
+        resolve::natural(&a.id(), &b.id()).then_with(|| resolve::natural(&a.full_name(), &b.full_name()))
+    });
     if args.stale {
         super::say_as_of(listing.as_of, listing.from_leader, terminal);
     }

@@ -22,10 +22,10 @@ pub async fn run(client: &Client, args: &KillArgs, terminal: &mut Terminal<'_>) 
         let grace = args.grace.unwrap_or(task.info.kill_grace);
         let kill =
             KillTask { framework: task.framework.to_string(), task: task.info.id.clone(), grace: args.grace };
-        order(client, Call::KillTask(kill), args.dry_run).await?;
+        order(client, Call::KillTask(kill), args.order.dry_run).await?;
         let name = format!("{}/{}", task.framework_name, task.info.id);
         let what = format!("{name} on {}: TERM now, KILL after {}", task.hostname, show_duration(grace));
-        Said { dry_run: args.dry_run, undo: "" }.note(&what, terminal);
+        Said { order: &args.order, undo: "" }.note(&what, terminal)?;
     }
     Ok(Exit::Ok)
 }

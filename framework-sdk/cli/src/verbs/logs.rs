@@ -1,168 +1,93 @@
-//! `stoa logs`: the output of a task, from the agent that has it.
+//! `stoa logs`: the output of tasks, from the agents that have it.
 
-use std::time::Duration;
+mod group;
+mod reading;
 
-use proto::agent_link::LogsRequest;
-use proto::operator::{AgentView, List, TaskView};
+use proto::operator::{List, TaskView};
 use proto::task::TaskState;
-use tokio::time::{Instant, sleep};
-use tonic::{Code, Status};
 
-use super::describe::{find, task};
 use super::watch::Watcher;
+use super::{list, resolve};
 use crate::args::LogsArgs;
-use crate::client::{AskError, Client};
+use crate::client::Client;
 use crate::escape::Sanitizer;
 use crate::exit::Exit;
-use crate::failure::{Failure, Stop};
+use crate::failure::Stop;
 use crate::nouns::{Change, View};
 use crate::terminal::Terminal;
-
-/// The first wait before a followed stream that broke is taken up again, and the longest.
-const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How long the output of a task that has ended is tried for: an agent that was killed is back in less.
-const ENDED_LIMIT: Duration = Duration::from_secs(15);
+use group::{Group, Wanted};
+use reading::{Reading, Said};
 
 /// Prints the output of a task; with `--follow` until it has ended and all is read, whatever becomes of the agent's
-/// process meanwhile.
+/// process meanwhile. The output of several is printed line by line, each with the name of its task.
 pub async fn run(client: &Client, args: &LogsArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    let mut task = task(client, &args.task, true).await?;
+    let (mut tasks, mut wanted) = (Vec::new(), Vec::new());
+    for word in &args.tasks {
+        match meant(client, word).await? {
+            Meant::One(task) => {
+                if !tasks.iter().any(|known: &TaskView| known.full_name() == task.full_name()) {
+                    tasks.push(*task);
+                }
+            }
+            Meant::All(all) => wanted.push(all),
+        }
+    }
+    if !args.labels.is_empty() {
+        wanted.push(Wanted::Labelled(args.labels.clone()));
+    }
+    match (tasks.as_slice(), wanted.is_empty()) {
+        ([one], true) => single(client, args, one.clone(), terminal).await,
+        _ => Group::new(client, args, tasks, wanted).run(terminal).await,
+    }
+}
+
+/// What a word means.
+enum Meant {
+    One(Box<TaskView>),
+    All(Wanted),
+}
+
+/// One task, or all tasks of a name: those of a job, say.
+async fn meant(client: &Client, word: &str) -> Result<Meant, Stop> {
+    let (framework, id) = super::describe::split(word);
+    let selection = List { framework: framework.to_owned(), ended: true, ..List::default() };
+    let items = list::<TaskView>(client, selection).await?.items;
+    let exact = items.iter().any(|task| task.info.id.as_str() == id);
+    let alive = items.iter().filter(|task| task.info.name == id && !task.is_over()).count();
+    if !exact && alive > 1 {
+        return Ok(Meant::All(Wanted::Named { framework: framework.to_owned(), name: id.to_owned() }));
+    }
+    Ok(Meant::One(Box::new(resolve::one(&items, id)?.clone())))
+}
+
+async fn single(
+    client: &Client,
+    args: &LogsArgs,
+    mut task: TaskView,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, Stop> {
     if args.follow {
         task = started(client, task, terminal).await?;
     }
     // Raw bytes belong in a pipe or a file; a terminal would obey what is in them.
-    let sanitizer = terminal.interactive.then(Sanitizer::default);
-    let mut reading = Reading { client, args, task, sanitizer, next: None };
-    match reading.read_all(terminal).await {
-        Ok(()) => {}
-        Err(stop) => {
-            reading.finish(terminal)?;
-            return Err(stop);
+    let mut sanitizer = terminal.interactive.then(Sanitizer::default);
+    let mut reading = Reading::new(client, args, task);
+    let ended = loop {
+        match reading.next().await {
+            Ok(Some(Said::Data(bytes))) => match &mut sanitizer {
+                None => terminal.print_bytes(&bytes)?,
+                Some(sanitizer) => terminal.print(&sanitizer.push(&bytes))?,
+            },
+            Ok(Some(Said::Note(note))) => terminal.note(&note),
+            Ok(None) => break Ok(Exit::Ok),
+            Err(stop) => break Err(stop),
         }
+    };
+    // What is held back until it is known what follows.
+    if let Some(sanitizer) = sanitizer {
+        terminal.print(&sanitizer.finish())?;
     }
-    reading.finish(terminal)?;
-    Ok(Exit::Ok)
-}
-
-/// One stream of a task, as far as it is shown.
-struct Reading<'a> {
-    client: &'a Client,
-    args: &'a LogsArgs,
-    task: TaskView,
-    sanitizer: Option<Sanitizer>,
-    /// Where to go on: behind what is shown.
-    next: Option<u64>,
-}
-
-/// How a stream ended before its end.
-enum Broken {
-    /// Nobody reads what is printed, or nobody can answer.
-    Stop(Stop),
-    /// The agent's word; asking again may bring another.
-    Agent(Failure, Option<Code>),
-}
-
-// === impl Reading ===
-
-impl Reading<'_> {
-    async fn read_all(&mut self, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
-        let mut wait = WAITS.0;
-        let mut give_up: Option<Instant> = None;
-        loop {
-            let before = self.next;
-            let (failure, code) = match self.once(terminal).await {
-                Ok(()) => return Ok(()),
-                Err(Broken::Stop(stop)) => return Err(stop),
-                Err(Broken::Agent(failure, code)) => (failure, code),
-            };
-            if !self.args.follow {
-                return Err(failure.into());
-            }
-            if self.next > before {
-                (wait, give_up) = (WAITS.0, None);
-            } else if wait == WAITS.0 {
-                terminal
-                    .note(&format!("{}; going on when it is back", crate::escape::escaped(&failure.message)));
-            }
-            if matches!(code, Some(Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument)) {
-                return Err(failure.into());
-            }
-            // A task that runs is waited for; one that has ended has an end to its output too.
-            if self.has_ended().await {
-                let until = *give_up.get_or_insert_with(|| Instant::now() + ENDED_LIMIT);
-                if code == Some(Code::NotFound) || Instant::now() >= until {
-                    return Err(failure.into());
-                }
-            }
-            sleep(wait).await;
-            wait = (wait * 2).min(WAITS.1);
-        }
-    }
-
-    /// One stream, from where the last one broke.
-    async fn once(&mut self, terminal: &mut Terminal<'_>) -> Result<(), Broken> {
-        let at = List { agent: self.task.agent.to_string(), ..List::default() };
-        let agent =
-            find::<AgentView>(self.client, at, self.task.agent.as_str()).await.map_err(Broken::Stop)?;
-        let whom = format!("agent {} at {}", agent.info.hostname, agent.info.address);
-        let broken = |status: &Status| {
-            let failure = match status.code() {
-                Code::NotFound => Failure::not_found(
-                    format!(
-                        "{} has no output of {}: {}",
-                        agent.info.hostname,
-                        self.task.full_name(),
-                        status.message()
-                    ),
-                    "the agent removes sandboxes of ended tasks after a while",
-                ),
-                _ => Failure::of_status(&whom, status),
-            };
-            Broken::Agent(failure, Some(status.code()))
-        };
-        let mut door = match self.client.agent(&agent.info.address).await {
-            Ok(door) => door,
-            Err(AskError::Connect(error)) => {
-                return Err(Broken::Agent(AskError::Connect(error).into(), None));
-            }
-            Err(error) => return Err(Broken::Stop(error.into())),
-        };
-        let request = LogsRequest {
-            framework: self.task.framework.clone(),
-            task: self.task.info.id.clone(),
-            stderr: self.args.stderr,
-            follow: self.args.follow,
-            tail_lines: if self.next.is_none() { self.args.tail } else { None },
-            offset: self.next,
-        };
-        let mut chunks = door.logs(request).await.map_err(|status| broken(&status))?.into_inner();
-        while let Some(chunk) = chunks.message().await.map_err(|status| broken(&status))? {
-            self.next = Some(chunk.offset.saturating_add(chunk.data.len() as u64));
-            let shown = match &mut self.sanitizer {
-                None => terminal.print_bytes(&chunk.data),
-                Some(sanitizer) => terminal.print(&sanitizer.push(&chunk.data)),
-            };
-            shown.map_err(Broken::Stop)?;
-        }
-        Ok(())
-    }
-
-    /// What the sanitizer holds back until it knows what follows.
-    fn finish(&mut self, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
-        match self.sanitizer.take() {
-            Some(sanitizer) => terminal.print(&sanitizer.finish()),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the masters say that it has ended; one they no longer know has too.
-    async fn has_ended(&self) -> bool {
-        match task(self.client, &self.task.full_name(), true).await {
-            Ok(task) => task.status.state.is_terminal(),
-            Err(Stop::Failed(failure)) => failure.exit == Exit::NotFound,
-            Err(Stop::HungUp) => true,
-        }
-    }
+    ended
 }
 
 /// The task once it has been started (or never will be).

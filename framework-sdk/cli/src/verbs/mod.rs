@@ -1,10 +1,12 @@
 //! What each verb does: one file each.
 
 pub mod auth;
+pub mod config;
 pub mod describe;
 pub mod doctor;
 pub mod drain;
 pub mod events;
+pub mod exec;
 pub mod explain;
 pub mod get;
 pub mod kill;
@@ -12,6 +14,7 @@ pub mod logs;
 pub mod quota;
 pub mod raft;
 pub mod remove;
+pub mod reserve;
 pub mod resolve;
 pub mod status;
 pub mod token;
@@ -20,12 +23,12 @@ pub mod watch;
 use proto::operator::{Call, List, Reply, ReplyKind};
 use serde::Serialize;
 
-use crate::args::Form;
+use crate::args::{Form, OrderArgs};
 use crate::client::Client;
 use crate::escape::{escaped, escaped_json, is_special};
 use crate::failure::{Failure, Stop};
 use crate::nouns::View;
-use crate::shapes::Listing;
+use crate::shapes::{Listing, document};
 use crate::terminal::Terminal;
 
 /// What the masters list.
@@ -52,22 +55,41 @@ pub(crate) async fn order(client: &Client, call: Call, dry_run: bool) -> Result<
 
 /// How an order is told of.
 pub(crate) struct Said<'a> {
-    /// Nothing was done.
-    pub dry_run: bool,
+    /// How it was given.
+    pub order: &'a OrderArgs,
     /// What to type to have it as it was; empty where nothing does that.
     pub undo: &'a str,
 }
 
+/// An order in JSON: one object a line.
+#[derive(Debug, Serialize)]
+struct OrderShape<'a> {
+    /// Whether it was checked only.
+    dry_run: bool,
+    /// What changed, or would change.
+    what: &'a str,
+    /// What to type to have it as it was; null where nothing does that.
+    undo: Option<&'a str>,
+}
+
 impl Said<'_> {
-    /// Says what changed and how to undo it, or what would change.
-    pub fn note(&self, what: &str, terminal: &mut Terminal<'_>) {
-        if self.dry_run {
-            return terminal.note(&escaped(&format!("dry run, nothing was done: {what}")));
+    /// Says what changed and how to undo it, or what would change: beside what is printed, or printed for programs.
+    pub fn note(&self, what: &str, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
+        let OrderArgs { dry_run, output } = *self.order;
+        let undo = Some(self.undo).filter(|undo| !undo.is_empty());
+        let shape = || document("Order", OrderShape { dry_run, what, undo });
+        match output {
+            Form::Json => return terminal.print(&json_line(&shape())?),
+            Form::Yaml => return terminal.print(&format!("---\n{}", yaml(&shape())?)),
+            Form::Text if dry_run => terminal.note(&escaped(&format!("dry run, nothing was done: {what}"))),
+            Form::Text => {
+                terminal.note(&escaped(what));
+                if let Some(undo) = undo {
+                    terminal.note(&escaped(&format!("undo with `{undo}`")));
+                }
+            }
         }
-        terminal.note(&escaped(what));
-        if !self.undo.is_empty() {
-            terminal.note(&escaped(&format!("undo with `{}`", self.undo)));
-        }
+        Ok(())
     }
 }
 

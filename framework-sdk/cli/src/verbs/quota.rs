@@ -72,7 +72,7 @@ impl fmt::Display for Amounts {
     }
 }
 
-fn exact_bytes(bytes: u64) -> String {
+pub(super) fn exact_bytes(bytes: u64) -> String {
     let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)) {
         Some((unit, size)) => format!("{}{unit}", bytes / size),
@@ -82,19 +82,19 @@ fn exact_bytes(bytes: u64) -> String {
 
 /// Sets or clears the quota of a role, and says how to undo it.
 pub async fn run(client: &Client, verb: &QuotaVerb, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    let (role, quota, dry_run) = match verb {
-        QuotaVerb::Set(QuotaArgs { role, guarantee, limit, dry_run }) => {
+    let (role, quota, how) = match verb {
+        QuotaVerb::Set(QuotaArgs { role, guarantee, limit, order }) => {
             let guarantees = guarantee.as_ref().map_or(Quantities::ZERO, Amounts::guarantees);
             let limits = Limits(limit.as_ref().map(|limit| limit.0.clone()).unwrap_or_default());
-            (role, Quota { guarantees, limits }, *dry_run)
+            (role, Quota { guarantees, limits }, order)
         }
-        QuotaVerb::Clear(args) => (&args.role, Quota::default(), args.dry_run),
+        QuotaVerb::Clear(args) => (&args.role, Quota::default(), &args.order),
     };
     let before = role_now(client, role).await?.map(|view| view.quota).unwrap_or_default();
     let call = Call::SetQuota(SetQuota { role: role.clone(), quota: quota.clone() });
-    order(client, call, dry_run).await?;
-    Said { dry_run, undo: &command(role, &before) }
-        .note(&format!("{role}: {}, was {}", in_words(&quota), in_words(&before)), terminal);
+    order(client, call, how.dry_run).await?;
+    Said { order: how, undo: &command(role, &before) }
+        .note(&format!("{role}: {}, was {}", in_words(&quota), in_words(&before)), terminal)?;
     Ok(Exit::Ok)
 }
 
@@ -107,11 +107,11 @@ pub async fn run_weight(
     let WeightVerb::Set(args) = verb;
     let before = role_now(client, &args.role).await?.map(|view| view.weight).unwrap_or_default();
     let call = Call::SetWeight(SetWeight { role: args.role.clone(), weight: args.weight });
-    order(client, call, args.dry_run).await?;
+    order(client, call, args.order.dry_run).await?;
     let shown = |weight: Weight| show_milli(u64::from(weight.milli()));
     let undo = format!("stoa weight set {} {}", args.role, shown(before));
-    Said { dry_run: args.dry_run, undo: &undo }
-        .note(&format!("{}: weight {}, was {}", args.role, shown(args.weight), shown(before)), terminal);
+    Said { order: &args.order, undo: &undo }
+        .note(&format!("{}: weight {}, was {}", args.role, shown(args.weight), shown(before)), terminal)?;
     Ok(Exit::Ok)
 }
 

@@ -19,12 +19,12 @@ pub async fn teardown(
 ) -> Result<Exit, Stop> {
     let framework = find::<FrameworkView>(client, List::default(), &args.framework).await?;
     let what = format!("{} ({}) and its {} tasks", framework.info.name, framework.id, framework.tasks);
-    if !args.dry_run {
+    if !args.order.dry_run {
         confirmed(&format!("end {what} for good?"), args.yes, terminal)?;
     }
     let call = Call::TeardownFramework(TeardownFramework { framework: framework.id });
-    order(client, call, args.dry_run).await?;
-    Said { dry_run: args.dry_run, undo: "" }.note(&format!("ended {what}"), terminal);
+    order(client, call, args.order.dry_run).await?;
+    Said { order: &args.order, undo: "" }.note(&format!("ended {what}"), terminal)?;
     Ok(Exit::Ok)
 }
 
@@ -32,16 +32,16 @@ pub async fn teardown(
 pub async fn gone(client: &Client, args: &GoneArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
     let agent = find::<AgentView>(client, List::default(), &args.agent).await?;
     let what = format!("{} ({}) and its {} tasks", agent.info.hostname, agent.info.id, agent.tasks);
-    if !args.dry_run {
+    if !args.order.dry_run {
         confirmed(&format!("give up {what} for good?"), args.yes, terminal)?;
     }
     let call = Call::MarkAgentGone(MarkAgentGone { agent: agent.info.id });
-    order(client, call, args.dry_run).await?;
-    Said { dry_run: args.dry_run, undo: "" }.note(&format!("gave up {what}"), terminal);
+    order(client, call, args.order.dry_run).await?;
+    Said { order: &args.order, undo: "" }.note(&format!("gave up {what}"), terminal)?;
     Ok(Exit::Ok)
 }
 
-fn confirmed(question: &str, yes: bool, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
+pub(super) fn confirmed(question: &str, yes: bool, terminal: &mut Terminal<'_>) -> Result<(), Stop> {
     if yes {
         return Ok(());
     }

@@ -72,10 +72,13 @@ fn ambiguous<V: View>(several: &[&V], wanted: &str) -> Failure {
 
 /// The id or name nearest to what was typed, if it is near at all.
 fn meant<V: View>(items: &[V], wanted: &str) -> Option<String> {
+    nearest(items.iter().flat_map(|item| std::iter::once(item.id()).chain(item.aliases())), wanted)
+}
+
+/// The name nearest to what was typed, if one is near at all.
+pub(crate) fn nearest(names: impl Iterator<Item = String>, wanted: &str) -> Option<String> {
     let reach = (wanted.chars().count() / 3).clamp(1, 3);
-    items
-        .iter()
-        .flat_map(|item| std::iter::once(item.id()).chain(item.aliases()))
+    names
         .map(|name| (distance(&name, wanted), name))
         .filter(|(distance, _)| *distance <= reach)
         .min()

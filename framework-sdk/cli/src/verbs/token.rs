@@ -42,9 +42,9 @@ pub async fn run(client: &Client, verb: &TokenVerb, terminal: &mut Terminal<'_>)
         rights: rights.clone(),
     });
     let what = in_words(args, kind, &name, rights.as_ref());
-    if args.dry_run {
+    if args.order.dry_run {
         order(client, call, true).await?;
-        Said { dry_run: true, undo: "" }.note(&what, terminal);
+        Said { order: &args.order, undo: "" }.note(&what, terminal)?;
         return Ok(Exit::Ok);
     }
     let ReplyKind::Token(token) = client.ask(call).await?.kind else {
@@ -53,9 +53,9 @@ pub async fn run(client: &Client, verb: &TokenVerb, terminal: &mut Terminal<'_>)
     let Token { token, expires_ms } = token;
     let roles = rights.map(|rights| rights.roles.iter().map(ToString::to_string).collect());
     let shape = Shape { token: token.clone(), expires_ms, uses: args.uses, roles };
-    let text = written(args.output, &document("Token", shape), || format!("{token}\n"))?;
+    let text = written(args.order.output, &document("Token", shape), || format!("{token}\n"))?;
     terminal.print(&text)?;
-    if args.output == Form::Text {
+    if args.order.output == Form::Text {
         terminal.note(&format!("{what}; it is not shown again"));
     }
     Ok(Exit::Ok)

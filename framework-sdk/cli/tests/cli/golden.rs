@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pool::{Pool, typed};
 
 /// Each line, and the file with what it prints.
-const LINES: [(&str, &str); 37] = [
+const LINES: [(&str, &str); 43] = [
     ("get agents", "get-agents.txt"),
     ("get agents -o wide", "get-agents-wide.txt"),
     ("get agents -o json", "get-agents.json"),
@@ -23,6 +23,12 @@ const LINES: [(&str, &str); 37] = [
     ("get offers -o json", "get-offers.json"),
     ("get roles -o wide", "get-roles-wide.txt"),
     ("get roles -o json", "get-roles.json"),
+    ("get reservations", "get-reservations.txt"),
+    ("get reservations -o json", "get-reservations.json"),
+    ("get volumes", "get-volumes.txt"),
+    ("get volumes -o json", "get-volumes.json"),
+    ("describe volume data", "describe-volume.txt"),
+    ("describe reservation a3/eng", "describe-reservation.txt"),
     ("describe agent a1", "describe-agent.txt"),
     ("describe agent a3", "describe-agent-draining.txt"),
     ("describe task batch.10", "describe-task.txt"),

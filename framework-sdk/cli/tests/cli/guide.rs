@@ -61,6 +61,8 @@ fn the_guide_has_every_field_of_every_noun() {
         ("get-frameworks.json", "Framework"),
         ("get-offers.json", "Offer"),
         ("get-roles.json", "Role"),
+        ("get-reservations.json", "Reservation"),
+        ("get-volumes.json", "Volume"),
     ] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/golden").join(golden);
         let list: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();

@@ -66,6 +66,8 @@ fn get_takes_nouns_in_one_and_many() {
         ("fw", Noun::Frameworks),
         ("offers", Noun::Offers),
         ("roles", Noun::Roles),
+        ("reservations", Noun::Reservations),
+        ("volume", Noun::Volumes),
     ] {
         let Verb::Get(get) = verb(&format!("get {word}")) else { panic!("{word}") };
         assert_eq!((get.noun, get.output, get.watch), (noun, Format::Table, false));
@@ -94,7 +96,7 @@ fn the_others_take_what_they_say() {
 
     let Verb::Logs(logs) = verb("logs -f --stderr --tail 10 web.1") else { panic!("not logs") };
     assert!(logs.follow && logs.stderr);
-    assert_eq!((logs.tail, logs.task.as_str()), (Some(10), "web.1"));
+    assert_eq!((logs.tail, logs.tasks.as_slice()), (Some(10), ["web.1".to_owned()].as_slice()));
 
     let Verb::Kill(kill) = verb("kill web.1 web.2 --grace 1m30s") else { panic!("not kill") };
     assert_eq!((kill.tasks.len(), kill.grace), (2, Some(Duration::from_secs(90))));
@@ -150,11 +152,18 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("quota set eng", "--guarantee"),
         ("quota set eng --limit cpus", "NAME=AMOUNT"),
         ("quota set /eng --limit cpus=1", "is not a role"),
+        ("reserve a1 --role eng", "--cpus"),
+        ("reserve a1 --role eng --ports 9-8", "31000-32000"),
+        ("reserve a1 --cpus 1", "--role"),
+        ("volume create a1 db --role eng", "--size"),
+        ("volume create a1 a/b --role eng --size 1GiB", "NAME"),
         ("weight set eng 0", "above 0"),
         ("weight set eng lots", "decimals"),
         ("explain job", ""),
         ("raft", "status"),
         ("logs --tail -1 web.1", ""),
+        ("logs", "--label"),
+        ("logs -l team", "team=web"),
         ("gett tasks", "'get'"),
     ] {
         let error = parse(bad).expect_err(bad);

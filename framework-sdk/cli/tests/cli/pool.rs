@@ -8,7 +8,7 @@ use std::time::Duration;
 use framework_sdk_cli::client::Client;
 use framework_sdk_cli::profile::Profile;
 use framework_sdk_cli::{Exit, Terminal, run_on};
-use proto::agent_link::{LogsChunk, LogsRequest};
+use proto::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use proto::id::{AgentId, Epoch, MasterId};
 use proto::operator::{
     Call, Event, EventKind, Events, EventsAfter, Happened, Join, Joined, List, Raft, Reply, ReplyKind,
@@ -17,13 +17,13 @@ use proto::operator::{
 use proto::refusal::{Code, Refusal};
 use proto_grpc::services::agent_door::agent_door_server::{AgentDoor, AgentDoorServer};
 use proto_grpc::services::operator::operator_server::{Operator, OperatorServer};
-use proto_grpc::{Identity, caller, serve};
+use proto_grpc::{Identity, caller, serve, with_metrics};
 use proto_pki::{Authority, LEAF_VALIDITY};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::views;
 
@@ -55,6 +55,8 @@ pub struct World {
     /// What happened; the first one is told while nobody waits, one more each time that somebody does.
     pub history: Vec<Happened>,
     pub told: usize,
+    /// Its page of metrics.
+    pub page: String,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -162,6 +164,13 @@ pub struct PretendAgent {
     pub breaks: Arc<Mutex<usize>>,
 }
 
+impl PretendAgent {
+    /// One that has no output.
+    pub fn silent() -> PretendAgent {
+        PretendAgent { chunks: Vec::new(), asked: Arc::default(), breaks: Arc::default() }
+    }
+}
+
 #[tonic::async_trait]
 impl AgentDoor for PretendAgent {
     type LogsStream = ReceiverStream<Result<LogsChunk, Status>>;
@@ -195,6 +204,11 @@ impl AgentDoor for PretendAgent {
         }
         Ok(Response::new(ReceiverStream::new(chunks)))
     }
+
+    type ExecStream = ReceiverStream<Result<ExecOutput, Status>>;
+    async fn exec(&self, _: Request<Streaming<ExecInput>>) -> Result<Response<Self::ExecStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
 }
 
 /// A cluster's authority, and its processes as long as this lives.
@@ -216,17 +230,22 @@ impl Pool {
             health: views::status(0),
             history: views::history(),
             told: 3,
+            page: views::page("log_sync_seconds"),
             ..World::default()
         };
         let shared = Arc::new(Mutex::new(world));
+        let page = shared.clone();
         let routes = Routes::new(OperatorServer::new(PretendMaster(shared.clone())));
+        let routes = with_metrics(routes, move || page.lock().unwrap().page.clone());
         (self.open(&Identity::Master(MasterId(id)), routes).await, shared)
     }
 
     /// An agent at work; its address.
     pub async fn agent(&self, agent: PretendAgent) -> String {
         let identity = Identity::Agent(AgentId::new("a1").unwrap());
-        self.open(&identity, Routes::new(AgentDoorServer::new(agent))).await
+        let routes = Routes::new(AgentDoorServer::new(agent));
+        let routes = with_metrics(routes, || views::page("agent_ledger_sync_seconds"));
+        self.open(&identity, routes).await
     }
 
     async fn open(&self, identity: &Identity, routes: Routes) -> String {

@@ -6,11 +6,14 @@ use std::time::Duration;
 use framework_sdk_cli::Exit;
 use framework_sdk_cli::client::Client;
 use proto::agent::AgentState;
-use proto::operator::{Call, CreateToken, EventKind, TokenKind};
+use proto::id::AgentId;
+use proto::operation::Operation;
+use proto::operator::{Call, CreateToken, EventKind, OperateAgent, TokenKind};
+use proto::refusal::Code;
 use proto::task::TaskState;
 use serde_json::Value;
 
-use crate::pool::{Pool, PretendAgent, Screen, World, event, type_in, typed};
+use crate::pool::{Mood, Pool, PretendAgent, Screen, World, event, type_in, typed};
 use crate::views;
 
 async fn one_master() -> (Pool, Client, Arc<Mutex<World>>) {
@@ -257,6 +260,10 @@ async fn a_dry_run_asks_and_does_nothing() {
         "agent gone a1",
         "auth revoke framework/jobs",
         "token create --agent",
+        "reserve a1 --role eng --cpus 1",
+        "unreserve a3 --role eng --mem 1GiB",
+        "volume create a3 db --role eng --size 1GiB",
+        "volume destroy a3 data",
     ] {
         let before = orders(&world).len();
         let ran = typed(&client, &format!("{line} --dry-run")).await;
@@ -264,7 +271,70 @@ async fn a_dry_run_asks_and_does_nothing() {
         assert!(ran.err.starts_with("dry run, nothing was done: "), "{line}: {}", ran.err);
         assert!(!ran.err.contains("undo"), "{line}: {}", ran.err);
         assert!(matches!(&orders(&world)[before..], [Call::DryRun(_)]), "{line}");
+        // For programs the same, on the other stream.
+        let ran = typed(&client, &format!("{line} --dry-run -o json")).await;
+        let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{line}: {}", ran.out));
+        assert_eq!((&told["kind"], &told["dry_run"]), (&"Order".into(), &true.into()), "{line}: {told}");
+        assert_eq!(ran.err, "", "{line}");
     }
+}
+
+#[tokio::test]
+async fn what_is_kept_for_a_role_is_said_and_how_to_undo_it() {
+    let (_pool, client, world) = one_master().await;
+    let ran =
+        typed(&client, "reserve node-a1 --role eng --cpus 1.5 --mem 1536MiB --ports 8000-8009,9000").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "node-a1 (a1): cpus:1.5 mem:1.5GiB ports:[8000-8009,9000] reserved for eng\n\
+         undo with `stoa unreserve a1 --role eng --cpus 1.5 --mem 1536MiB --ports 8000-8009,9000`\n"
+    );
+    let undo =
+        typed(&client, "unreserve a1 --role eng --cpus 1.5 --mem 1536MiB --ports 8000-8009,9000").await;
+    assert!(undo.err.contains("undo with `stoa reserve a1 --role eng --cpus 1.5"), "{}", undo.err);
+    let asked = orders(&world);
+    let [Call::OperateAgent(first), Call::OperateAgent(second)] = &asked[..] else { panic!("{asked:?}") };
+    let amount = |call: &OperateAgent| match &call.operations[..] {
+        [Operation::Reserve(inner)] => inner.amount.clone(),
+        [Operation::Unreserve(inner)] => inner.amount.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(amount(first), amount(second), "the undo is the inverse");
+    let ran = typed(&client, "volume create a3 db --role eng --size 1GiB -o json").await;
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told["undo"], "stoa volume destroy a3 db --role eng", "{told}");
+    assert_eq!((&told["apiVersion"], &told["dry_run"]), (&"stoa/v1".into(), &false.into()));
+}
+
+#[tokio::test]
+async fn a_volume_is_destroyed_after_a_question_and_found_by_its_name() {
+    let (_pool, client, world) = one_master().await;
+    let ran = typed(&client, "volume destroy a3 data").await;
+    assert_eq!(ran.exit, Exit::Unconfirmed, "{}", ran.err);
+    assert!(orders(&world).iter().all(|call| matches!(call, Call::DryRun(_))));
+    let screen = Screen { answer: Some("y\n"), ..Screen::default() };
+    let ran = type_in(&client, "volume destroy a3 data", screen).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    assert!(ran.err.contains("destroyed node-a3 (a3): volume data of 20GiB for eng"), "{}", ran.err);
+    let last = orders(&world).pop();
+    assert!(
+        matches!(&last, Some(Call::OperateAgent(call)) if matches!(&call.operations[..], [Operation::DestroyVolume(gone)] if gone.role.as_str() == "eng")),
+        "{last:?}"
+    );
+    for (line, exit, why) in [
+        ("volume destroy a1 data --yes", Exit::NotFound, "no volume data on node-a1"),
+        ("volume destroy a3 data --role ops --yes", Exit::NotFound, "of role ops"),
+        ("get volumes --watch", Exit::Usage, "stoa events --watch"),
+        ("get reservations --watch", Exit::Usage, "stoa events --watch"),
+    ] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, exit, "{line}: {}", ran.err);
+        assert!(ran.err.contains(why), "{line}: {}", ran.err);
+    }
+    world.lock().unwrap().mood = Mood::Refuses(Code::Conflict);
+    let ran = typed(&client, "volume destroy a3 data --yes").await;
+    assert_eq!(ran.exit, Exit::Conflict, "what is in use: {}", ran.err);
 }
 
 #[tokio::test]
@@ -350,74 +420,6 @@ async fn events_go_on_where_they_were_and_say_what_is_missing() {
     let screen = Screen { reads: Some(3), ..Screen::default() };
     let ran = type_in(&client, "events --watch --since 6 -o json", screen).await;
     assert_eq!((ran.exit, numbers(&ran.out)), (Exit::Ok, vec![7, 8, 9]));
-}
-
-#[tokio::test]
-async fn the_doctor_says_what_is_not_well_and_what_to_do() {
-    let pool = Pool::new();
-    let (master, world) = pool.master(1).await;
-    let client = pool.client(&[&master]);
-    let nobody = crate::pool::nobody().await;
-    let members = |silent: &[u64]| {
-        let mut raft = views::members(Some(1), silent);
-        raft.members.iter_mut().for_each(|member| member.address.clone_from(&master));
-        raft
-    };
-    let verdicts = |out: &str| -> Vec<(String, String)> {
-        let report: Value = serde_json::from_str(out).unwrap();
-        let checks = report["checks"].as_array().unwrap().iter();
-        let word = |value: &Value| value.as_str().unwrap().to_owned();
-        checks
-            .inspect(|check| assert_eq!(check["verdict"] == "ok", check["fix"] == "", "{check}"))
-            .map(|check| (word(&check["name"]), word(&check["verdict"])))
-            .collect()
-    };
-    // All that the small pool has: an agent out of sight, one that drains, and versions of another day.
-    world.lock().unwrap().raft = members(&[]);
-    let ran = typed(&client, "doctor -o json").await;
-    assert_eq!(ran.exit, Exit::Bad, "{}", ran.err);
-    let told = verdicts(&ran.out);
-    let is = |name: &str, verdict: &str| told.contains(&(name.to_owned(), verdict.to_owned()));
-    for (name, verdict) in [
-        ("certificate", "ok"),
-        ("reachable", "ok"),
-        ("quorum", "ok"),
-        ("agents", "fail"),
-        ("drains", "warn"),
-        ("frameworks", "ok"),
-    ] {
-        assert!(is(name, verdict), "{name}: {told:?}");
-    }
-    // What is mended is well.
-    {
-        let mut world = world.lock().unwrap();
-        world.snapshot.agents.truncate(1);
-        world.snapshot.agents[0].info.version = env!("CARGO_PKG_VERSION").to_owned();
-    }
-    let ran = typed(&client, "doctor").await;
-    assert_eq!(ran.exit, Exit::Ok, "{}", ran.out);
-    assert!(!ran.out.contains("fix:") && ran.err.contains("all is well"), "{}", ran.out);
-    // One master less can be borne, but not one more; and one is not heard here.
-    let mut raft = members(&[3]);
-    raft.members[2].address.clone_from(&nobody);
-    world.lock().unwrap().raft = raft;
-    let ran = typed(&client, "doctor").await;
-    assert_eq!(ran.exit, Exit::Bad, "{}", ran.out);
-    assert!(ran.out.contains("warn  quorum: 2 of 3 masters are heard: the loss of one more"), "{}", ran.out);
-    assert!(ran.out.contains(&format!("fail  reachable: the master at {nobody}")), "{}", ran.out);
-    // A master without a leader says who is there; the lists, which it may not even have, are not asked for.
-    let mut raft = views::members(None, &[2, 3]);
-    raft.members.iter_mut().for_each(|member| member.address.clone_from(&master));
-    world.lock().unwrap().raft = raft;
-    let ran = typed(&client, "doctor -o json").await;
-    let told = verdicts(&ran.out);
-    assert_eq!(ran.exit, Exit::Bad, "{}", ran.err);
-    assert!(told.contains(&("quorum".to_owned(), "fail".to_owned())), "{told:?}");
-    assert!(told.iter().all(|(name, _)| name != "agents" && name != "frameworks"), "{told:?}");
-    // Nobody at all: one failure with its fix, and no more.
-    let ran = typed(&pool.client(&[&nobody]), "doctor -o json").await;
-    let told = verdicts(&ran.out);
-    assert_eq!((ran.exit, told.last()), (Exit::Bad, Some(&("masters".to_owned(), "fail".to_owned()))));
 }
 
 #[tokio::test]
@@ -628,4 +630,72 @@ async fn stale_reads_are_answered_by_any_master_and_say_as_of_when() {
             other => panic!("not a stale read: {other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn logs_of_a_name_are_those_of_all_its_tasks_each_line_with_its_own() {
+    let (_pool, client, world, asked) = with_agent(vec![b"one\ntwo", b" three\nrest"], 0).await;
+    let alive = |world: &Arc<Mutex<World>>| world.lock().unwrap().snapshot.tasks.truncate(2);
+    alive(&world);
+    let all = "web.2| one\nweb.2| two three\nweb.2| rest\nweb.10| one\nweb.10| two three\nweb.10| rest\n";
+    for line in
+        ["logs web", "logs jobs/web", "logs -l name=web", "logs web.10 web.2", "logs web -l name=web web.2"]
+    {
+        let ran = typed(&client, line).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, all), "{line}: {}", ran.err);
+    }
+    let last = asked.lock().unwrap().pop().unwrap();
+    assert!(!last.follow && last.tail_lines.is_none());
+    for (line, exit, why) in [
+        ("logs -l team=web", Exit::NotFound, "stoa get tasks"),
+        ("logs -l name=web,team=web", Exit::NotFound, "stoa get tasks"),
+        ("logs other/web", Exit::NotFound, "there is no task"),
+    ] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, exit, "{line}: {}", ran.out);
+        assert!(ran.err.contains(why), "{line}: {}", ran.err);
+    }
+    // On a terminal each has a colour of its own, and says nothing that the terminal would obey.
+    let (_pool, client, world, _asked) = with_agent(OUTPUT.to_vec(), 0).await;
+    alive(&world);
+    let ran = type_in(&client, "logs web", Screen { interactive: true, ..Screen::default() }).await;
+    assert!(ran.out.contains("web.10| hello \u{1b}[31mred\u{1b}[0m \\x1b[2Jbye\n"), "{:?}", ran.out);
+}
+
+#[tokio::test]
+async fn following_a_name_takes_in_those_that_come() {
+    let (_pool, client, world, asked) = with_agent(vec![b"one\n", b"two\n"], 0).await;
+    world.lock().unwrap().scripts.push_back(vec![
+        event(3, 1, EventKind::Snapshot(views::snapshot())),
+        event(3, 2, EventKind::TaskChanged(views::task("web.10", TaskState::Running))),
+        event(3, 3, EventKind::TaskChanged(views::task("web.10", TaskState::Killing))),
+    ]);
+    // The fourth line is read, and then nobody reads any more.
+    let screen = Screen { reads: Some(3), ..Screen::default() };
+    let ran = type_in(&client, "logs -f web", screen).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let of = |name: &str| ran.out.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    assert_eq!(of("web.2|")[0], "web.2| one", "in order: {}", ran.out);
+    assert_eq!(of("web.10|")[0], "web.10| one", "one that came later: {}", ran.out);
+    assert_eq!(of("web").len(), 3);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 2, "each is read once");
+    assert!(asked.iter().all(|request| request.follow));
+}
+
+#[tokio::test]
+async fn one_of_several_that_cannot_be_read_does_not_hide_the_others() {
+    let (_pool, client, world, _asked) = with_agent(vec![b"one\n"], 0).await;
+    let mut far = views::task("web.3", TaskState::Running);
+    far.agent = AgentId::new("a3").unwrap();
+    {
+        let nobody = crate::pool::nobody().await;
+        let mut world = world.lock().unwrap();
+        world.snapshot.tasks.truncate(2);
+        world.snapshot.tasks.push(far);
+        world.snapshot.agents[2].info.address = nobody;
+    }
+    let ran = typed(&client, "logs web").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "web.2| one\nweb.10| one\n"), "{}", ran.err);
+    assert!(ran.err.starts_with("warning: web.3: "), "{}", ran.err);
 }

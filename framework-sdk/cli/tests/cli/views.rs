@@ -9,7 +9,7 @@ use proto::authorize::{action_of, authorize, verbs_of};
 use proto::caller::Caller;
 use proto::explain::{Explanation, FunnelStep, NearMiss};
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId};
+use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId, VolumeId};
 use proto::operator::{
     AgentView, CanI, Drain, FrameworkView, Happened, MemberView, OfferView, PrincipalView, Raft, ReplyKind,
     RoleView, Snapshot, Status, TaskView, Verdict,
@@ -17,7 +17,7 @@ use proto::operator::{
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
 use proto::ranges::Ranges;
-use proto::resources::{Amount, Resources};
+use proto::resources::{Amount, Portion, Resources};
 use proto::rights::Rights;
 use proto::role::{Role, Weight};
 use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
@@ -213,6 +213,20 @@ pub fn verdict(asked: &CanI) -> ReplyKind {
     }
 }
 
+/// The same, with a reservation and a volume of the role eng.
+fn keeping(total: &Resources) -> Resources {
+    let role = Role::new("eng").unwrap();
+    let kept = Amount::scalars(Quantities::of(1000, GIB)).with_ports(Ranges::single(31000, 31009));
+    let disk = Amount::scalars(Quantities::ZERO.with_disk(20 * GIB));
+    let mut rest = total.clone();
+    assert!(rest.try_sub(&Resources::unreserved(kept.clone())));
+    assert!(rest.try_sub(&Resources::unreserved(disk.clone())));
+    rest.add(&Resources::reserved(role.clone(), kept));
+    let volume = VolumeId::new("data").ok();
+    rest.add_portion(&Portion { reservation: Some(role), volume, amount: disk });
+    rest
+}
+
 /// A small pool: two agents, one hostile name, tasks that run and one that failed.
 pub fn snapshot() -> Snapshot {
     let mut draining = agent("a3", AgentState::Active, "10.0.0.3:7100");
@@ -222,6 +236,7 @@ pub fn snapshot() -> Snapshot {
         reason: "new disk".to_owned(),
         by: "user/ada".to_owned(),
     });
+    draining.total = keeping(&draining.total);
     let mut hostile = agent("a2", AgentState::Unreachable, "10.0.0.2:7100");
     hostile.info.hostname = HOSTILE.to_owned();
     Snapshot {
@@ -231,6 +246,28 @@ pub fn snapshot() -> Snapshot {
         offers: vec![offer()],
         roles: vec![role(), plain_role()],
     }
+}
+
+/// A page of metrics on which all is well.
+pub fn page(log: &str) -> String {
+    let labels = "role=\"x\",id=\"1\"";
+    let now = NOW_MS / 1000;
+    let value = |name: &str, value: u64| format!("{name}{{{labels}}} {value}\n");
+    let mut page = [
+        value("process_clock_seconds", now),
+        value("certificate_ends_seconds", now + 100 * 24 * 3600),
+        value("directory_bytes", 1000),
+        value("directory_free_bytes", 500),
+        value("directory_inodes", 1000),
+        value("directory_free_inodes", 900),
+        value("process_open_fds", 20),
+        value("process_max_fds", 65536),
+        value("authority_key_exposed", 0),
+    ]
+    .concat();
+    page.push_str(&format!("build_info{{{labels},version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION")));
+    page.push_str(&format!("{log}_bucket{{{labels},le=\"0.025\"}} 1000\n{log}_count{{{labels}}} 1000\n"));
+    page
 }
 
 pub fn explanation() -> Explanation {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use framework_sdk::agent_link::LogsRequest;
 use framework_sdk::id::{FrameworkId, TaskId};
-use framework_sdk::logs::{AgentDoor, LogsError};
+use framework_sdk::logs::{AgentDoor, Lines, LogsError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,8 +21,6 @@ use crate::wire::Task;
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How long the output of a task that has ended is tried for: an agent that was killed is back in less.
 const ENDED_LIMIT: Duration = Duration::from_secs(15);
-/// A line of a task that never ends is shown in pieces of this size.
-const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the output of many tasks at once.
 pub(super) struct Readers {
@@ -64,7 +62,7 @@ impl Readers {
                     tail_lines: None,
                     offset: None,
                 },
-                lines: self.prefixed.then(|| Lines::new(&task.name)),
+                lines: self.prefixed.then(|| Lines::new(format!("{}| ", task.name))),
                 shown: 0,
                 ended: ended.subscribe(),
             };
@@ -218,69 +216,5 @@ fn is_final(error: &LogsError) -> bool {
                 | Code::InvalidArgument
                 | Code::Unimplemented
         ),
-    }
-}
-
-/// Whole lines with the name of their task before each.
-struct Lines {
-    prefix: Vec<u8>,
-    held: Vec<u8>,
-}
-
-// === impl Lines ===
-
-impl Lines {
-    fn new(name: &str) -> Lines {
-        Lines { prefix: format!("{name}| ").into_bytes(), held: Vec::new() }
-    }
-
-    /// The lines that are whole now.
-    fn push(&mut self, data: &[u8]) -> Vec<u8> {
-        let mut text = Vec::with_capacity(data.len() + self.prefix.len());
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            self.held.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.held.len() >= LINE_BYTES_MAX {
-                text.extend(self.take());
-            }
-        }
-        text
-    }
-
-    /// What is left at the end, as a line.
-    fn rest(&mut self) -> Vec<u8> {
-        if self.held.is_empty() { Vec::new() } else { self.take() }
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        let mut line = self.prefix.clone();
-        line.append(&mut self.held);
-        if !line.ends_with(b"\n") {
-            line.push(b'\n');
-        }
-        line
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_begins_with_its_name_wherever_it_was_cut() {
-        let text = b"one\ntwo\n\nlast";
-        for cut in 0..text.len() {
-            let mut lines = Lines::new("web.1");
-            let mut shown = lines.push(&text[..cut]);
-            shown.extend(lines.push(&text[cut..]));
-            shown.extend(lines.rest());
-            assert_eq!(shown, b"web.1| one\nweb.1| two\nweb.1| \nweb.1| last\n", "cut at {cut}");
-        }
-        let mut lines = Lines::new("a");
-        assert_eq!(
-            lines.push(&vec![b'x'; LINE_BYTES_MAX]).len(),
-            LINE_BYTES_MAX + 4,
-            "an endless line is not held"
-        );
-        assert!(lines.rest().is_empty());
     }
 }

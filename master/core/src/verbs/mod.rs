@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod acknowledge;
 pub(crate) mod beat;
 pub(crate) mod drain;
+pub(crate) mod earmark;
 pub(crate) mod expire;
 pub(crate) mod explain;
 pub(crate) mod interest;

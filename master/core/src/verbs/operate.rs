@@ -12,7 +12,7 @@ use crate::desk::Desk;
 use crate::input::{OperatorCall, Ticket};
 use crate::output::{Note, Output};
 use crate::validate;
-use crate::verbs::{drain, quota, rights};
+use crate::verbs::{drain, earmark, quota, rights};
 
 /// The first half. The switchboard has asked whether the caller may.
 pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: OperatorCall) {
@@ -24,7 +24,14 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
         let kind = super::explain::explain(d, what).map_or_else(ReplyKind::Refused, ReplyKind::Explain);
         return d.reply(ticket, kind);
     }
-    match entry(d, caller, call) {
+    let planned = match call {
+        OperatorCall::OperateAgent(call) => earmark::plan(d, &call).map(|plan| match dry {
+            true => plan.entry(caller),
+            false => earmark::book(d, plan, caller),
+        }),
+        call => entry(d, caller, call),
+    };
+    match planned {
         Ok(_) if dry => d.reply(ticket, ReplyKind::Done(0)),
         Ok(entry) => d.batch.propose(entry, Pending::Reply { ticket }),
         Err(refusal) => {
@@ -77,12 +84,14 @@ fn entry(d: &Desk<'_>, caller: &Caller, call: OperatorCall) -> Result<Entry, Ref
             redeem(d, &id, &secret_sha256, &becomes)?;
             Entry::TokenUsed(id)
         }
-        // The switchboard has answered the questions; and a rehearsal of a rehearsal is none.
+        // The switchboard has answered the questions, what moves the books has a plan of its own, and a rehearsal of a
+        // rehearsal is none.
         OperatorCall::Raft
         | OperatorCall::WhoAmI
         | OperatorCall::CanI(_)
         | OperatorCall::Principals
         | OperatorCall::Explain(_)
+        | OperatorCall::OperateAgent(_)
         | OperatorCall::DryRun(_) => {
             return Err(Refusal::new(
                 Code::Invalid,

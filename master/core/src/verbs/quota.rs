@@ -87,7 +87,7 @@ pub(crate) fn role_set(d: &mut Desk<'_>, role: &Role) {
 
 /// Takes back offers within a role, the youngest first, until what is left could be accepted without passing its limit.
 /// What tasks use beyond it stays: nobody's task is killed for a quota.
-fn rescind_beyond(d: &mut Desk<'_>, role: &Role) {
+pub(crate) fn rescind_beyond(d: &mut Desk<'_>, role: &Role) {
     if d.registry.quota(role).limits.is_unbounded() {
         return;
     }

@@ -115,6 +115,32 @@ pub mod agent_door_client {
                 .insert(GrpcMethod::new("stoa.v1.agent.AgentDoor", "Logs"));
             self.inner.server_streaming(req, path, codec).await
         }
+        pub async fn exec(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = ::proto::agent_link::ExecInput,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::agent_link::ExecOutput>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::DomainCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/stoa.v1.agent.AgentDoor/Exec",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stoa.v1.agent.AgentDoor", "Exec"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -140,6 +166,19 @@ pub mod agent_door_server {
             &self,
             request: tonic::Request<::proto::agent_link::LogsRequest>,
         ) -> std::result::Result<tonic::Response<Self::LogsStream>, tonic::Status>;
+        /// Server streaming response type for the Exec method.
+        type ExecStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::proto::agent_link::ExecOutput,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn exec(
+            &self,
+            request: tonic::Request<tonic::Streaming<::proto::agent_link::ExecInput>>,
+        ) -> std::result::Result<tonic::Response<Self::ExecStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct AgentDoorServer<T> {
@@ -260,6 +299,54 @@ pub mod agent_door_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/stoa.v1.agent.AgentDoor/Exec" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExecSvc<T: AgentDoor>(pub Arc<T>);
+                    impl<
+                        T: AgentDoor,
+                    > tonic::server::StreamingService<::proto::agent_link::ExecInput>
+                    for ExecSvc<T> {
+                        type Response = ::proto::agent_link::ExecOutput;
+                        type ResponseStream = T::ExecStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<::proto::agent_link::ExecInput>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentDoor>::exec(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExecSvc(inner);
+                        let codec = crate::codec::DomainCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

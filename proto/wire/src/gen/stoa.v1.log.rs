@@ -166,6 +166,18 @@ pub struct AgentResumed {
     #[prost(string, tag = "1")]
     pub agent_id: ::prost::alloc::string::String,
 }
+/// An operator changed what an agent's resources are kept for: all of it, or nothing where it does not fit any more.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentOperated {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// No launches.
+    #[prost(message, repeated, tag = "2")]
+    pub operations: ::prost::alloc::vec::Vec<super::Operation>,
+    /// Who said so: a principal.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+}
 /// What a principal may from now on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RightsSet {
@@ -178,7 +190,7 @@ pub struct RightsSet {
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -223,6 +235,8 @@ pub mod entry {
         AgentDrained(super::AgentDrained),
         #[prost(message, tag = "22")]
         AgentResumed(super::AgentResumed),
+        #[prost(message, tag = "23")]
+        AgentOperated(super::AgentOperated),
     }
 }
 /// Many changes that were committed as one.

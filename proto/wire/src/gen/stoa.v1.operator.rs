@@ -247,6 +247,15 @@ pub struct ResumeAgent {
     #[prost(string, tag = "1")]
     pub agent_id: ::prost::alloc::string::String,
 }
+/// Changes what an agent's resources are kept for: reserves, gives back, makes and destroys volumes, in this order and all or
+/// none. Launches are refused. What is offered of it is taken back first; what tasks have is not taken.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OperateAgent {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub operations: ::prost::alloc::vec::Vec<super::Operation>,
+}
 /// Makes a join token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateToken {
@@ -316,7 +325,7 @@ pub struct EventsAfter {
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -375,6 +384,8 @@ pub mod call {
         ResumeAgent(super::ResumeAgent),
         #[prost(message, tag = "27")]
         Events(super::EventsAfter),
+        #[prost(message, tag = "28")]
+        OperateAgent(super::OperateAgent),
     }
 }
 // ---- replies ----

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use framework_sdk::Profile;
 use framework_sdk::agent::AgentInfo;
-use framework_sdk::agent_link::{LogsChunk, LogsRequest};
+use framework_sdk::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use framework_sdk::attributes::Attributes;
 use framework_sdk::door::{Authority, Identity, LEAF_VALIDITY, caller, serve};
 use framework_sdk::explain::{Explanation, FunnelStep, NearMiss};
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::cli::Screen;
 use crate::wire::service::jobs_server::{Jobs, JobsServer};
@@ -360,6 +360,11 @@ impl AgentDoor for Door {
             }
         });
         Ok(Response::new(ReceiverStream::new(chunks)))
+    }
+
+    type ExecStream = ReceiverStream<Result<ExecOutput, Status>>;
+    async fn exec(&self, _: Request<Streaming<ExecInput>>) -> Result<Response<Self::ExecStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Options {
     pub agents: u64,
     /// Frameworks.
     pub frameworks: Vec<FrameworkPlan>,
+    /// Clients of the store; without any there is no store.
+    pub store_clients: u64,
     /// How long everything may fail, in nanoseconds like all times here.
     pub rough: u64,
     /// How long it may take to heal.
@@ -194,12 +196,14 @@ impl Options {
                 plan.habits.reserves = true;
             }
         }
+        let mut kept = Dice::new(seed ^ 0x5702_e0c1_0000_0000);
         let slow_net = dice.chance(1, 5);
         let messy_net = dice.chance(cruelty, 4);
         Options {
             masters,
             agents,
             frameworks,
+            store_clients: if kept.chance(1, 8) { 1 + kept.below(4) } else { 0 },
             rough: (15 + dice.below(30)) * SECOND,
             heal_within: 240 * SECOND,
             delay: if slow_net { (5 * MS, 60 * MS) } else { (MS / 10, 3 * MS) },
@@ -236,6 +240,7 @@ impl Options {
             masters,
             agents,
             frameworks,
+            store_clients: 0,
             rough: 0,
             heal_within: 600 * SECOND,
             delay: (MS / 2, MS / 2),

@@ -116,6 +116,8 @@ pub struct Options {
     pub changing_agents: bool,
     /// Whether operators give agents up.
     pub gives_up_agents: bool,
+    /// Whether operators reserve resources of agents, for a role of their own.
+    pub operates_agents: bool,
     /// The log is cut about so often.
     pub snapshot_after_bytes: u64,
     /// How long offers stand.
@@ -228,6 +230,7 @@ impl Options {
             failing_permille: dice.below(300),
             unstartable_permille: dice.below(60),
             deaf_permille: dice.below(300),
+            operates_agents: other.chance(1, 3),
         }
     }
 
@@ -264,6 +267,7 @@ impl Options {
             failing_permille: 0,
             unstartable_permille: 0,
             deaf_permille: 0,
+            operates_agents: false,
         }
     }
 }

@@ -500,7 +500,7 @@ impl World {
                 self.plan_member_anew(node);
             }
         }
-        self.operator.lift_limits(&self.frameworks);
+        self.operator.lift_limits(&self.frameworks, self.options.operates_agents);
         self.queue.push(self.now, Event::Wish);
     }
 

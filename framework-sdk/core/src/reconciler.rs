@@ -430,6 +430,7 @@ impl Scheduler for Reconciler {
 
     fn failure(&mut self, _now: Now, agent: &AgentId, state: AgentState, _out: &mut Calls<Output>) {
         if state == AgentState::Gone {
+            self.draining.remove(agent);
             self.volumes_lost(agent);
         }
     }

@@ -1,5 +1,5 @@
-//! Changes of running groups in a world where tasks fail, leaders change and processes die: a change never takes more out of
-//! service than it may, an instance never runs twice, and a change to a bad spec ends at the last good one.
+//! Changes of running groups in a world where tasks fail, agents drain, leaders change and processes die: neither a change
+//! nor a drain takes more out of service than it may, an instance never runs twice, and a change to a bad spec ends at the last good one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use framework_sdk_core::fake;
 use framework_sdk_core::harness::{Fake, Harness, agent, config, resources};
 use framework_sdk_core::reconciler::{Event, Order, Output, RolloutStep, remembered_framework};
 use framework_sdk_core::{Config, Reconciler};
-use proto::id::TaskId;
+use proto::id::{AgentId, TaskId};
 use proto::scheduler::CallKind;
 use proto::task::TaskState;
 use proto_machine::{Dice, WallTime};
@@ -209,6 +209,14 @@ impl World {
                 let live = self.live();
                 if let Some((id, state)) = self.dice.pick(&live).cloned() {
                     self.step(&id, state);
+                }
+            }
+            16 => {
+                let id = AgentId::new(*self.dice.pick(&["a0", "a1"]).expect("one")).expect("an id");
+                if self.dice.chance(1, 2) {
+                    self.harness().master.drain_agent(&id, 0);
+                } else {
+                    self.harness().master.resume_agent(&id);
                 }
             }
             11 if self.asked => self.harness().input_only(Order::Promote(name())),

@@ -180,6 +180,10 @@ pub struct NamedArgs {
 pub struct ExplainJobArgs {
     /// The job
     pub name: String,
+    /// More: -v how many agents each rule leaves, -vv with names, the nearest misses and all that helps, -vvv also what was
+    /// tried and does not help
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
     /// How
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub output: Output,

@@ -34,6 +34,8 @@ pub(crate) enum Deadline {
 /// The tables together.
 pub(crate) struct Leading {
     pub epoch: Epoch,
+    /// When it began to lead.
+    pub since: Instant,
     pub allocator: Allocator,
     pub agents: agents::Table,
     pub frameworks: frameworks::Table,
@@ -56,6 +58,7 @@ impl Leading {
     pub fn new(epoch: Epoch) -> Self {
         Leading {
             epoch,
+            since: Instant::from_nanos(0),
             allocator: Allocator::new(master_allocator::Config::default()),
             agents: agents::Table::default(),
             frameworks: frameworks::Table::default(),

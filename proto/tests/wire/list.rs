@@ -94,7 +94,11 @@ all! {
     proto::operator::Raft = operator::RaftReply;
     proto::explain::FunnelStep = operator::FunnelStep;
     proto::explain::NearMiss = operator::NearMiss;
+    proto::explain::RemedyStep = operator::RemedyStep;
+    proto::explain::Remedy = operator::Remedy;
     proto::explain::Explanation = operator::Explanation;
+    proto::explain::WaitingGroup = operator::WaitingGroup;
+    proto::explain::Waiting = operator::WaitingReply;
     proto::operator::PrincipalView = operator::PrincipalView;
     proto::operator::Verdict = operator::Verdict;
     proto::operator::Token = operator::TokenReply;

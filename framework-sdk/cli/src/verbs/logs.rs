@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Stop;
 use crate::nouns::{Change, View};
 use crate::terminal::Terminal;
-use group::{Group, Wanted};
+use group::{Group, Wanted, is_called};
 use reading::{Reading, Said};
 
 /// Prints the output of a task; with `--follow` until it has ended and all is read, whatever becomes of the agent's
@@ -53,7 +53,7 @@ async fn meant(client: &Client, word: &str) -> Result<Meant, Stop> {
     let selection = List { framework: framework.to_owned(), ended: true, ..List::default() };
     let items = list::<TaskView>(client, selection).await?.items;
     let exact = items.iter().any(|task| task.info.id.as_str() == id);
-    let alive = items.iter().filter(|task| task.info.name == id && !task.is_over()).count();
+    let alive = items.iter().filter(|task| is_called(task, id) && !task.is_over()).count();
     if !exact && alive > 1 {
         return Ok(Meant::All(Wanted::Named { framework: framework.to_owned(), name: id.to_owned() }));
     }

@@ -655,6 +655,12 @@ async fn logs_of_a_name_are_those_of_all_its_tasks_each_line_with_its_own() {
         assert_eq!(ran.exit, exit, "{line}: {}", ran.out);
         assert!(ran.err.contains(why), "{line}: {}", ran.err);
     }
+    // As the SDK calls instances: the name is the group's with a number.
+    for (task, name) in world.lock().unwrap().snapshot.tasks.iter_mut().zip(["shop.10", "shop.2"]) {
+        std::sync::Arc::make_mut(&mut task.info).name = name.to_owned();
+    }
+    let ran = typed(&client, "logs shop").await;
+    assert_eq!((ran.exit, ran.out), (Exit::Ok, all.replace("web.", "shop.")), "{}", ran.err);
     // On a terminal each has a colour of its own, and says nothing that the terminal would obey.
     let (_pool, client, world, _asked) = with_agent(OUTPUT.to_vec(), 0).await;
     alive(&world);

@@ -34,6 +34,10 @@ impl Reconciler {
         self.advance_rollout(now, name);
         let Some(table) = self.groups.get_mut(name) else { return };
         table.choose_extras();
+        for number in table.orphaned() {
+            self.leave(now, name, number, |attempt| attempt.parts.are_orphans_of(&attempt.task));
+        }
+        let Some(table) = self.groups.get(name) else { return };
         for number in table.doubled() {
             self.end_doubles(now, name, number);
         }
@@ -142,7 +146,7 @@ impl Reconciler {
     /// Has a task end, and asks again if it does not.
     pub(super) fn end_task(&mut self, now: Now, task: TaskId) {
         self.due.set(Due::KillAgain(task.clone()), now.monotonic + KILL_AGAIN);
-        let instance = self.tasks.get(&task);
+        let instance = self.instance_of(&task);
         let slot = instance.and_then(|name| self.groups.get(&name.group)?.slot(name.number));
         let attempt = slot.and_then(|slot| slot.attempts.iter().find(|attempt| attempt.task == task));
         match attempt.filter(|attempt| !attempt.parts.is_single()) {

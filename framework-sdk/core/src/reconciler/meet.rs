@@ -104,7 +104,9 @@ impl Reconciler {
             return Met::Nothing;
         }
         let slot = table.slot(instance.number);
-        let idle = slot.is_some_and(|slot| slot.attempts.is_empty() && slot.over.is_none());
+        // Tasks beside it may be there still.
+        let with_it = |known: &Attempt| known.task == attempt.task;
+        let idle = slot.is_some_and(|slot| slot.attempts.iter().all(with_it) && slot.over.is_none());
         if !idle || attempt.is_wrong(table.aim(instance.number)) {
             return Met::Ended(instance, Follows::Nothing);
         }
@@ -122,6 +124,10 @@ impl Reconciler {
         }
         table.join(instance.number);
         table.change(instance.number, |slot| {
+            if birth.part == 0 {
+                // It lives, so whatever is remembered of an end is of an earlier one.
+                slot.over = None;
+            }
             if let Some(known) = slot.attempt_mut(&attempt.task) {
                 // Another task of it was met before.
                 let (first, state) = (known.task.clone(), known.state);
@@ -130,13 +136,13 @@ impl Reconciler {
                 }
                 return known.parts.join(status.task.clone(), status.state);
             }
-            // It lives, so whatever is remembered of an end is of an earlier one.
-            slot.over = None;
             slot.homing = false;
             slot.home = attempt.place.clone().or(slot.home.take());
             slot.attempts.push(attempt);
         });
-        self.memory.set_over(&instance, None);
+        if birth.part == 0 {
+            self.memory.set_over(&instance, None);
+        }
         self.due.cancel(&Due::Homeless(instance.clone()));
         Met::Lives(instance)
     }

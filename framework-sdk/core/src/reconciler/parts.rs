@@ -44,8 +44,14 @@ impl Parts {
         self.states.iter().filter(|(_, state)| !is_over(**state)).map(|(task, _)| task)
     }
 
-    /// One of them stands so now: the status of all as that of the first, and those that should end with it.
-    pub fn fold(&mut self, first: &TaskId, status: &TaskStatus) -> (TaskStatus, Vec<TaskId>) {
+    /// Whether the first of them is not there: it ended in an earlier life, and the others should have ended with it.
+    pub fn are_orphans_of(&self, first: &TaskId) -> bool {
+        !self.states.is_empty() && !self.states.contains_key(first)
+    }
+
+    /// One of them stands so now: the status of all as that of the first, and how that ended all of them, if it did while
+    /// others still run.
+    pub fn fold(&mut self, first: &TaskId, status: &TaskStatus) -> (TaskStatus, Option<TaskState>) {
         self.states.insert(status.task.clone(), status.state);
         if status.ready == Some(false) || status.healthy == Some(false) {
             self.idle.insert(status.task.clone());
@@ -56,22 +62,21 @@ impl Parts {
         let ended_well = status.state == TaskState::Finished;
         // Who was ended because of another one is no cause.
         let may_be_cause = is_over(status.state) && status.reason != StatusReason::GroupEnded;
-        if self.cause.is_none() && may_be_cause && (is_first || !ended_well) {
+        let is_cause = self.cause.is_none() && may_be_cause && (is_first || !ended_well);
+        if is_cause {
             self.cause = Some(status.state);
         }
+        let others_live = self.live().next().is_some();
         let state = match self.cause {
-            _ if self.live().next().is_none() => self.cause.unwrap_or(TaskState::Failed),
+            _ if !others_live => self.cause.unwrap_or(TaskState::Failed),
             Some(_) => TaskState::Killing,
             None => self.least(),
-        };
-        let rest = match self.cause {
-            Some(_) if is_first && is_over(status.state) => self.live().cloned().collect(),
-            Some(_) | None => Vec::new(),
         };
         let run = if is_first { status.run } else { None };
         let serves = self.live().all(|task| !self.idle.contains(task));
         let (ready, healthy) = (Some(serves), Some(serves));
-        (TaskStatus { task: first.clone(), state, run, ready, healthy, ..status.clone() }, rest)
+        let whole = TaskStatus { task: first.clone(), state, run, ready, healthy, ..status.clone() };
+        (whole, self.cause.filter(|_| is_cause && others_live))
     }
 
     /// How the one of them stands that is least far.
@@ -114,11 +119,11 @@ mod tests {
         task: &str,
         state: TaskState,
         reason: StatusReason,
-    ) -> (TaskState, Vec<TaskId>) {
+    ) -> (TaskState, Option<TaskState>) {
         let status = TaskStatus::by_master(id(task), state, reason, "", 0);
-        let (whole, rest) = parts.fold(&id("t"), &status);
+        let (whole, cause) = parts.fold(&id("t"), &status);
         assert_eq!(whole.task, id("t"));
-        (whole.state, rest)
+        (whole.state, cause)
     }
 
     fn two() -> Parts {
@@ -141,7 +146,7 @@ mod tests {
         let mut parts = two();
         assert_eq!(told(&mut parts, "t.1", TaskState::Failed, StatusReason::None).0, TaskState::Killing);
         let last = told(&mut parts, "t", TaskState::Killed, StatusReason::GroupEnded);
-        assert_eq!(last, (TaskState::Failed, vec![]));
+        assert_eq!(last, (TaskState::Failed, None));
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
         let mut parts = two();
         told(&mut parts, "t.1", TaskState::Running, StatusReason::None);
         let first = told(&mut parts, "t", TaskState::Finished, StatusReason::None);
-        assert_eq!(first, (TaskState::Killing, vec![id("t.1")]));
+        assert_eq!(first, (TaskState::Killing, Some(TaskState::Finished)));
         assert_eq!(told(&mut parts, "t.1", TaskState::Killed, StatusReason::None).0, TaskState::Finished);
     }
 }

@@ -10,7 +10,7 @@ use super::event::{Event, Follows, TaskEvent};
 use super::meet::Met;
 use super::slot::{Attempt, Leaving, Slot};
 use super::{Due, Reconciler};
-use crate::desired::{BackOff, Counts, End, InstanceName, Next, Restart, Unreachable};
+use crate::desired::{BackOff, Birth, Counts, End, InstanceName, Next, Restart, Unreachable};
 
 impl Reconciler {
     /// A status is taken in; the event that the author is told of it. `None` when it is about no task of a group.
@@ -24,10 +24,17 @@ impl Reconciler {
             },
         };
         self.touched.insert(instance.group.clone());
-        let whole = self.fold(&instance, status);
+        let (whole, cause) = self.fold(&instance, status);
+        if let Some(cause) = cause {
+            let follows = self.ended_in_part(now, &instance, &whole.task, cause);
+            return Some(self.event(instance, status, follows));
+        }
         let follows = match whole.state {
             TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => {
                 self.moved(now, &instance, &whole);
+                if whole.state == TaskState::Running {
+                    self.learn_made(&instance);
+                }
                 Follows::Nothing
             }
             TaskState::Unreachable => {
@@ -47,16 +54,38 @@ impl Reconciler {
         Some(self.event(instance, status, follows))
     }
 
-    /// What a status means for its instance: if that is several tasks, how it stands as a whole.
-    fn fold(&mut self, instance: &InstanceName, status: &TaskStatus) -> TaskStatus {
-        let Some(table) = self.groups.get_mut(&instance.group) else { return status.clone() };
+    /// What a status means for its instance: if that is several tasks, how it stands as a whole, and how it has ended if that
+    /// was decided just now.
+    fn fold(&mut self, instance: &InstanceName, status: &TaskStatus) -> (TaskStatus, Option<TaskState>) {
+        let Some(table) = self.groups.get_mut(&instance.group) else { return (status.clone(), None) };
         let folded = table.change(instance.number, |slot| {
             let attempt = slot.attempts.iter_mut().find(|attempt| attempt.parts.has(&status.task))?;
             Some(attempt.parts.fold(&attempt.task, status))
         });
-        let Some((whole, rest)) = folded else { return status.clone() };
-        self.kills.extend(rest);
-        whole
+        folded.unwrap_or_else(|| (status.clone(), None))
+    }
+
+    /// One of the tasks of an instance ended it, and the others end with it. What follows is decided now: once this end is
+    /// acknowledged nobody else remembers it.
+    fn ended_in_part(
+        &mut self,
+        now: Now,
+        instance: &InstanceName,
+        first: &TaskId,
+        cause: TaskState,
+    ) -> Follows {
+        let Some(table) = self.groups.get_mut(&instance.group) else { return Follows::Nothing };
+        let ended = table.change(instance.number, |slot| {
+            let attempt = slot.attempt_mut(first).filter(|attempt| attempt.stays())?;
+            let as_it_was = attempt.clone();
+            (attempt.leaving, attempt.ready) = (Leaving::Ending, false);
+            Some(as_it_was)
+        });
+        let Some(attempt) = ended else { return Follows::Nothing };
+        self.due.cancel(&Due::GiveUp(first.clone()));
+        self.due.cancel(&Due::InService(first.clone()));
+        self.end_task(now, first.clone());
+        self.after_end(now, instance, &attempt, cause)
     }
 
     fn event(&self, instance: InstanceName, status: &TaskStatus, follows: Follows) -> Event {
@@ -133,7 +162,7 @@ impl Reconciler {
 
     /// Its agent was out of sight for too long: its instance goes on without it.
     pub(super) fn give_up(&mut self, now: Now, task: &TaskId) {
-        let Some(instance) = self.tasks.get(task).cloned() else { return };
+        let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let given_up = table.change(instance.number, |slot| {
             let attempt = slot.attempt_mut(task).filter(|attempt| attempt.stays() && !attempt.in_sight())?;
@@ -285,10 +314,15 @@ impl Reconciler {
     }
 
     pub(super) fn change_attempt(&mut self, task: &TaskId, act: impl FnOnce(&mut Attempt)) {
-        let Some(instance) = self.tasks.get(task) else { return };
+        let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         self.touched.insert(instance.group.clone());
         table.change(instance.number, |slot| slot.attempt_mut(task).map(act));
+    }
+
+    /// Whose task it is; also of the first of several that is not there any more.
+    pub(super) fn instance_of(&self, task: &TaskId) -> Option<InstanceName> {
+        self.tasks.get(task).cloned().or_else(|| Birth::parse(task).map(|birth| birth.instance))
     }
 }
 

@@ -103,6 +103,8 @@ pub(super) struct Class {
     pub surplus: bool,
     /// It has more tasks than it should.
     pub doubled: bool,
+    /// It has tasks that should have ended with the first of them.
+    pub orphaned: bool,
     /// A member with a task of another revision than it should have.
     pub old: bool,
     /// The same, in service.
@@ -184,6 +186,7 @@ impl Slot {
             resting: member && self.resting,
             leaving: self.attempts.iter().any(Attempt::is_leaving),
             surplus: part == Part::None && self.staying().next().is_some(),
+            orphaned: self.staying().any(|a| a.parts.are_orphans_of(&a.task)),
             doubled: part != Part::None && self.staying().count() > 1,
             old: member && self.staying().any(wrong),
             old_in_service: member && self.staying().any(|a| wrong(a) && a.ready),

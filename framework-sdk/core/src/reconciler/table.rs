@@ -449,6 +449,10 @@ impl Table {
         self.index.surplus.iter().copied().collect()
     }
 
+    pub fn orphaned(&self) -> Vec<u32> {
+        self.index.orphaned.iter().copied().collect()
+    }
+
     pub fn doubled(&self) -> Vec<u32> {
         self.index.doubled.iter().copied().collect()
     }

@@ -182,16 +182,24 @@ impl Reconciler {
             return;
         }
         let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
-        let Some(mut kept) = slot.and_then(|slot| slot.kept.clone()).filter(|kept| kept.volume == *volume)
-        else {
-            return;
-        };
-        if done {
-            kept.made = true;
-            self.keep(&instance, &kept);
-            self.tell(Event::Volume { instance, volume: kept.volume, step: VolumeStep::Made });
-        } else if !kept.made {
-            self.unkeep(&instance);
+        let asked =
+            slot.and_then(|slot| slot.kept.clone()).filter(|kept| kept.volume == *volume && !kept.made);
+        match asked {
+            Some(kept) if done => {
+                self.keep(&instance, &Kept { made: true, ..kept });
+                self.tell(Event::Volume { instance, volume: volume.clone(), step: VolumeStep::Made });
+            }
+            Some(_) => self.unkeep(&instance),
+            None => {}
+        }
+    }
+
+    /// A task that has the volume of its instance runs, so it is there: an answer may have gone to an earlier life.
+    pub(super) fn learn_made(&mut self, instance: &InstanceName) {
+        let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
+        if let Some(kept) = slot.and_then(|slot| slot.kept.as_ref()).filter(|kept| !kept.made) {
+            let volume = kept.volume.clone();
+            self.made_answered(&volume, true);
         }
     }
 

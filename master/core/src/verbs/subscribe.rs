@@ -81,6 +81,7 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     let standing = d.l.frameworks.standing(&id);
     standing.fence = call.fence;
     standing.suppressed = call.suppressed_roles.iter().cloned().collect();
+    standing.refused_demands = None;
     match call.demands {
         Some(said) => (standing.demands, standing.demand_driven) = (said.demands, said.demand_driven),
         None if call.resume.is_none() => (standing.demands, standing.demand_driven) = (Vec::new(), false),

@@ -306,9 +306,17 @@ async fn a_job_that_waits_is_explained() {
     assert_eq!(
         text,
         "web: instance 2 starts again in 8s\ndemand web: larger than any agent (too-large)\n  \
-         cpus              0   without host-1\n  came nearest:\n    host-1 lacks cpus:2\n  \
-         help: ask for 2 cpus less\\u{1b}[31m\n"
+         help: ask for 2 cpus less\\u{1b}[31m (verified)\n"
     );
+    let (_, text) = explain(&["web", "-v"]).await;
+    assert!(text.contains("\n  cpus              0\n"), "{text}");
+    let (_, text) = explain(&["web", "-vv"]).await;
+    assert!(text.contains("\n  cpus              0   without host-1, 2 more\n"), "{text}");
+    assert!(text.contains("\n  came nearest:\n    host-1 lacks cpus:2\n"), "{text}");
+    let refused = "\n  no help: when host-1 is resumed: then too much is in use (no-room)\n";
+    assert!(!text.contains(refused), "{text}");
+    let (_, text) = explain(&["web", "-vvv"]).await;
+    assert!(text.contains(refused) && text.contains("\n  3 more changes were not tried"), "{text}");
     let (_, json) = explain(&["web", "-o", "json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(

@@ -181,7 +181,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 16] = [
+pub const VERBS: [&str; 17] = [
     "read",
     "read-metrics",
     "read-output",

@@ -207,7 +207,7 @@ fn what_is_broken_is_found_with_what_to_do() {
 /// Who asks, and whom.
 fn contexts(lab: &Lab) {
     let status = |dir: &str| ["--context".to_owned(), dir.to_owned(), "status".to_owned()];
-    let mut tried = |what: &str, dir: &str, code: i32, parts: &[&str]| {
+    let tried = |what: &str, dir: &str, code: i32, parts: &[&str]| {
         let said = finds(&lab.hand, what, &words(&status(dir)), parts);
         assert_eq!(said.code, code, "{what}: {said:?}");
     };

@@ -162,6 +162,7 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
   stoa explain framework jobs";
 
 const SDK_EXAMPLES: &str = "Examples:
+  stoa sdk new rust my-framework
   stoa sdk conformance target/debug/examples/hello";
 
 const CONFIG_EXAMPLES: &str = "Examples:
@@ -248,6 +249,7 @@ fn main() -> ExitCode {
         }
         Verb::Explain(ExplainWhat::Cluster(verb)) => client(framework_sdk_cli::run(args.context, verb)),
         Verb::Sdk(SdkVerb::Conformance(args)) => client(framework_sdk_cli::conformance::run(&args)),
+        Verb::Sdk(SdkVerb::New(args)) => ExitCode::from(framework_sdk_cli::template::run(&args)),
         Verb::Join(join) => client(framework_sdk_cli::join::run(&join)),
         Verb::Operator(verb) => client(framework_sdk_cli::run(args.context, verb)),
     }

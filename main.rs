@@ -9,7 +9,8 @@ use framework_sdk_cli::profile::{self, Profile};
 use framework_sdk_cli::settings::{self, Role};
 use framework_sdk_cli::up::{CHILD, UpArgs};
 use framework_sdk_cli::{
-    AgentVerb, CompletionArgs, ConfigVerb, ContextArgs, Exit, ExplainVerb, SdkVerb, TeardownArgs,
+    AgentVerb, CompletionArgs, ConfigVerb, ContextArgs, Exit, ExplainSummaryArgs, ExplainVerb, SdkVerb,
+    TeardownArgs,
 };
 use frameworks_jobs::cli::{self, Screen};
 use master::founding::{Begun, Founded, Founding};
@@ -43,12 +44,12 @@ enum Verb {
     Framework(FrameworkVerb),
     /// Run a command on the pool and wait for it.
     Run(cli::RunArgs),
-    /// Services and batch jobs from files.
+    /// Services, batch and cron jobs from files.
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(cli::JobVerb),
     /// Say why something waits, or how it ended.
-    #[command(subcommand, after_help = EXPLAIN_EXAMPLES)]
-    Explain(ExplainWhat),
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainCommand),
     /// For authors of frameworks.
     #[command(subcommand, after_help = SDK_EXAMPLES)]
     Sdk(SdkVerb),
@@ -88,6 +89,19 @@ struct AgentCommand {
     file: FileArg,
     #[command(flatten)]
     server: Option<agent::AgentArgs>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
+struct ExplainCommand {
+    #[command(subcommand)]
+    what: Option<ExplainWhat>,
+    #[command(flatten)]
+    summary: Option<ExplainSummaryArgs>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -152,6 +166,7 @@ const FRAMEWORK_EXAMPLES: &str = "Examples:
   stoa framework teardown spark";
 
 const JOB_EXAMPLES: &str = "Examples:
+  stoa job plan web.toml
   stoa job apply web.toml --wait
   stoa job get web
   stoa job stop web --purge";
@@ -159,7 +174,9 @@ const JOB_EXAMPLES: &str = "Examples:
 const EXPLAIN_EXAMPLES: &str = "Examples:
   stoa explain job web
   stoa explain task web.0
-  stoa explain framework jobs";
+  stoa explain framework jobs
+  stoa explain agent agent-1 -vv
+  stoa explain --summary";
 
 const SDK_EXAMPLES: &str = "Examples:
   stoa sdk new rust my-framework
@@ -237,9 +254,11 @@ fn main() -> ExitCode {
         Verb::Job(job) => {
             on_cluster(&args.context, async |profile| cli::job(&job, profile, Screen::of_process()).await)
         }
-        Verb::Explain(ExplainWhat::Job(job)) => on_cluster(&args.context, async |profile| {
-            cli::explain_job(&job, profile, Screen::of_process()).await
-        }),
+        Verb::Explain(ExplainCommand { what: Some(ExplainWhat::Job(job)), .. }) => {
+            on_cluster(&args.context, async |profile| {
+                cli::explain_job(&job, profile, Screen::of_process()).await
+            })
+        }
         Verb::Config(verb) => {
             ExitCode::from(framework_sdk_cli::run_config(&verb, &args.context, &command(), &fits))
         }
@@ -247,7 +266,14 @@ fn main() -> ExitCode {
             framework_sdk_cli::completion::print(&completion, &mut Args::command());
             ExitCode::SUCCESS
         }
-        Verb::Explain(ExplainWhat::Cluster(verb)) => client(framework_sdk_cli::run(args.context, verb)),
+        Verb::Explain(ExplainCommand { what: Some(ExplainWhat::Cluster(verb)), .. }) => {
+            client(framework_sdk_cli::run(args.context, verb))
+        }
+        Verb::Explain(ExplainCommand { what: None, summary: Some(summary) }) => {
+            client(framework_sdk_cli::run(args.context, summary))
+        }
+        // Clap has said what is missing before it comes to this.
+        Verb::Explain(ExplainCommand { what: None, summary: None }) => ExitCode::from(Exit::Usage),
         Verb::Sdk(SdkVerb::Conformance(args)) => client(framework_sdk_cli::conformance::run(&args)),
         Verb::Sdk(SdkVerb::New(args)) => ExitCode::from(framework_sdk_cli::template::run(&args)),
         Verb::Join(join) => client(framework_sdk_cli::join::run(&join)),

@@ -336,6 +336,11 @@ impl Framework {
         self.order(Order::Withdraw(group.clone())).await
     }
 
+    /// Ends a group, and destroys the volumes of its instances with what is on them.
+    pub async fn purge(&self, group: &GroupName) -> Result<(), FrameworkError> {
+        self.order(Order::Purge(group.clone())).await
+    }
+
     /// Aims an elastic group at something else.
     pub async fn aim(&self, group: &GroupName, set: ElasticSet) -> Result<(), FrameworkError> {
         self.order(Order::Aim(group.clone(), set)).await

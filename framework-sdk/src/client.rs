@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use framework_sdk_core::{Answered, Calls, Config, Room, Scheduler, Session, Update};
+use framework_sdk_core::{Answered, Calls, Config, Draining, Room, Scheduler, Session, Update};
 use proto::agent::AgentState;
 use proto::demand::{DeclineReason, Demand, Filter};
 use proto::framework::FrameworkInfo;
@@ -30,6 +30,10 @@ pub enum Event {
     Rescinded(OfferId, RescindReason),
     /// An agent is lost.
     Failure(AgentId, AgentState),
+    /// An agent is to be empty.
+    Draining(Draining),
+    /// It takes work again.
+    Resumed(AgentId),
     /// It is over for good.
     Ended(Refusal),
 }
@@ -111,6 +115,8 @@ enum Told {
     Update(Update),
     Rescinded(OfferId, RescindReason),
     Failure(AgentId, AgentState),
+    Draining(Draining),
+    Resumed(AgentId),
     Ended(Refusal),
 }
 
@@ -137,6 +143,8 @@ impl Client {
             Told::Update(update) => Event::Update(update),
             Told::Rescinded(offer, why) => Event::Rescinded(offer, why),
             Told::Failure(agent, state) => Event::Failure(agent, state),
+            Told::Draining(notice) => Event::Draining(notice),
+            Told::Resumed(agent) => Event::Resumed(agent),
             Told::Ended(why) => Event::Ended(why),
         })
     }
@@ -253,6 +261,14 @@ impl Scheduler for Bridge {
 
     fn failure(&mut self, _now: Now, agent: &AgentId, state: AgentState, out: &mut Calls<Told>) {
         out.emit(Told::Failure(agent.clone(), state));
+    }
+
+    fn draining(&mut self, _now: Now, notice: &Draining, out: &mut Calls<Told>) {
+        out.emit(Told::Draining(notice.clone()));
+    }
+
+    fn resumed(&mut self, _now: Now, agent: &AgentId, out: &mut Calls<Told>) {
+        out.emit(Told::Resumed(agent.clone()));
     }
 
     fn ended(&mut self, _now: Now, why: &Refusal, out: &mut Calls<Told>) {

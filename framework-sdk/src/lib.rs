@@ -26,9 +26,9 @@ mod tries;
 
 pub use author::Framework;
 pub use framework_sdk_core::{
-    ACCEPT_TASKS_MAX, Answered, BadConfig, Calls, Config, Driver, Input, Link, Output, Packing, Reconciler,
-    Room, Scheduler, Session, Together, Update, choose, choose_spread, desired, harness, place_together,
-    reconciler, task as tasks, value_of,
+    ACCEPT_TASKS_MAX, Answered, BadConfig, Calls, Config, Draining, Driver, Input, Link, Output, Packing,
+    Reconciler, Room, Scheduler, Session, Together, Update, choose, choose_spread, desired, harness,
+    place_together, reconciler, task as tasks, value_of,
 };
 pub use profile::{Profile, ProfileError};
 pub use proto::operator as views;
@@ -45,7 +45,9 @@ pub mod prelude {
     pub use crate::author::{Framework, Kept, Member};
     pub use crate::check::{Check, CheckPort};
     pub use crate::demand::{DeclineReason, Demand, Filter};
-    pub use crate::desired::{BackOff, ElasticSet, Group, Restart, RollingChange, TaskSpec, Unreachable};
+    pub use crate::desired::{
+        BackOff, ElasticSet, Group, Restart, RollingChange, TaskSpec, Unreachable, VolumeSpec,
+    };
     pub use crate::id::{DemandId, TaskId};
     pub use crate::offer::Offer;
     pub use crate::quantities::Quantities;

@@ -48,7 +48,12 @@ async fn lease(client: &mut Client) -> Lease {
         match client.next().await.expect("a session") {
             Event::Lease(lease) => return lease,
             Event::Ended(why) => panic!("ended: {why}"),
-            Event::Session(_) | Event::Update(_) | Event::Rescinded(..) | Event::Failure(..) => {}
+            Event::Session(_)
+            | Event::Update(_)
+            | Event::Rescinded(..)
+            | Event::Failure(..)
+            | Event::Draining(_)
+            | Event::Resumed(_) => {}
         }
     }
 }
@@ -129,7 +134,12 @@ async fn only_frameworks_hold_a_framework_session() {
                 break;
             }
             Event::Session(_) => panic!("eve has a session"),
-            Event::Lease(_) | Event::Update(_) | Event::Rescinded(..) | Event::Failure(..) => {}
+            Event::Lease(_)
+            | Event::Update(_)
+            | Event::Rescinded(..)
+            | Event::Failure(..)
+            | Event::Draining(_)
+            | Event::Resumed(_) => {}
         }
     }
     assert!(client.demand(demand(1)).await.is_err());

@@ -9,7 +9,7 @@ pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView
 use std::time::Duration;
 
 use crate::caller::Caller;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Waiting};
 use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, TaskId};
 use crate::operation::Operation;
 use crate::quantities::Quantities;
@@ -40,6 +40,12 @@ pub enum Explain {
     Task(TaskRef),
     /// A demand.
     Demand(DemandRef),
+    /// A role: why what wants something in it waits.
+    Role(Role),
+    /// An agent, by id or hostname: why nobody uses it.
+    Agent(String),
+    /// All that waits, in sum.
+    Summary,
 }
 
 /// A task by framework and id.
@@ -363,6 +369,8 @@ pub enum ReplyKind {
     Verdict(Verdict),
     /// What happened.
     Events(Events),
+    /// All that waits, in sum.
+    Waiting(Waiting),
 }
 
 /// Where to start watching; the default is from a snapshot.

@@ -195,6 +195,10 @@ pub enum EventKind {
     Redirect(Redirect),
     /// Is still there.
     Heartbeat,
+    /// An agent is to be empty.
+    AgentDraining(AgentDraining),
+    /// It takes work again.
+    AgentResumed(AgentResumed),
 }
 
 /// The session stands.
@@ -268,6 +272,24 @@ pub struct Failure {
     pub agent: AgentId,
     /// How.
     pub state: AgentState,
+}
+
+/// An operator wants an agent empty, on which this framework has tasks or something reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentDraining {
+    /// Which.
+    pub agent: AgentId,
+    /// What still runs there then is ended, in milliseconds since 1970; 0: what runs may end by itself.
+    pub deadline_ms: u64,
+    /// For people; may be empty.
+    pub reason: String,
+}
+
+/// The agent takes work again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentResumed {
+    /// Which.
+    pub agent: AgentId,
 }
 
 /// The session ends with a fault of the framework.

@@ -193,6 +193,39 @@ pub enum StatusReason {
     CheckChanged,
 }
 
+impl StatusReason {
+    /// The code as documented; empty when there is no reason beyond the state.
+    pub fn code(self) -> &'static str {
+        match self {
+            StatusReason::None => "",
+            StatusReason::CommandExited => "command-exited",
+            StatusReason::LaunchFailed => "launch-failed",
+            StatusReason::FetchFailed => "fetch-failed",
+            StatusReason::LimitMemory => "limit-memory",
+            StatusReason::KillRequested => "kill-requested",
+            StatusReason::KilledDuringLaunch => "killed-during-launch",
+            StatusReason::GroupEnded => "group-ended",
+            StatusReason::FrameworkRemoved => "framework-removed",
+            StatusReason::InvalidOffers => "invalid-offers",
+            StatusReason::TaskInvalid => "task-invalid",
+            StatusReason::TaskUnauthorized => "task-unauthorized",
+            StatusReason::AgentDisconnected => "agent-disconnected",
+            StatusReason::AgentUnreachable => "agent-unreachable",
+            StatusReason::AgentReregistered => "agent-reregistered",
+            StatusReason::AgentGone => "agent-gone",
+            StatusReason::AgentRebooted => "agent-rebooted",
+            StatusReason::KeeperLost => "keeper-lost",
+            StatusReason::Reconciliation => "reconciliation",
+            StatusReason::TaskUnknown => "task-unknown",
+            StatusReason::AgentDraining => "agent-draining",
+            StatusReason::QuotaExceeded => "quota-exceeded",
+            StatusReason::TimeLimit => "time-limit",
+            StatusReason::Unhealthy => "unhealthy",
+            StatusReason::CheckChanged => "check-changed",
+        }
+    }
+}
+
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatusSource {

@@ -37,6 +37,8 @@ fn a_command_beside_a_task_prints_what_it_finds_and_ends_as_it_says() {
     assert_eq!(terminal.code, 0, "{terminal:?}");
     assert!(terminal.out.starts_with("/dev/pts/"), "{terminal:?}");
 
+    goes_with_the_agent(&cluster);
+
     let unknown = cluster.stoa(&["exec", "stays.0", "--", "/no/such/program"]);
     assert_eq!(unknown.code, 2, "{unknown:?}");
     assert!(unknown.err.contains("could not execute the command"), "{unknown:?}");
@@ -48,4 +50,30 @@ fn a_command_beside_a_task_prints_what_it_finds_and_ends_as_it_says() {
     assert_eq!(over.code, 6, "{over:?}");
     assert!(over.err.contains("does not run: it is killed"), "{over:?}");
     cluster.down_leaves_nothing();
+}
+
+/// An agent that is killed takes its commands along, and the tasks run on.
+fn goes_with_the_agent(cluster: &Cluster) {
+    const SLEEP: &str = "86399.25";
+    let sleeps = || {
+        let commands =
+            std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
+        let own = format!("sleep\0{SLEEP}\0");
+        commands.filter_map(|path| std::fs::read_to_string(path).ok()).any(|words| words == own)
+    };
+    let task = |state: &str| {
+        let tasks = cluster.list("tasks");
+        tasks.into_iter().find(|task| task["name"] == "stays.0" && task["state"] == state)
+    };
+    let before = eventually("it runs", LIMIT, || task("running"));
+    let command = cluster.staying(&["exec", "stays.0", "--", "sleep", SLEEP]);
+    eventually("the command runs", LIMIT, || sleeps().then_some(()));
+    cluster.kill_9(cluster.child(before["hostname"].as_str().unwrap()));
+    eventually("the command is gone", LIMIT, || (!sleeps()).then_some(()));
+    while command.line("it ends", LIMIT).is_some() {}
+    let ran = eventually("commands are run again", LIMIT, || {
+        Some(cluster.stoa(&["exec", "stays.0", "--", "cat", "note"])).filter(|ran| ran.code == 0)
+    });
+    assert_eq!(ran.out, "here\n");
+    assert_eq!(task("running").map(|task| task["id"].clone()), Some(before["id"].clone()), "it ran on");
 }

@@ -106,7 +106,9 @@ impl ByHand {
 impl Drop for ByHand {
     fn drop(&mut self) {
         for child in &mut self.running {
-            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            if child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            }
         }
         for child in &mut self.running {
             let _ = child.wait();

@@ -76,7 +76,7 @@ fn each_is_refused_by_name_and_nobody_is_down() {
     let huge = cluster.file("huge.toml", "name = \"huge\"\ncommand = \"true\"\ncpus = 1\nmem = \"9TiB\"\n");
     cluster.apply(&huge);
     let why = eventually("a verdict", Duration::from_secs(20), || {
-        let why = cluster.stoa(&["explain", "job", "huge"]);
+        let why = cluster.stoa(&["explain", "job", "huge", "-vv"]);
         why.out.contains("too-large").then_some(why.out)
     });
     for part in [

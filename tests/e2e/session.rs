@@ -81,7 +81,7 @@ fn a_web_server_of_three_a_batch_of_a_hundred_and_one_that_cannot_fit() {
         cluster.file("huge.toml", "name = \"huge\"\ncommand = \"true\"\ncpus = 512\nmem = \"64MiB\"\n");
     cluster.apply(&huge);
     let why = eventually("a verdict", LIMIT, || {
-        let why = cluster.stoa(&["explain", "job", "huge"]);
+        let why = cluster.stoa(&["explain", "job", "huge", "-vv"]);
         why.out.contains("too-large").then_some(why.out)
     });
     for part in ["more than any agent has", "came nearest", "agent-1 lacks cpus:", "help: with cpus:"] {

@@ -106,25 +106,28 @@ fn words_in(file: &str, from: &str, opening: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_verdict_is_explained() {
-    let mut codes = words_in("proto/src/explain.rs", "impl Verdict {", "=> \"");
-    for file in files("master/core/src/verbs", ".rs") {
-        codes.extend(
-            read(&file)
-                .split("code: \"")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .map(str::to_owned),
-        );
-    }
-    assert!(codes.len() > 12, "the verdicts were not found: {codes:?}");
+fn the_verdicts_are_those_of_the_guide() {
+    use proto::explain::Verdict;
     let page = reasons("Verdicts");
+    let codes: BTreeSet<&str> = Verdict::ALL.iter().map(|verdict| verdict.code()).collect();
+    assert_eq!(codes.len(), Verdict::ALL.len(), "each has a code of its own");
+    assert!(codes.len() < 30, "nobody learns so many: {}", codes.len());
     codes.iter().for_each(|code| assert_explained(&page, code));
+    let titles: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(titles, codes, "docs/guide/reasons.md, Verdicts");
+}
+
+#[test]
+fn the_kinds_of_remedies_are_those_of_the_guide() {
+    let page = reasons("What would help");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let kinds = proto::explain::RemedyKind::ALL.iter().map(|kind| kind.code());
+    assert_eq!(rows.collect::<Vec<_>>(), kinds.collect::<Vec<_>>(), "docs/guide/reasons.md");
 }
 
 #[test]
 fn every_reason_of_a_status_is_explained() {
-    let codes = words_in("framework-sdk/cli/src/nouns/task.rs", "fn reason(", "=> \"");
+    let codes = words_in("proto/src/task.rs", "impl StatusReason {", "=> \"");
     assert!(codes.len() > 15, "the reasons were not found: {codes:?}");
     let page = reasons("Reasons of a task's status");
     codes.iter().for_each(|code| assert_explained(&page, code));

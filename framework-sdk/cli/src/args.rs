@@ -115,6 +115,26 @@ pub enum ExplainVerb {
     /// Why a declared demand is not met: FRAMEWORK/DEMAND
     #[command(after_help = EXPLAIN_DEMAND_EXAMPLES)]
     Demand(ExplainArgs),
+    /// Why what wants something in a role waits
+    #[command(after_help = EXPLAIN_ROLE_EXAMPLES)]
+    Role(ExplainArgs),
+    /// Why nobody uses an agent
+    #[command(after_help = EXPLAIN_AGENT_EXAMPLES)]
+    Agent(ExplainArgs),
+}
+
+/// All that waits, in sum; stands before the nouns, as `stoa explain --summary`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainSummaryArgs {
+    /// All that waits over all frameworks, by reason, and what one change would help most
+    #[arg(long, required = true)]
+    pub summary: bool,
+    /// More: the verdict of one example for each reason
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How; JSON and YAML always hold everything
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
 }
 
 const GET_EXAMPLES: &str = "Examples:
@@ -167,14 +187,22 @@ const RAFT_EXAMPLES: &str = "Examples:
 
 const EXPLAIN_TASK_EXAMPLES: &str = "Examples:
   stoa explain task web.0
-  stoa explain task jobs/web.0 -v -o json";
+  stoa explain task jobs/web.0 -o json";
 
 const EXPLAIN_FRAMEWORK_EXAMPLES: &str = "Examples:
   stoa explain framework jobs
-  stoa explain framework jobs --summary";
+  stoa explain framework jobs -vv";
 
 const EXPLAIN_DEMAND_EXAMPLES: &str = "Examples:
-  stoa explain demand jobs/web";
+  stoa explain demand jobs/web
+  stoa explain demand jobs/web -vvv";
+
+const EXPLAIN_ROLE_EXAMPLES: &str = "Examples:
+  stoa explain role eng/web";
+
+const EXPLAIN_AGENT_EXAMPLES: &str = "Examples:
+  stoa explain agent agent-1
+  stoa explain agent agent-1 -vv";
 
 /// A kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -410,13 +438,11 @@ pub struct ExplainArgs {
 /// How an explanation is written; for whoever adds subjects too.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct ExplainView {
-    /// Every name at every step, instead of a few
-    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "summary")]
+    /// More: -v how many agents each rule leaves, -vv with names, the nearest misses and all that helps, -vvv also what was
+    /// tried and does not help
+    #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// The verdict only
-    #[arg(long)]
-    pub summary: bool,
-    /// How
+    /// How; JSON and YAML always hold everything
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
 }

@@ -219,6 +219,7 @@ impl Client {
                 | ReplyKind::Principals(_)
                 | ReplyKind::Verdict(_)
                 | ReplyKind::Events(_)
+                | ReplyKind::Waiting(_)
                 | ReplyKind::Token(_) => return Ok(reply),
             }
         }

@@ -26,7 +26,9 @@ mod terminal;
 pub mod up;
 mod verbs;
 
-pub use args::{AgentVerb, ConfigVerb, ContextArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb};
+pub use args::{
+    AgentVerb, ConfigVerb, ContextArgs, ExplainSummaryArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb,
+};
 pub use completion::CompletionArgs;
 pub use duration::{parse_duration, show_age, show_duration};
 pub use escape::{Sanitizer, escaped};

@@ -48,8 +48,13 @@ pub enum ContextError {
 pub fn find(context: Option<&Path>) -> Result<Profile, ContextError> {
     match context {
         Some(dir) => load(dir),
-        None => load(&resolve(&current_path()?)?),
+        None => load(&current_dir()?),
     }
+}
+
+/// The context that is meant when nobody names one.
+pub fn current_dir() -> Result<PathBuf, ContextError> {
+    resolve(&current_path()?)
 }
 
 fn load(dir: &Path) -> Result<Profile, ContextError> {

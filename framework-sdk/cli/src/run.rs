@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::args::{
-    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainVerb, Form, Format, QuotaVerb, RaftVerb,
-    TokenVerb, Verb, WeightVerb,
+    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainSummaryArgs, ExplainVerb, Form, Format,
+    QuotaVerb, RaftVerb, TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -13,7 +13,7 @@ use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
     auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, reserve,
-    status, token,
+    status, token, waiting,
 };
 
 /// What was asked for.
@@ -23,6 +23,8 @@ pub enum Action {
     Verb(Verb),
     /// An explanation.
     Explain(ExplainVerb),
+    /// All that waits, in sum.
+    Summary(ExplainSummaryArgs),
     /// Something about an agent.
     Agent(AgentVerb),
 }
@@ -42,6 +44,12 @@ impl From<AgentVerb> for Action {
 impl From<ExplainVerb> for Action {
     fn from(verb: ExplainVerb) -> Self {
         Action::Explain(verb)
+    }
+}
+
+impl From<ExplainSummaryArgs> for Action {
+    fn from(args: ExplainSummaryArgs) -> Self {
+        Action::Summary(args)
     }
 }
 
@@ -101,6 +109,7 @@ impl Action {
     async fn perform(&self, client: &Client, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
         match self {
             Action::Explain(verb) => explain::run(client, verb, terminal).await,
+            Action::Summary(args) => waiting::run(client, args, terminal).await,
             Action::Agent(AgentVerb::Drain(args)) => drain::drain(client, args, terminal).await,
             Action::Agent(AgentVerb::Resume(args)) => drain::resume(client, args, terminal).await,
             Action::Agent(AgentVerb::Gone(args)) => remove::gone(client, args, terminal).await,
@@ -135,8 +144,13 @@ impl Action {
     fn wants_json(&self) -> bool {
         let form = match self {
             Action::Explain(
-                ExplainVerb::Task(args) | ExplainVerb::Framework(args) | ExplainVerb::Demand(args),
+                ExplainVerb::Task(args)
+                | ExplainVerb::Framework(args)
+                | ExplainVerb::Demand(args)
+                | ExplainVerb::Role(args)
+                | ExplainVerb::Agent(args),
             ) => args.view.output,
+            Action::Summary(args) => args.output,
             Action::Agent(AgentVerb::Drain(args)) => args.order.output,
             Action::Agent(AgentVerb::Resume(args)) => args.order.output,
             Action::Agent(AgentVerb::Gone(args)) => args.order.output,

@@ -191,9 +191,12 @@ impl Raw {
                 self.unanswered.remove(&answer.operation);
                 Vec::new()
             }
-            EventKind::Rescind(_) | EventKind::Failure(_) | EventKind::Fault(_) | EventKind::Heartbeat => {
-                Vec::new()
-            }
+            EventKind::Rescind(_)
+            | EventKind::Failure(_)
+            | EventKind::AgentDraining(_)
+            | EventKind::AgentResumed(_)
+            | EventKind::Fault(_)
+            | EventKind::Heartbeat => Vec::new(),
         })
     }
 

@@ -188,6 +188,45 @@ impl<O> Calls<O> {
     pub fn emit(&mut self, output: O) {
         self.push(Want::Output(output));
     }
+
+    /// Takes out what is for the shell, and leaves what is for the master: for a scheduler that contains another one and
+    /// is its shell.
+    pub fn take_outputs(&mut self) -> Vec<O> {
+        let mut outputs = Vec::new();
+        for (tag, want) in std::mem::take(&mut self.wants) {
+            match want {
+                Want::Output(output) => outputs.push(output),
+                other => self.wants.push((tag, other)),
+            }
+        }
+        outputs
+    }
+
+    /// Passes on what a scheduler that is contained in this one wants of the master, with each task that it starts
+    /// completed by `dress`. What it wants of its shell is not passed on: see [`Calls::take_outputs`].
+    pub fn relay<P>(&mut self, inner: Calls<P>, mut dress: impl FnMut(&mut TaskInfo)) {
+        for (tag, want) in inner.wants {
+            let want = match want {
+                Want::Accept(mut accept) => {
+                    let operations = accept.parts.iter_mut().flat_map(|part| &mut part.operations);
+                    operations.flat_map(tasks_of_mut).for_each(&mut dress);
+                    Want::Accept(accept)
+                }
+                Want::Decline(decline) => Want::Decline(decline),
+                Want::Hold(offer, time) => Want::Hold(offer, time),
+                Want::Suppress(roles) => Want::Suppress(roles),
+                Want::Revive(roles) => Want::Revive(roles),
+                Want::Demands(demands) => Want::Demands(demands),
+                Want::Kill(kill) => Want::Kill(kill),
+                Want::Done(update) => Want::Done(update),
+                Want::Reconcile(tasks) => Want::Reconcile(tasks),
+                Want::Framework(info) => Want::Framework(info),
+                Want::Teardown => Want::Teardown,
+                Want::Output(_) => continue,
+            };
+            self.wants.push((tag, want));
+        }
+    }
 }
 
 /// The tasks of one operation.
@@ -199,6 +238,17 @@ pub(crate) fn tasks_of(operation: &Operation) -> &[TaskInfo] {
         | Operation::Unreserve(_)
         | Operation::CreateVolume(_)
         | Operation::DestroyVolume(_) => &[],
+    }
+}
+
+fn tasks_of_mut(operation: &mut Operation) -> &mut [TaskInfo] {
+    match operation {
+        Operation::Launch(launch) => &mut launch.tasks,
+        Operation::LaunchGroup(group) => &mut group.tasks,
+        Operation::Reserve(_)
+        | Operation::Unreserve(_)
+        | Operation::CreateVolume(_)
+        | Operation::DestroyVolume(_) => &mut [],
     }
 }
 

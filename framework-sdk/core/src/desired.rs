@@ -6,6 +6,7 @@ mod group;
 mod name;
 mod restart;
 mod spec;
+mod volume;
 
 pub use change::RollingChange;
 pub use elastic::{ElasticSet, Standing};
@@ -14,3 +15,4 @@ pub(crate) use name::{Birth, Life};
 pub use name::{GroupName, InstanceName, Revision};
 pub use restart::{BackOff, Counts, End, Next, Restart};
 pub use spec::TaskSpec;
+pub use volume::VolumeSpec;

@@ -22,7 +22,7 @@ use crate::config::{
 use crate::line::{Heard, Line, Link};
 use crate::pending::{Pending, Purpose, Waiting, launched_by};
 use crate::refused::{never_started, passes};
-use crate::scheduler::{Answered, Scheduler, Session};
+use crate::scheduler::{Answered, Draining, Scheduler, Session};
 use crate::tracker::{News, Tracker};
 
 /// Acknowledgements said again after a broken link, since nothing tells whether they arrived.
@@ -329,6 +329,13 @@ impl<S: Scheduler> Driver<S> {
             EventKind::Answer(answer) => self.answer(now, answer, out),
             EventKind::Failure(failure) => {
                 self.author(now, out, |s, calls| s.failure(now, &failure.agent, failure.state, calls));
+            }
+            EventKind::AgentDraining(notice) => {
+                let notice = Draining::of(notice);
+                self.author(now, out, |s, calls| s.draining(now, &notice, calls));
+            }
+            EventKind::AgentResumed(notice) => {
+                self.author(now, out, |s, calls| s.resumed(now, &notice.agent, calls));
             }
             // The line keeps these to itself.
             EventKind::Subscribed(_)

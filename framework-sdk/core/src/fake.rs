@@ -7,6 +7,7 @@ mod agents;
 mod mishaps;
 pub(crate) mod offers;
 mod updates;
+mod volumes;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,14 +17,14 @@ use std::time::Duration;
 use proto::agent::AgentInfo;
 use proto::demand::Demand;
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, Epoch, FrameworkId, OfferId, OperationId, RunId, TaskId};
+use proto::id::{AgentId, Epoch, FrameworkId, OfferId, OperationId, RunId, TaskId, VolumeId};
 use proto::operation::Operation;
 use proto::refusal::{Code, Refusal};
 use proto::resources::{Amount, Resources};
 use proto::role::Role;
 use proto::scheduler::{
-    Accept, Answer, Call, CallKind, Event, EventKind, Fault, Outcome, Redirect, Rescind, RescindReason,
-    Resume, Subscribe, Subscribed,
+    Accept, AgentDraining, Answer, Call, CallKind, Event, EventKind, Fault, Outcome, Redirect, Rescind,
+    RescindReason, Resume, Subscribe, Subscribed,
 };
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
@@ -68,6 +69,10 @@ pub struct Fake {
     calls: BTreeMap<OperationId, CallKind>,
     mishaps: Mishaps,
     wishes: VecDeque<Wish>,
+    /// Tasks that were declared unreachable, and whether they were killed since: that is done once they are seen again.
+    out_of_sight: BTreeMap<TaskId, bool>,
+    /// Volumes that are not offered.
+    hidden: BTreeSet<VolumeId>,
     /// Kills are wishes for whoever plays the agents, and not done at once.
     pub kills_take_time: bool,
     /// The next call of a kind is refused with this.
@@ -82,6 +87,8 @@ struct Agent {
     away: bool,
     /// Others have what is free of it.
     withheld: bool,
+    /// An operator wants it empty, by this time.
+    drain: Option<AgentDraining>,
 }
 
 /// One task as the pretend agents have it.
@@ -121,8 +128,10 @@ impl Fake {
     /// An agent joins.
     pub fn add_agent(&mut self, info: AgentInfo) {
         let free = info.resources.clone();
-        self.agents
-            .insert(info.id.clone(), Agent { info: Arc::new(info), free, away: false, withheld: false });
+        self.agents.insert(
+            info.id.clone(),
+            Agent { info: Arc::new(info), free, away: false, withheld: false, drain: None },
+        );
     }
 
     /// Nothing more of an agent is offered, as if others had it.
@@ -318,6 +327,7 @@ impl Fake {
                 self.history.clear();
                 self.sequence = 0;
                 self.void_offers();
+                self.tell_drains();
             }
         }
     }
@@ -356,7 +366,9 @@ impl Fake {
             }
             CallKind::Kill(kill) => {
                 let alive = self.tasks.get(&kill.task).is_some_and(|task| !task.latest.state.is_terminal());
-                if alive && self.kills_take_time {
+                if let Some(killed) = self.out_of_sight.get_mut(&kill.task) {
+                    *killed = true;
+                } else if alive && self.kills_take_time {
                     self.wishes.push_back(Wish::Kill { task: kill.task, grace: kill.grace });
                 } else if alive {
                     self.report(&kill.task, TaskState::Killed, None);
@@ -431,11 +443,18 @@ impl Fake {
             for operation in part.operations {
                 let tasks = match operation {
                     Operation::Launch(launch) => launch.tasks,
-                    Operation::LaunchGroup(group) => group.tasks,
-                    Operation::Reserve(_)
+                    Operation::LaunchGroup(launch) => {
+                        let group = Some(launch.group);
+                        let together = |task| TaskInfo { group: group.clone(), ..task };
+                        launch.tasks.into_iter().map(together).collect()
+                    }
+                    kept @ (Operation::Reserve(_)
                     | Operation::Unreserve(_)
                     | Operation::CreateVolume(_)
-                    | Operation::DestroyVolume(_) => continue,
+                    | Operation::DestroyVolume(_)) => {
+                        volumes::carry_out(&mut rest, kept);
+                        continue;
+                    }
                 };
                 for task in tasks {
                     ordinal += 1;

@@ -29,4 +29,4 @@ pub use driver::{Driver, Input, Output};
 pub use line::Link;
 pub use place::{Packing, Room, Together, choose, choose_spread, place_together, value_of};
 pub use reconciler::Reconciler;
-pub use scheduler::{Answered, Scheduler, Session};
+pub use scheduler::{Answered, Draining, Scheduler, Session};

@@ -170,6 +170,8 @@ impl Line {
                         | EventKind::Update(_)
                         | EventKind::Answer(_)
                         | EventKind::Failure(_)
+                        | EventKind::AgentDraining(_)
+                        | EventKind::AgentResumed(_)
                 );
                 if early {
                     return Heard::Nothing;
@@ -230,7 +232,9 @@ impl Line {
             | EventKind::Rescind(_)
             | EventKind::Update(_)
             | EventKind::Answer(_)
-            | EventKind::Failure(_)) => {
+            | EventKind::Failure(_)
+            | EventKind::AgentDraining(_)
+            | EventKind::AgentResumed(_)) => {
                 if event.sequence > 0 {
                     if self.sequence.is_some_and(|last| event.sequence <= last) {
                         return Heard::Nothing;

@@ -6,6 +6,7 @@ mod volume;
 
 pub(crate) use choose::choose_spread_of;
 pub use choose::{Packing, choose, choose_spread, value_of};
+pub(crate) use gang::plan_together;
 pub use gang::{Together, place_together};
 
 use proto::id::GroupId;
@@ -61,6 +62,16 @@ impl Room {
     pub fn take(&mut self, shape: &Amount) -> Option<Resources> {
         let wanted = exact(&self.rest, &self.offer, shape)?;
         self.rest.take(&self.offer.role, &wanted)
+    }
+
+    /// Takes several shapes, each for a task of its own. `None`, and nothing changed, when they do not all fit.
+    pub fn take_all(&mut self, shapes: &[Amount]) -> Option<Vec<Resources>> {
+        let before = self.rest.clone();
+        let taken: Option<Vec<Resources>> = shapes.iter().map(|shape| self.take(shape)).collect();
+        if taken.is_none() {
+            self.rest = before;
+        }
+        taken
     }
 
     /// Starts a task here. Its resources must come from [`Room::take`].

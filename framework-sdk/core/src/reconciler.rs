@@ -6,25 +6,32 @@
 //!
 //! Demands are derived from what waits, and with nothing waiting nothing is demanded: then no offers come.
 
+mod demands;
+mod drains;
+mod edition;
 mod event;
 mod index;
+mod learn;
 mod level;
 mod meet;
 mod memory;
+mod parts;
 mod place;
 mod progress;
+mod resume;
 mod rollout;
 mod slot;
 mod table;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::agent::AgentInfo;
+use proto::agent::{AgentInfo, AgentState};
 use proto::demand::{Demand, Filter};
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, DemandId, OfferId, TaskId};
+use proto::id::{AgentId, DemandId, OfferId, TaskId, VolumeId};
 use proto::offer::Offer;
 use proto::refusal::{Code, Refusal};
 use proto::role::Role;
@@ -33,27 +40,26 @@ use proto::task::TaskStatus;
 use proto_machine::{Deadlines, Instant, Now};
 
 pub use self::event::{
-    Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, WhyBack,
+    Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, VolumeStep, WhyBack,
     remembered_framework,
 };
+pub use self::resume::{Past, PastTask};
 pub use self::table::Sums;
 
+use self::learn::LEARNING;
 use self::memory::Memory;
 use self::place::Ask;
 use self::table::Table;
+use self::volumes::Kept;
 use crate::calls::{Calls, Update};
 use crate::desired::{Group, GroupName, InstanceName, Life, Numbers};
-use crate::scheduler::{Answered, Scheduler, Session};
+use crate::scheduler::{Answered, Draining, Scheduler, Session};
 
 /// A task that was asked to end and has not is asked again so often. Seldom: the master's log remembers a kill, so this
 /// is for a kill that was refused.
 const KILL_AGAIN: Duration = Duration::from_secs(300);
 /// The first wait before an event that was not taken in is told again, and the longest.
 const TELL_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// After so long it is tried again to learn what earlier lives left.
-const LEARN_AGAIN: Duration = Duration::from_secs(5);
-/// Marks the calls by which that is learnt.
-const LEARNING: u64 = 1;
 
 /// How much is known of what earlier lives of the framework left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +95,8 @@ enum Due {
     KillAgain(TaskId),
     /// An event is told again.
     Tell(Ticket),
+    /// What gangs gave back is asked for again.
+    Gather,
     /// What earlier lives left is asked for again.
     Learn,
 }
@@ -123,6 +131,8 @@ pub struct Reconciler {
     unheard: BTreeMap<GroupName, Vec<Update>>,
     /// Nothing but what is stated should be.
     exactly: bool,
+    /// The author remembers each task that may live.
+    knows_all: bool,
     /// Machines that were offered, for their names and attributes.
     agents: BTreeMap<AgentId, Arc<AgentInfo>>,
     due: Deadlines<Due>,
@@ -132,6 +142,14 @@ pub struct Reconciler {
     demanded: Option<Vec<Demand>>,
     asks: BTreeMap<DemandId, Ask>,
     demands_changed: bool,
+    /// Volumes that are to be destroyed, and those of them for which that is asked.
+    purges: BTreeMap<VolumeId, Kept>,
+    purging: BTreeSet<VolumeId>,
+    purge_asks: BTreeMap<DemandId, VolumeId>,
+    /// Agents that are to be empty.
+    draining: BTreeSet<AgentId>,
+    /// Roles in which gangs gave offers back.
+    held_off: BTreeSet<Role>,
     /// A role was added to `info` that the master was not told of.
     info_changed: bool,
     /// Events are acknowledged when the author has taken them in, and not before.
@@ -164,11 +182,14 @@ impl Reconciler {
             info.roles.push(role.clone());
         }
         let granted = info.roles.iter().cloned().collect();
+        let has_past = remembered_framework(&memory).is_some();
+        let memory = Memory::new(memory);
+        let purges = memory.purges().into_iter().map(|kept| (kept.volume.clone(), kept)).collect();
         Reconciler {
             info,
             role,
-            has_past: remembered_framework(&memory).is_some(),
-            memory: Memory::new(memory),
+            has_past,
+            memory,
             life: Life::drawn(random),
             serial: 0,
             stage: Stage::New,
@@ -178,12 +199,18 @@ impl Reconciler {
             unclaimed: BTreeMap::new(),
             unheard: BTreeMap::new(),
             exactly: false,
+            knows_all: false,
             agents: BTreeMap::new(),
             due: Deadlines::new(),
             granted,
             demanded: None,
             asks: BTreeMap::new(),
             demands_changed: true,
+            purges,
+            purging: BTreeSet::new(),
+            purge_asks: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            held_off: BTreeSet::new(),
             info_changed: false,
             by_ticket: false,
             tickets: 0,
@@ -230,38 +257,6 @@ impl Reconciler {
         if !changes.is_empty() {
             out.emit(Output::Save(changes));
         }
-    }
-
-    /// Before anything is started, what earlier lives started has to be known: all of it, and also what the log takes in
-    /// only now. So an entry of one's own is logged first, and everything that is behind it is asked for.
-    fn learn(&mut self, out: &mut Calls<Output>) {
-        self.stage = Stage::Fencing;
-        out.tag(LEARNING);
-        out.update_framework(self.info.clone());
-        out.tag(0);
-    }
-
-    fn learnt(&mut self, now: Now, answered: &Answered, out: &mut Calls<Output>) {
-        if let Outcome::Refused(refusal) = &answered.outcome {
-            self.tell(Event::Refused { what: Asked::Tasks, refusal: refusal.clone() });
-            self.due.set(Due::Learn, now.monotonic + LEARN_AGAIN);
-            return;
-        }
-        if self.stage == Stage::Fencing {
-            self.stage = Stage::Listing;
-            out.tag(LEARNING);
-            out.reconcile(Vec::new());
-            out.tag(0);
-        } else {
-            self.begin();
-        }
-    }
-
-    /// All is known that there is.
-    fn begin(&mut self) {
-        self.stage = Stage::Ready;
-        self.demands_changed = true;
-        self.touched.extend(self.groups.keys().cloned());
     }
 
     fn open_event(&mut self, update: Update, event: Event) {
@@ -314,6 +309,9 @@ impl Reconciler {
     fn order(&mut self, now: Now, order: Order, out: &mut Calls<Output>) {
         match order {
             Order::Submit(group) => self.submit(now, group),
+            Order::Resume(group, past) => self.resume(now, group, past),
+            Order::Renew(name) => self.renew(&name),
+            Order::GiveUp(instance, state) => self.give_up_resting(&instance, state),
             Order::Exactly(groups) => {
                 self.exactly = true;
                 let named: BTreeSet<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
@@ -336,6 +334,10 @@ impl Reconciler {
                     self.touched.insert(instance.group);
                 }
             }
+            Order::Purge(name) => {
+                self.withdraw(now, &name);
+                self.purge(&name);
+            }
             Order::Promote(name) => self.promote(now, &name),
             Order::Abandon(name) => self.abandon(now, &name),
             Order::Drained(task) => self.drained(now, &task),
@@ -354,17 +356,18 @@ impl Scheduler for Reconciler {
         Some(Vec::new())
     }
 
-    fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Output>) {
+    fn subscribed(&mut self, now: Now, session: &Session, out: &mut Calls<Output>) {
         self.connected = true;
         self.demands_changed = true;
         if !session.resumed {
             self.offers.clear();
+            self.forget_drains(now);
         }
         self.memory.framework(&session.framework);
         self.save(out);
         self.tell(Event::Session(session.clone()));
         if self.stage == Stage::New {
-            if self.has_past { self.learn(out) } else { self.begin() }
+            if self.has_past && !self.knows_all { self.learn(out) } else { self.begin() }
         }
     }
 
@@ -399,6 +402,9 @@ impl Scheduler for Reconciler {
         if answered.tag == LEARNING {
             return self.learnt(now, answered, out);
         }
+        if let CallKind::Accept(accept) = &answered.call {
+            self.volumes_answered(accept, &answered.outcome);
+        }
         let Outcome::Refused(refusal) = &answered.outcome else { return };
         let what = match &answered.call {
             CallKind::UpdateDemands(_) => {
@@ -420,6 +426,23 @@ impl Scheduler for Reconciler {
             | CallKind::Heartbeat => return,
         };
         self.tell(Event::Refused { what, refusal: refusal.clone() });
+    }
+
+    fn failure(&mut self, _now: Now, agent: &AgentId, state: AgentState, _out: &mut Calls<Output>) {
+        if state == AgentState::Gone {
+            self.draining.remove(agent);
+            self.volumes_lost(agent);
+        }
+    }
+
+    fn draining(&mut self, now: Now, notice: &Draining, _out: &mut Calls<Output>) {
+        self.drains(now, &notice.agent, true);
+        self.tell(Event::AgentDraining(notice.clone()));
+    }
+
+    fn resumed(&mut self, now: Now, agent: &AgentId, _out: &mut Calls<Output>) {
+        self.drains(now, agent, false);
+        self.tell(Event::AgentResumed(agent.clone()));
     }
 
     fn ended(&mut self, _now: Now, why: &Refusal, out: &mut Calls<Output>) {
@@ -448,6 +471,7 @@ impl Scheduler for Reconciler {
                 Due::Drained(task) => self.drained(now, &task),
                 Due::KillAgain(task) => self.end_task(now, task),
                 Due::Tell(ticket) => self.tellings.push(Telling::Open(ticket)),
+                Due::Gather => self.gather(out),
                 Due::Learn => self.learn(out),
             }
         }
@@ -467,8 +491,14 @@ impl Scheduler for Reconciler {
         let placed = self.place(now, out);
         self.level(now);
         self.save(out);
-        for rooms in placed {
+        for rooms in placed.each {
             out.accept(rooms, Filter { refuse: Duration::ZERO });
+        }
+        for room in placed.apart {
+            out.accept([room], Filter { refuse: Duration::ZERO });
+        }
+        for rooms in placed.together {
+            out.accept_together(rooms, Filter { refuse: Duration::ZERO });
         }
         for task in std::mem::take(&mut self.kills) {
             out.kill(task, None);

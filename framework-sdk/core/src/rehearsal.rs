@@ -235,6 +235,23 @@ impl<S: Scheduler> Rehearsal<S> {
         self.harness.master.return_agent(&agent_id(name));
     }
 
+    /// An operator wants it empty within so long; what runs there then is not ended by itself.
+    ///
+    /// # Panics
+    /// When the name is no agent id.
+    pub fn drain_agent(&mut self, name: &str, within: Duration) {
+        let deadline = self.now().wall.as_millis() + u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        self.harness.master.drain_agent(&agent_id(name), deadline);
+    }
+
+    /// It takes work again.
+    ///
+    /// # Panics
+    /// When the name is no agent id.
+    pub fn resume_agent(&mut self, name: &str) {
+        self.harness.master.resume_agent(&agent_id(name));
+    }
+
     /// Its machine is gone for good.
     ///
     /// # Panics

@@ -5,8 +5,8 @@ use proto::demand::Demand;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
 use proto::offer::Offer;
 use proto::refusal::Refusal;
-use proto::scheduler::{CallKind, Outcome, RescindReason};
-use proto_machine::{Instant, Now};
+use proto::scheduler::{AgentDraining, CallKind, Outcome, RescindReason};
+use proto_machine::{Instant, Now, WallTime};
 
 use crate::calls::{Calls, Update};
 
@@ -30,6 +30,24 @@ pub struct Answered {
     pub outcome: Outcome,
     /// The tag under which it was made ([`Calls::tag`]); 0 without.
     pub tag: u64,
+}
+
+/// An operator wants an agent empty, on which the framework has tasks or something reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// Which.
+    pub agent: AgentId,
+    /// What still runs there then is ended; `None`: what runs may end by itself.
+    pub deadline: Option<WallTime>,
+    /// For people; may be empty.
+    pub reason: String,
+}
+
+impl Draining {
+    pub(crate) fn of(notice: AgentDraining) -> Self {
+        let deadline = Some(notice.deadline_ms).filter(|at| *at > 0).map(WallTime::from_millis);
+        Draining { agent: notice.agent, deadline, reason: notice.reason }
+    }
 }
 
 /// The second level of scheduling: decides what runs on the offers. It is called by a [`crate::Driver`], which keeps the
@@ -67,6 +85,13 @@ pub trait Scheduler {
 
     /// An agent is lost or unreachable; updates of its tasks come besides.
     fn failure(&mut self, _now: Now, _agent: &AgentId, _state: AgentState, _out: &mut Calls<Self::Output>) {}
+
+    /// An agent is to be empty: what runs there is best started elsewhere before the deadline. It is told again when the
+    /// deadline changes, and in each session that is not resumed as long as it lasts.
+    fn draining(&mut self, _now: Now, _notice: &Draining, _out: &mut Calls<Self::Output>) {}
+
+    /// An agent that was to be empty takes work again.
+    fn resumed(&mut self, _now: Now, _agent: &AgentId, _out: &mut Calls<Self::Output>) {}
 
     /// The session is over for good: another instance took over, or the framework was removed. Nothing works any more.
     fn ended(&mut self, _now: Now, _why: &Refusal, _out: &mut Calls<Self::Output>) {}

@@ -208,6 +208,8 @@ fn gist(kind: &EventKind) -> String {
         EventKind::Subscribed(subscribed) => format!("subscribed as {}", subscribed.framework),
         EventKind::Rescind(_) => "rescind".to_owned(),
         EventKind::Failure(failure) => format!("{} is {}", failure.agent, failure.state.as_str()),
+        EventKind::AgentDraining(notice) => format!("{} drains", notice.agent),
+        EventKind::AgentResumed(notice) => format!("{} takes work again", notice.agent),
         EventKind::Fault(fault) => format!("fault: {}", fault.refusal.code.as_str()),
         EventKind::Redirect(redirect) => format!("redirect to {:?}", redirect.leader_address),
         EventKind::Heartbeat => "heartbeat".to_owned(),

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use framework_sdk_core::desired::{Group, Restart, RollingChange, TaskSpec, Unreachable};
+use framework_sdk_core::desired::{Group, Restart, RollingChange, TaskSpec, Unreachable, VolumeSpec};
 use framework_sdk_core::fake;
 use framework_sdk_core::harness::{Fake, Harness, agent, config, resources};
 use framework_sdk_core::reconciler::{Event, Order, Output, remembered_framework};
 use framework_sdk_core::{Config, Reconciler};
 use proto::id::TaskId;
+use proto::quantities::Quantities;
+use proto::resources::{Amount, Resources};
 use proto::scheduler::CallKind;
 use proto::task::TaskState;
 use proto_machine::{Dice, WallTime};
@@ -24,7 +26,13 @@ impl Wish {
     fn group(&self, name: &'static str) -> Group {
         let (count, version, surge) = self.groups.get(name).copied().unwrap_or_default();
         let spec = TaskSpec::shell("serve").env("VERSION", version.to_string());
-        Group::of(spec)
+        let group = match name {
+            "pod" => Group::of(spec.beside("log", TaskSpec::shell("tail"))),
+            "gang" => Group::of(spec).gang(),
+            "data" => Group::of(spec).volume(VolumeSpec::named("data", 64).expect("a name")),
+            _ => Group::of(spec),
+        };
+        group
             .named(name)
             .expect("a name")
             .count(count)
@@ -76,7 +84,10 @@ impl World {
         let mut master = Fake::new();
         master.kills_take_time = true;
         for n in 0..4 {
-            master.add_agent(agent(&format!("a{n}"), resources(2000, 8 << 30)));
+            let disk = Amount::scalars(Quantities::ZERO.with_disk(64 << 30));
+            let mut all = resources(2000, 8 << 30);
+            all.add(&Resources::unreserved(disk));
+            master.add_agent(agent(&format!("a{n}"), all));
         }
         let memory = BTreeMap::new();
         let harness = Some(born(1, &memory, master, WallTime::from_millis(1_700_000_000_000)));
@@ -131,7 +142,7 @@ impl World {
     }
 
     fn change_the_wish(&mut self) {
-        let name = *self.dice.pick(&["web", "db", "cache"]).expect("one");
+        let name = *self.dice.pick(&["web", "db", "cache", "pod", "gang", "data"]).expect("one");
         let (count, version) = (self.dice.below(5) as u32, self.dice.below(3));
         // A group of which two may run at once for a change, and two of which they may not.
         let surge = u32::from(name == "web");
@@ -219,7 +230,10 @@ impl World {
     fn check(&mut self) {
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for (id, _) in self.live_tasks() {
-            *seen.entry(instance_of(&id)).or_default() += 1;
+            // Of an instance that is two tasks, one of each.
+            let part = id.as_str().rsplit('-').next().is_some_and(|launch| launch.contains('.'));
+            *seen.entry(format!("{}{}", instance_of(&id), if part { " beside" } else { "" })).or_default() +=
+                1;
         }
         let doubled: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();
         assert!(doubled.is_empty(), "{doubled:?}");
@@ -252,6 +266,7 @@ impl World {
         let tasks = self.live_tasks();
         let mut instances: Vec<String> = tasks.iter().map(|(id, _)| instance_of(id)).collect();
         instances.sort();
+        instances.dedup();
         let wanted: Vec<String> = self.wish.instances().into_iter().collect();
         assert_eq!(instances, wanted, "life {}", self.lives);
         for group in self.wish.all() {

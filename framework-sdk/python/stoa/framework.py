@@ -59,6 +59,13 @@ class Scheduler:
     async def update(self, framework: Framework, status: t.TaskStatus) -> None:
         """A task's status changed. It is acknowledged when this returns; when it raises, the update comes again."""
 
+    async def draining(self, framework: Framework, notice: s.AgentDraining) -> None:
+        """An operator wants an agent empty: what runs there at `notice.deadline_ms` (0: never) is ended. Told again
+        when the deadline changes, and in each session that is not resumed as long as it lasts."""
+
+    async def resumed(self, framework: Framework, agent_id: str) -> None:
+        """An agent that was to be empty takes work again."""
+
 
 @dataclass
 class _Known:
@@ -285,6 +292,10 @@ class Framework:
             self._update(event.update)
         elif kind == "answer":
             self._answer(event.answer)
+        elif kind == "agent_draining":
+            self._work.put_nowait(("draining", event.agent_draining))
+        elif kind == "agent_resumed":
+            self._work.put_nowait(("resumed", event.agent_resumed.agent_id))
 
     def _answer(self, answer: s.Answer) -> None:
         if answer.operation_id not in self._pending:
@@ -365,6 +376,10 @@ class Framework:
                         self.decline(unused)
             elif isinstance(what, t.TaskStatus):
                 await self._take_in(what)
+            elif isinstance(what, s.AgentDraining):
+                await self._scheduler.draining(self, what)
+            elif isinstance(what, str):
+                await self._scheduler.resumed(self, what)
         except Exception:
             log.exception("the scheduler failed at %s", kind)
 

@@ -6,6 +6,7 @@ import unittest
 from stoa import FrameworkInfo, Scheduler, TaskStatus
 from stoa.framework import Framework
 from stoa.profile import Profile
+from stoa.v1 import scheduler_pb2 as s
 from stoa.v1 import types_pb2 as t
 
 
@@ -67,3 +68,31 @@ class Statuses(unittest.TestCase):
             return scheduler.states
 
         self.assertEqual(asyncio.run(states()), [t.TASK_DROPPED, t.TASK_DROPPED])
+
+
+class Drains(unittest.TestCase):
+    def test_a_scheduler_is_told_of_agents_that_are_to_be_empty(self) -> None:
+        class Moves(Scheduler):
+            def __init__(self) -> None:
+                self.heard: list[tuple[str, int]] = []
+                self.done = asyncio.Event()
+
+            async def draining(self, framework: Framework, notice: s.AgentDraining) -> None:
+                self.heard.append((notice.agent_id, notice.deadline_ms))
+
+            async def resumed(self, framework: Framework, agent_id: str) -> None:
+                self.heard.append((agent_id, 0))
+                self.done.set()
+
+        async def heard() -> list[tuple[str, int]]:
+            scheduler = Moves()
+            framework = Framework(Profile(b"", b"", b"", ("m:1",)), FrameworkInfo(name="f"), scheduler)
+            notice = s.AgentDraining(agent_id="a1", deadline_ms=5)
+            framework._hear("agent_draining", s.Event(agent_draining=notice))
+            framework._hear("agent_resumed", s.Event(agent_resumed=s.AgentResumed(agent_id="a1")))
+            works = asyncio.ensure_future(framework._works())
+            await asyncio.wait_for(scheduler.done.wait(), 20)
+            works.cancel()
+            return scheduler.heard
+
+        self.assertEqual(asyncio.run(heard()), [("a1", 5), ("a1", 0)])

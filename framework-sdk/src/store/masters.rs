@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 use std::sync::mpsc as blocking;
+use std::time::Duration;
 
 use framework_sdk_core::reconciler::Change;
 use proto::refusal::Code;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::text::{read, written};
@@ -23,6 +25,8 @@ const WHOLE: &str = "framework.whole";
 const TXN_CHANGES_MAX: usize = 100;
 /// And so many bytes of them. A larger value is a transaction of its own, and the masters say whether they take it.
 const TXN_BYTES_MAX: usize = 512 << 10;
+/// Before what failed is tried again: the masters have been asked for seconds already, or are about to elect.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a framework keeps, in a space of the masters' store. Each life claims the space, and fences the lives before.
 #[derive(Debug)]
@@ -67,7 +71,7 @@ impl StateStore for MasterStore {
                     Err(error) if error.code() == Some(Code::NotFound) => {
                         return Err(StoreError::Fenced("the lease of its election has run out".to_owned()));
                     }
-                    Err(error) => again(error, &given_up)?,
+                    Err(error) => again(error, &given_up).await?,
                 }
             };
             let whole = look(&space, &Keys::one(WHOLE), &given_up).await?;
@@ -117,7 +121,7 @@ async fn look(
     let found = loop {
         match space.list(keys.clone()).await {
             Ok((found, _)) => break found,
-            Err(error) => again(error, given_up)?,
+            Err(error) => again(error, given_up).await?,
         }
     };
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -138,13 +142,13 @@ async fn change(
     loop {
         match space.txn(txn.clone()).await {
             Ok(_) => return Ok(()),
-            Err(error) => again(error, given_up)?,
+            Err(error) => again(error, given_up).await?,
         }
     }
 }
 
-/// Whether it is worth another try, as long as somebody waits for it.
-fn again(error: StateError, given_up: &watch::Receiver<bool>) -> Result<(), StoreError> {
+/// Whether it is worth another try, as long as somebody waits for it; after a pause.
+async fn again(error: StateError, given_up: &watch::Receiver<bool>) -> Result<(), StoreError> {
     if error.code() == Some(Code::Fenced) {
         return Err(StoreError::Fenced(error.to_string()));
     }
@@ -155,6 +159,7 @@ fn again(error: StateError, given_up: &watch::Receiver<bool>) -> Result<(), Stor
         return Err(StoreError::Unknown(error.to_string()));
     }
     warn!(%error, "the masters do not keep the framework's state; trying again");
+    sleep(PAUSE).await;
     Ok(())
 }
 
@@ -200,28 +205,4 @@ fn forget(keys: &Keys) -> Operation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn changes(count: usize, bytes: usize) -> Vec<Change> {
-        let value = |n: usize| Change { key: format!("home/web.{n}"), value: Some("x".repeat(bytes)) };
-        (0..count).map(value).collect()
-    }
-
-    #[test]
-    fn changes_go_together_as_far_as_one_transaction_takes_them() {
-        assert_eq!(parts(&changes(TXN_CHANGES_MAX, 9)), [0..TXN_CHANGES_MAX]);
-        assert_eq!(parts(&changes(250, 9)), [0..100, 100..200, 200..250]);
-        assert_eq!(parts(&changes(3, TXN_BYTES_MAX / 2)), [0..1, 1..2, 2..3]);
-        let all = parts(&changes(1000, 2000)).into_iter().flatten().count();
-        assert_eq!(all, 1000);
-    }
-
-    #[test]
-    fn of_two_changes_of_a_key_the_later_one_counts() {
-        let change =
-            |key: &str, value: Option<&str>| Change { key: key.into(), value: value.map(str::to_owned) };
-        let both = [change("a", Some("1")), change("b", None), change("a", None)];
-        assert_eq!(latest(&both), [change("b", None), change("a", None)]);
-    }
-}
+mod tests;

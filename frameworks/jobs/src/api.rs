@@ -195,6 +195,30 @@ impl Jobs for Door {
         }
     }
 
+    async fn promote(
+        &self,
+        request: Request<wire::PromoteRequest>,
+    ) -> Result<Response<wire::PromoteReply>, Status> {
+        person(&request)?;
+        let wire::PromoteRequest { name } = request.into_inner();
+        match self.order(|ticket| Order::Promote { ticket, name }).await? {
+            Reply::Promoted(reply) => Ok(Response::new(reply)),
+            other => Err(unfitting(&other)),
+        }
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<wire::RollbackRequest>,
+    ) -> Result<Response<wire::RollbackReply>, Status> {
+        person(&request)?;
+        let wire::RollbackRequest { name } = request.into_inner();
+        match self.order(|ticket| Order::Rollback { ticket, name }).await? {
+            Reply::RolledBack(reply) => Ok(Response::new(reply)),
+            other => Err(unfitting(&other)),
+        }
+    }
+
     async fn watch(
         &self,
         request: Request<wire::WatchRequest>,

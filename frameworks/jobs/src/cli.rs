@@ -1,10 +1,12 @@
-//! What people type: `stoa run`, `stoa job apply|plan|get|stop|schema` and `stoa explain job`. A client of the framework's door, of
-//! the masters and of the agents' doors, and nothing more.
+//! What people type: `stoa run`, `stoa job` with its verbs, and `stoa explain job`. A client of the framework's door, of the
+//! masters and of the agents' doors, and nothing more.
 
+mod change;
 mod client;
 mod explain;
 mod failure;
 mod follow;
+mod history;
 mod job;
 mod logs;
 mod plan;
@@ -88,9 +90,18 @@ pub enum JobVerb {
     /// Shows jobs
     #[command(after_help = "Examples:\n  stoa job get\n  stoa job get web --watch\n  stoa job get -o json")]
     Get(GetArgs),
+    /// Shows the runs of a cron job, the latest first
+    #[command(after_help = "Examples:\n  stoa job history nightly\n  stoa job history nightly -o json")]
+    History(HistoryArgs),
     /// Ends a job and its tasks
     #[command(after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge")]
     Stop(StopArgs),
+    /// Lets the others follow the canaries of a changed service
+    #[command(after_help = "Examples:\n  stoa job promote web")]
+    Promote(NamedArgs),
+    /// Has a service take on again what ran before its latest change
+    #[command(after_help = "Examples:\n  stoa job rollback web")]
+    Rollback(NamedArgs),
 }
 
 /// Starts or changes the jobs of a file.
@@ -116,6 +127,16 @@ pub struct PlanArgs {
     /// A job file: .toml, .yaml or .yml
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// How
+    #[arg(long, short, value_enum, default_value_t = DocumentOutput::Table)]
+    pub output: DocumentOutput,
+}
+
+/// Shows the runs of a cron job.
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// The cron job
+    pub name: String,
     /// How
     #[arg(long, short, value_enum, default_value_t = DocumentOutput::Table)]
     pub output: DocumentOutput,
@@ -147,11 +168,22 @@ pub struct StopArgs {
     pub purge: bool,
 }
 
+/// One job.
+#[derive(Clone, Debug, Args)]
+pub struct NamedArgs {
+    /// The job
+    pub name: String,
+}
+
 /// Why a job waits.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainJobArgs {
     /// The job
     pub name: String,
+    /// More: -v how many agents each rule leaves, -vv with names, the nearest misses and all that helps, -vvv also what was
+    /// tried and does not help
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
     /// How
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -188,7 +220,7 @@ pub async fn run(args: &RunArgs, profile: &Profile, screen: Screen) -> u8 {
     run::run(args, profile, screen, run::interrupts()).await
 }
 
-/// `stoa job apply|plan|get|stop|schema`.
+/// `stoa job` and its verbs.
 pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
     let printer = printer::Printer::start(screen);
     let result = match verb {
@@ -200,7 +232,10 @@ pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
         JobVerb::Plan(args) => plan::plan(args, profile, &printer).await,
         JobVerb::Schema => printer.data(schema_text()).await.map(|()| 0),
         JobVerb::Get(args) => job::get(args, profile, &printer).await,
+        JobVerb::History(args) => history::history(args, profile, &printer).await,
         JobVerb::Stop(args) => job::stop(args, profile, &printer).await,
+        JobVerb::Promote(args) => change::promote(args, profile, &printer).await,
+        JobVerb::Rollback(args) => change::roll_back(args, profile, &printer).await,
     };
     printer.end(result).await
 }

@@ -1,7 +1,8 @@
 //! The jobs framework: services and batch jobs, from a file or from `stoa run`.
 //!
-//! `spec` is what a user may ask for, `cron` when it runs if not at once, `store` what was asked and where it is kept, `reconcile` what follows from an end,
-//! `scheduler` the SDK's trait implemented without clock, disk or network; `api` is its door, `cli` its client.
+//! `spec` is what a user may ask for, `cron` when it runs if not at once, `store` what was asked and where it is kept,
+//! `scheduler` the SDK's trait implemented round the SDK's reconciler, without clock, disk or network; `api` is its door,
+//! `cli` its client.
 
 mod api;
 pub mod cli;
@@ -9,7 +10,6 @@ mod codec;
 pub mod config;
 pub mod contract;
 pub mod cron;
-pub mod reconcile;
 mod rights;
 pub mod scheduler;
 pub mod spec;
@@ -95,14 +95,15 @@ pub async fn run(
     };
     let state = store.state().clone();
     let id = state.framework.clone();
-    let jobs = Jobs::new(info, config.role, state);
+    let seed = RandomState::new().hash_one(&address);
+    let jobs = Jobs::new(info, config.role, state, seed);
     let profile = Profile { masters: config.masters.clone(), credentials: credentials.clone() };
     let session = framework_sdk::Config {
         info: jobs.info().clone(),
         id,
         operation_prefix: framework_sdk::unused_prefix(),
         masters: config.masters,
-        seed: RandomState::new().hash_one(&address),
+        seed,
         believed: jobs.believed(),
     };
     let waiting = Arc::new(api::Waiting::default());

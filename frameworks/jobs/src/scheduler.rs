@@ -1,11 +1,16 @@
 //! The scheduler of jobs: implements the SDK's trait, without clock, disk or network.
 //!
-//! Everything it decides within one batch is stored in one sync, and only then are the master and people told. A launch
-//! is stored before it is asked for: after a crash the master says what became of it.
+//! What should run it states to the SDK's [`Reconciler`], which it contains: each job that is at work is one group of that
+//! name. It keeps what people see of jobs, and what has to be durable, the memory of the reconciler with it. Everything
+//! that is decided within one batch is stored in one sync, and only then are the master and people told. A launch is
+//! stored before it is asked for: after a crash the master says what became of it.
 
+mod cron;
+mod dependencies;
+mod group;
 mod orders;
-mod places;
 mod progress;
+mod recover;
 pub mod report;
 #[cfg(test)]
 mod tests;
@@ -13,17 +18,21 @@ mod views;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use framework_sdk::agent::AgentState;
-use framework_sdk::conversation::{CallKind, Outcome, RescindReason};
+use framework_sdk::conversation::RescindReason;
 use framework_sdk::demand::Demand;
 use framework_sdk::framework::FrameworkInfo;
 use framework_sdk::id::{AgentId, OfferId, TaskId};
 use framework_sdk::offer::Offer;
-use framework_sdk::refusal::{Code, Refusal};
+use framework_sdk::reconciler::{self, remembered_framework};
+use framework_sdk::refusal::Refusal;
 use framework_sdk::role::Role;
-use framework_sdk::{Answered, Calls, Deadlines, Instant, Now, Scheduler, Session, Update};
+use framework_sdk::{
+    Answered, Calls, Deadlines, Draining, Instant, Now, Reconciler, Scheduler, Session, Update,
+};
 
 pub use self::orders::{Order, Reply, Ticket, Watcher};
 use self::views::Watches;
@@ -31,11 +40,12 @@ use self::work::{JobName, Work};
 use crate::store::{Record, State};
 use crate::wire;
 
-/// A task that was asked to end and has not is asked again so often. Seldom: the master's log remembers a kill, so this
-/// is for a kill that was refused.
-const KILL_AGAIN: Duration = Duration::from_secs(300);
 /// A job of `stoa run` is forgotten so long after it is over: whoever ran it has seen the end by then.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// So many jobs at once: each is a few kilobytes here and in the journal.
+const JOBS_MAX: usize = 10_000;
+/// Under this key the reconciler remembers the framework's id; the journal has a record of its own for that.
+const FRAMEWORK: &str = "framework";
 
 /// What the scheduler wants of its shell.
 #[derive(Debug)]
@@ -59,50 +69,40 @@ pub enum Output {
 enum Due {
     /// What was stored is taken up.
     Begin,
-    /// The pause of an instance is over.
-    Rested(JobName, u32),
-    /// An instance's agent was out of sight for too long.
-    GivenUp(JobName, u32),
-    /// A task should have ended by now.
-    Kill(TaskId),
     /// A job that is over is forgotten.
     Forget(JobName),
+    /// A run of a cron job may be due.
+    Cron(JobName),
 }
 
 /// The scheduler.
 #[derive(Debug)]
 pub struct Jobs {
-    /// What the framework says of itself, with every role that a job was ever in.
-    info: FrameworkInfo,
     /// The role of jobs that name none.
     role: Role,
     state: State,
     work: BTreeMap<JobName, Work>,
-    /// The tasks of the attempts that have not ended.
-    tasks: BTreeMap<TaskId, (JobName, u32)>,
+    reconciler: Reconciler,
     due: Deadlines<Due>,
-    /// The next serial number; those below `state.serials_below` may be used without storing.
-    serial: u64,
-    /// Roles that the master knows of; demands in others would be refused.
-    granted: BTreeSet<Role>,
+    /// What was stored is taken up.
+    has_begun: bool,
     connected: bool,
     watches: Watches,
-    /// Demands as last declared.
-    demanded: Vec<Demand>,
-    demands_changed: bool,
-    /// Demands were declared; the driver says them again to every new leader.
-    said_demands: bool,
-    /// A role was added to `info` that the master was not told of.
-    info_changed: bool,
+    /// Who comes after a job that has not ended.
+    awaited: BTreeMap<JobName, BTreeSet<JobName>>,
 
     // ---- gathered within a batch ----
-    offers: Vec<Offer>,
+    /// What the reconciler is to be told when the batch is over.
+    wishes: Vec<reconciler::Order>,
     records: Vec<Record>,
     done: Vec<Update>,
-    kills: Vec<TaskId>,
+    /// Tasks of which nobody knows whose they are.
+    strays: Vec<TaskId>,
     outputs: Vec<Output>,
     /// Jobs of which something changed.
     touched: BTreeSet<JobName>,
+    /// Cron jobs of which a run changed.
+    parents: BTreeSet<JobName>,
 
     // ---- for metrics ----
     /// Starts after an end, in this life of the framework.
@@ -113,36 +113,30 @@ pub struct Jobs {
 
 impl Jobs {
     /// Goes on from what was stored. `info` is what the framework says of itself but for its roles, `role` that of jobs
-    /// that name none.
-    pub fn new(mut info: FrameworkInfo, role: Role, state: State) -> Self {
-        let mut roles: Vec<Role> = vec![role.clone()];
-        for job in state.jobs.values() {
-            roles.extend(job.spec.role.clone());
-        }
-        roles.sort();
-        roles.dedup();
-        info.roles = roles;
+    /// that name none; `random` is different in each life of the framework.
+    pub fn new(mut info: FrameworkInfo, role: Role, state: State, random: u64) -> Self {
+        let others: BTreeSet<&Role> = state.jobs.values().filter_map(|job| job.spec.role.as_ref()).collect();
+        info.roles =
+            std::iter::once(&role).chain(others.into_iter().filter(|r| **r != role)).cloned().collect();
+        let mut memory = state.memory.clone();
+        memory.extend(state.framework.iter().map(|id| (FRAMEWORK.to_owned(), id.to_string())));
         let mut jobs = Jobs {
-            info,
             role,
-            serial: state.serials_below,
             state,
             work: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            reconciler: Reconciler::new(info, memory, random).remembered_by_author(),
             due: Deadlines::new(),
-            granted: BTreeSet::new(),
+            has_begun: false,
             connected: false,
             watches: Watches::default(),
-            demanded: Vec::new(),
-            demands_changed: true,
-            said_demands: false,
-            info_changed: false,
-            offers: Vec::new(),
+            awaited: BTreeMap::new(),
+            wishes: Vec::new(),
             records: Vec::new(),
             done: Vec::new(),
-            kills: Vec::new(),
+            strays: Vec::new(),
             outputs: Vec::new(),
             touched: BTreeSet::new(),
+            parents: BTreeSet::new(),
             restarts: 0,
             totals: report::Totals::default(),
         };
@@ -152,12 +146,7 @@ impl Jobs {
 
     /// What the framework says of itself.
     pub fn info(&self) -> &FrameworkInfo {
-        &self.info
-    }
-
-    /// The tasks that may be alive, by what was stored: the master is asked for each.
-    pub fn believed(&self) -> Vec<TaskId> {
-        self.tasks.keys().cloned().collect()
+        self.reconciler.info()
     }
 
     /// Changes the state and remembers that it must be stored.
@@ -172,41 +161,73 @@ impl Jobs {
             out.emit(Output::Store(std::mem::take(&mut self.records)));
         }
     }
+
+    /// Passes something on to the reconciler. What it wants kept is stored before what it asks for.
+    fn reconcile(
+        &mut self,
+        now: Now,
+        out: &mut Calls<Output>,
+        act: impl FnOnce(&mut Reconciler, &mut Calls<reconciler::Output>),
+    ) {
+        let mut calls = Calls::default();
+        act(&mut self.reconciler, &mut calls);
+        if self.take_outputs(now, &mut calls) {
+            self.store(out);
+        }
+        out.relay(calls, |task| self.dress(task));
+    }
+
+    /// Whether there were any.
+    fn take_outputs(&mut self, now: Now, calls: &mut Calls<reconciler::Output>) -> bool {
+        let outputs = calls.take_outputs();
+        let any = !outputs.is_empty();
+        for output in outputs {
+            match output {
+                reconciler::Output::Save(changes) => {
+                    changes.into_iter().for_each(|change| self.remember(change))
+                }
+                reconciler::Output::Tell(event, _) => self.told(now, event),
+            }
+        }
+        any
+    }
+
+    fn remember(&mut self, change: reconciler::Change) {
+        let reconciler::Change { key, value } = change;
+        if key == FRAMEWORK {
+            let memory = value.into_iter().map(|id| (FRAMEWORK.to_owned(), id)).collect();
+            self.record(Record::Framework(remembered_framework(&memory)));
+        } else {
+            self.record(Record::Remembered { key, value });
+        }
+    }
 }
 
 impl Scheduler for Jobs {
     type Input = Order;
     type Output = Output;
 
-    fn subscribed(&mut self, _now: Now, session: &Session, out: &mut Calls<Output>) {
-        self.connected = true;
-        self.granted = self.info.roles.iter().cloned().collect();
-        self.demands_changed = true;
-        if !session.resumed {
-            self.offers.clear();
-        }
-        if self.state.framework.as_ref() != Some(&session.framework) {
-            self.record(Record::Framework(Some(session.framework.clone())));
-            self.store(out);
-        }
-    }
-
     fn demands(&self) -> Option<Vec<Demand>> {
-        // What waits is known once the session stands; until then nothing is wanted.
-        Some(Vec::new())
+        self.reconciler.demands()
     }
 
-    fn offers(&mut self, _now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {
-        for offer in offers {
-            // Placed when the batch is over, together with all that comes in it.
-            out.hold(&offer);
-            self.offers.push(offer);
-        }
+    fn subscribed(&mut self, now: Now, session: &Session, out: &mut Calls<Output>) {
+        self.begin(now);
+        self.connected = true;
+        self.reconcile(now, out, |reconciler, calls| reconciler.subscribed(now, session, calls));
+    }
+
+    fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.offers(now, offers, calls));
     }
 
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Output>) {
-        self.progress(now, update.status());
-        if update.status().state.is_terminal() {
+        let status = update.status();
+        let is_over = status.state.is_terminal();
+        if !self.reconciler.heard(now, status) && !is_over {
+            self.strays.push(status.task.clone());
+        }
+        if is_over {
             // Once the end is stored.
             self.done.push(update);
         } else {
@@ -215,70 +236,73 @@ impl Scheduler for Jobs {
         }
     }
 
-    fn rescinded(&mut self, _now: Now, offer: OfferId, _why: RescindReason, _out: &mut Calls<Output>) {
-        self.offers.retain(|held| held.id != offer);
+    fn rescinded(&mut self, now: Now, offer: OfferId, why: RescindReason, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.rescinded(now, offer, why, calls));
     }
 
-    fn answered(&mut self, _now: Now, answered: &Answered, _out: &mut Calls<Output>) {
-        match (&answered.call, &answered.outcome) {
-            (CallKind::UpdateFramework(update), Outcome::Committed(_)) => {
-                self.granted = update.framework.roles.iter().cloned().collect();
-                self.demands_changed = true;
-            }
-            (CallKind::UpdateFramework(_), Outcome::Refused(_)) => {
-                // Subscribing with a role that it may not take would end the framework.
-                let granted = &self.granted;
-                self.info.roles.retain(|role| granted.contains(role));
-            }
-            (CallKind::UpdateDemands(_), Outcome::Refused(_)) => {
-                // Whatever the reason was, the next change says all of it again.
-                self.demanded = Vec::new();
-            }
-            _ => {}
-        }
+    fn answered(&mut self, now: Now, answered: &Answered, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.answered(now, answered, calls));
     }
 
-    fn failure(&mut self, _now: Now, _agent: &AgentId, _state: AgentState, _out: &mut Calls<Output>) {}
+    fn failure(&mut self, now: Now, agent: &AgentId, state: AgentState, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.failure(now, agent, state, calls));
+    }
 
-    fn ended(&mut self, _now: Now, why: &Refusal, out: &mut Calls<Output>) {
+    fn draining(&mut self, now: Now, notice: &Draining, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.draining(now, notice, calls));
+    }
+
+    fn resumed(&mut self, now: Now, agent: &AgentId, out: &mut Calls<Output>) {
+        self.reconcile(now, out, |reconciler, calls| reconciler.resumed(now, agent, calls));
+    }
+
+    fn ended(&mut self, now: Now, why: &Refusal, out: &mut Calls<Output>) {
         self.connected = false;
-        if why.code == Code::FrameworkRemoved {
-            // The id is dead, and its tasks are with it. The next start begins as a new framework.
-            self.record(Record::Framework(None));
-            self.store(out);
-        }
+        self.reconcile(now, out, |reconciler, calls| reconciler.ended(now, why, calls));
     }
 
     fn input(&mut self, now: Now, order: Order, _out: &mut Calls<Output>) {
+        self.begin(now);
         self.order(now, order);
     }
 
-    fn wake(&mut self, now: Now, _out: &mut Calls<Output>) {
+    fn wake(&mut self, now: Now, out: &mut Calls<Output>) {
         while let Some(due) = self.due.pop_due(now.monotonic) {
             match due {
                 Due::Begin => self.begin(now),
-                Due::Rested(job, number) => self.rested(&job, number),
-                Due::GivenUp(job, number) => self.give_up(now, &job, number),
-                Due::Kill(task) => self.kill(now, task),
                 Due::Forget(job) => self.forget(&job),
+                Due::Cron(job) => self.tick(now, &job),
             }
         }
+        self.reconcile(now, out, |reconciler, calls| reconciler.wake(now, calls));
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.due.next()
+        self.due.next().into_iter().chain(self.reconciler.wake_at()).min()
     }
 
     fn settle(&mut self, now: Now, out: &mut Calls<Output>) {
-        let placed = self.place(now, out);
-        self.roll(now);
+        let mut calls = Calls::default();
+        loop {
+            for wish in std::mem::take(&mut self.wishes) {
+                self.reconciler.input(now, wish, &mut calls);
+            }
+            self.reconciler.settle(now, &mut calls);
+            // What is told of tasks may bring a job to its end.
+            self.take_outputs(now, &mut calls);
+            self.withdraw_what_is_over();
+            self.release_others(now);
+            if self.wishes.is_empty() {
+                break;
+            }
+        }
         if !self.touched.is_empty() {
             self.total();
         }
         self.summarize(now);
         self.store(out);
-        self.accept(placed, out);
-        for task in std::mem::take(&mut self.kills) {
+        out.relay(calls, |task| self.dress(task));
+        for task in std::mem::take(&mut self.strays) {
             out.kill(task, None);
         }
         for update in std::mem::take(&mut self.done) {
@@ -287,9 +311,10 @@ impl Scheduler for Jobs {
         for output in std::mem::take(&mut self.outputs) {
             out.emit(output);
         }
-        if std::mem::take(&mut self.info_changed) {
-            out.update_framework(self.info.clone());
-        }
-        self.demand(out);
     }
+}
+
+/// The name of a job as a key.
+fn key(name: &str) -> JobName {
+    Arc::from(name)
 }

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use crate::token::random_hex;
 use crate::wire;
 
-/// The version of the records' layout.
-const FORMAT: u32 = 1;
+/// The version of the records' layout. In the first one the framework kept by itself what its reconciler keeps now.
+const FORMAT: u32 = 2;
 /// Below this the journal is never rewritten: it costs nothing to read.
 const COMPACT_BYTES_MIN: u64 = 1 << 20;
 /// The journal is rewritten when it is so many times as large as what it says.
@@ -77,6 +77,7 @@ impl Store {
             return Ok(store);
         }
         let mut state = State::default();
+        let mut written_in = FORMAT;
         for (at, record) in records.into_iter().enumerate() {
             let record = Record::from_wire(record).map_err(|why| StoreError::Record {
                 path: journal.path().to_owned(),
@@ -87,11 +88,21 @@ impl Store {
                 Record::Header { format, .. } if *format > FORMAT => {
                     return Err(StoreError::Newer { path: journal.path().to_owned(), found: *format });
                 }
+                Record::Header { format, .. } => {
+                    written_in = *format;
+                    state.apply(record);
+                }
                 _ => state.apply(record),
             }
         }
         let base_bytes = Journal::<wire::journal::Record>::size_of(&wire_of(state.image(FORMAT)));
-        Ok(Store { journal, state, base_bytes })
+        let mut store = Store { journal, state, base_bytes };
+        if written_in < FORMAT {
+            store.state.migrate(written_in);
+            // An earlier version must not go on with it: it would read only half of it.
+            store.compact()?;
+        }
+        Ok(store)
     }
 
     /// What it says now.

@@ -14,6 +14,7 @@ impl Allocator {
     /// before: more comes back than was held, or what is transformed is not free.
     pub fn apply(&mut self, now: Instant, change: Change) -> bool {
         self.work.touched = true;
+        self.work.told_at = now;
         match change {
             Change::AgentAdded { info, total, active } => self.add_agent(info, total, active),
             Change::AgentChanged { info, total } => self.change_agent(info, total),

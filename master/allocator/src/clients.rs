@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proto::demand::Demand;
 use proto::id::{DemandId, FrameworkId};
 use proto::quantities::Quantities;
+use proto_machine::Instant;
 
 use crate::order::Entry;
 use crate::share::Share;
@@ -113,6 +114,8 @@ pub(crate) struct Want {
     pub count: u64,
     /// Units in open offers.
     pub open: u64,
+    /// When it was declared: for explanations.
+    pub since: Instant,
     pub priority: i32,
 }
 

@@ -60,7 +60,7 @@ mod work;
 pub use allocate::Grant;
 pub use change::{Account, Change, Transform};
 pub use config::Config;
-pub use explain::Names;
+pub use explain::{Absent, Away, Outside, TaskUse};
 pub use views::{AgentPicture, ClientPicture, RolePicture, Surplus};
 
 use proto::quantities::Quantities;

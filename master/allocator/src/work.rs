@@ -1,6 +1,7 @@
 //! What has changed since the last allocation: the next one looks at nothing else.
 
 use proto::quantities::Quantities;
+use proto_machine::Instant;
 
 use crate::bits::Bits;
 
@@ -19,6 +20,8 @@ pub(crate) struct Work {
     pub headroom: Vec<u32>,
     /// Any change was applied.
     pub touched: bool,
+    /// When the last change was told.
+    pub told_at: Instant,
     /// What was free and kept for nobody, and what had to stay so, when `headroom` was last looked at.
     pub room_seen: Quantities,
     pub required_seen: Quantities,

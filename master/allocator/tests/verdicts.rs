@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use master_allocator::{Allocator, Change, Config, Grant};
+use master_allocator::{Allocator, Away, Change, Config, Grant, Outside};
 use proto::agent::AgentInfo;
 use proto::attributes::{AttributeValue, Attributes, Constraint, Constraints};
 use proto::demand::Demand;
@@ -94,11 +94,24 @@ impl Pool {
 
     /// The only explanation of a framework.
     fn explain(&self, name: &str) -> Explanation {
-        let called = |id: &FrameworkId| format!("<{id}>");
-        let mut all = self.allocator.explain(&id(name), None, &called, self.now);
+        let mut all = self.explain_all(name, None);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
+
+    fn explain_all(&self, name: &str, demand: Option<&DemandId>) -> Vec<Explanation> {
+        asked(|outside| self.allocator.explain(&id(name), demand, outside, self.now))
+    }
+}
+
+/// Asks with nothing from outside but names.
+fn asked<T>(answer: impl FnOnce(&Outside<'_>) -> T) -> T {
+    answer(&Outside {
+        name: &|id| format!("<{id}>"),
+        away: &|_| Away::default(),
+        tasks: &|_| Vec::new(),
+        absent: &[],
+    })
 }
 
 fn id(name: &str) -> FrameworkId {
@@ -148,7 +161,7 @@ fn who_declares_nothing_wants_nothing() {
     assert_eq!(pool.explain("jobs").code, "wants-nothing");
     pool.wants("jobs", 1000, 0);
     assert_eq!(pool.explain("jobs").code, "wants-nothing");
-    assert!(pool.allocator.explain(&id("other"), None, &ToString::to_string, pool.now).is_empty());
+    assert!(pool.explain_all("other", None).is_empty());
 }
 
 #[test]
@@ -158,9 +171,14 @@ fn without_agents_there_is_nothing_to_offer() {
     pool.wants("jobs", 1000, 1);
     pool.tell(Change::AgentActive { agent: AgentId::new("a").unwrap(), active: false });
     let told = pool.explain("jobs");
-    assert_eq!(told.code, "no-agents");
-    assert_eq!(steps(&told)[..2], [("all", 1), ("active", 0)]);
+    assert_eq!(told.code, "agent-disconnected");
+    assert_eq!(steps(&told)[..2], [("all", 1), ("alive", 0)]);
     assert_eq!(told.funnel[1].fell_out, ["host-a"]);
+    assert_eq!(told.help, ["when host-a comes back: then it is offered host-a"]);
+    pool.tell(Change::AgentRemoved { agent: AgentId::new("a").unwrap() });
+    let told = pool.explain("jobs");
+    assert_eq!(told.code, "no-agents");
+    assert_eq!(told.help, ["with an agent of cpus:1: then it is offered the new agent"]);
 }
 
 #[test]
@@ -193,13 +211,15 @@ fn a_constraint_that_no_agent_meets_is_named() {
     pool.wants_where("jobs", 1000, 1, Constraints(there[..2].to_vec()));
     let told = pool.explain("jobs");
     assert_eq!(told.code, "constraints");
-    assert!(told.verdict.contains("host-a not zone=b"), "{told:?}");
+    assert!(told.verdict.contains("there is zone=a on 1"), "{told:?}");
     assert_eq!(told.nearest[0].rule, "constraint zone=b");
-    assert_eq!(told.help, ["without the constraint zone=b: then it is offered host-a"]);
+    let added = "with an agent of cpus:1 and zone=b, zone: then it is offered the new agent";
+    assert_eq!(told.help, ["without the constraint zone=b: then it is offered host-a", added]);
     // Where two are in the way, neither alone would do.
     pool.wants_where("jobs", 1000, 1, Constraints(there.to_vec()));
     let told = pool.explain("jobs");
     assert_eq!((&*told.code, told.help.len()), ("constraints", 0));
+    assert!(told.tried.iter().all(|remedy| remedy.code == "constraints"), "{told:?}");
 }
 
 #[test]
@@ -254,6 +274,7 @@ fn what_is_kept_for_another_role_is_reserved() {
     assert_eq!(told.code, "reserved");
     assert!(told.verdict.contains("reserved for role db"), "{told:?}");
     assert!(told.help[0].contains("is reserved no more for role db"), "{told:?}");
+    assert_eq!(told.tried[0].steps[0].command, "stoa unreserve a --role db --cpus 4");
     assert!(steps(&told).contains(&("role", 0)), "{told:?}");
 }
 
@@ -266,6 +287,7 @@ fn a_limit_that_would_be_passed_is_named_with_the_one_that_would_do() {
     let told = pool.explain("jobs");
     assert_eq!((&*told.code, &*told.verdict), ("quota-limit", "role jobs would pass its limit of cpus:1"));
     assert_eq!(told.help, ["with a limit of cpus:2 for role jobs: then it is offered host-a"]);
+    assert_eq!(told.tried[0].steps[0].command, "stoa quota set jobs --limit cpus=2");
 }
 
 #[test]
@@ -347,10 +369,41 @@ fn one_question_tries_no_more_for_many_demands_than_for_one() {
     };
     let demands = (0..20).map(demand).collect();
     pool.tell(Change::Demands { framework: id("jobs"), demands, demand_driven: true });
-    let all = pool.allocator.explain(&id("jobs"), None, &ToString::to_string, pool.now);
-    assert_eq!((all.len(), all.iter().map(|told| told.help.len()).sum::<usize>()), (20, 4));
+    let all = pool.explain_all("jobs", None);
+    assert_eq!((all.len(), all.iter().map(|told| told.tried.len()).sum::<usize>()), (20, 8));
+    assert_eq!((all[15].tried.len(), all[15].untried), (0, 2), "what was not tried is counted");
+    // Beyond sixteen they are told in short.
+    let short =
+        |told: &Explanation| told.funnel.is_empty() && told.notes.iter().any(|n| n.contains("in short"));
+    assert_eq!(all.iter().filter(|told| short(told)).count(), 4);
+    assert!(all.iter().all(|told| told.code == "too-large"), "{all:?}");
     // Alone, the last has help as well.
     let last = DemandId::new("web19").unwrap();
-    let told = pool.allocator.explain(&id("jobs"), Some(&last), &ToString::to_string, pool.now);
-    assert_eq!((told.len(), told[0].help.len()), (1, 1));
+    let told = pool.explain_all("jobs", Some(&last));
+    // One more agent as large as the last would go to another of them.
+    assert_eq!((told.len(), told[0].help.len(), told[0].untried), (1, 1, 0));
+}
+
+#[test]
+fn the_sum_of_all_that_waits_is_bounded_and_says_what_it_left_out() {
+    let mut pool = Pool::new();
+    (0..30_000).for_each(|n| pool.agent(&format!("a{n:05}"), open(4000)));
+    pool.framework("jobs");
+    // Of each size two demands, which are looked into as one.
+    let demand = |n: u64| Demand {
+        id: DemandId::new(&format!("web{n}")).unwrap(),
+        role: role("jobs"),
+        shape: Amount::scalars(cpus(8000 + n / 2)),
+        count: 1 + n / 2,
+        constraints: Constraints::default(),
+        priority: 0,
+    };
+    let demands = (0..80).map(demand).collect();
+    pool.tell(Change::Demands { framework: id("jobs"), demands, demand_driven: true });
+    pool.allocate();
+    let all = asked(|outside| pool.allocator.waiting(outside, pool.now));
+    assert_eq!((all.demands, all.units, all.unexamined), (80, 2 * (40 * 41 / 2), 2 * 7));
+    let told: Vec<(&str, u64)> = all.groups.iter().map(|group| (&*group.code, group.demands)).collect();
+    assert_eq!(told, [("too-large", 66)]);
+    assert_eq!((&*all.worst_framework, &*all.worst_role), ("<jobs>", "jobs"));
 }

@@ -1,5 +1,7 @@
 //! `Leading`: everything a master knows only while it leads; a follower cannot touch it, by type.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use master_allocator::Allocator;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
 use proto_machine::{Deadlines, Instant, Pulse};
@@ -32,12 +34,16 @@ pub(crate) enum Deadline {
 /// The tables together.
 pub(crate) struct Leading {
     pub epoch: Epoch,
+    /// When it began to lead.
+    pub since: Instant,
     pub allocator: Allocator,
     pub agents: agents::Table,
     pub frameworks: frameworks::Table,
     pub offers: offers::Table,
     pub tasks: tasks::Table,
     pub deadlines: Deadlines<Deadline>,
+    /// Who was told that an agent is to be empty, and is told when it need not be any more.
+    pub drains_told: BTreeMap<AgentId, BTreeSet<FrameworkId>>,
     /// Frameworks named so far in this epoch.
     pub named: u64,
     /// Lists of tasks to kill and agents to mend are worked off turn by turn; offers are made when nothing is left.
@@ -52,12 +58,14 @@ impl Leading {
     pub fn new(epoch: Epoch) -> Self {
         Leading {
             epoch,
+            since: Instant::from_nanos(0),
             allocator: Allocator::new(master_allocator::Config::default()),
             agents: agents::Table::default(),
             frameworks: frameworks::Table::default(),
             offers: offers::Table::new(epoch),
             tasks: tasks::Table::default(),
             deadlines: Deadlines::new(),
+            drains_told: BTreeMap::new(),
             named: 0,
             allocate: true,
             offered_at: Instant::from_nanos(0),

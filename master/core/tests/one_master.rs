@@ -12,6 +12,8 @@ mod refusals;
 mod rig;
 #[path = "one_master/rights.rs"]
 mod rights;
+#[path = "one_master/situations.rs"]
+mod situations;
 #[path = "one_master/volumes.rs"]
 mod volumes;
 
@@ -518,13 +520,13 @@ fn a_demand_too_large_for_all_names_the_nearest_agents_and_what_they_lack() {
         let steps = told.funnel[..2].iter().map(|step| (step.name.clone(), step.left, step.fell_out.clone()));
         steps.collect::<Vec<_>>()
     };
-    let none = [("all".to_owned(), 1, vec![]), ("active".to_owned(), 0, vec!["a1".to_owned()])];
-    assert_eq!((&*told.code, seen(&told)), ("no-agents", none.to_vec()));
+    let none = [("all".to_owned(), 1, vec![]), ("alive".to_owned(), 0, vec!["a1".to_owned()])];
+    assert_eq!((&*told.code, seen(&told)), ("too-large", none.to_vec()));
     world.run(Duration::from_secs(600));
     let agent = world.master.registry().agents().next().expect("it is remembered");
     assert_eq!(agent.state, AgentState::Unreachable);
     // The framework was silent for as long and is gone: a new one asks.
     world.subscribe(11, None);
     let told = explain(&mut world, 3);
-    assert_eq!((&*told.code, seen(&told)), ("no-agents", none.to_vec()));
+    assert_eq!((&*told.code, seen(&told)), ("agent-unreachable", none.to_vec()));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto_wire::operator as w;
 use proto_wire::v1::Empty;
 
-use crate::explain::{Explanation, FunnelStep, NearMiss};
+use crate::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Waiting, WaitingGroup};
 use crate::operator::{
     AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
     Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
@@ -14,7 +14,7 @@ use crate::operator::{
     Verdict, Watch,
 };
 use crate::rights::Rights;
-use crate::wire::{Malformed, OneOf, Wire};
+use crate::wire::{Malformed, OneOf, Plain, Wire};
 
 message!(Drain = w::Drain {
     plain since_ms: since_ms,
@@ -121,6 +121,9 @@ impl Wire for Explain {
             Explain::Framework(name) => w::explain::What::Framework(name.clone()),
             Explain::Task(task) => w::explain::What::Task(task.to_wire()),
             Explain::Demand(demand) => w::explain::What::Demand(demand.to_wire()),
+            Explain::Role(role) => w::explain::What::Role(role.to_plain()),
+            Explain::Agent(name) => w::explain::What::Agent(name.clone()),
+            Explain::Summary => w::explain::What::Summary(Empty {}),
         };
         w::Explain { what: Some(what) }
     }
@@ -129,7 +132,15 @@ impl Wire for Explain {
             Some(w::explain::What::Framework(name)) => Ok(Explain::Framework(name)),
             Some(w::explain::What::Task(task)) => Ok(Explain::Task(Wire::from_wire(task)?)),
             Some(w::explain::What::Demand(demand)) => Ok(Explain::Demand(Wire::from_wire(demand)?)),
-            None => Err(Malformed::at("what", "is not set; name a framework, a task or a demand")),
+            Some(w::explain::What::Role(role)) => {
+                Ok(Explain::Role(Plain::from_plain(role).map_err(|why| Malformed::at("role", why))?))
+            }
+            Some(w::explain::What::Agent(name)) => Ok(Explain::Agent(name)),
+            Some(w::explain::What::Summary(Empty {})) => Ok(Explain::Summary),
+            None => Err(Malformed::at(
+                "what",
+                "is not set; name a framework, a task, a demand, a role or an agent, or ask for the summary",
+            )),
         }
     }
 }
@@ -175,7 +186,25 @@ message!(Status = w::StatusReply {
     req used: used,
 });
 message!(Raft = w::RaftReply { rep members: members, plain term: term, plain applied: applied });
-message!(FunnelStep = w::FunnelStep { plain name: name, plain left: left, plain fell_out: fell_out });
+message!(FunnelStep = w::FunnelStep {
+    plain name: name,
+    plain left: left,
+    plain fell_out: fell_out,
+    plain more: more,
+    plain names: names,
+});
+message!(RemedyStep = w::RemedyStep {
+    plain kind: kind,
+    plain change: change,
+    plain command: command,
+    plain agent: agent_id,
+    plain framework: framework_id,
+    plain task: task_id,
+    plain role: role,
+    req amount: amount,
+    plain weight_milli: weight_milli,
+});
+message!(Remedy = w::Remedy { rep steps: steps, plain helps: helps, plain outcome: outcome, plain code: code });
 message!(NearMiss = w::NearMiss {
     plain agent: agent_id,
     plain hostname: hostname,
@@ -189,6 +218,36 @@ message!(Explanation = w::Explanation {
     rep funnel: funnel,
     rep nearest: nearest,
     plain help: help,
+    rep tried: tried,
+    plain untried: untried,
+    plain notes: notes,
+    plain waiting_ms: waiting_ms,
+});
+message!(WaitingGroup = w::WaitingGroup {
+    plain code: code,
+    plain demands: demands,
+    plain units: units,
+    plain frameworks: frameworks,
+    plain oldest_ms: oldest_ms,
+    plain framework: framework,
+    plain role: role,
+    plain example: example,
+    plain verdict: verdict,
+});
+message!(Waiting = w::WaitingReply {
+    plain demands: demands,
+    plain units: units,
+    plain oldest_ms: oldest_ms,
+    rep groups: groups,
+    plain worst_framework: worst_framework,
+    plain worst_role: worst_role,
+    opt best: best,
+    plain best_demands: best_demands,
+    plain best_units: best_units,
+    plain tried: tried,
+    plain unexamined: unexamined,
+    plain undeclared: undeclared,
+    plain notes: notes,
 });
 message!(Happened = w::Happened {
     plain sequence: sequence,
@@ -244,6 +303,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Principals(items) => K::Principals(w::PrincipalList { principals: all(items) }),
             ReplyKind::Verdict(inner) => K::Verdict(inner.to_wire()),
             ReplyKind::Events(inner) => K::Events(inner.to_wire()),
+            ReplyKind::Waiting(inner) => K::Waiting(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -265,6 +325,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Principals(m) => ReplyKind::Principals(field_from!(rep m.principals, "principals")),
             K::Verdict(m) => ReplyKind::Verdict(Wire::from_wire(m)?),
             K::Events(m) => ReplyKind::Events(Wire::from_wire(m)?),
+            K::Waiting(m) => ReplyKind::Waiting(Wire::from_wire(m)?),
         })
     }
 }

@@ -3,9 +3,9 @@
 use proto_wire::scheduler as w;
 
 use crate::scheduler::{
-    Accept, AcceptPart, Acknowledge, Answer, Call, CallKind, Decline, Event, EventKind, Failure, Fault, Kill,
-    Offers, Outcome, Reconcile, Redirect, Rescind, RescindReason, Resume, Revive, Subscribe, Subscribed,
-    Suppress, UpdateDemands, UpdateFramework,
+    Accept, AcceptPart, Acknowledge, AgentDraining, AgentResumed, Answer, Call, CallKind, Decline, Event,
+    EventKind, Failure, Fault, Kill, Offers, Outcome, Reconcile, Redirect, Rescind, RescindReason, Resume,
+    Revive, Subscribe, Subscribed, Suppress, UpdateDemands, UpdateFramework,
 };
 
 message!(Subscribe = w::Subscribe {
@@ -54,6 +54,8 @@ message!(Subscribed = w::Subscribed {
 message!(Offers = w::Offers { rep offers: offers });
 message!(Rescind = w::Rescind { plain offer: offer_id, plain reason: reason });
 message!(Failure = w::Failure { plain agent: agent_id, plain state: state });
+message!(AgentDraining = w::AgentDraining { plain agent: agent_id, plain deadline_ms: deadline_ms, plain reason: reason });
+message!(AgentResumed = w::AgentResumed { plain agent: agent_id });
 message!(Fault = w::Fault { req refusal: refusal });
 message!(Redirect = w::Redirect { plain leader_address: leader_address });
 
@@ -95,5 +97,7 @@ oneof!(EventKind = w::event::Kind {
     msg Fault: Fault,
     msg Redirect: Redirect,
     unit Heartbeat: Heartbeat,
+    msg AgentDraining: AgentDraining,
+    msg AgentResumed: AgentResumed,
 });
 message!(Event = w::Event { plain sequence: sequence, one kind: kind });

@@ -94,7 +94,11 @@ all! {
     proto::operator::Raft = operator::RaftReply;
     proto::explain::FunnelStep = operator::FunnelStep;
     proto::explain::NearMiss = operator::NearMiss;
+    proto::explain::RemedyStep = operator::RemedyStep;
+    proto::explain::Remedy = operator::Remedy;
     proto::explain::Explanation = operator::Explanation;
+    proto::explain::WaitingGroup = operator::WaitingGroup;
+    proto::explain::Waiting = operator::WaitingReply;
     proto::operator::PrincipalView = operator::PrincipalView;
     proto::operator::Verdict = operator::Verdict;
     proto::operator::Token = operator::TokenReply;
@@ -125,6 +129,8 @@ all! {
     proto::scheduler::Offers = scheduler::Offers;
     proto::scheduler::Rescind = scheduler::Rescind;
     proto::scheduler::Failure = scheduler::Failure;
+    proto::scheduler::AgentDraining = scheduler::AgentDraining;
+    proto::scheduler::AgentResumed = scheduler::AgentResumed;
     proto::scheduler::Fault = scheduler::Fault;
     proto::scheduler::Redirect = scheduler::Redirect;
     proto::scheduler::Answer = scheduler::Answer;

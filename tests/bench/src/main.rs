@@ -3,6 +3,7 @@
 mod alloc;
 mod cluster;
 mod disk;
+mod explain;
 mod failover;
 mod figures;
 mod flags;
@@ -24,6 +25,7 @@ const USAGE: &str = "tests-bench BENCH [--name value ..], each prints one JSON l
 in process, alone:
   alloc      [--grid decline,saturate,add,churn,demand,quota,suppress] [--agents N,..] [--frameworks N,..] [--cycles N]
              [--events N]; without --agents and --frameworks the sizes of the Mesos charts
+  explain    [--agents 1000] [--demands 1000] [--rounds 20]
 on a cluster of its own, started by the `stoa` beside this program (or --stoa PATH; a debug build needs --allow-debug):
   launch     [--count 1000] [--rounds 5] [--binary true] [--through run|sdk]
              [--hyperqueue tests/bench/peers/hyperqueue]
@@ -39,6 +41,7 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let done = match args.next().as_deref() {
         Some("alloc") => alloc::Options::parse(args).map(|options| alloc::run(&options)),
+        Some("explain") => measure(args, &explain::FLAGS, explain::run),
         Some("launch") => measure(args, &launch::FLAGS, launch::run),
         Some("latency") => measure(args, &latency::FLAGS, latency::run),
         Some("failover") => measure(args, &failover::FLAGS, failover::run),

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::{Agent, Config, Contain, FailureKind, FoundState, Input, LinkId, Output, Restore};
+use agent_core::{
+    Agent, Checked, Config, Contain, Container, FailureKind, FoundState, Input, LinkId, Output, Restore,
+};
 use proto::agent::AgentInfo;
 use proto::agent_link::{TaskRun, ToMaster};
 use proto::attributes::Attributes;
+use proto::check::CheckRole;
 use proto::id::{AgentId, Epoch, RunId};
 use proto::ledger::Record;
 use proto::quantities::{Quantities, Scalar};
@@ -41,6 +44,8 @@ pub enum KeeperEvent {
     Execute(RunId),
     /// It ends.
     Exit(RunId, Exit),
+    /// It answers a check: while it runs it is well, and ready.
+    Check(RunId, CheckRole, u64),
 }
 
 /// An agent and its pretended surroundings.
@@ -374,9 +379,9 @@ impl World {
                 }
             }
             Contain::RemoveVolume(volume) => self.volume_goes(node, volume),
-            // Frameworks of the simulator ask for no checks.
             Contain::Check(ask) => {
-                return broken("P3 a launch is as it was given", format!("{} has no checks", ask.given.run));
+                let event = KeeperEvent::Check(ask.given.run, ask.role, ask.number);
+                self.queue.push(soon, Event::Keeper { agent: node, boot, event });
             }
         }
         Ok(())
@@ -423,6 +428,12 @@ impl World {
                     self.checks.one_place.ended(run, exit);
                 }
                 said
+            }
+            KeeperEvent::Check(run, role, number) => {
+                let slot = agent.keeper.get(run);
+                let runs = slot.is_some_and(|slot| matches!(slot.state, FoundState::Running { .. }));
+                let result = if runs { Ok(()) } else { Err("it does not run".to_owned()) };
+                Some(Container::Checked(Checked { run, role, number, result }))
             }
         };
         self.trace.event(self.now, node.number(), 8);

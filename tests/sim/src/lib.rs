@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `world.rs` | the loop, the nodes, who hears what when |
 //! | `masters.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
+//! | `store.rs`, `store_events.rs`, `store_clients.rs` | what frameworks keep on the masters: its group, how its messages travel, and who uses it |
 //! | `operator.rs`, `faults.rs` | what people want, what goes wrong |
 //! | `network.rs`, `disk.rs`, `containers.rs`, `volumes.rs`, `clock.rs`, `queue.rs` | the pretended things |
 //! | `workload.rs` | framework personalities |
@@ -32,6 +33,9 @@ pub mod operator;
 pub mod options;
 pub mod queue;
 pub mod run;
+pub mod store;
+pub mod store_clients;
+pub mod store_events;
 pub mod story;
 pub mod trace;
 pub mod volumes;

@@ -76,7 +76,8 @@ impl World {
         }
         master.process.begin(clock);
         // The first settle brings its registry back.
-        self.master_turn(node)
+        self.master_turn(node)?;
+        self.begin_member(node)
     }
 
     pub(crate) fn master_dies(&mut self, node: Node) {
@@ -94,6 +95,7 @@ impl World {
         master.performing.clear();
         master.images.clear();
         self.checks.conservation.forget(node);
+        self.member_dies(node);
     }
 
     pub(crate) fn master_turn(&mut self, node: Node) -> Verdict {

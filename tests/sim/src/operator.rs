@@ -3,16 +3,30 @@
 use std::collections::BTreeSet;
 
 use master_core::{Input, OperatorCall, Ticket};
+use proto::agent::AgentState;
 use proto::caller::Caller;
-use proto::operator::{KillTask, MarkAgentGone, ReplyKind, SetQuota, SetWeight, TeardownFramework};
+use proto::id::AgentId;
+use proto::operation::{Operation, Reserve, Unreserve};
+use proto::operator::{
+    KillTask, MarkAgentGone, OperateAgent, ReplyKind, SetQuota, SetWeight, TeardownFramework,
+};
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
+use proto::resources::{Amount, Portion};
 use proto::role::{Role, Weight};
 
 use crate::frameworks::FrameworkNode;
 use crate::node::Node;
 use crate::options::{MS, SECOND};
 use crate::world::{Event, World};
+
+/// So often, a second apart, nothing must be found kept.
+const LOOKS: u32 = 10;
+
+/// The role that operators reserve for: no framework takes offers in it.
+fn own_role() -> Role {
+    Role::new("operators").expect("it is a role")
+}
 
 /// What people have asked and want to ask.
 #[derive(Debug, Default)]
@@ -21,19 +35,23 @@ pub struct Operator {
     /// Roles whose quota must be lifted, in calm times.
     limited: BTreeSet<Role>,
     lifting: Option<Ticket>,
+    /// How often still nothing must be found reserved for operators before it is taken for so: what was asked late may come
+    /// late.
+    keeping: u32,
     /// How many wishes were carried out.
     pub done: u64,
 }
 
 impl Operator {
-    /// From now on nobody is limited.
-    pub fn lift_limits(&mut self, frameworks: &[FrameworkNode]) {
+    /// From now on nobody is limited, and nothing is kept for operators.
+    pub fn lift_limits(&mut self, frameworks: &[FrameworkNode], keeps: bool) {
+        self.keeping = if keeps { LOOKS } else { 0 };
         self.limited.extend(frameworks.iter().map(|framework| framework.role.clone()));
     }
 
-    /// Whether everybody's limits are lifted.
+    /// Whether everybody's limits are lifted, and nothing is kept.
     pub fn has_lifted(&self) -> bool {
-        self.limited.is_empty()
+        self.limited.is_empty() && self.keeping == 0
     }
 }
 
@@ -55,6 +73,10 @@ impl World {
                 let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
                 self.ask(master, OperatorCall::TeardownFramework(TeardownFramework { framework }));
             }
+            return self.plan_wish();
+        }
+        if self.options.operates_agents && self.dice.chance(1, 3) {
+            self.earmark();
             return self.plan_wish();
         }
         let call = match self.dice.below(if self.options.gives_up_agents { 12 } else { 11 }) {
@@ -124,9 +146,49 @@ impl World {
         ticket
     }
 
+    /// Reserves something of an agent for a role that no framework has, or gives some of it back.
+    fn earmark(&mut self) {
+        let agents: Vec<AgentId> = self.agents.iter().map(|agent| agent.info.id.clone()).collect();
+        let Some(agent) = self.dice.pick(&agents).cloned() else { return };
+        let amount = Amount::scalars(Quantities::of(500 * (1 + self.dice.below(4)), 0));
+        let operation = match self.dice.chance(2, 3) {
+            true => Operation::Reserve(Reserve { role: own_role(), amount }),
+            false => Operation::Unreserve(Unreserve { role: own_role(), amount }),
+        };
+        let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+        self.ask(master, OperatorCall::OperateAgent(OperateAgent { agent, operations: vec![operation] }));
+    }
+
+    /// Gives back what is still kept for operators, agent by agent.
+    fn give_back(&mut self) {
+        if self.operator.keeping == 0 {
+            return;
+        }
+        let kept = self.leaders().first().copied().map(|leader| {
+            let registry = self.master_machine(leader).map(master_core::Master::registry);
+            let of_agent = |agent: &proto::log::AgentRecord| {
+                let own = |portion: &&Portion| portion.reservation == Some(own_role());
+                let portion = agent.total.portions().iter().find(own)?;
+                (agent.state != AgentState::Gone).then(|| (agent.info.id.clone(), portion.amount.clone()))
+            };
+            (leader, registry.and_then(|registry| registry.agents().find_map(of_agent)))
+        });
+        match kept {
+            Some((leader, Some((agent, amount)))) => {
+                self.operator.keeping = LOOKS;
+                let operations = vec![Operation::Unreserve(Unreserve { role: own_role(), amount })];
+                self.ask(leader, OperatorCall::OperateAgent(OperateAgent { agent, operations }));
+            }
+            Some((_, None)) => self.operator.keeping -= 1,
+            None => {}
+        }
+        let at = self.now + SECOND;
+        self.queue.push(at, Event::Wish);
+    }
+
     /// Lifts one limit after the other, and again until it is done.
     fn lift(&mut self) {
-        let Some(role) = self.operator.limited.first().cloned() else { return };
+        let Some(role) = self.operator.limited.first().cloned() else { return self.give_back() };
         if let Some(leader) = self.leaders().first().copied() {
             let call = OperatorCall::SetQuota(SetQuota { role, quota: Quota::default() });
             self.operator.lifting = Some(self.ask(leader, call));

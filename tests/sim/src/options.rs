@@ -78,6 +78,8 @@ pub struct Options {
     pub agents: u64,
     /// Frameworks.
     pub frameworks: Vec<FrameworkPlan>,
+    /// Clients of the store; without any there is no store.
+    pub store_clients: u64,
     /// How long everything may fail, in nanoseconds like all times here.
     pub rough: u64,
     /// How long it may take to heal.
@@ -114,6 +116,8 @@ pub struct Options {
     pub changing_agents: bool,
     /// Whether operators give agents up.
     pub gives_up_agents: bool,
+    /// Whether operators reserve resources of agents, for a role of their own.
+    pub operates_agents: bool,
     /// The log is cut about so often.
     pub snapshot_after_bytes: u64,
     /// How long offers stand.
@@ -192,12 +196,14 @@ impl Options {
                 plan.habits.reserves = true;
             }
         }
+        let mut kept = Dice::new(seed ^ 0x5702_e0c1_0000_0000);
         let slow_net = dice.chance(1, 5);
         let messy_net = dice.chance(cruelty, 4);
         Options {
             masters,
             agents,
             frameworks,
+            store_clients: if kept.chance(1, 8) { 1 + kept.below(4) } else { 0 },
             rough: (15 + dice.below(30)) * SECOND,
             heal_within: 240 * SECOND,
             delay: if slow_net { (5 * MS, 60 * MS) } else { (MS / 10, 3 * MS) },
@@ -224,6 +230,7 @@ impl Options {
             failing_permille: dice.below(300),
             unstartable_permille: dice.below(60),
             deaf_permille: dice.below(300),
+            operates_agents: other.chance(1, 3),
         }
     }
 
@@ -233,6 +240,7 @@ impl Options {
             masters,
             agents,
             frameworks,
+            store_clients: 0,
             rough: 0,
             heal_within: 600 * SECOND,
             delay: (MS / 2, MS / 2),
@@ -259,6 +267,7 @@ impl Options {
             failing_permille: 0,
             unstartable_permille: 0,
             deaf_permille: 0,
+            operates_agents: false,
         }
     }
 }

@@ -84,7 +84,8 @@ fn calm(world: &mut World) -> Result<u64, Broken> {
         let until = world.now + LOOK_EVERY;
         world.run_until(until)?;
         no_offer_outlives_its_lease(world, began)?;
-        let missing = match liveness::missing(world) {
+        let store = world.store_missing();
+        let missing = match liveness::missing(world).or(store) {
             None if world.operator.has_lifted() => break,
             None => "an operator's limits are not lifted".to_owned(),
             Some(missing) => missing,
@@ -99,5 +100,6 @@ fn calm(world: &mut World) -> Result<u64, Broken> {
     if registries.iter().any(|registry| *registry != registries[0]) {
         broken("P5 agreement", "the registries of a world at rest differ")?;
     }
+    world.store_rests()?;
     Ok(world.now - began)
 }

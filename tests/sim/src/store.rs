@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use master_raft::{NodeId, Persist};
 use master_store::{Space, SpaceId};
-use master_store_core::{Config, Input, Member, Note, Output, Ticket, WatchId};
+use master_store_core::{Config, Input, Member, Note, Output};
 use proto::caller::Caller;
 use proto::id::MasterId;
 use proto_machine::{Dice, Machine, Outbox};
@@ -31,6 +31,7 @@ pub const OWNER: &str = "kept";
 #[derive(Default)]
 pub struct StoreNode {
     machine: Option<Member>,
+    /// Its own, beside that of the master.
     pub disk: LogDisk,
     mailbox: VecDeque<Input>,
     performing: VecDeque<Output>,

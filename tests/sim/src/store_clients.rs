@@ -57,6 +57,15 @@ struct Asked {
     ended: bool,
 }
 
+/// What a client wants next.
+struct Wish {
+    kind: CallKind,
+    /// The write that it is, by its number.
+    write: Option<(u64, Write)>,
+    /// What fences it.
+    epoch: Option<u64>,
+}
+
 /// A watch.
 #[derive(Debug)]
 struct Watching {
@@ -126,7 +135,7 @@ impl World {
         }
         self.watch_on(client);
         match self.wish_of(client) {
-            Some((kind, write, epoch)) => self.ask_store(client, kind, write, epoch),
+            Some(wish) => self.ask_store(client, wish),
             None => self.plan_client(client, 300 * MS),
         }
     }
@@ -136,19 +145,19 @@ impl World {
         self.store.clients[client].target = self.store.dice.below(masters) as usize;
     }
 
-    /// What a client wants next: a call, the write that it is, and the epoch that fences it.
-    fn wish_of(&mut self, client: usize) -> Option<(CallKind, Option<(u64, Write)>, Option<u64>)> {
+    fn wish_of(&mut self, client: usize) -> Option<Wish> {
         let draw = self.store.dice.below(100);
         let at = self.store.dice.below(KEYS);
         let key = key(at);
         let one = &self.store.clients[client];
         let (epoch, lease, seen) = (one.epoch, one.lease, one.seen[at as usize]);
         let write = Write { key: key.clone(), epoch, ..Write::default() };
-        let plain = |kind| Some((kind, None, epoch));
+        let plain = |kind| Some(Wish { kind, write: None, epoch });
+        let writes = |kind, number, write| Some(Wish { kind, write: Some((number, write)), epoch });
         match draw {
             0..25 => {
                 let number = self.store.number();
-                Some((CallKind::Put(put(&key, number, 0)), Some((number, write)), epoch))
+                writes(CallKind::Put(put(&key, number, 0)), number, write)
             }
             25..42 => {
                 let number = self.store.number();
@@ -164,13 +173,13 @@ impl World {
                     success: vec![Operation::Put(put(&key, number, 0))],
                     failure: vec![Operation::Range(look)],
                 };
-                Some((CallKind::Txn(txn), Some((number, Write { seen: Some(seen), ..write })), epoch))
+                writes(CallKind::Txn(txn), number, Write { seen: Some(seen), ..write })
             }
             42..60 => plain(CallKind::Range(Range { key, ..Range::default() })),
             60..65 => plain(CallKind::DeleteRange(DeleteRange { key, ..DeleteRange::default() })),
             65..70 => {
                 let lease = lease.filter(|_| self.store.dice.chance(1, 2)).map_or(0, |(id, _)| id);
-                Some((CallKind::Claim(Claim { lease }), None, None))
+                Some(Wish { kind: CallKind::Claim(Claim { lease }), write: None, epoch: None })
             }
             70..92 => match lease {
                 None => {
@@ -181,7 +190,7 @@ impl World {
                 Some((id, _)) if draw < 90 => {
                     let (key, number) = (Bytes::from(format!("l{client}")), self.store.number());
                     let write = Write { key: key.clone(), epoch, ..Write::default() };
-                    Some((CallKind::Put(put(&key, number, id)), Some((number, write)), epoch))
+                    writes(CallKind::Put(put(&key, number, id)), number, write)
                 }
                 Some((id, _)) => plain(CallKind::LeaseRevoke(LeaseRevoke { id })),
             },
@@ -193,7 +202,8 @@ impl World {
         }
     }
 
-    fn ask_store(&mut self, client: usize, kind: CallKind, write: Option<(u64, Write)>, epoch: Option<u64>) {
+    fn ask_store(&mut self, client: usize, wish: Wish) {
+        let Wish { kind, write, epoch } = wish;
         let number = write.as_ref().map(|(number, _)| *number);
         if let Some((number, write)) = write {
             self.store.books.asks(number, write);

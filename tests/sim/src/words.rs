@@ -92,6 +92,8 @@ pub fn event(event: &Event) -> Option<String> {
             }
         },
         EventKind::Failure(failure) => format!("Failure {} {}", failure.agent, failure.state.as_str()),
+        EventKind::AgentDraining(notice) => format!("AgentDraining {}", notice.agent),
+        EventKind::AgentResumed(notice) => format!("AgentResumed {}", notice.agent),
         EventKind::Fault(fault) => format!("Fault {}", fault.refusal.code.as_str()),
         EventKind::Redirect(redirect) => match redirect.leader_address.as_str() {
             "" => "Redirect to nobody known".to_owned(),

@@ -17,6 +17,8 @@ use crate::node::{Node, Process};
 use crate::operator::Operator;
 use crate::options::{MS, Options};
 use crate::queue::Queue;
+use crate::store::Store;
+use crate::store_events::StoreEvent;
 use crate::story::Transcript;
 use crate::trace::Trace;
 
@@ -79,6 +81,8 @@ pub enum Event {
     Unblock(Node, Node),
     /// An operator wants something.
     Wish,
+    /// Something of the frameworks' state.
+    Store(StoreEvent),
 }
 
 /// A whole world.
@@ -99,6 +103,8 @@ pub struct World {
     pub frameworks: Vec<FrameworkNode>,
     /// The people.
     pub operator: Operator,
+    /// What frameworks keep on the masters, and who uses it.
+    pub store: Store,
     /// The network.
     pub network: Network,
     /// The promises.
@@ -129,6 +135,7 @@ impl World {
         let plans = options.frameworks.iter().zip(1..);
         let frameworks =
             plans.map(|(plan, n)| FrameworkNode::new(n, *plan, Process::new(clock), &mut dice)).collect();
+        let store = Store::new(options.masters, options.store_clients, seed);
         let mut world = World {
             options,
             now: 0,
@@ -138,6 +145,7 @@ impl World {
             agents,
             frameworks,
             operator: Operator::default(),
+            store,
             network: Network::default(),
             checks: Checks::default(),
             trace: Trace::default(),
@@ -154,6 +162,7 @@ impl World {
         }
         world.plan_fault();
         world.plan_wish();
+        world.begin_clients();
         world
     }
 
@@ -203,6 +212,7 @@ impl World {
                 self.wish();
                 Ok(())
             }
+            Event::Store(event) => self.store_event(event),
         }
     }
 
@@ -486,8 +496,11 @@ impl World {
             // A plan that waited for the end of a pause.
             self.process(node).turn = None;
             self.plan(node);
+            if matches!(node, Node::Master(_)) {
+                self.plan_member_anew(node);
+            }
         }
-        self.operator.lift_limits(&self.frameworks);
+        self.operator.lift_limits(&self.frameworks, self.options.operates_agents);
         self.queue.push(self.now, Event::Wish);
     }
 

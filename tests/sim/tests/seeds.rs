@@ -1,18 +1,20 @@
 //! P14: a seed is a run. And a few seeds, so that no change goes without any.
 
+use tests_sim::options::Options;
 use tests_sim::run::run;
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let mut hashes = Vec::new();
-    for seed in [3, 7, 10] {
+    let with_a_store = (11..).find(|seed| Options::of(*seed).store_clients > 1).expect("many have one");
+    for seed in [3, 7, 10, with_a_store] {
         let hash = || run(seed, false).map(|report| report.hash).map_err(|(broken, _)| broken.to_string());
         let first = hash().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         assert_eq!(Ok(first), hash(), "seed {seed}");
         hashes.push(first);
     }
     hashes.dedup();
-    assert_eq!(hashes.len(), 3, "another seed is another run");
+    assert_eq!(hashes.len(), 4, "another seed is another run");
 }
 
 #[test]
@@ -25,4 +27,27 @@ fn some_seeds_keep_every_promise() {
         }
     }
     assert!(executed > 30, "the worlds do something: {executed} tasks");
+}
+
+#[test]
+fn the_store_of_some_seeds_is_written_read_watched_and_held() {
+    let mut counted = std::collections::BTreeMap::new();
+    for seed in (0..).filter(|seed| Options::of(*seed).store_clients > 1).take(6) {
+        match run(seed, false) {
+            Ok(report) => {
+                report.marks.into_iter().for_each(|(what, n)| *counted.entry(what).or_insert(0) += n)
+            }
+            Err((broken, at)) => panic!("seed {seed} at {at}ns: {broken}"),
+        }
+    }
+    for (what, least) in [
+        ("writes to the store were acknowledged", 200),
+        ("reads of the store were answered", 100),
+        ("changes of the store were told to watches", 100),
+        ("leases of the store ran out", 5),
+        ("a client of the store was fenced", 5),
+    ] {
+        let count = counted.get(what).copied().unwrap_or_default();
+        assert!(count >= least, "{count} times: {what}");
+    }
 }

@@ -16,9 +16,9 @@ use crate::tables::runs::{Cause, Phase, Run};
 use crate::verbs::kill;
 use crate::verbs::report::{self, Said};
 
-/// What an answer may take beyond the check's own timeout before it counts as none: whoever carries the check out keeps
-/// that timeout itself, and answers.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What an answer may take beyond the check's own timeout before it counts as none. Whoever carries the check out keeps that
+/// timeout itself, and answers; but a command may have to wait for its turn, which is not its task's fault.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Changes of a run that nobody has acknowledged: with so many more are not told, only what is so in the end.
 const CHANGES_MAX: usize = 16;

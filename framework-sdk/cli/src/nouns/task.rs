@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::operator::{Call, EventKind, List, ReplyKind, TaskView};
-use proto::task::{Exit, StatusReason, StatusSource, TaskState};
+use proto::task::{Exit, StatusSource, TaskState};
 use serde::Serialize;
 
 use super::{Change, View, matches};
@@ -63,37 +63,6 @@ pub(crate) fn tone(state: TaskState) -> Tone {
         | TaskState::Gone
         | TaskState::GoneByOperator => Tone::Bad,
         TaskState::Killed | TaskState::Dropped => Tone::Dim,
-    }
-}
-
-/// The reason's word; empty when there is none beyond the state.
-pub(crate) fn reason(reason: StatusReason) -> &'static str {
-    match reason {
-        StatusReason::None => "",
-        StatusReason::CommandExited => "command-exited",
-        StatusReason::LaunchFailed => "launch-failed",
-        StatusReason::FetchFailed => "fetch-failed",
-        StatusReason::LimitMemory => "limit-memory",
-        StatusReason::KillRequested => "kill-requested",
-        StatusReason::KilledDuringLaunch => "killed-during-launch",
-        StatusReason::GroupEnded => "group-ended",
-        StatusReason::FrameworkRemoved => "framework-removed",
-        StatusReason::InvalidOffers => "invalid-offers",
-        StatusReason::TaskInvalid => "task-invalid",
-        StatusReason::TaskUnauthorized => "task-unauthorized",
-        StatusReason::AgentDisconnected => "agent-disconnected",
-        StatusReason::AgentUnreachable => "agent-unreachable",
-        StatusReason::AgentReregistered => "agent-reregistered",
-        StatusReason::AgentGone => "agent-gone",
-        StatusReason::AgentRebooted => "agent-rebooted",
-        StatusReason::KeeperLost => "keeper-lost",
-        StatusReason::Reconciliation => "reconciliation",
-        StatusReason::TaskUnknown => "task-unknown",
-        StatusReason::AgentDraining => "agent-draining",
-        StatusReason::QuotaExceeded => "quota-exceeded",
-        StatusReason::TimeLimit => "time-limit",
-        StatusReason::Unhealthy => "unhealthy",
-        StatusReason::CheckChanged => "check-changed",
     }
 }
 
@@ -206,7 +175,7 @@ impl View for TaskView {
     fn wide_cells(&self, now_ms: u64) -> Vec<Cell> {
         vec![
             Cell::new(&self.info.name),
-            Cell::new(reason(self.status.reason)),
+            Cell::new(self.status.reason.code()),
             Cell::new(exit(self.status.exit)),
             Cell::new(pid(self).map(|pid| pid.to_string()).unwrap_or_default()),
             Cell::new(self.info.resources.to_string()),
@@ -228,7 +197,7 @@ impl View for TaskView {
             hostname: self.hostname.clone(),
             role: self.role.to_string(),
             state: self.status.state.as_str(),
-            reason: reason(self.status.reason),
+            reason: self.status.reason.code(),
             source: source(self.status.source),
             message: self.status.message.clone(),
             exit_code,
@@ -273,7 +242,7 @@ impl View for TaskView {
             .fact("Role", self.role.as_str())
             .fact("Accepted", format!("{} ago", show_age(self.accepted_ms, now_ms)))
             .fact("State", format!("{} for {}", status.state.as_str(), show_age(status.at_ms, now_ms)))
-            .fact("Reason", reason(status.reason))
+            .fact("Reason", status.reason.code())
             .fact("Said by", source(status.source))
             .fact("Message", &status.message)
             .fact("Exit", exit(status.exit))

@@ -1,7 +1,6 @@
 //! `stoa config`: what is in a file of settings, and which value each setting has and where it comes from.
 
 use std::io;
-use std::path::Path;
 
 use clap::{ArgMatches, Command};
 use serde::Serialize;
@@ -180,7 +179,8 @@ fn own(context: &ContextArgs) -> Vec<Setting> {
             let origin = if is_set { Origin::Environment(variable.to_owned()) } else { Origin::Flag };
             (Some(dir.clone()), origin)
         }
-        None => (current(), Origin::Default),
+        // Where there is none, none is meant.
+        None => (profile::current_dir().ok(), Origin::Default),
     };
     let values = which.0.iter().map(|dir| dir.display().to_string()).collect();
     vec![
@@ -188,9 +188,4 @@ fn own(context: &ContextArgs) -> Vec<Setting> {
         variable("log", "STOA_LOG", "info"),
         variable("log_format", "STOA_LOG_FORMAT", "human"),
     ]
-}
-
-/// The context of the last `stoa up`, where one is named.
-fn current() -> Option<std::path::PathBuf> {
-    profile::current_path().ok().filter(|path| Path::new(path).exists())
 }

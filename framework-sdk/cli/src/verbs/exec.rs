@@ -10,12 +10,13 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
 use super::describe::{find, task};
 use crate::args::ExecArgs;
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::failure::{Failure, Stop};
+use crate::failure::{Failure, Stop, chain};
 use crate::nouns::View;
 
 /// Pieces of what is typed that wait for a slow agent.
@@ -62,7 +63,7 @@ pub async fn run(client: &Client, args: &ExecArgs) -> Result<u8, Stop> {
             Ok(None) => {
                 break Err(Failure::unavailable(format!("{whom} ended the stream before the command"), ""));
             }
-            Err(status) => break Err(Failure::of_status(&whom, &status)),
+            Err(status) => break Err(broken(&whom, &status)),
         };
         match word {
             ExecOutput::Stdout(bytes) => show(&mut io::stdout(), &bytes)?,
@@ -75,6 +76,18 @@ pub async fn run(client: &Client, args: &ExecArgs) -> Result<u8, Stop> {
     };
     drop(raw);
     Ok(ended?)
+}
+
+/// How the talk with an agent ended too early.
+fn broken(whom: &str, status: &Status) -> Failure {
+    // One that was made here, by the transport, has a source.
+    if std::error::Error::source(status).is_none() {
+        return Failure::of_status(whom, status);
+    }
+    Failure::unavailable(
+        format!("{whom}: {}", chain(status)),
+        "a command ends with its agent's process; run it again",
+    )
 }
 
 fn show(to: &mut dyn Write, bytes: &[u8]) -> Result<(), Stop> {

@@ -18,6 +18,7 @@ pub mod reserve;
 pub mod resolve;
 pub mod status;
 pub mod token;
+pub mod waiting;
 pub mod watch;
 
 use proto::operator::{Call, List, Reply, ReplyKind};

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pool::{Pool, typed};
 
 /// Each line, and the file with what it prints.
-const LINES: [(&str, &str); 43] = [
+const LINES: &[(&str, &str)] = &[
     ("get agents", "get-agents.txt"),
     ("get agents -o wide", "get-agents-wide.txt"),
     ("get agents -o json", "get-agents.json"),
@@ -37,8 +37,14 @@ const LINES: [(&str, &str); 43] = [
     ("describe role eng", "describe-role.txt"),
     ("describe offer O3-42", "describe-offer.txt"),
     ("explain task web.10", "explain-task.txt"),
-    ("explain task web.10 -v", "explain-task-verbose.txt"),
-    ("explain task web.10 --summary", "explain-task-summary.txt"),
+    ("explain task web.10 -v", "explain-task-v.txt"),
+    ("explain task web.10 -vv", "explain-task-vv.txt"),
+    ("explain task web.10 -vvv", "explain-task-vvv.txt"),
+    ("explain agent a1", "explain-task.txt"),
+    ("explain role eng", "explain-task.txt"),
+    ("explain --summary", "explain-summary.txt"),
+    ("explain --summary -v", "explain-summary-v.txt"),
+    ("explain --summary -o json", "explain-summary.json"),
     ("explain task web.10 -o json", "explain-task.json"),
     ("raft status", "raft-status.txt"),
     ("raft status -o json", "raft-status.json"),

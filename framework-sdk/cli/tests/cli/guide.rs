@@ -53,6 +53,34 @@ fn documented(page: &str, section: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_guide_has_every_field_of_explanations() {
+    let page = page("json.md");
+    let golden = |name: &str| -> Value {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/golden").join(name);
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let told = golden("explain-task.json");
+    assert_eq!(told["kind"], "ExplanationList");
+    assert_eq!(names(&told["items"][0]), documented(&page, "Explanation"));
+    // What stands inside of a field is in the words beside it, or below the table.
+    let said = |names: BTreeSet<String>| {
+        names
+            .iter()
+            .for_each(|name| assert!(page.contains(&format!("`{name}`")), "docs/guide/json.md: {name}"));
+    };
+    let item = &told["items"][0];
+    let inner = [&item["funnel"][0], &item["nearest"][0], &item["tried"][0], &item["tried"][0]["steps"][0]];
+    inner.into_iter().for_each(|inner| said(names(inner)));
+    let sum = golden("explain-summary.json");
+    assert_eq!(sum["kind"], "WaitingSummary");
+    let head = BTreeSet::from(["apiVersion", "kind"].map(str::to_owned));
+    let fields: BTreeSet<String> = names(&sum).difference(&head).cloned().collect();
+    assert_eq!(fields, documented(&page, "WaitingSummary"));
+    said(names(&sum["groups"][0]));
+    said(names(&sum["best"]));
+}
+
+#[test]
 fn the_guide_has_every_field_of_every_noun() {
     let page = page("json.md");
     for (golden, section) in [

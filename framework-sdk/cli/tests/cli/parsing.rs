@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use framework_sdk_cli::args::{Form, Format, Noun, QuotaVerb, RaftVerb, TokenFor, TokenVerb};
-use framework_sdk_cli::{Action, AgentVerb, CompletionArgs, ContextArgs, ExplainVerb, Verb, completion};
+use framework_sdk_cli::{
+    Action, AgentVerb, CompletionArgs, ContextArgs, ExplainSummaryArgs, ExplainVerb, Verb, completion,
+};
 
 /// A command that mounts the verbs, as `stoa` does.
 #[derive(Debug, Parser)]
@@ -24,9 +26,17 @@ enum Command {
     #[command(subcommand)]
     Agent(AgentVerb),
     /// Why something waits
-    #[command(subcommand)]
-    Explain(ExplainVerb),
+    Explain(Explain),
     Completion(CompletionArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Explain {
+    #[command(subcommand)]
+    what: Option<ExplainVerb>,
+    #[command(flatten)]
+    summary: Option<ExplainSummaryArgs>,
 }
 
 fn parse(line: &str) -> Result<Stoa, clap::Error> {
@@ -37,7 +47,9 @@ fn parse(line: &str) -> Result<Stoa, clap::Error> {
 pub fn parsed(line: &str) -> Action {
     match parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).command {
         Command::Verb(verb) => verb.into(),
-        Command::Explain(verb) => verb.into(),
+        Command::Explain(Explain { what: Some(verb), .. }) => verb.into(),
+        Command::Explain(Explain { summary: Some(summary), .. }) => summary.into(),
+        Command::Explain(Explain { what: None, summary: None }) => panic!("{line} explains nothing"),
         Command::Agent(verb) => verb.into(),
         Command::Completion(_) => panic!("{line} is no action"),
     }
@@ -134,7 +146,11 @@ fn the_others_take_what_they_say() {
         panic!("not explain")
     };
     assert_eq!((explain.view.verbose, explain.view.output), (2, Form::Json));
-    assert!(matches!(parsed("explain framework jobs --summary"), Action::Explain(ExplainVerb::Framework(_))));
+    assert!(matches!(parsed("explain framework jobs"), Action::Explain(ExplainVerb::Framework(_))));
+    assert!(matches!(parsed("explain role eng/web"), Action::Explain(ExplainVerb::Role(_))));
+    assert!(matches!(parsed("explain agent agent-1 -v"), Action::Explain(ExplainVerb::Agent(_))));
+    let Action::Summary(summary) = parsed("explain --summary -v -o json") else { panic!("not the summary") };
+    assert_eq!((summary.verbose, summary.output), (1, Form::Json));
     assert!(matches!(parsed("explain demand jobs/web"), Action::Explain(ExplainVerb::Demand(_))));
 }
 
@@ -160,6 +176,10 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("weight set eng 0", "above 0"),
         ("weight set eng lots", "decimals"),
         ("explain job", ""),
+        ("explain", "--summary"),
+        ("explain -o json", "--summary"),
+        ("explain --summary task web.0", "cannot be used"),
+        ("explain task web.0 --summary", "--summary"),
         ("raft", "status"),
         ("logs --tail -1 web.1", ""),
         ("logs", "--label"),
@@ -169,6 +189,20 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         let error = parse(bad).expect_err(bad);
         assert_eq!(error.exit_code(), 2, "{bad}");
         assert!(error.to_string().contains(why), "{bad}: {error}");
+    }
+}
+
+/// As explanations name them.
+#[test]
+fn the_commands_of_remedies_can_be_typed() {
+    for line in [
+        "quota set eng/web --guarantee cpus=1 --limit cpus=0.5,mem=1GiB,disk=1537",
+        "quota clear eng",
+        "weight set eng 1.5",
+        "agent resume agent-1",
+        "unreserve agent-1 --role db --cpus 0.5 --mem 8GiB --disk 1537 --gpus 1 --ports 31000-31009,32000",
+    ] {
+        parsed(line);
     }
 }
 

@@ -105,6 +105,7 @@ impl World {
                 proto::operator::Explain::Task(task) if task.task.as_str() != "web.10" => ReplyKind::Refused(
                     Refusal::new(Code::NotFound, format!("task {} is not known", task.task)),
                 ),
+                proto::operator::Explain::Summary => ReplyKind::Waiting(views::waiting()),
                 _ => ReplyKind::Explain(vec![views::explanation()]),
             },
             Call::Events(asked) => ReplyKind::Events(self.told(&asked)),

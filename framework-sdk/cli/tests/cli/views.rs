@@ -7,7 +7,7 @@ use proto::agent::{AgentInfo, AgentState};
 use proto::attributes::{AttributeValue, Attributes};
 use proto::authorize::{action_of, authorize, verbs_of};
 use proto::caller::Caller;
-use proto::explain::{Explanation, FunnelStep, NearMiss};
+use proto::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Waiting, WaitingGroup};
 use proto::framework::FrameworkInfo;
 use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId, VolumeId};
 use proto::operator::{
@@ -271,20 +271,22 @@ pub fn page(log: &str) -> String {
 }
 
 pub fn explanation() -> Explanation {
-    let step = |name: &str, left: u64, fell_out: &[&str]| FunnelStep {
+    let step = |name: &str, left: u64, fell_out: &[&str], more: u64| FunnelStep {
         name: name.to_owned(),
         left,
         fell_out: fell_out.iter().map(|name| (*name).to_owned()).collect(),
+        more,
+        names: Vec::new(),
     };
     Explanation {
         subject: "task jobs/web.10".to_owned(),
         code: "no-room".to_owned(),
         verdict: "no agent has 4 cpus free; 3 would fit it if they were empty".to_owned(),
         funnel: vec![
-            step("all", 30, &[]),
-            step("active", 29, &["node-a2"]),
-            step("constraints", 5, &["n1", "n2", "n3", "n4", "n5"]),
-            step("cpus", 0, &["n6", "n7", HOSTILE, "n8", "n9"]),
+            step("all", 50, &[], 0),
+            step("alive", 49, &["node-a2"], 0),
+            step("constraints", 5, &["n1", "n2", "n3", "n4", "n5"], 39),
+            step("cpus", 0, &["n6", "n7", HOSTILE, "n8", "n9"], 0),
         ],
         nearest: vec![
             NearMiss {
@@ -300,7 +302,77 @@ pub fn explanation() -> Explanation {
                 rule: "reserved for eng/web".to_owned(),
             },
         ],
-        help: vec!["ask for at most 2.5 cpus".to_owned()],
+        help: vec!["when n6 is resumed: then it is offered n6".to_owned()],
+        tried: vec![
+            Remedy {
+                steps: vec![RemedyStep {
+                    kind: "task-ends".to_owned(),
+                    change: "when task jobs/etl.3 on n6 ends (cpus:1)".to_owned(),
+                    agent: Some(AgentId::new("a6").unwrap()),
+                    framework: Some(FrameworkId::new("f1").unwrap()),
+                    task: Some(TaskId::new("etl.3").unwrap()),
+                    ..RemedyStep::default()
+                }],
+                helps: false,
+                outcome: "role eng would pass its limit of cpus:4".to_owned(),
+                code: "quota-limit".to_owned(),
+            },
+            Remedy {
+                steps: vec![RemedyStep {
+                    kind: "resume-agent".to_owned(),
+                    change: "when n6 is resumed".to_owned(),
+                    command: "stoa agent resume a6".to_owned(),
+                    agent: Some(AgentId::new("a6").unwrap()),
+                    ..RemedyStep::default()
+                }],
+                helps: true,
+                outcome: "it is offered n6".to_owned(),
+                code: "served".to_owned(),
+            },
+        ],
+        untried: 2,
+        notes: vec![format!("this master leads since 3 s {HOSTILE}")],
+        waiting_ms: 90_000,
+    }
+}
+
+pub fn waiting() -> Waiting {
+    let group = |code: &str, demands, units, example: &str| WaitingGroup {
+        code: code.to_owned(),
+        demands,
+        units,
+        frameworks: 2,
+        oldest_ms: 3_725_000,
+        framework: "spark".to_owned(),
+        role: "eng".to_owned(),
+        example: example.to_owned(),
+        verdict: format!("too much is in use {HOSTILE}"),
+    };
+    Waiting {
+        demands: 12,
+        units: 40,
+        oldest_ms: 3_725_000,
+        groups: vec![group("no-room", 10, 38, "spark/web"), group("constraints", 2, 2, HOSTILE)],
+        worst_framework: "spark".to_owned(),
+        worst_role: "eng".to_owned(),
+        best: Some(Remedy {
+            steps: vec![RemedyStep {
+                kind: "limit".to_owned(),
+                change: "without the limits of role eng".to_owned(),
+                command: "stoa quota clear eng".to_owned(),
+                role: Some(Role::new("eng").unwrap()),
+                ..RemedyStep::default()
+            }],
+            helps: true,
+            outcome: "20 units of 5 demands are offered".to_owned(),
+            code: "served".to_owned(),
+        }),
+        best_demands: 5,
+        best_units: 20,
+        tried: 4,
+        unexamined: 3,
+        undeclared: 1,
+        notes: vec!["times are counted since this master leads, which is 40 s".to_owned()],
     }
 }
 

@@ -11,6 +11,7 @@ use super::elastic::ElasticSet;
 use super::name::GroupName;
 use super::restart::{BackOff, Restart};
 use super::spec::TaskSpec;
+use super::volume::VolumeSpec;
 
 /// So many instances of one task spec. Stating a group of the same name again changes it; what differs between the two
 /// is brought about, and nothing else. Not to be mixed up with a task group, whose tasks share their fate.
@@ -22,10 +23,13 @@ pub struct Group {
     pub(crate) numbers: Numbers,
     pub(crate) role: Option<Role>,
     pub(crate) priority: i32,
+    pub(crate) parallel: Option<u32>,
     pub(crate) restart: Restart,
     pub(crate) back_off: BackOff,
     pub(crate) change: RollingChange,
     pub(crate) spread: Option<Spread>,
+    pub(crate) gang: bool,
+    pub(crate) volume: Option<VolumeSpec>,
     pub(crate) stay: Option<Duration>,
     pub(crate) unreachable: Unreachable,
     pub(crate) drain: Duration,
@@ -89,10 +93,13 @@ impl Group {
             numbers: Numbers::Below(1),
             role: None,
             priority: 0,
+            parallel: None,
             restart: Restart::OnFailure { retries: None },
             back_off: BackOff::DEFAULT,
             change: RollingChange::DEFAULT,
             spread: None,
+            gang: false,
+            volume: None,
             stay: None,
             unreachable: Unreachable::DEFAULT,
             drain: Duration::ZERO,
@@ -126,6 +133,12 @@ impl Group {
     /// Among the framework's own wishes: higher goes first.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// At most so many instances have a task at once; the others wait for their turn.
+    pub fn parallel(mut self, most: u32) -> Self {
+        self.parallel = Some(most.max(1));
         self
     }
 
@@ -163,6 +176,20 @@ impl Group {
     /// The same, but more than so many with one value rather wait.
     pub fn at_most(mut self, count: u32, by: &str) -> Self {
         self.spread = Some(Spread { by: by.to_owned(), at_most: Some(count.max(1)) });
+        self
+    }
+
+    /// All instances start together, over as many agents as it takes, or none of them does; while they wait they hold
+    /// nothing. When one ends badly all start again, and a changed spec changes all at once. A gang starts in one call: at
+    /// most a thousand tasks.
+    pub fn gang(mut self) -> Self {
+        self.gang = true;
+        self
+    }
+
+    /// Each instance keeps a volume, and runs where that is.
+    pub fn volume(mut self, volume: VolumeSpec) -> Self {
+        self.volume = Some(volume);
         self
     }
 

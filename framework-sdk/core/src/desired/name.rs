@@ -34,11 +34,14 @@ pub struct Revision(u64);
 pub(crate) struct Life(u64);
 
 /// What a task id says of its task: `web.0-1ab2c3d-9xyz01k4` is instance 0 of `web`, its revision, and the life and
-/// serial number of its launch.
+/// serial number of its launch. An instance that is several tasks has more of them, with `.1` and so on behind the first
+/// one's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Birth {
     pub instance: InstanceName,
     pub revision: Revision,
+    /// Which task of its instance, from 0.
+    pub part: u32,
 }
 
 // === impl GroupName ===
@@ -140,6 +143,11 @@ impl Life {
     pub fn drawn(random: u64) -> Self {
         Life(random % DIGITS_BELOW)
     }
+
+    /// What no other life, and nothing else in this one, is called.
+    pub fn with(self, serial: u64) -> String {
+        format!("{:0>DIGITS$}{}", base36(self.0), base36(serial))
+    }
 }
 
 // === impl Birth ===
@@ -147,18 +155,28 @@ impl Life {
 impl Birth {
     /// The id of a task. With a serial number that this life has not used before it was never used at all.
     pub fn task_id(&self, life: Life, serial: u64) -> Result<TaskId, BadId> {
-        let (life, serial) = (base36(life.0), base36(serial));
-        TaskId::new(&format!("{}-{}-{life:0>DIGITS$}{serial}", self.instance, self.revision))
+        let first = format!("{}-{}-{}", self.instance, self.revision, life.with(serial));
+        TaskId::new(&if self.part == 0 { first } else { format!("{first}.{}", self.part) })
+    }
+
+    /// The first task of the instance that such a task is a part of.
+    pub fn first_of(&self, task: &TaskId) -> TaskId {
+        let first = task.as_str().rsplit_once('.').filter(|_| self.part > 0);
+        first.and_then(|(first, _)| TaskId::new(first).ok()).unwrap_or_else(|| task.clone())
     }
 
     /// Reads an id; `None` for one that was not made here.
     pub fn parse(task: &TaskId) -> Option<Self> {
         let mut parts = task.as_str().rsplitn(3, '-');
         let (launch, revision, instance) = (parts.next()?, parts.next()?, parts.next()?);
+        let (launch, part) = match launch.split_once('.') {
+            Some((launch, part)) => (launch, part.parse().ok().filter(|part| *part > 0)?),
+            None => (launch, 0),
+        };
         if launch.len() <= DIGITS || !is_base36(launch) {
             return None;
         }
-        Some(Birth { instance: InstanceName::parse(instance)?, revision: Revision::parse(revision)? })
+        Some(Birth { instance: InstanceName::parse(instance)?, revision: Revision::parse(revision)?, part })
     }
 }
 
@@ -189,9 +207,13 @@ mod tests {
     fn an_id_says_whose_task_it_is() {
         for group in ["web", "a.b-c", "x-0.1", &"g".repeat(64)] {
             let instance = InstanceName { group: GroupName::new(group).expect("a name"), number: u32::MAX };
-            let birth = Birth { instance, revision: Revision::of_hash(u64::MAX) };
-            let id = birth.task_id(Life::drawn(5), u64::MAX).expect("an id");
-            assert_eq!(Birth::parse(&id), Some(birth), "{id}");
+            let first = Birth { instance, revision: Revision::of_hash(u64::MAX), part: 0 };
+            let id = first.task_id(Life::drawn(5), u64::MAX).expect("an id");
+            assert_eq!(Birth::parse(&id), Some(first.clone()), "{id}");
+            let beside = Birth { part: u32::MAX, ..first };
+            let other = beside.task_id(Life::drawn(5), u64::MAX).expect("an id");
+            assert_eq!(Birth::parse(&other), Some(beside.clone()), "{other}");
+            assert_eq!(beside.first_of(&other), id);
         }
     }
 
@@ -204,6 +226,8 @@ mod tests {
             "web.00-0000001-00000010",
             "web.0-000001-00000010",
             "web.0-0000001-A0000010",
+            "web.0-0000001-00000010.0",
+            "web.0-0000001-00000010.x",
         ] {
             assert_eq!(Birth::parse(&TaskId::new(id).expect("an id")), None, "{id}");
         }

@@ -19,9 +19,12 @@ pub struct TaskSpec {
     command: CommandInfo,
     scalars: Quantities,
     ports: u64,
+    port_names: Vec<String>,
     kill_grace: Duration,
     labels: BTreeMap<String, String>,
     constraints: Constraints,
+    variant: String,
+    beside: Vec<(String, TaskSpec)>,
     checks: Checks,
     longest_run: Option<Duration>,
 }
@@ -49,9 +52,12 @@ impl TaskSpec {
             command,
             scalars: Quantities::of(TaskSpec::SCALARS.0, TaskSpec::SCALARS.1),
             ports: 0,
+            port_names: Vec::new(),
             kill_grace: TaskInfo::KILL_GRACE_DEFAULT,
             labels: BTreeMap::new(),
             constraints: Constraints::default(),
+            variant: String::new(),
+            beside: Vec::new(),
             checks: Checks::default(),
             longest_run: None,
         }
@@ -78,6 +84,13 @@ impl TaskSpec {
     /// So many ports; the task finds them as `PORT`, `PORT0`, `PORT1` and so on.
     pub fn ports(mut self, count: u64) -> Self {
         self.ports = count;
+        self
+    }
+
+    /// A port for each name; the task finds them as `PORT_` and the name, too.
+    pub fn named_ports<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.port_names = names.into_iter().map(Into::into).collect();
+        self.ports = self.port_names.len() as u64;
         self
     }
 
@@ -146,6 +159,20 @@ impl TaskSpec {
         self
     }
 
+    /// Tells it apart from specs that are alike but for this: for what an author changes about a task besides its spec.
+    pub fn variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = variant.into();
+        self
+    }
+
+    /// Another task that is part of each instance: they start together on one agent, and when this one ends, or any of
+    /// them badly, the others end, too. What the other's machine must be like counts for all of them.
+    pub fn beside(mut self, name: impl Into<String>, mut other: TaskSpec) -> Self {
+        self.constraints.0.append(&mut other.constraints.0);
+        self.beside.push((name.into(), other));
+        self
+    }
+
     /// What its machine must be like.
     pub fn constraints(&self) -> &Constraints {
         &self.constraints
@@ -153,6 +180,20 @@ impl TaskSpec {
 
     /// What one instance needs of one agent. Ports stand for "so many".
     pub fn shape(&self) -> Amount {
+        self.shapes().iter().fold(Amount::default(), |mut all, one| {
+            all.scalars.add(&one.scalars);
+            let ports = all.range("ports").count() + one.range("ports").count();
+            if ports == 0 { all } else { all.with_ports(Ranges::single(1, ports)) }
+        })
+    }
+
+    /// The same, task by task.
+    pub(crate) fn shapes(&self) -> Vec<Amount> {
+        let beside = self.beside.iter().flat_map(|(_, other)| other.shapes());
+        std::iter::once(self.own_shape()).chain(beside).collect()
+    }
+
+    fn own_shape(&self) -> Amount {
         let amount = Amount::scalars(self.scalars.clone());
         if self.ports == 0 { amount } else { amount.with_ports(Ranges::single(1, self.ports)) }
     }
@@ -160,6 +201,10 @@ impl TaskSpec {
     /// The fingerprint of all of it. It must not change between versions of this crate, or every running group would be
     /// replaced by an upgrade: so fields are told apart by tags, and a field that is as by default is left out.
     pub fn revision(&self) -> Revision {
+        Revision::of_hash(self.fingerprint())
+    }
+
+    fn fingerprint(&self) -> u64 {
         let mut hash = Fingerprint::new();
         for arg in &self.command.argv {
             hash.field(b'a', arg.as_bytes());
@@ -187,6 +232,9 @@ impl TaskSpec {
         if self.ports > 0 {
             hash.field(b'p', &self.ports.to_be_bytes());
         }
+        for name in &self.port_names {
+            hash.field(b'P', name.as_bytes());
+        }
         if self.kill_grace != TaskInfo::KILL_GRACE_DEFAULT {
             hash.field(b'g', &self.kill_grace.as_millis().to_be_bytes());
         }
@@ -197,6 +245,13 @@ impl TaskSpec {
         for constraint in &self.constraints.0 {
             hash.field(b'c', constraint.to_string().as_bytes());
         }
+        if !self.variant.is_empty() {
+            hash.field(b'v', self.variant.as_bytes());
+        }
+        for (name, other) in &self.beside {
+            hash.field(b'b', name.as_bytes());
+            hash.field(b'=', &other.fingerprint().to_be_bytes());
+        }
         for (tag, check) in [(b'H', &self.checks.health), (b'R', &self.checks.readiness)] {
             if let Some(check) = check {
                 hash.check(tag, check);
@@ -205,7 +260,7 @@ impl TaskSpec {
         if let Some(limit) = self.longest_run {
             hash.field(b't', &limit.as_millis().to_be_bytes());
         }
-        Revision::of_hash(hash.0)
+        hash.0
     }
 
     /// About how many bytes a task of it takes in a call.
@@ -214,13 +269,34 @@ impl TaskSpec {
         let pairs = self.command.env.iter().chain(&self.labels);
         let pairs: usize = pairs.map(|(name, value)| name.len() + value.len() + 16).sum();
         let files: usize = self.command.artifacts.iter().map(|file| file.uri.len() + 128).sum();
+        let beside: usize = self.beside.iter().map(|(_, other)| other.task_bytes()).sum();
         let checks = [&self.checks.health, &self.checks.readiness];
         let checks: usize = checks.into_iter().flatten().map(check_bytes).sum();
-        512 + argv + pairs + files + checks
+        512 + argv + pairs + files + checks + beside
     }
 
-    /// The task of one launch, on resources of [`TaskSpec::shape`].
-    pub(crate) fn task(&self, id: TaskId, instance: &InstanceName, resources: Resources) -> TaskInfo {
+    /// The tasks of one launch, the first of which has the first of these ids, on resources of [`TaskSpec::shapes`].
+    pub(crate) fn tasks(&self, instance: &InstanceName, on: Vec<(TaskId, Resources)>) -> Vec<TaskInfo> {
+        let names = std::iter::once(instance.to_string()).chain(self.names_beside(&instance.to_string()));
+        let all = self.flatten().into_iter().zip(names).zip(on);
+        all.map(|((spec, name), (id, resources))| spec.task(id, name, instance, resources)).collect()
+    }
+
+    fn flatten(&self) -> Vec<&TaskSpec> {
+        let beside = self.beside.iter().flat_map(|(_, other)| other.flatten());
+        std::iter::once(self).chain(beside).collect()
+    }
+
+    fn names_beside(&self, above: &str) -> Vec<String> {
+        let of = |(name, other): &(String, TaskSpec)| {
+            let own = format!("{above}/{name}");
+            let below = other.names_beside(&own);
+            std::iter::once(own).chain(below)
+        };
+        self.beside.iter().flat_map(of).collect()
+    }
+
+    fn task(&self, id: TaskId, name: String, instance: &InstanceName, resources: Resources) -> TaskInfo {
         let mut command = self.command.clone();
         command.env.insert("STOA_GROUP".to_owned(), instance.group.to_string());
         command.env.insert("STOA_INSTANCE".to_owned(), instance.number.to_string());
@@ -230,10 +306,13 @@ impl TaskSpec {
                 command.env.insert("PORT".to_owned(), port.to_string());
             }
             command.env.insert(format!("PORT{at}"), port.to_string());
+            if let Some(name) = self.port_names.get(at) {
+                command.env.insert(format!("PORT_{name}"), port.to_string());
+            }
         }
         TaskInfo {
             id,
-            name: instance.to_string(),
+            name,
             command,
             resources,
             kill_grace: self.kill_grace,
@@ -318,9 +397,14 @@ mod tests {
             spec().cpus_milli(101),
             spec().mem_mib(65),
             spec().ports(1),
+            spec().named_ports(["HTTP"]),
             spec().kill_grace(Duration::from_secs(4)),
             spec().only_where("zone", ["a"]),
             spec().only_where("zone", ["b"]),
+            spec().variant("b"),
+            spec().beside("c", TaskSpec::shell("d")),
+            spec().beside("d", TaskSpec::shell("d")),
+            spec().beside("c", TaskSpec::shell("e")),
             spec().health(Check::shell("true")),
             spec().readiness(Check::shell("true")),
             spec().health(Check::shell("true").failures(2)),
@@ -355,9 +439,17 @@ mod tests {
         let instance = InstanceName { group: GroupName::new("web").expect("a name"), number: 3 };
         let ports = Amount::default().with_ports(Ranges::from_pairs([(31_000, 31_000), (31_007, 31_007)]));
         let id = TaskId::new("t").expect("an id");
-        let task = TaskSpec::shell("true").ports(2).task(id, &instance, Resources::unreserved(ports));
+        let spec = TaskSpec::shell("true")
+            .named_ports(["HTTP", "ADMIN"])
+            .beside("log", TaskSpec::shell("tail").ports(1));
+        assert_eq!(spec.shape().range("ports").count(), 3);
+        let beside = (TaskId::new("t.1").expect("an id"), Resources::EMPTY);
+        let tasks = spec.tasks(&instance, vec![(id, Resources::unreserved(ports)), beside]);
+        let [task, beside] = &tasks[..] else { panic!("{tasks:?}") };
+        assert_eq!(beside.name, "web.3/log");
         let env = |name: &str| task.command.env.get(name).map(String::as_str);
         assert_eq!((env("PORT"), env("PORT0"), env("PORT1")), (Some("31000"), Some("31000"), Some("31007")));
+        assert_eq!((env("PORT_HTTP"), env("PORT_ADMIN")), (Some("31000"), Some("31007")));
         assert_eq!((env("STOA_GROUP"), env("STOA_INSTANCE")), (Some("web"), Some("3")));
         assert_eq!(task.name, "web.3");
     }

@@ -2,7 +2,7 @@
 
 use proto::agent::AgentState;
 use proto::id::{AgentId, OfferId, RunId, TaskId};
-use proto::scheduler::{EventKind, Failure, Rescind, RescindReason};
+use proto::scheduler::{AgentDraining, AgentResumed, EventKind, Failure, Rescind, RescindReason};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
 use super::{Fake, Task};
@@ -54,6 +54,39 @@ impl Fake {
             }
         }
         back.into_iter().for_each(|status| self.tell(EventKind::Update(status)));
+    }
+
+    /// An operator wants an agent empty: nothing of it is offered any more, and the framework is told if it has tasks
+    /// there. What runs there at the deadline is for the test to end.
+    pub fn drain_agent(&mut self, id: &AgentId, deadline_ms: u64) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        let notice = AgentDraining { agent: id.clone(), deadline_ms, reason: String::new() };
+        agent.drain = Some(notice);
+        let void: Vec<OfferId> = self.open_offers().filter(|(_, of)| *of == id).map(|(id, _)| id).collect();
+        for offer in void {
+            if let Some((agent, resources)) = self.offers.remove(&offer) {
+                self.give_back(&agent, &resources);
+            }
+            self.tell(EventKind::Rescind(Rescind { offer, reason: RescindReason::Operator }));
+        }
+        self.tell_drains();
+    }
+
+    /// The agent takes work again.
+    pub fn resume_agent(&mut self, id: &AgentId) {
+        if self.agents.get_mut(id).is_some_and(|agent| agent.drain.take().is_some()) {
+            self.tell(EventKind::AgentResumed(AgentResumed { agent: id.clone() }));
+        }
+    }
+
+    pub(super) fn tell_drains(&mut self) {
+        let drains: Vec<AgentDraining> =
+            self.agents.values().filter_map(|agent| agent.drain.clone()).collect();
+        for notice in drains {
+            if !self.tasks_on(&notice.agent).is_empty() {
+                self.tell(EventKind::AgentDraining(notice));
+            }
+        }
     }
 
     /// The agent's machine is gone for good, and its tasks with it.

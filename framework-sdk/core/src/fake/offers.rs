@@ -44,7 +44,7 @@ impl Fake {
         let agents: Vec<AgentId> = self
             .agents
             .iter()
-            .filter(|(id, agent)| !agent.away && !agent.withheld && may(id))
+            .filter(|(id, agent)| !agent.away && !agent.withheld && agent.drain.is_none() && may(id))
             .map(|(id, _)| id.clone())
             .collect();
         let mut made = Vec::new();
@@ -84,6 +84,9 @@ impl Fake {
                 let Some(one) = room.take(&demand.shape) else { break };
                 taken.add(&one);
                 missing -= 1;
+            }
+            if !taken.is_empty() {
+                self.add_free(&agent.free, &demand.role, &mut taken);
             }
             made.extend(self.lease(id, &demand.role, taken, Some(demand)));
         }

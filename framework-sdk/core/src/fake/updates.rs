@@ -22,6 +22,18 @@ impl Fake {
 
     /// An agent reports a task's new state.
     pub fn report(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>) {
+        self.say_of(id, state, exit, StatusReason::None);
+        let group = self.tasks.get(id).and_then(|task| task.info.group.clone());
+        if let Some(group) = group.filter(|_| state.is_terminal() && state != TaskState::Finished) {
+            let with = self.tasks.iter().filter(|(_, task)| task.info.group.as_ref() == Some(&group));
+            let others: Vec<TaskId> = with.map(|(other, _)| other.clone()).collect();
+            for other in others {
+                self.say_of(&other, TaskState::Killed, None, StatusReason::GroupEnded);
+            }
+        }
+    }
+
+    fn say_of(&mut self, id: &TaskId, state: TaskState, exit: Option<Exit>, reason: StatusReason) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         if task.latest.state.is_terminal() {
             return;
@@ -29,7 +41,7 @@ impl Fake {
         let runs = state == TaskState::Running;
         task.latest.state = state;
         task.latest.exit = exit;
-        task.latest.reason = StatusReason::None;
+        task.latest.reason = reason;
         task.latest.healthy = None;
         // Not before its first success.
         task.latest.ready = (runs && task.info.checks.readiness.is_some()).then_some(false);
@@ -77,6 +89,11 @@ impl Fake {
             task.latest = status.clone();
         }
         self.tell(EventKind::Update(status));
+        if state == TaskState::Unreachable {
+            self.out_of_sight.entry(id.clone()).or_default();
+        } else if self.out_of_sight.remove(id) == Some(true) {
+            self.report(id, TaskState::Killed, None);
+        }
     }
 
     /// Agents send the latest of each task again, also what was acknowledged: they did not hear of it.

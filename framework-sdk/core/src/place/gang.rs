@@ -24,18 +24,26 @@ pub fn place_together(
     gang: Vec<Together>,
     packing: Packing,
 ) -> Result<(), Vec<Together>> {
-    let mut order: Vec<usize> = (0..gang.len()).collect();
-    order.sort_by_key(|at| std::cmp::Reverse(largest(&gang[*at].shape)));
-    let mut planned = rooms.to_vec();
-    for at in order {
-        let Together { shape, task } = &gang[at];
-        let Some(room) = choose(&planned, shape, packing) else { return Err(gang) };
-        if planned[room].place(shape, task.clone()).is_err() {
-            return Err(gang);
-        }
+    let shapes: Vec<Amount> = gang.iter().map(|one| one.shape.clone()).collect();
+    let Some(places) = plan_together(rooms.to_vec(), &shapes, packing) else { return Err(gang) };
+    for (Together { shape, task }, at) in gang.into_iter().zip(places) {
+        // They were planned on rooms like these.
+        let _ = rooms[at].place(&shape, task);
     }
-    rooms.clone_from_slice(&planned);
     Ok(())
+}
+
+/// A room for each of these shapes; `None` when they do not all fit.
+pub(crate) fn plan_together(mut rooms: Vec<Room>, shapes: &[Amount], packing: Packing) -> Option<Vec<usize>> {
+    let mut order: Vec<usize> = (0..shapes.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(largest(&shapes[*at])));
+    let mut places = vec![0; shapes.len()];
+    for at in order {
+        let room = choose(&rooms, &shapes[at], packing)?;
+        rooms[room].take(&shapes[at])?;
+        places[at] = room;
+    }
+    Some(places)
 }
 
 fn largest(shape: &Amount) -> (u64, u64, u64) {

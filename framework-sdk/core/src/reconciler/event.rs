@@ -1,20 +1,29 @@
 //! What an author tells a reconciler, and what it is told.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use proto::id::{FrameworkId, TaskId};
+use proto::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use proto::refusal::Refusal;
-use proto::task::TaskStatus;
+use proto::task::{TaskState, TaskStatus};
 
+use super::resume::Past;
 use crate::desired::{ElasticSet, Group, GroupName, InstanceName, Revision};
-use crate::scheduler::Session;
+use crate::scheduler::{Draining, Session};
 
 /// What an author wants of a reconciler.
 #[derive(Clone, Debug)]
 pub enum Order {
     /// A group should be as stated here. Tasks that an earlier life of the framework left of it go on.
     Submit(Group),
+    /// The same, of a group that an earlier life stated, with what its author remembers of the instances: see
+    /// [`super::Reconciler::remembered_by_author`].
+    Resume(Group, BTreeMap<u32, Past>),
+    /// Instances of a group that have no task begin anew: those that are over, that rest, that were tried in vain.
+    Renew(GroupName),
+    /// An instance that rests after an end is not started again: it is over, having ended so.
+    GiveUp(InstanceName, TaskState),
     /// Exactly these groups should be, and no others.
     Exactly(Vec<Group>),
     /// A group should not be. It is an order, too, about groups of which only earlier lives knew.
@@ -25,6 +34,8 @@ pub enum Order {
     Release(InstanceName),
     /// The work of a task that is drained is taken away: it can be ended.
     Drained(TaskId),
+    /// A group should not be, and its volumes should not be either: they are destroyed with what is on them.
+    Purge(GroupName),
     /// The canaries of a changed group do well: the others follow.
     Promote(GroupName),
     /// A change of a group is not wanted any more: it goes back to the spec before.
@@ -89,6 +100,15 @@ pub enum Event {
         /// What came about.
         step: RolloutStep,
     },
+    /// The volume of an instance has come, or gone.
+    Volume {
+        /// Whose.
+        instance: InstanceName,
+        /// Which.
+        volume: VolumeId,
+        /// What came about.
+        step: VolumeStep,
+    },
     /// Every instance of the group is in service, or over.
     AsStated(GroupName),
     /// Every instance of the group is over for good.
@@ -97,6 +117,11 @@ pub enum Event {
     Withdrawn(GroupName),
     /// Tasks of a group that nobody has stated. They are left alone until it is stated, or withdrawn.
     Unclaimed(GroupName),
+    /// An agent on which the framework has something is to be empty. Groups that start their instances again for ever move
+    /// them off it, within the limits of their changes; others are left to end by themselves or at the deadline.
+    AgentDraining(Draining),
+    /// It takes work again.
+    AgentResumed(AgentId),
     /// A master did not do something.
     Refused {
         /// What was asked.
@@ -126,6 +151,17 @@ pub enum RolloutStep {
     /// It failed and stays as it is: the group does not go back, or nobody said what to go back to
     /// ([`Group::previous`]).
     Stopped(WhyBack),
+}
+
+/// What came about with a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeStep {
+    /// It is made.
+    Made,
+    /// Its instance begins anew without it. It is destroyed when its agent is seen again.
+    LeftBehind,
+    /// It is destroyed, and what was reserved with it is given back.
+    Destroyed,
 }
 
 /// Why a change failed.
@@ -174,6 +210,8 @@ pub enum Asked {
     Roles,
     /// End a task.
     Kill,
+    /// Start a gang.
+    Gang,
     /// End the framework.
     Teardown,
 }
@@ -185,6 +223,7 @@ impl fmt::Display for Asked {
             Asked::Demands => "demands",
             Asked::Roles => "roles",
             Asked::Kill => "kill",
+            Asked::Gang => "gang",
             Asked::Teardown => "teardown",
         })
     }
@@ -221,13 +260,19 @@ impl Event {
     pub fn group(&self) -> Option<&GroupName> {
         match self {
             Event::Task(task) => Some(&task.instance.group),
-            Event::Drain { instance, .. } | Event::GivenUp { instance, .. } => Some(&instance.group),
+            Event::Drain { instance, .. }
+            | Event::GivenUp { instance, .. }
+            | Event::Volume { instance, .. } => Some(&instance.group),
             Event::Rollout { group, .. }
             | Event::AsStated(group)
             | Event::Over(group)
             | Event::Withdrawn(group)
             | Event::Unclaimed(group) => Some(group),
-            Event::Session(_) | Event::Refused { .. } | Event::Ended(_) => None,
+            Event::Session(_)
+            | Event::AgentDraining(_)
+            | Event::AgentResumed(_)
+            | Event::Refused { .. }
+            | Event::Ended(_) => None,
         }
     }
 }
@@ -242,10 +287,23 @@ impl fmt::Display for Event {
             Event::Rollout { group, revision, step } => {
                 write!(f, "the change of {group} to {revision} {step}")
             }
+            Event::Volume { volume, step, .. } => {
+                let step = match step {
+                    VolumeStep::Made => "made",
+                    VolumeStep::LeftBehind => "left behind",
+                    VolumeStep::Destroyed => "destroyed",
+                };
+                write!(f, "volume {volume} is {step}")
+            }
             Event::AsStated(group) => write!(f, "{group} is as stated"),
             Event::Over(group) => write!(f, "{group} is over"),
             Event::Withdrawn(group) => write!(f, "{group} is withdrawn"),
             Event::Unclaimed(group) => write!(f, "{group} has tasks and is not stated"),
+            Event::AgentDraining(notice) => {
+                write!(f, "agent {} is to be empty", notice.agent)?;
+                if notice.reason.is_empty() { Ok(()) } else { write!(f, ": {}", notice.reason) }
+            }
+            Event::AgentResumed(agent) => write!(f, "agent {agent} takes work again"),
             Event::Refused { what, refusal } => write!(f, "{what} refused: {refusal}"),
             Event::Ended(refusal) => write!(f, "ended: {refusal}"),
         }
@@ -276,6 +334,6 @@ impl fmt::Display for TaskEvent {
 }
 
 /// The framework's id, as it is remembered.
-pub fn remembered_framework(memory: &std::collections::BTreeMap<String, String>) -> Option<FrameworkId> {
+pub fn remembered_framework(memory: &BTreeMap<String, String>) -> Option<FrameworkId> {
     memory.get(super::memory::FRAMEWORK).and_then(|id| FrameworkId::new(id).ok())
 }

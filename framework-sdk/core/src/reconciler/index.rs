@@ -47,6 +47,7 @@ pub(super) struct Index {
     pub homing: BTreeMap<(AgentId, Which), BTreeSet<u32>>,
     pub surplus: BTreeSet<u32>,
     pub doubled: BTreeSet<u32>,
+    pub orphaned: BTreeSet<u32>,
     pub old_in_service: BTreeSet<u32>,
     pub old_idle: BTreeSet<u32>,
     /// How many tasks use each value of the attribute that the group is spread by.
@@ -71,6 +72,7 @@ impl Index {
         let sets = [
             (class.surplus, &mut self.surplus),
             (class.doubled, &mut self.doubled),
+            (class.orphaned, &mut self.orphaned),
             (class.old_in_service, &mut self.old_in_service),
             (class.old_idle, &mut self.old_idle),
         ];
@@ -95,9 +97,15 @@ impl Index {
         let Some(class) = self.classes.remove(&number) else { return };
         self.add(class, |sum| *sum -= 1);
         let [stated, good] = &mut self.waiting;
-        for set in
-            [&mut self.surplus, &mut self.doubled, &mut self.old_in_service, &mut self.old_idle, stated, good]
-        {
+        for set in [
+            &mut self.surplus,
+            &mut self.doubled,
+            &mut self.orphaned,
+            &mut self.old_in_service,
+            &mut self.old_idle,
+            stated,
+            good,
+        ] {
             set.remove(&number);
         }
         if let Some(home) = &slot.home {

@@ -34,6 +34,10 @@ impl Reconciler {
         self.advance_rollout(now, name);
         let Some(table) = self.groups.get_mut(name) else { return };
         table.choose_extras();
+        for number in table.orphaned() {
+            self.leave(now, name, number, |attempt| attempt.parts.are_orphans_of(&attempt.task));
+        }
+        let Some(table) = self.groups.get(name) else { return };
         for number in table.doubled() {
             self.end_doubles(now, name, number);
         }
@@ -42,6 +46,26 @@ impl Reconciler {
             self.leave(now, name, number, |_| true);
         }
         self.roll(now, name);
+        self.keep_together(now, name);
+    }
+
+    /// All of a gang run, or none.
+    fn keep_together(&mut self, now: Now, name: &GroupName) {
+        let Some(table) = self.groups.get_mut(name).filter(|table| table.group.gang) else { return };
+        let fate = table.fate();
+        if fate.is_none() && !table.is_broken() {
+            return;
+        }
+        let numbers: Vec<u32> = table.slots().map(|(number, _)| number).collect();
+        for number in numbers {
+            let Some(table) = self.groups.get_mut(name) else { return };
+            let lives_on = table.slot(number).is_some_and(|slot| slot.over.is_none());
+            if let Some(over) = fate.filter(|_| lives_on) {
+                table.change(number, |slot| slot.over = Some(over));
+                self.memory.set_over(&InstanceName { group: name.clone(), number }, Some(over));
+            }
+            self.leave(now, name, number, |_| true);
+        }
     }
 
     /// An instance has more tasks than it should, as after a life that ended in the middle of something.
@@ -65,14 +89,15 @@ impl Reconciler {
         // A task of another revision that serves nobody is replaced at once: nothing is lost with it.
         for number in table.old_idle() {
             let Some(table) = self.groups.get(name) else { return };
-            let aim = table.aim(number);
-            self.leave(now, name, number, |attempt| attempt.is_wrong(aim) && !attempt.ready);
+            let (aim, moves) = (table.aim(number), table.moves());
+            let wrong = |attempt: &Attempt| attempt.is_wrong(aim) || moves && attempt.draining;
+            self.leave(now, name, number, |attempt| wrong(attempt) && !attempt.ready);
         }
         let Some(table) = self.groups.get(name) else { return };
         for number in table.old_in_service(table.to_spare()) {
             let Some(table) = self.groups.get(name) else { return };
-            let aim = table.aim(number);
-            self.leave(now, name, number, |attempt| attempt.is_wrong(aim));
+            let (aim, moves) = (table.aim(number), table.moves());
+            self.leave(now, name, number, |attempt| attempt.is_wrong(aim) || moves && attempt.draining);
         }
     }
 
@@ -121,7 +146,13 @@ impl Reconciler {
     /// Has a task end, and asks again if it does not.
     pub(super) fn end_task(&mut self, now: Now, task: TaskId) {
         self.due.set(Due::KillAgain(task.clone()), now.monotonic + KILL_AGAIN);
-        self.kills.push(task);
+        let instance = self.instance_of(&task);
+        let slot = instance.and_then(|name| self.groups.get(&name.group)?.slot(name.number));
+        let attempt = slot.and_then(|slot| slot.attempts.iter().find(|attempt| attempt.task == task));
+        match attempt.filter(|attempt| !attempt.parts.is_single()) {
+            Some(attempt) => self.kills.extend(attempt.parts.live().cloned()),
+            None => self.kills.push(task),
+        }
     }
 
     /// Tells how a group stands as a whole, once that has changed.

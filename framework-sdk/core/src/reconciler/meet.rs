@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use proto::id::AgentId;
+use proto::refusal::{Code, Refusal};
 use proto::task::{TaskState, TaskStatus};
 use proto_machine::Now;
 
-use super::event::{Event, Follows};
+use super::event::{Asked, Event, Follows};
+use super::parts::Parts;
 use super::slot::{Attempt, Home, Leaving};
 use super::table::Table;
+use super::volumes::Kept;
 use super::{Due, Reconciler};
+use crate::calls::ACCEPT_TASKS_MAX;
 use crate::desired::{Birth, Counts, End, Group, GroupName, InstanceName, Next, Numbers, Restart, TaskSpec};
 
 /// What a status of a task that this life has not started is about.
@@ -34,11 +38,15 @@ impl Reconciler {
         if status.state == TaskState::Unknown {
             return Met::Nothing;
         }
+        if status.state.is_terminal() && birth.part > 0 {
+            // How its instance ended is for the first of its tasks to say.
+            return Met::Ended(birth.instance, Follows::Nothing);
+        }
         let attempt = self.attempt(&birth, status);
         if status.state.is_terminal() {
             self.learn_end(now, birth, attempt, status.state)
         } else {
-            self.adopt(birth, attempt)
+            self.adopt(birth, attempt, status)
         }
     }
 
@@ -46,7 +54,7 @@ impl Reconciler {
         let name = &birth.instance.group;
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
-        if status.state.is_terminal() && !self.exactly && !self.by_ticket {
+        if status.state.is_terminal() && birth.part == 0 && !self.exactly && !self.by_ticket {
             // Once it is acknowledged nobody else remembers it.
             self.memory.set_end(&birth.instance, (birth.revision, status.state));
         }
@@ -72,7 +80,7 @@ impl Reconciler {
     fn attempt(&self, birth: &Birth, status: &TaskStatus) -> Attempt {
         let place = status.agent.as_ref().and_then(|agent| self.home_of(agent, &birth.instance));
         Attempt {
-            task: status.task.clone(),
+            task: birth.first_of(&status.task),
             revision: birth.revision,
             state: TaskState::Staging,
             run: status.run,
@@ -80,16 +88,25 @@ impl Reconciler {
             // It may have been anything by the time it was first seen here.
             began: true,
             since_ms: None,
+            serves_since_ms: None,
             ready: false,
             leaving: Leaving::No,
+            draining: status.agent.as_ref().is_some_and(|agent| self.draining.contains(agent)),
+            parts: Parts::default(),
         }
     }
 
     fn learn_end(&mut self, now: Now, birth: Birth, attempt: Attempt, state: TaskState) -> Met {
         let instance = birth.instance;
         let Some(table) = self.groups.get(&instance.group) else { return Met::Nothing };
+        if self.knows_all {
+            // It is not among what the author remembers as alive, so the author has taken it in.
+            return Met::Nothing;
+        }
         let slot = table.slot(instance.number);
-        let idle = slot.is_some_and(|slot| slot.attempts.is_empty() && slot.over.is_none());
+        // Tasks beside it may be there still.
+        let with_it = |known: &Attempt| known.task == attempt.task;
+        let idle = slot.is_some_and(|slot| slot.attempts.iter().all(with_it) && slot.over.is_none());
         if !idle || attempt.is_wrong(table.aim(instance.number)) {
             return Met::Ended(instance, Follows::Nothing);
         }
@@ -98,26 +115,41 @@ impl Reconciler {
     }
 
     /// Takes a task that lives into its group.
-    fn adopt(&mut self, birth: Birth, attempt: Attempt) -> Met {
+    fn adopt(&mut self, birth: Birth, mut attempt: Attempt, status: &TaskStatus) -> Met {
         let instance = birth.instance;
         let Some(table) = self.groups.get_mut(&instance.group) else { return Met::Nothing };
-        self.tasks.insert(attempt.task.clone(), instance.clone());
+        self.tasks.insert(status.task.clone(), instance.clone());
+        if birth.part > 0 {
+            attempt.parts.join(status.task.clone(), status.state);
+        }
         table.join(instance.number);
         table.change(instance.number, |slot| {
-            // It lives, so whatever is remembered of an end is of an earlier one.
-            slot.over = None;
+            if birth.part == 0 {
+                // It lives, so whatever is remembered of an end is of an earlier one.
+                slot.over = None;
+            }
+            if let Some(known) = slot.attempt_mut(&attempt.task) {
+                // Another task of it was met before.
+                let (first, state) = (known.task.clone(), known.state);
+                if birth.part > 0 && known.parts.is_single() {
+                    known.parts.join(first, state);
+                }
+                return known.parts.join(status.task.clone(), status.state);
+            }
             slot.homing = false;
             slot.home = attempt.place.clone().or(slot.home.take());
             slot.attempts.push(attempt);
         });
-        self.memory.set_over(&instance, None);
+        if birth.part == 0 {
+            self.memory.set_over(&instance, None);
+        }
         self.due.cancel(&Due::Homeless(instance.clone()));
         Met::Lives(instance)
     }
 
     /// Where a task runs, with the value that its group is spread by: from its agent if that was offered before, else as
     /// it is remembered.
-    fn home_of(&self, agent: &AgentId, instance: &InstanceName) -> Option<Home> {
+    pub(super) fn home_of(&self, agent: &AgentId, instance: &InstanceName) -> Option<Home> {
         let spread = &self.groups.get(&instance.group)?.group.spread;
         let by = spread.as_ref().map_or("agent", |spread| spread.by.as_str());
         if by == "agent" {
@@ -138,7 +170,7 @@ impl Reconciler {
             let forgotten = table.restate(group);
             self.forget(&name, forgotten);
             self.restart_timers(now, &name);
-            return;
+            return self.refuse_if_too_large(&name);
         }
         let mut table = Table::new(group);
         self.remember_rollout(&mut table);
@@ -149,6 +181,17 @@ impl Reconciler {
         self.groups.insert(name.clone(), table);
         self.claim(now, &name);
         self.restart_timers(now, &name);
+        self.refuse_if_too_large(&name);
+    }
+
+    /// A gang that can never be started is not waited for in silence.
+    fn refuse_if_too_large(&mut self, name: &GroupName) {
+        if self.groups.get(name).is_some_and(Table::is_too_large) {
+            let message = format!("the gang {name} has more tasks than one call can start");
+            let refusal = Refusal::new(Code::TooMuch, message)
+                .with_help(format!("at most {ACCEPT_TASKS_MAX} tasks and 2 MiB start together"));
+            self.tell(Event::Refused { what: Asked::Gang, refusal });
+        }
     }
 
     /// What is remembered of an instance comes back to it.
@@ -165,15 +208,20 @@ impl Reconciler {
             .over(&instance)
             .or(end)
             .filter(|(of, _)| table.aim(number).is_none_or(|aim| aim == *of));
-        let home = self.memory.home(&instance);
+        let kept = self.memory.kept(&instance);
+        let at_volume = |kept: &Kept| Home { agent: kept.agent.clone(), value: String::new() };
+        let home = self.memory.home(&instance).or(kept.as_ref().map(at_volume));
         if over.is_some() || home.is_some() {
-            table.change(number, |slot| (slot.over, slot.home) = (over, home));
+            let homing = kept.is_some() && table.group.volume.is_some();
+            table.change(number, |slot| {
+                (slot.over, slot.home, slot.kept, slot.homing) = (over, home, kept, homing);
+            });
         }
         self.memory.set_over(&instance, over);
     }
 
     /// Pauses and waits as the group has them now.
-    fn restart_timers(&mut self, now: Now, name: &GroupName) {
+    pub(super) fn restart_timers(&mut self, now: Now, name: &GroupName) {
         let Some(table) = self.groups.get(name) else { return };
         let slots: Vec<(u32, bool)> = table.slots().map(|(number, slot)| (number, slot.resting)).collect();
         for (number, rests) in slots {

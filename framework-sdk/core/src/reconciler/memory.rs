@@ -1,33 +1,39 @@
-//! What a framework remembers over its lives: its id, which instances are over, where some of them ran last, and how far
-//! guarded changes are.
+//! What a framework remembers over its lives: its id, which instances are over, where some of them ran last, how far
+//! guarded changes are, and where volumes are.
 //!
 //! All else is read from the tasks that the master lists. Without this memory a framework begins anew, an instance that
 //! was over runs again, and one that would stay is started anywhere.
 
 use std::collections::BTreeMap;
 
-use proto::id::{AgentId, FrameworkId};
+use proto::id::{AgentId, FrameworkId, VolumeId};
 use proto::task::TaskState;
 
 use super::event::Change;
 use super::rollout::Rollout;
 use super::slot::Home;
+use super::volumes::Kept;
 use crate::desired::{GroupName, InstanceName, Revision};
 
 pub(super) const FRAMEWORK: &str = "framework";
+const OVER: &str = "over";
+const END: &str = "end";
+const HOME: &str = "home";
 
 /// What is remembered, and what of it is not yet saved.
 #[derive(Debug)]
 pub(super) struct Memory {
     known: BTreeMap<String, String>,
     unsaved: Vec<Change>,
+    /// How instances ended is not remembered here: the author does that itself.
+    pub forgets_ends: bool,
 }
 
 // === impl Memory ===
 
 impl Memory {
     pub fn new(known: BTreeMap<String, String>) -> Self {
-        Memory { known, unsaved: Vec::new() }
+        Memory { known, unsaved: Vec::new(), forgets_ends: false }
     }
 
     fn put(&mut self, key: String, value: Option<String>) {
@@ -63,15 +69,19 @@ impl Memory {
 
     /// Forgets the instances of a group that are none any more.
     pub fn forget_others(&mut self, group: &GroupName, wanted: impl Fn(u32) -> bool) {
-        let of_instance = |key: &str| !key.starts_with("good/") && !key.starts_with("change/");
-        let keys = self.known.keys().filter(|key| of_instance(key));
-        let instances = keys.filter_map(|key| InstanceName::parse(key.split_once('/')?.1));
+        // Only what stands under its name: there may be many other groups.
+        let of = |kind: &str| (format!("{kind}/{group}."), format!("{kind}/{group}/"));
+        let keys = [OVER, END, HOME].map(of).into_iter().flat_map(|(from, to)| self.known.range(from..to));
+        let instances = keys.filter_map(|(key, _)| InstanceName::parse(key.split_once('/')?.1));
         let others = instances.filter(|instance| instance.group == *group && !wanted(instance.number));
         let others: Vec<InstanceName> = others.collect();
         others.iter().for_each(|instance| self.forget(instance));
     }
 
     pub fn set_over(&mut self, instance: &InstanceName, over: Option<(Revision, TaskState)>) {
+        if self.forgets_ends {
+            return;
+        }
         self.put(over_key(instance), over.map(|(revision, state)| format!("{revision} {}", state.as_str())));
     }
 
@@ -88,6 +98,9 @@ impl Memory {
 
     /// How a task of a group ended that is not stated yet: what that means is for the group to say.
     pub fn set_end(&mut self, instance: &InstanceName, end: (Revision, TaskState)) {
+        if self.forgets_ends {
+            return;
+        }
         self.put(end_key(instance), Some(format!("{} {}", end.0, end.1.as_str())));
     }
 
@@ -122,6 +135,34 @@ impl Memory {
         self.set_rollout(group, None);
     }
 
+    /// The volume that an instance keeps.
+    pub fn kept(&self, instance: &InstanceName) -> Option<Kept> {
+        self.known.get(&volume_key(instance)).and_then(|text| Kept::parse(text))
+    }
+
+    pub fn set_kept(&mut self, instance: &InstanceName, kept: Option<&Kept>) {
+        self.put(volume_key(instance), kept.map(ToString::to_string));
+    }
+
+    /// Every volume that instances of a group keep, also of such as there should be no more.
+    pub fn all_kept(&self, group: &GroupName) -> Vec<(InstanceName, Kept)> {
+        let kept = self.known.iter().filter_map(|(key, text)| {
+            let instance = InstanceName::parse(key.strip_prefix("volume/")?)?;
+            Some((instance, Kept::parse(text)?))
+        });
+        kept.filter(|(instance, _)| instance.group == *group).collect()
+    }
+
+    /// The volumes that are to be destroyed.
+    pub fn purges(&self) -> Vec<Kept> {
+        let texts = self.known.iter().filter(|(key, _)| key.starts_with("purge/"));
+        texts.filter_map(|(_, text)| Kept::parse(text)).collect()
+    }
+
+    pub fn set_purge(&mut self, volume: &VolumeId, kept: Option<&Kept>) {
+        self.put(format!("purge/{volume}"), kept.map(ToString::to_string));
+    }
+
     pub fn set_home(&mut self, instance: &InstanceName, home: &Home) {
         self.put(home_key(instance), Some(format!("{} {}", home.agent, home.value)));
     }
@@ -145,7 +186,11 @@ const ENDS: [TaskState; 8] = [
 ];
 
 fn over_key(instance: &InstanceName) -> String {
-    format!("over/{instance}")
+    format!("{OVER}/{instance}")
+}
+
+fn volume_key(instance: &InstanceName) -> String {
+    format!("volume/{instance}")
 }
 
 fn good_key(group: &GroupName) -> String {
@@ -157,16 +202,29 @@ fn rollout_key(group: &GroupName) -> String {
 }
 
 fn end_key(instance: &InstanceName) -> String {
-    format!("end/{instance}")
+    format!("{END}/{instance}")
 }
 
 fn home_key(instance: &InstanceName) -> String {
-    format!("home/{instance}")
+    format!("{HOME}/{instance}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_forgets_its_own_instances_and_no_others() {
+        let mut memory = Memory::new(BTreeMap::new());
+        let home = Home { agent: AgentId::new("a1").expect("an id"), value: "a1".to_owned() };
+        let names = ["web.0", "web.1", "web.1.0", "web-1.0", "we.0"].map(|name| InstanceName::parse(name));
+        let names = names.map(|name| name.expect("a name"));
+        names.iter().for_each(|name| memory.set_home(name, &home));
+        memory.forget_others(&names[0].group, |number| number == 0);
+        let left: Vec<String> =
+            names.iter().filter(|n| memory.home(n).is_some()).map(|n| n.to_string()).collect();
+        assert_eq!(left, ["web.0", "web.1.0", "web-1.0", "we.0"]);
+    }
 
     #[test]
     fn what_is_remembered_reads_back_and_is_saved_once() {

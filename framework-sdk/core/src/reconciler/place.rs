@@ -1,42 +1,45 @@
-//! Offers become launches, and what waits becomes demands.
+//! Offers become launches: who is served first, where it goes, and in which accepts.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proto::attributes::{Constraint, Constraints, Predicate};
-use proto::demand::{DeclineReason, Demand, Filter};
-use proto::id::{AgentId, DemandId};
+use proto::demand::{DeclineReason, Filter};
+use proto::id::{AgentId, GroupId, TaskId};
 use proto::offer::Offer;
+use proto::operation::Operation;
+use proto::resources::Amount;
+use proto::role::Role;
 use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::Now;
 
 use super::event::{Event, Follows, TaskEvent};
+use super::parts::Parts;
 use super::slot::{Attempt, Home, Leaving};
 use super::table::{Evenness, Table, Which};
+use super::volumes::{self, Kept};
 use super::{Due, Output, Reconciler};
 use crate::calls::{ACCEPT_TASKS_MAX, Calls};
-use crate::desired::{Birth, Group, GroupName, InstanceName};
-use crate::place::{Packing, Room, choose_spread_of, value_of};
+use crate::desired::{Birth, GroupName, InstanceName, Spread};
+use crate::place::{Packing, Room, choose_spread_of, plan_together, value_of};
 
 /// An accept stays below half of the 4 MiB that a master takes in one call.
-const ACCEPT_BYTES_MAX: usize = 2 << 20;
-/// So many demands at most are declared at once (the master's own limit); others wait for their turn.
-const DEMANDS_MAX: usize = 1000;
-/// So many words at most stand in one condition (the master's own limit).
-const WORDS_MAX: usize = 256;
+pub(super) const ACCEPT_BYTES_MAX: usize = 2 << 20;
+/// A gang that does not fit into what was offered gives it back for so long, and asks for all of it again sooner: offers
+/// that come one by one would never meet.
+const HELD_OFF: Duration = Duration::from_secs(60);
+/// So soon.
+const GATHER_AGAIN: Duration = Duration::from_secs(5);
 /// Offers are made to size and to conditions, so nothing is left over that would have to be kept away.
 const AT_ONCE: Filter = Filter { refuse: Duration::ZERO };
-/// So long those that wait hold out for a value that is less used, before they take what there is.
-const EVEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a demand was declared for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ask {
-    group: GroupName,
-    which: Which,
+    pub group: GroupName,
+    pub which: Which,
     /// For those who wait for this agent; `None`: for those who go anywhere.
-    home: Option<AgentId>,
+    pub home: Option<AgentId>,
 }
 
 /// An offer that is being used.
@@ -49,14 +52,21 @@ struct Used {
 /// Those of a group that wait alike, and the offers that they may use.
 struct Lane {
     ask: Ask,
-    /// Their own come first.
+    /// Their own; those that were made for others are added when these are used up.
     rooms: Vec<usize>,
+    widened: bool,
     /// Those before this one are too small for them.
     at: usize,
 }
 
-/// Offers with tasks in them, in accepts of a size that a master takes.
-pub(super) type Placed = Vec<Vec<Room>>;
+/// Offers with tasks in them, in accepts of a size that a master takes; those that are taken all or none apart.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    pub each: Vec<Vec<Room>>,
+    pub together: Vec<Vec<Room>>,
+    /// One by one, with a volume made in each: a fault in it is a fault of the whole accept.
+    pub apart: Vec<Room>,
+}
 
 impl Reconciler {
     /// Fills the offers of this batch. The launches are remembered, not yet asked for.
@@ -64,6 +74,11 @@ impl Reconciler {
         let mut used: Vec<Used> = Vec::new();
         for offer in std::mem::take(&mut self.offers) {
             self.agents.insert(offer.agent.id.clone(), offer.agent.clone());
+            let purge = offer.demand.as_ref().and_then(|demand| self.purge_asks.get(demand)).cloned();
+            if let Some(volume) = purge {
+                self.purge_with(&volume, offer, out);
+                continue;
+            }
             match self.ask_of(&offer) {
                 Some(ask) => used.push(Used { room: Room::new(offer), ask, bytes: 0 }),
                 // It was made for what is not wanted any more.
@@ -71,15 +86,59 @@ impl Reconciler {
             }
         }
         if used.is_empty() {
-            return Placed::new();
+            return Placed::default();
+        }
+        for used in &used {
+            if used.ask.home.is_some() {
+                self.learn_unmade(&used.ask.group, used.room.offer());
+            }
         }
         self.fill(now, &mut used);
         let (unused, placed): (Vec<Used>, Vec<Used>) =
             used.into_iter().partition(|used| used.room.is_unused());
         for used in unused {
-            out.decline(used.room.into_offer(), DeclineReason::EnoughHere, AT_ONCE);
+            if self.is_gang(&used.ask.group) {
+                self.held_off.insert(used.room.offer().role.clone());
+                if self.due.get(&Due::Gather).is_none() {
+                    self.due.set(Due::Gather, now.monotonic + GATHER_AGAIN);
+                }
+                out.decline(used.room.into_offer(), DeclineReason::BackOff, Filter { refuse: HELD_OFF });
+            } else if self.is_apart(&used.ask.group) && used.ask.home.is_some() {
+                // The volume is not free there yet.
+                out.decline(used.room.into_offer(), DeclineReason::BackOff, Filter::DEFAULT);
+            } else {
+                out.decline(used.room.into_offer(), DeclineReason::EnoughHere, AT_ONCE);
+            }
         }
-        in_accepts(placed)
+        let (gangs, placed): (Vec<Used>, Vec<Used>) =
+            placed.into_iter().partition(|used| self.is_gang(&used.ask.group));
+        let mut together: BTreeMap<GroupName, Vec<Room>> = BTreeMap::new();
+        for used in gangs {
+            together.entry(used.ask.group).or_default().push(used.room);
+        }
+        let makes = |used: &Used| {
+            used.room.operations.iter().any(|operation| matches!(operation, Operation::CreateVolume(_)))
+        };
+        let (apart, placed): (Vec<Used>, Vec<Used>) = placed.into_iter().partition(makes);
+        let apart = apart.into_iter().map(|used| used.room).collect();
+        Placed { each: in_accepts(placed), together: together.into_values().collect(), apart }
+    }
+
+    fn is_apart(&self, group: &GroupName) -> bool {
+        self.groups.get(group).is_some_and(Table::stands_apart)
+    }
+
+    fn is_gang(&self, group: &GroupName) -> bool {
+        self.groups.get(group).is_some_and(|table| table.group.gang)
+    }
+
+    /// What gangs gave back is asked for again, all of it at once.
+    pub(super) fn gather(&mut self, out: &mut Calls<Output>) {
+        self.due.cancel(&Due::Gather);
+        let roles: Vec<Role> = std::mem::take(&mut self.held_off).into_iter().collect();
+        if !roles.is_empty() && self.connected {
+            out.revive(roles);
+        }
     }
 
     fn ask_of(&self, offer: &Offer) -> Option<Ask> {
@@ -107,61 +166,109 @@ impl Reconciler {
     }
 
     fn lanes(&self, used: &[Used]) -> Vec<Lane> {
+        let mut own: BTreeMap<&Ask, Vec<usize>> = BTreeMap::new();
+        for (at, used) in used.iter().enumerate() {
+            own.entry(&used.ask).or_default().push(at);
+        }
         let mut lanes = Vec::new();
         for (name, table) in &self.groups {
             let anywhere = [Which::Stated, Which::Good].into_iter();
             let anywhere =
                 anywhere.filter(|which| !table.waiting(*which).is_empty()).map(|which| (None, which));
             let homes = table.homing().keys().map(|(agent, which)| (Some(agent.clone()), *which));
-            for (home, which) in homes.chain(anywhere) {
+            for (home, which) in homes.chain(anywhere).filter(|_| table.is_gathered()) {
                 let ask = Ask { group: name.clone(), which, home };
-                let rooms = self.rooms_for(table, &ask, used);
-                if !rooms.is_empty() {
-                    lanes.push(Lane { ask, rooms, at: 0 });
-                }
+                let rooms = own.get(&ask).cloned().unwrap_or_default();
+                lanes.push(Lane { ask, rooms, widened: false, at: 0 });
             }
         }
         lanes
     }
 
-    /// The offers that an ask brought, and those that were made for others who do not mind where they go.
-    fn rooms_for(&self, table: &Table, ask: &Ask, used: &[Used]) -> Vec<usize> {
-        let (role, constraints) = (self.role_of(&table.group), table.edition(ask.which).spec.constraints());
+    /// Adds what is left of offers that were made for others, who do not mind where they go.
+    fn widen(&self, lane: &mut Lane, used: &[Used]) {
+        let Some(table) = self.groups.get(&lane.ask.group).filter(|table| !table.stands_apart()) else {
+            return;
+        };
+        let role = self.role_of(&table.group);
+        let constraints = table.edition(lane.ask.which).spec.constraints();
         let may = |used: &Used| {
             let offer = used.room.offer();
-            used.ask.home.is_none()
-                && ask.home.as_ref().is_none_or(|home| *home == offer.agent.id)
+            !used.room.rest().is_empty()
+                && used.ask != lane.ask
+                && used.ask.home.is_none()
                 && offer.role == *role
+                && lane.ask.home.as_ref().is_none_or(|home| *home == offer.agent.id)
+                && !self.is_apart(&used.ask.group)
                 && constraints.allow(&offer.agent)
         };
-        let all = || used.iter().enumerate();
-        let own = all().filter(|(_, used)| used.ask == *ask);
-        let others = all().filter(|(_, used)| used.ask != *ask && may(used));
-        own.chain(others).map(|(at, _)| at).collect()
+        let others: Vec<usize> =
+            used.iter().enumerate().filter(|(_, used)| may(used)).map(|(at, _)| at).collect();
+        lane.rooms.extend(others);
     }
 
     /// Starts the next one of those who wait; false when none of them can be.
     fn serve(&mut self, now: Now, lane: &mut Lane, used: &mut [Used]) -> bool {
         let Some(table) = self.groups.get(&lane.ask.group) else { return false };
+        if table.to_start() == 0 {
+            return false;
+        }
         let waiting = match &lane.ask.home {
             Some(home) => table.homing().get(&(home.clone(), lane.ask.which)),
             None => Some(table.waiting(lane.ask.which)),
         };
+        if table.group.gang {
+            let numbers: Vec<u32> = waiting.into_iter().flatten().copied().collect();
+            return !numbers.is_empty() && self.serve_together(now, lane, used, &numbers);
+        }
+        if lane.ask.home.is_some() && table.group.volume.is_some() {
+            // Each has a volume of its own, which may be there or not.
+            let numbers: Vec<u32> = waiting.into_iter().flatten().copied().collect();
+            let mut tries = numbers.iter().flat_map(|number| lane.rooms.iter().map(|at| (*number, *at)));
+            return tries.any(|(number, at)| self.launch(now, &lane.ask, number, &mut used[at]));
+        }
         let Some(number) = waiting.and_then(|numbers| numbers.first()).copied() else { return false };
-        if let (Some(spread), None) = (&table.group.spread, &lane.ask.home) {
+        let spread = table.group.spread.as_ref().filter(|_| lane.ask.home.is_none());
+        if let Some(spread) = spread {
+            if !std::mem::replace(&mut lane.widened, true) {
+                self.widen(lane, used);
+            }
             let rooms = lane.rooms.iter().map(|at| (*at, &used[*at].room));
-            let shape = &table.edition(lane.ask.which).shape;
+            let shape = table.shape_to_begin(lane.ask.which);
             let chosen =
-                choose_spread_of(rooms, shape, Packing::BestFit, &spread.by, table.used(), table.at_most());
+                choose_spread_of(rooms, &shape, Packing::BestFit, &spread.by, table.used(), table.at_most());
             return chosen.is_some_and(|at| self.launch(now, &lane.ask, number, &mut used[at]));
         }
-        while let Some(at) = lane.rooms.get(lane.at) {
-            if self.launch(now, &lane.ask, number, &mut used[*at]) {
-                return true;
+        loop {
+            while let Some(at) = lane.rooms.get(lane.at) {
+                if self.launch(now, &lane.ask, number, &mut used[*at]) {
+                    return true;
+                }
+                lane.at += 1;
             }
-            lane.at += 1;
+            if std::mem::replace(&mut lane.widened, true) {
+                return false;
+            }
+            self.widen(lane, used);
         }
-        false
+    }
+
+    /// Starts all of a gang, or none.
+    fn serve_together(&mut self, now: Now, lane: &Lane, used: &mut [Used], numbers: &[u32]) -> bool {
+        let Some(table) = self.groups.get(&lane.ask.group).filter(|table| !table.is_too_large()) else {
+            return false;
+        };
+        let rooms: Vec<Room> = lane.rooms.iter().map(|at| used[*at].room.clone()).collect();
+        let shape = &table.edition(lane.ask.which).shape;
+        let places = match &table.group.spread {
+            None => plan_together(rooms, &vec![shape.clone(); numbers.len()], Packing::BestFit),
+            Some(spread) => plan_spread(rooms, shape, numbers.len(), spread),
+        };
+        let Some(places) = places else { return false };
+        for (number, place) in numbers.iter().zip(places) {
+            self.launch(now, &lane.ask, *number, &mut used[lane.rooms[place]]);
+        }
+        true
     }
 
     /// Starts an instance in a room; false when it does not fit.
@@ -170,14 +277,35 @@ impl Reconciler {
         let Some(table) = self.groups.get_mut(group) else { return false };
         let edition = table.edition(ask.which).clone();
         let instance = InstanceName { group: group.clone(), number };
-        let birth = Birth { instance: instance.clone(), revision: edition.revision };
+        let birth = |part| Birth { instance: instance.clone(), revision: edition.revision, part };
         let room = &mut used.room;
         let full = used.bytes + edition.task_bytes > ACCEPT_BYTES_MAX;
-        if room.placed() >= ACCEPT_TASKS_MAX || full && !room.is_unused() {
+        if room.placed() + edition.shapes.len() > ACCEPT_TASKS_MAX || full && !room.is_unused() {
             return false;
         }
-        let Ok(id) = birth.task_id(self.life, self.serial) else { return false };
-        let Some(resources) = room.take(&edition.shape) else { return false };
+        let ids: Result<Vec<TaskId>, _> = (0..)
+            .take(edition.shapes.len())
+            .map(|part| birth(part).task_id(self.life, self.serial))
+            .collect();
+        let Ok(ids) = ids else { return false };
+        let Some(id) = ids.first().cloned() else { return false };
+        let kept = table.slot(number).and_then(|slot| slot.kept.clone());
+        let mut made = None;
+        let taken = match (&table.group.volume, &kept) {
+            (None, _) => room.take_all(&edition.shapes),
+            (Some(_), Some(kept)) => volumes::find(room, &edition.shapes, &kept.volume),
+            (Some(spec), None) => {
+                let Ok(volume) = spec.id(&instance, self.life, self.serial) else { return false };
+                volumes::make(room, &edition.shapes, &volume, spec.disk_bytes).map(|(taken, reserved)| {
+                    let (agent, role) = (room.offer().agent.id.clone(), room.offer().role.clone());
+                    made = Some(Kept { volume, agent, made: false, role, reserved });
+                    taken
+                })
+            }
+        };
+        let Some(resources) = taken else { return false };
+        let volume = made.as_ref().or(kept.as_ref()).filter(|_| table.group.volume.is_some());
+        let volume = volume.map(|kept| kept.volume.clone());
         used.bytes += edition.task_bytes;
         self.serial += 1;
         let agent = room.offer().agent.clone();
@@ -192,10 +320,21 @@ impl Reconciler {
             place: Some(home.clone()),
             began: false,
             since_ms: None,
+            serves_since_ms: None,
             ready: false,
             leaving: Leaving::No,
+            draining: false,
+            parts: Parts::of(ids.iter().filter(|_| ids.len() > 1).cloned()),
         };
-        room.launch(edition.spec.task(id.clone(), &instance, resources));
+        let on = ids.iter().cloned().zip(resources).collect();
+        let mut tasks = edition.spec.tasks(&instance, on);
+        if let (Some(volume), Some(first)) = (volume, tasks.first_mut()) {
+            first.command.env.insert("STOA_VOLUME".to_owned(), format!("volumes/{volume}"));
+        }
+        match (tasks.len(), GroupId::new(id.as_str())) {
+            (2.., Ok(together)) => room.launch_group(together, tasks),
+            _ => tasks.drain(..).for_each(|task| room.launch(task)),
+        }
         table.served = self.serial;
         table.change(number, |slot| {
             slot.homing = false;
@@ -203,7 +342,11 @@ impl Reconciler {
             slot.over = None;
             slot.home = Some(home.clone());
             slot.attempts.push(attempt);
+            slot.kept = made.clone().or(slot.kept.take());
         });
+        if let Some(made) = &made {
+            self.memory.set_kept(&instance, Some(made));
+        }
         self.memory.set_over(&instance, None);
         if remembers {
             self.memory.set_home(&instance, &home);
@@ -214,100 +357,36 @@ impl Reconciler {
         }
         self.due.cancel(&Due::Homeless(instance.clone()));
         let none = StatusReason::None;
-        let mut status =
-            TaskStatus::by_master(id.clone(), TaskState::Staging, none, "", now.wall.as_millis());
-        status.agent = Some(agent.id.clone());
-        let (hostname, follows) = (agent.hostname.clone(), Follows::Nothing);
-        self.tell(Event::Task(TaskEvent { instance: instance.clone(), status, hostname, follows }));
-        self.tasks.insert(id, instance);
+        for id in ids {
+            let mut status =
+                TaskStatus::by_master(id.clone(), TaskState::Staging, none, "", now.wall.as_millis());
+            status.agent = Some(agent.id.clone());
+            let (hostname, follows) = (agent.hostname.clone(), Follows::Nothing);
+            self.tell(Event::Task(TaskEvent { instance: instance.clone(), status, hostname, follows }));
+            self.tasks.insert(id, instance.clone());
+        }
         self.touched.insert(group.clone());
         self.demands_changed = true;
         true
     }
-
-    /// Says what is wanted, if that changed.
-    pub(super) fn demand(&mut self, now: Now, out: &mut Calls<Output>) {
-        if !self.connected || !self.is_ready() || !std::mem::take(&mut self.demands_changed) {
-            return;
-        }
-        let mut demands = Vec::new();
-        let mut asks = BTreeMap::new();
-        let names: Vec<GroupName> = self.groups.keys().cloned().collect();
-        for name in names {
-            self.keep_patience(now, &name);
-            let Some(table) = self.groups.get(&name) else { continue };
-            let role = self.role_of(&table.group);
-            if !self.granted.contains(role) {
-                continue;
-            }
-            let anywhere = [Which::Stated, Which::Good].map(|which| (None, which, table.waiting(which)));
-            let homes = table.homing().iter().map(|((agent, which), waiting)| (Some(agent), *which, waiting));
-            for (home, which, waiting) in homes.chain(anywhere) {
-                let Some(first) = waiting.first().filter(|_| demands.len() < DEMANDS_MAX) else { continue };
-                let mut id = name.to_string();
-                if home.is_some() {
-                    id += &format!("@{first}");
-                }
-                if which == Which::Good {
-                    id += "@back";
-                }
-                let Ok(id) = DemandId::new(&id) else { continue };
-                demands.push(Demand {
-                    id: id.clone(),
-                    role: role.clone(),
-                    shape: table.edition(which).shape.clone(),
-                    count: waiting.len() as u64,
-                    constraints: conditions(table, which, home),
-                    priority: table.group.priority,
-                });
-                asks.insert(id, Ask { group: name.clone(), which, home: home.cloned() });
-            }
-        }
-        self.asks = asks;
-        // Said at least once, or the master would send plain offers.
-        if self.demanded.as_ref() != Some(&demands) {
-            self.demanded = Some(demands.clone());
-            out.demand(demands);
-        }
-    }
-
-    /// Those of a spread group that wait hold out for a while for an even spread.
-    fn keep_patience(&mut self, now: Now, name: &GroupName) {
-        let Some(table) = self.groups.get_mut(name) else { return };
-        let due = Due::Relax(name.clone());
-        if table.group.spread.as_ref().is_none_or(|spread| spread.at_most.is_some()) {
-            return;
-        }
-        if table.waiting(Which::Stated).is_empty() && table.waiting(Which::Good).is_empty() {
-            table.evenness = Evenness::OneEach;
-            self.due.cancel(&due);
-        } else if table.evenness != Evenness::Any && self.due.get(&due).is_none() {
-            self.due.set(due, now.monotonic + EVEN_PATIENCE);
-        }
-    }
-
-    /// Those that wait come down in what they hold out for.
-    pub(super) fn relax(&mut self, name: &GroupName) {
-        if let Some(table) = self.groups.get_mut(name) {
-            table.evenness = match table.evenness {
-                Evenness::OneEach => Evenness::LeastUsed,
-                Evenness::LeastUsed | Evenness::Any => Evenness::Any,
-            };
-            self.demands_changed = true;
-        }
-    }
-
-    /// A role that no group was in before: the master has to know it before anything is wanted in it.
-    pub(super) fn take_role(&mut self, group: &Group) {
-        if let Some(role) = group.role.as_ref().filter(|role| !self.info.roles.contains(role)) {
-            self.info.roles.push(role.clone());
-            self.info_changed = true;
-        }
-    }
 }
 
-fn in_accepts(all: Vec<Used>) -> Placed {
-    let mut placed: Placed = Vec::new();
+/// A room for each of so many, as evenly as they are spread.
+fn plan_spread(mut rooms: Vec<Room>, shape: &Amount, count: usize, spread: &Spread) -> Option<Vec<usize>> {
+    let mut used: BTreeMap<String, u32> = BTreeMap::new();
+    let mut places = Vec::new();
+    for _ in 0..count {
+        let among = rooms.iter().enumerate();
+        let at = choose_spread_of(among, shape, Packing::BestFit, &spread.by, &used, spread.at_most)?;
+        rooms[at].take(shape)?;
+        *used.entry(value_of(&rooms[at].offer().agent, &spread.by)).or_default() += 1;
+        places.push(at);
+    }
+    Some(places)
+}
+
+fn in_accepts(all: Vec<Used>) -> Vec<Vec<Room>> {
+    let mut placed: Vec<Vec<Room>> = Vec::new();
     let (mut tasks, mut bytes) = (0, 0);
     for used in all {
         let full = tasks + used.room.placed() > ACCEPT_TASKS_MAX || bytes + used.bytes > ACCEPT_BYTES_MAX;
@@ -322,27 +401,4 @@ fn in_accepts(all: Vec<Used>) -> Placed {
         }
     }
     placed
-}
-
-/// What a machine must be like for those of a group that wait, for their home or anywhere.
-fn conditions(table: &Table, which: Which, home: Option<&AgentId>) -> Constraints {
-    let mut constraints = table.edition(which).spec.constraints().clone();
-    let mut must = |attribute: &str, predicate: Predicate| {
-        constraints.0.push(Constraint { attribute: attribute.to_owned(), predicate });
-    };
-    if let Some(agent) = home {
-        must("agent", Predicate::In(vec![agent.to_string()]));
-    } else if let (Some(spread), Some(most)) = (&table.group.spread, table.at_most()) {
-        let full = table.used().iter().filter(|(_, used)| **used >= most).map(|(value, _)| value.clone());
-        let (words, lacking): (Vec<String>, Vec<String>) =
-            full.take(WORDS_MAX).partition(|value| !value.is_empty());
-        if !lacking.is_empty() {
-            // An agent that lacks the attribute has the empty value, which no word can mean.
-            must(&spread.by, Predicate::Exists);
-        }
-        if !words.is_empty() {
-            must(&spread.by, Predicate::NotIn(words));
-        }
-    }
-    constraints
 }

@@ -8,9 +8,9 @@ use proto_machine::Now;
 
 use super::event::{Event, Follows, TaskEvent};
 use super::meet::Met;
-use super::slot::{Attempt, Leaving};
+use super::slot::{Attempt, Leaving, Slot};
 use super::{Due, Reconciler};
-use crate::desired::{BackOff, Counts, End, InstanceName, Next, Unreachable};
+use crate::desired::{BackOff, Birth, Counts, End, InstanceName, Next, Restart, Unreachable};
 
 impl Reconciler {
     /// A status is taken in; the event that the author is told of it. `None` when it is about no task of a group.
@@ -24,13 +24,21 @@ impl Reconciler {
             },
         };
         self.touched.insert(instance.group.clone());
-        let follows = match status.state {
+        let (whole, cause) = self.fold(&instance, status);
+        if let Some(cause) = cause {
+            let follows = self.ended_in_part(now, &instance, &whole.task, cause);
+            return Some(self.event(instance, status, follows));
+        }
+        let follows = match whole.state {
             TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => {
-                self.moved(now, &instance, status);
+                self.moved(now, &instance, &whole);
+                if whole.state == TaskState::Running {
+                    self.learn_made(&instance);
+                }
                 Follows::Nothing
             }
             TaskState::Unreachable => {
-                self.out_of_sight(now, &instance, status);
+                self.out_of_sight(now, &instance, &whole);
                 Follows::Nothing
             }
             TaskState::Finished
@@ -41,9 +49,43 @@ impl Reconciler {
             | TaskState::Dropped
             | TaskState::Gone
             | TaskState::GoneByOperator
-            | TaskState::Unknown => self.ended_task(now, &instance, status),
+            | TaskState::Unknown => self.ended_task(now, &instance, &whole),
         };
         Some(self.event(instance, status, follows))
+    }
+
+    /// What a status means for its instance: if that is several tasks, how it stands as a whole, and how it has ended if that
+    /// was decided just now.
+    fn fold(&mut self, instance: &InstanceName, status: &TaskStatus) -> (TaskStatus, Option<TaskState>) {
+        let Some(table) = self.groups.get_mut(&instance.group) else { return (status.clone(), None) };
+        let folded = table.change(instance.number, |slot| {
+            let attempt = slot.attempts.iter_mut().find(|attempt| attempt.parts.has(&status.task))?;
+            Some(attempt.parts.fold(&attempt.task, status))
+        });
+        folded.unwrap_or_else(|| (status.clone(), None))
+    }
+
+    /// One of the tasks of an instance ended it, and the others end with it. What follows is decided now: once this end is
+    /// acknowledged nobody else remembers it.
+    fn ended_in_part(
+        &mut self,
+        now: Now,
+        instance: &InstanceName,
+        first: &TaskId,
+        cause: TaskState,
+    ) -> Follows {
+        let Some(table) = self.groups.get_mut(&instance.group) else { return Follows::Nothing };
+        let ended = table.change(instance.number, |slot| {
+            let attempt = slot.attempt_mut(first).filter(|attempt| attempt.stays())?;
+            let as_it_was = attempt.clone();
+            (attempt.leaving, attempt.ready) = (Leaving::Ending, false);
+            Some(as_it_was)
+        });
+        let Some(attempt) = ended else { return Follows::Nothing };
+        self.due.cancel(&Due::GiveUp(first.clone()));
+        self.due.cancel(&Due::InService(first.clone()));
+        self.end_task(now, first.clone());
+        self.after_end(now, instance, &attempt, cause)
     }
 
     fn event(&self, instance: InstanceName, status: &TaskStatus, follows: Follows) -> Event {
@@ -70,11 +112,17 @@ impl Reconciler {
             attempt.began |= begun;
             attempt.ready = false;
             if status.state != TaskState::Running {
+                attempt.serves_since_ms = None;
                 return (None, back);
             }
             // What is heard as it happens began just now by this clock; of what is listed only its agent's clock tells.
             let heard = if settled { wall_ms } else { status.at_ms.min(wall_ms) };
-            let since = *attempt.since_ms.get_or_insert(heard);
+            attempt.since_ms.get_or_insert(heard);
+            if status.ready == Some(false) || status.healthy == Some(false) {
+                attempt.serves_since_ms = None;
+                return (None, back);
+            }
+            let since = *attempt.serves_since_ms.get_or_insert(heard);
             let ran = Duration::from_millis(wall_ms.saturating_sub(since));
             attempt.ready = ran >= min_ready;
             ((!attempt.ready).then(|| min_ready - ran), back)
@@ -114,7 +162,7 @@ impl Reconciler {
 
     /// Its agent was out of sight for too long: its instance goes on without it.
     pub(super) fn give_up(&mut self, now: Now, task: &TaskId) {
-        let Some(instance) = self.tasks.get(task).cloned() else { return };
+        let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let given_up = table.change(instance.number, |slot| {
             let attempt = slot.attempt_mut(task).filter(|attempt| attempt.stays() && !attempt.in_sight())?;
@@ -144,6 +192,9 @@ impl Reconciler {
             let at = slot.attempts.iter().position(|attempt| attempt.task == *task)?;
             Some(slot.attempts.remove(at))
         });
+        for part in attempt.iter().flat_map(|attempt| attempt.parts.tasks()) {
+            self.tasks.remove(part);
+        }
         match attempt {
             Some(attempt) if attempt.stays() => self.after_end(now, instance, &attempt, status.state),
             Some(_) | None => Follows::Nothing,
@@ -164,14 +215,16 @@ impl Reconciler {
         }
         let (restart, back_off, revision) = (table.group.restart, table.group.back_off, attempt.revision);
         let anybody = table.is_anybody(instance.number);
-        let was_wrong = attempt.is_wrong(table.aim(instance.number));
+        // At the deadline of a drain the master ends what still runs: nobody wanted the work to end.
+        let moved_on = attempt.draining && state == TaskState::Killed && restart != Restart::Never;
+        let was_wrong = moved_on || attempt.is_wrong(table.aim(instance.number));
         let ran = attempt.since_ms.map_or(0, |since| now.wall.as_millis().saturating_sub(since));
         // Only of a task that the master does not know can it be said that it never began.
         let began = attempt.began || !matches!(state, TaskState::Unknown | TaskState::Dropped);
         let end = End { state, began, ran: Duration::from_millis(ran) };
 
         let (pause, over) = table.change(instance.number, |slot| {
-            if matches!(state, TaskState::Gone | TaskState::GoneByOperator) {
+            if matches!(state, TaskState::Gone | TaskState::GoneByOperator) && slot.kept.is_none() {
                 // There is no home to go back to.
                 slot.home = None;
             }
@@ -221,20 +274,39 @@ impl Reconciler {
     /// Where it stays, an instance first waits for the agent that it ran on.
     pub(super) fn waits_for_home(&mut self, now: Now, instance: &InstanceName) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
-        let Some(patience) = table.group.stay else { return };
+        let has_volume = table.group.volume.is_some();
+        let patience = match &table.group.volume {
+            Some(volume) => volume.anew,
+            None => table.group.stay,
+        };
+        if patience.is_none() && !has_volume {
+            return;
+        }
+        let draining = &self.draining;
         let waits = table.slot(instance.number).is_some_and(|slot| {
-            slot.home.is_some() && !slot.resting && slot.staying().next().is_none() && slot.over.is_none()
+            slot.home.as_ref().is_some_and(|home| has_volume || !draining.contains(&home.agent))
+                && has_volume == slot.kept.is_some()
+                && !slot.resting
+                && slot.staying().next().is_none()
+                && slot.over.is_none()
         });
         let due = Due::Homeless(instance.clone());
-        if waits && self.due.get(&due).is_none() {
+        if waits && (has_volume || self.due.get(&due).is_none()) {
             table.change(instance.number, |slot| slot.homing = true);
-            self.due.set(due, now.monotonic + patience);
+            self.touched.insert(instance.group.clone());
+            if let Some(patience) = patience.filter(|_| self.due.get(&due).is_none()) {
+                self.due.set(due, now.monotonic + patience);
+            }
         }
     }
 
     /// It has waited for its home for long enough.
     pub(super) fn homeless(&mut self, instance: &InstanceName) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
+        let keeps = |slot: &Slot| slot.kept.is_some() && slot.attempts.iter().all(Attempt::is_abandoned);
+        if table.group.volume.is_some() && table.slot(instance.number).is_some_and(keeps) {
+            return self.leave_behind(instance);
+        }
         if table.slot(instance.number).is_some() {
             table.change(instance.number, |slot| slot.homing = false);
             self.touched.insert(instance.group.clone());
@@ -242,10 +314,15 @@ impl Reconciler {
     }
 
     pub(super) fn change_attempt(&mut self, task: &TaskId, act: impl FnOnce(&mut Attempt)) {
-        let Some(instance) = self.tasks.get(task) else { return };
+        let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         self.touched.insert(instance.group.clone());
         table.change(instance.number, |slot| slot.attempt_mut(task).map(act));
+    }
+
+    /// Whose task it is; also of the first of several that is not there any more.
+    pub(super) fn instance_of(&self, task: &TaskId) -> Option<InstanceName> {
+        self.tasks.get(task).cloned().or_else(|| Birth::parse(task).map(|birth| birth.instance))
     }
 }
 

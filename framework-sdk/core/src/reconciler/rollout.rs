@@ -223,6 +223,8 @@ impl Reconciler {
         self.keep_rollout(name);
         let step = if goes_back { RolloutStep::GoesBack(why) } else { RolloutStep::Stopped(why) };
         self.tell_rollout(name, Some(step));
+        // Perhaps nothing has to be done for it.
+        self.touched.insert(name.clone());
     }
 
     fn tell_rollout(&mut self, name: &GroupName, step: Option<RolloutStep>) {
@@ -248,7 +250,6 @@ impl Reconciler {
         let rollout = self.groups.get(name).and_then(|table| table.rollout.as_ref());
         if rollout.is_some_and(Rollout::is_under_way) {
             self.fail_rollout(now, name, WhyBack::Abandoned);
-            self.touched.insert(name.clone());
         }
     }
 }

@@ -3,6 +3,8 @@
 use proto::id::{AgentId, RunId, TaskId};
 use proto::task::TaskState;
 
+use super::parts::Parts;
+use super::volumes::Kept;
 use crate::desired::{Counts, Revision, Standing};
 
 /// One task of an instance.
@@ -17,9 +19,15 @@ pub(super) struct Attempt {
     pub began: bool,
     /// Since when it runs, in milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// It runs, for as long as it takes to count as in service.
+    /// Since when it runs and its checks, as far as it has any, say that it serves.
+    pub serves_since_ms: Option<u64>,
+    /// It serves, for as long as it takes to count as in service.
     pub ready: bool,
     pub leaving: Leaving,
+    /// Its agent is to be empty.
+    pub draining: bool,
+    /// How each stands of those that it is, when it is several tasks.
+    pub parts: Parts,
 }
 
 /// Whether a task is on its way out.
@@ -55,6 +63,8 @@ pub(super) struct Slot {
     /// It is over, as far as this revision is what it should run.
     pub over: Option<(Revision, TaskState)>,
     pub home: Option<Home>,
+    /// The volume that it comes back to.
+    pub kept: Option<Kept>,
 }
 
 /// What an instance is to its group.
@@ -93,6 +103,8 @@ pub(super) struct Class {
     pub surplus: bool,
     /// It has more tasks than it should.
     pub doubled: bool,
+    /// It has tasks that should have ended with the first of them.
+    pub orphaned: bool,
     /// A member with a task of another revision than it should have.
     pub old: bool,
     /// The same, in service.
@@ -106,6 +118,16 @@ pub(super) struct Class {
 impl Attempt {
     pub fn stays(&self) -> bool {
         self.leaving == Leaving::No
+    }
+
+    /// Whether its instance goes on without it.
+    pub fn is_abandoned(&self) -> bool {
+        self.leaving == Leaving::Abandoned
+    }
+
+    /// Whether it is on its way out and has not ended.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.leaving, Leaving::Draining | Leaving::Ending)
     }
 
     /// Whether its instance should run something else; `aim` is `None` when whatever it runs is right.
@@ -139,9 +161,10 @@ impl Slot {
         self.over.is_some_and(|(of, _)| aim.is_none_or(|aim| aim == of))
     }
 
-    /// What it is, when it should run `aim` (`None`: whatever it runs is right) and the spec as stated is `stated`.
-    pub fn classify(&self, part: Part, aim: Option<Revision>, stated: Revision) -> Class {
-        let wrong = |attempt: &Attempt| attempt.is_wrong(aim);
+    /// What it is, when it should run `aim` (`None`: whatever it runs is right), the spec as stated is `stated`, and it
+    /// moves off agents that are to be empty or does not.
+    pub fn classify(&self, part: Part, aim: Option<Revision>, stated: Revision, moves: bool) -> Class {
+        let wrong = |attempt: &Attempt| attempt.is_wrong(aim) || moves && attempt.draining;
         let (member, extra) = (part == Part::Member, part == Part::Extra);
         let is_over = self.is_over(aim);
         let over_well =
@@ -161,8 +184,9 @@ impl Slot {
             over_badly: member && is_over && !ended_well,
             changed: member && (changed_over || self.staying().any(|a| a.ready && a.revision == stated)),
             resting: member && self.resting,
-            leaving: self.attempts.iter().any(|a| matches!(a.leaving, Leaving::Draining | Leaving::Ending)),
+            leaving: self.attempts.iter().any(Attempt::is_leaving),
             surplus: part == Part::None && self.staying().next().is_some(),
+            orphaned: self.staying().any(|a| a.parts.are_orphans_of(&a.task)),
             doubled: part != Part::None && self.staying().count() > 1,
             old: member && self.staying().any(wrong),
             old_in_service: member && self.staying().any(|a| wrong(a) && a.ready),

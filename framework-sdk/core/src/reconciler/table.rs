@@ -1,15 +1,21 @@
 //! `Table`: the instances of one group, and what each of them should run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proto::id::AgentId;
+use proto::quantities::Quantities;
 use proto::resources::Amount;
+use proto::task::TaskState;
 
 use super::index::Index;
+use super::place::ACCEPT_BYTES_MAX;
 use super::rollout::{Phase, Rollout};
 use super::slot::{Part, Slot};
-use crate::desired::{Group, Numbers, Revision, Standing, TaskSpec};
+use crate::calls::ACCEPT_TASKS_MAX;
+use crate::desired::{Group, Numbers, Restart, Revision, Standing};
 
+pub(super) use super::edition::{Edition, Which};
 pub use super::index::Sums;
 
 /// One group and its instances.
@@ -17,9 +23,9 @@ pub use super::index::Sums;
 pub(super) struct Table {
     pub group: Group,
     /// As the author states it.
-    pub stated: Edition,
+    pub stated: Arc<Edition>,
     /// What was in service as a whole last; its spec as far as it is known.
-    pub good: Option<Edition>,
+    pub good: Option<Arc<Edition>>,
     pub good_revision: Option<Revision>,
     /// The change that is on its way.
     pub rollout: Option<Rollout>,
@@ -36,22 +42,6 @@ pub(super) struct Table {
     extras: BTreeSet<u32>,
     slots: BTreeMap<u32, Slot>,
     index: Index,
-}
-
-/// A spec, and what is often asked of it.
-#[derive(Clone, Debug)]
-pub(super) struct Edition {
-    pub spec: TaskSpec,
-    pub revision: Revision,
-    pub shape: Amount,
-    pub task_bytes: usize,
-}
-
-/// Which edition an instance is started in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Which {
-    Stated,
-    Good,
 }
 
 /// What was said of a group as a whole.
@@ -73,23 +63,24 @@ pub(super) enum Evenness {
     Any,
 }
 
-// === impl Edition ===
-
-impl Edition {
-    pub fn of(spec: &TaskSpec) -> Self {
-        Edition {
-            revision: spec.revision(),
-            shape: spec.shape(),
-            task_bytes: spec.task_bytes(),
-            spec: spec.clone(),
-        }
+/// A gang changes all at once, whatever else is said of how it should change.
+fn fitting(mut group: Group) -> Group {
+    if group.gang {
+        let change = &mut group.change;
+        (change.surge, change.canary, change.max_unavailable) = (0, 0, u32::MAX);
     }
+    if group.volume.is_some() {
+        // One above the number would have no data.
+        group.change.surge = 0;
+    }
+    group
 }
 
 // === impl Table ===
 
 impl Table {
     pub fn new(group: Group) -> Self {
+        let group = fitting(group);
         let mut table = Table {
             stated: Edition::of(&group.spec),
             good: None,
@@ -111,6 +102,7 @@ impl Table {
 
     /// The author states the group anew. The instances that are forgotten with that.
     pub fn restate(&mut self, group: Group) -> Vec<u32> {
+        let group = fitting(group);
         let stated = Edition::of(&group.spec);
         if stated.revision != self.stated.revision {
             self.rollout = None;
@@ -208,6 +200,7 @@ impl Table {
         while self.extras.len() > most {
             changed.extend(self.extras.pop_last());
         }
+        let most = if self.extras.len() < most { most.saturating_sub(self.leaving_extras()) } else { most };
         if self.extras.len() < most {
             // One that runs already, such as one that there should be no more, does as well as a new one.
             let there = self.slots.iter().filter(|(_, slot)| slot.staying().next().is_some());
@@ -227,6 +220,13 @@ impl Table {
         for number in changed {
             self.change(number, |_| ());
         }
+    }
+
+    /// Those above the number that are on their way out take the places of others until they have ended.
+    fn leaving_extras(&self) -> usize {
+        let leaves = |slot: &Slot| slot.attempts.iter().any(|attempt| attempt.is_leaving());
+        let above = self.slots.iter().filter(|(number, _)| self.part(**number) == Part::None);
+        above.filter(|(_, slot)| leaves(slot)).count()
     }
 
     /// A member that is there already, from an earlier life.
@@ -269,7 +269,7 @@ impl Table {
 
     /// What a change that fails goes back to, if it does and that is known.
     pub fn back_to(&self) -> Option<&Edition> {
-        self.good.as_ref().filter(|_| self.group.change.back)
+        self.good.as_deref().filter(|_| self.group.change.back)
     }
 
     /// What an instance should run; `None`: whatever it runs is right.
@@ -283,7 +283,12 @@ impl Table {
     }
 
     fn is_canary(&self, number: u32) -> bool {
-        self.extras.contains(&number) || self.canaries().any(|canary| canary == number)
+        let canary = self.group.change.canary;
+        self.extras.contains(&number)
+            || match &self.group.numbers {
+                Numbers::Below(_) => number < canary,
+                Numbers::Elastic(_) => self.canaries().any(|canary| canary == number),
+            }
     }
 
     /// The instances that change first.
@@ -291,14 +296,21 @@ impl Table {
         self.numbers().take(self.group.change.canary as usize)
     }
 
+    /// Whether its instances move off an agent that is to be empty. One that ends by itself is rather left to end.
+    pub fn moves(&self) -> bool {
+        let for_ever =
+            self.group.restart == Restart::Always || matches!(self.group.numbers, Numbers::Elastic(_));
+        for_ever && self.group.volume.is_none()
+    }
+
     /// In which edition an instance is started.
     pub fn which(&self, number: u32) -> Which {
         let is_good =
             |good: &Edition| good.revision != self.stated.revision && self.aim(number) == Some(good.revision);
-        if self.good.as_ref().is_some_and(is_good) { Which::Good } else { Which::Stated }
+        if self.good.as_deref().is_some_and(is_good) { Which::Good } else { Which::Stated }
     }
 
-    pub fn edition(&self, which: Which) -> &Edition {
+    pub fn edition(&self, which: Which) -> &Arc<Edition> {
         match which {
             Which::Good => self.good.as_ref().unwrap_or(&self.stated),
             Which::Stated => &self.stated,
@@ -336,7 +348,7 @@ impl Table {
     }
 
     fn classify(&self, number: u32, slot: &Slot) -> super::slot::Class {
-        slot.classify(self.part(number), self.aim(number), self.stated.revision)
+        slot.classify(self.part(number), self.aim(number), self.stated.revision, self.moves())
     }
 
     // --- the instances ---
@@ -372,6 +384,51 @@ impl Table {
         self.slots.is_empty()
     }
 
+    // --- gangs and volumes ---
+
+    /// Whether what is offered for it serves nobody else.
+    pub fn stands_apart(&self) -> bool {
+        self.group.gang || self.group.volume.is_some()
+    }
+
+    /// What one that waits needs of an agent, with a volume that it has yet to make.
+    pub fn shape_to_begin(&self, which: Which) -> Amount {
+        let mut shape = self.edition(which).shape.clone();
+        if let Some(volume) = &self.group.volume {
+            shape.add(&Amount::scalars(Quantities::ZERO.with_disk(volume.disk_bytes)));
+        }
+        shape
+    }
+
+    /// Whether those that wait may be started: of a gang, when nobody is missing.
+    pub fn is_gathered(&self) -> bool {
+        let sums = self.sums();
+        !self.group.gang || sums.waiting + sums.over == sums.wanted
+    }
+
+    /// Whether a gang fits into one call.
+    pub fn is_too_large(&self) -> bool {
+        let count = self.numbers().count();
+        let tasks = count * self.stated.shapes.len();
+        let bytes = count * self.stated.task_bytes;
+        self.group.gang && (tasks > ACCEPT_TASKS_MAX || bytes > ACCEPT_BYTES_MAX)
+    }
+
+    /// Whether some of a gang run without the others.
+    pub fn is_broken(&self) -> bool {
+        let sums = &self.index.sums;
+        let missing = self.sums().waiting + sums.resting > 0;
+        self.group.gang && missing && self.slots.values().any(|slot| slot.staying().next().is_some())
+    }
+
+    /// How one of a gang ended that takes the others with it.
+    pub fn fate(&self) -> Option<(Revision, TaskState)> {
+        let bad = |over: &(Revision, TaskState)| !matches!(over.1, TaskState::Finished | TaskState::Killed);
+        let over = |slot: &Slot| slot.over.filter(bad).filter(|(of, _)| slot.is_over(Some(*of)));
+        let is_bad = self.group.gang && self.index.over_badly > 0;
+        is_bad.then(|| self.slots.values().find_map(over)).flatten()
+    }
+
     // --- how it stands ---
 
     pub fn sums(&self) -> Sums {
@@ -392,6 +449,10 @@ impl Table {
         self.index.surplus.iter().copied().collect()
     }
 
+    pub fn orphaned(&self) -> Vec<u32> {
+        self.index.orphaned.iter().copied().collect()
+    }
+
     pub fn doubled(&self) -> Vec<u32> {
         self.index.doubled.iter().copied().collect()
     }
@@ -402,6 +463,14 @@ impl Table {
 
     pub fn old_in_service(&self, most: usize) -> Vec<u32> {
         self.index.old_in_service.iter().take(most).copied().collect()
+    }
+
+    /// So many more may be started now, by how many may have a task at once.
+    pub fn to_start(&self) -> usize {
+        let Some(most) = self.group.parallel else { return usize::MAX };
+        let sums = self.sums();
+        let busy = sums.wanted.saturating_sub(sums.waiting + sums.resting + sums.over);
+        (most as usize).saturating_sub(busy)
     }
 
     /// So many more may be taken out of service now.

@@ -1,11 +1,14 @@
 //! The rules of the reconciler, each against a pretend master.
 
 mod changes;
+mod drains;
 mod ends;
 mod lives;
 mod places;
 mod rollouts;
+mod together;
 mod turns;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -219,10 +222,13 @@ fn in_words(event: &Event) -> String {
         Event::Drain { instance, .. } => format!("drain {instance}"),
         Event::GivenUp { instance, .. } => format!("given up {instance}"),
         Event::Rollout { group, step, .. } => format!("change of {group} {step}"),
+        Event::Volume { instance, step, .. } => format!("volume of {instance} {step:?}"),
         Event::AsStated(group) => format!("{group} is as stated"),
         Event::Over(group) => format!("{group} is over"),
         Event::Withdrawn(group) => format!("{group} is withdrawn"),
         Event::Unclaimed(group) => format!("{group} is unclaimed"),
+        Event::AgentDraining(notice) => format!("{} drains", notice.agent),
+        Event::AgentResumed(agent) => format!("{agent} is back"),
         Event::Refused { what, .. } => format!("refused {what}"),
         Event::Ended(_) => "ended".to_owned(),
     }

@@ -14,8 +14,8 @@ use tonic::{Code, Response, Status, Streaming};
 use super::failure::{BAD, Failure, UNAVAILABLE};
 use crate::wire::service::jobs_client::JobsClient;
 use crate::wire::{
-    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, StopReply, StopRequest, SubmitReply,
-    SubmitRequest, WatchRequest,
+    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, PromoteReply, PromoteRequest,
+    RollbackReply, RollbackRequest, StopReply, StopRequest, SubmitReply, SubmitRequest, WatchRequest,
 };
 
 /// The name the framework goes by at the masters.
@@ -62,6 +62,14 @@ impl Client {
 
     pub async fn explain(&mut self, name: &str) -> Result<ExplainReply, Failure> {
         self.call(async |jobs| jobs.explain(ExplainRequest { name: name.to_owned() }).await).await
+    }
+
+    pub async fn promote(&mut self, name: &str) -> Result<PromoteReply, Failure> {
+        self.call(async |jobs| jobs.promote(PromoteRequest { name: name.to_owned() }).await).await
+    }
+
+    pub async fn rollback(&mut self, name: &str) -> Result<RollbackReply, Failure> {
+        self.call(async |jobs| jobs.rollback(RollbackRequest { name: name.to_owned() }).await).await
     }
 
     pub async fn watch(&mut self, request: WatchRequest) -> Result<Streaming<JobEvent>, Failure> {

@@ -18,7 +18,8 @@ pub(super) async fn explain(args: &ExplainJobArgs, profile: &Profile, printer: &
     let mut client = Client::new(profile);
     let (held, explanations) = ask(&mut client, &args.name).await?;
     let text = match args.output {
-        Output::Table | Output::Wide => lines(&args.name, &held, &explanations, args.output == Output::Wide),
+        Output::Table => lines(&args.name, &held, &explanations, args.verbose),
+        Output::Wide => lines(&args.name, &held, &explanations, args.verbose.max(2)),
         Output::Name => explanations.iter().map(|e| format!("{}\n", e.code)).collect(),
         Output::Json => document(&shape(&args.name, held, explanations), Format::Json)?,
         Output::Yaml => document(&shape(&args.name, held, explanations), Format::Yaml)?,
@@ -54,7 +55,7 @@ async fn ask(client: &mut Client, name: &str) -> Result<(Vec<String>, Vec<Explan
     Ok((reply.held, explanations))
 }
 
-fn lines(name: &str, held: &[String], explanations: &[Explanation], wide: bool) -> String {
+fn lines(name: &str, held: &[String], explanations: &[Explanation], level: u8) -> String {
     let mut text = String::new();
     if held.is_empty() && explanations.is_empty() {
         text.push_str(&format!("{}: nothing of it waits\n", escaped(name)));
@@ -65,27 +66,53 @@ fn lines(name: &str, held: &[String], explanations: &[Explanation], wide: bool) 
     for explanation in explanations {
         let (subject, verdict) = (escaped(&explanation.subject), escaped(&explanation.verdict));
         text.push_str(&format!("{subject}: {verdict} ({})\n", escaped(&explanation.code)));
-        for step in &explanation.funnel {
-            let shown = if wide { step.fell_out.len() } else { 3 };
-            let mut names: Vec<String> = step.fell_out.iter().take(shown).map(|name| escaped(name)).collect();
-            if step.fell_out.len() > shown {
-                names.push("...".to_owned());
-            }
-            let out =
-                if names.is_empty() { String::new() } else { format!("   without {}", names.join(", ")) };
-            text.push_str(&format!("  {:<12} {:>6}{out}\n", escaped(&step.name), step.left));
+        for note in &explanation.notes {
+            text.push_str(&format!("  note: {}\n", escaped(note)));
         }
-        if !explanation.nearest.is_empty() {
+        if level > 0 {
+            funnel(&mut text, explanation, level > 1);
+        }
+        if level > 1 && !explanation.nearest.is_empty() {
             text.push_str("  came nearest:\n");
             for near in &explanation.nearest {
                 text.push_str(&format!("    {}\n", miss(near)));
             }
         }
-        for help in &explanation.help {
-            text.push_str(&format!("  help: {}\n", escaped(help)));
+        let shown = if level > 1 { explanation.help.len() } else { 1 };
+        for help in explanation.help.iter().take(shown) {
+            text.push_str(&format!("  help: {} (verified)\n", escaped(help)));
+        }
+        if level > 2 {
+            refused(&mut text, explanation);
         }
     }
     text
+}
+
+fn funnel(text: &mut String, explanation: &Explanation, with_names: bool) {
+    for step in &explanation.funnel {
+        let mut names: Vec<String> = Vec::new();
+        if with_names {
+            names.extend(step.fell_out.iter().map(|name| escaped(name)));
+            names.extend((step.more > 0).then(|| format!("{} more", step.more)));
+        }
+        let out = if names.is_empty() { String::new() } else { format!("   without {}", names.join(", ")) };
+        text.push_str(&format!("  {:<12} {:>6}{out}\n", escaped(&step.name), step.left));
+    }
+}
+
+/// What was tried and does not help, and what was not tried.
+fn refused(text: &mut String, explanation: &Explanation) {
+    for remedy in explanation.tried.iter().filter(|remedy| !remedy.helps) {
+        let (change, outcome) = (escaped(&remedy.change()), escaped(&remedy.outcome));
+        text.push_str(&format!("  no help: {change}: then {outcome} ({})\n", escaped(&remedy.code)));
+    }
+    if explanation.untried > 0 {
+        text.push_str(&format!(
+            "  {} more changes were not tried: the work allowed for one question was spent\n",
+            explanation.untried
+        ));
+    }
 }
 
 fn miss(near: &framework_sdk::explain::NearMiss) -> String {
@@ -112,6 +139,19 @@ struct Item {
     funnel: Vec<Step>,
     nearest: Vec<Miss>,
     help: Vec<String>,
+    tried: Vec<Remedy>,
+    untried: u64,
+    notes: Vec<String>,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Remedy {
+    change: String,
+    commands: Vec<String>,
+    helps: bool,
+    outcome: String,
+    code: String,
 }
 
 #[derive(serde::Serialize)]
@@ -120,6 +160,8 @@ struct Step {
     name: String,
     left: u64,
     fell_out: Vec<String>,
+    more: u64,
+    names: Vec<String>,
 }
 
 #[derive(serde::Serialize)]
@@ -139,7 +181,13 @@ fn shape(job: &str, held: Vec<String>, explanations: Vec<Explanation>) -> Shape 
         funnel: e
             .funnel
             .into_iter()
-            .map(|step| Step { name: step.name, left: step.left, fell_out: step.fell_out })
+            .map(|step| Step {
+                name: step.name,
+                left: step.left,
+                fell_out: step.fell_out,
+                more: step.more,
+                names: step.names,
+            })
             .collect(),
         nearest: e
             .nearest
@@ -152,6 +200,24 @@ fn shape(job: &str, held: Vec<String>, explanations: Vec<Explanation>) -> Shape 
             })
             .collect(),
         help: e.help,
+        tried: e
+            .tried
+            .into_iter()
+            .map(|remedy| Remedy {
+                change: remedy.change(),
+                commands: remedy
+                    .steps
+                    .into_iter()
+                    .map(|step| step.command)
+                    .filter(|command| !command.is_empty())
+                    .collect(),
+                helps: remedy.helps,
+                outcome: remedy.outcome,
+                code: remedy.code,
+            })
+            .collect(),
+        untried: e.untried,
+        notes: e.notes,
     };
     let waiting = explanations.into_iter().map(item).collect();
     Shape { api_version: super::show::API_VERSION, job: job.to_owned(), held, waiting }

@@ -18,6 +18,9 @@ const DENIED: u8 = 4;
 pub(super) const UNAVAILABLE: u8 = 5;
 const CONFLICT: u8 = 6;
 
+/// What to do about a name that nobody knows.
+pub(super) const LIST_HINT: &str = "list the jobs with `stoa job get`";
+
 /// What went wrong, what to do about it, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -53,7 +56,7 @@ impl Failure {
         use tonic::Code as C;
         let (exit, hint) = match status.code() {
             C::Unauthenticated | C::PermissionDenied => (DENIED, Code::Denied.help()),
-            C::NotFound => (NOT_FOUND, "list the jobs with `stoa job get`"),
+            C::NotFound => (NOT_FOUND, LIST_HINT),
             C::InvalidArgument | C::OutOfRange => (USAGE, Code::Invalid.help()),
             C::AlreadyExists => (CONFLICT, "choose another name, or stop that job with `stoa job stop`"),
             C::Aborted | C::FailedPrecondition => (CONFLICT, "look at it with `stoa job get`"),

@@ -13,7 +13,9 @@ use super::failure::{BAD, Failure, Stop, UNAVAILABLE, USAGE};
 use super::follow::Followed;
 use super::printer::Printer;
 use super::run::new_id;
-use super::show::{Format, Jobs, document, escaped, job_head, job_row, table, task_head, task_row};
+use super::show::{
+    Format, Jobs, document, escaped, job_head, job_row, next_run, now_ms, table, task_head, task_row,
+};
 use super::{ApplyArgs, GetArgs, Output, StopArgs};
 use crate::spec::{FILE_BYTES_MAX, JobSpec, Kind, parse_file, show_duration};
 use crate::wire::{GetReply, GetRequest, StopRequest, SubmitOutcome, SubmitRequest, WatchRequest};
@@ -69,12 +71,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<JobSpec>, Failure> {
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(text).map_err(|_| failed("it is not text".to_owned()))?;
     parse_file(path, &text).map_err(|faults| {
-        Failure::new(USAGE, faults.to_string(), "nothing was started; mend the file and apply it again")
+        Failure::new(USAGE, faults.to_string(), "nothing was changed; mend the file and try again")
     })
 }
 
-/// Until a service runs, or a batch job is over.
+/// Until a service runs, or a batch job is over. A cron job waits for its time, which nobody wants to wait for here.
 async fn wait_for(client: &mut Client, spec: &JobSpec, printer: &Printer) -> Result<u8, Stop> {
+    if let Some(cron) = &spec.cron {
+        let next = cron.next(now_ms()).map_or("it is paused".to_owned(), |at| cron.timezone.show(at));
+        printer.note(&format!("{} is scheduled; next run: {next}", spec.name)).await;
+        return Ok(0);
+    }
     let mut job = Followed::default();
     loop {
         let request = WatchRequest { name: spec.name.clone(), until_over: true };
@@ -87,7 +94,8 @@ async fn wait_for(client: &mut Client, spec: &JobSpec, printer: &Printer) -> Res
                 printer
                     .note(&format!("{} is over: {finished} of {wanted} finished, {failed} failed", spec.name))
                     .await;
-                let good = spec.kind == Kind::Batch && failed == 0 && finished >= wanted;
+                // Of a service that was stopped, none is wanted.
+                let good = failed == 0 && wanted > 0 && finished >= wanted;
                 return Ok(if good { 0 } else { BAD });
             }
             if spec.kind == Kind::Service && s.wanted > 0 && s.running >= s.wanted {
@@ -140,6 +148,9 @@ fn shown(args: &GetArgs, reply: GetReply) -> Result<String, Failure> {
                     reply.jobs.iter().flat_map(|job| &job.tasks).map(|task| task_row(task, wide)).collect();
                 text.push('\n');
                 text.push_str(&table(&task_head(wide), &tasks));
+                for (_, at) in reply.jobs.iter().filter_map(next_run) {
+                    text.push_str(&format!("\nnext run: {at}\n"));
+                }
             }
             Ok(text)
         }

@@ -1,7 +1,5 @@
 //! `stoa job plan`: what applying a file would change, without changing it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use framework_sdk::Profile;
 use serde::Serialize;
 
@@ -9,9 +7,9 @@ use super::client::Client;
 use super::failure::{BAD, Failure, NOT_FOUND, Stop};
 use super::job::read;
 use super::printer::Printer;
-use super::show::{API_VERSION, Format, document, escaped};
+use super::show::{API_VERSION, Format, document, escaped, now_ms};
 use super::{DocumentOutput, PlanArgs};
-use crate::spec::{Cron, Difference, JobSpec, Kind, show_duration};
+use crate::spec::{Command, Cron, Difference, JobSpec, Kind, show_duration};
 use crate::wire::{GetRequest, JobView, TaskState};
 
 /// So many runs of a cron job are shown.
@@ -65,7 +63,7 @@ struct KeyChange {
 pub(super) async fn plan(args: &PlanArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
     let specs = read(&args.file)?;
     let mut client = Client::new(profile);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let now_ms = now_ms();
     let mut items = Vec::new();
     for spec in &specs {
         let asked = GetRequest { name: spec.name.clone(), tasks: true };
@@ -97,8 +95,15 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
         effects: Vec::new(),
         next_runs: spec.cron.as_ref().map(|cron| next_runs(cron, now_ms)).unwrap_or_default(),
     };
+    // What the framework would say of it, if it is of this version.
+    if let Err(faults) = spec.clone().carried_out() {
+        plan.outcome = Outcome::Refused;
+        plan.revision = view.map_or(0, |view| view.revision);
+        plan.effects = faults.faults.iter().map(|fault| format!("refused: {fault}")).collect();
+        return Ok(plan);
+    }
     let Some(view) = view else {
-        plan.keys = spec.lines().into_iter().map(|(key, value)| added(key, value)).collect();
+        plan.keys = own_keys(spec);
         plan.effects = begins(spec);
         return Ok(plan);
     };
@@ -137,8 +142,12 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
     Ok(plan)
 }
 
-fn added(key: String, value: String) -> KeyChange {
-    KeyChange { key, old: None, new: Some(value), replaces: false }
+/// Of a new job: what it says beyond the defaults.
+fn own_keys(spec: &JobSpec) -> Vec<KeyChange> {
+    let plain = JobSpec::new(&spec.name, spec.kind, Command::Argv(Vec::new()));
+    let own = plain.differences(spec).into_iter().filter(|difference| difference.new.is_some());
+    own.map(|difference| KeyChange { key: difference.key, old: None, new: difference.new, replaces: false })
+        .collect()
 }
 
 fn changed(difference: Difference) -> KeyChange {
@@ -190,12 +199,17 @@ fn changes(old: &JobSpec, new: &JobSpec, view: &JobView, differences: &[Differen
     let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < after).count();
     if differences.iter().any(Difference::replaces) && running > 0 {
         let update = &new.update;
-        let mut how = format!(
-            "replaces {running} running: at most {} more than wanted and {} fewer at once",
-            update.max_surge, update.max_unavailable
-        );
+        let mut how = match (update.max_surge, update.max_unavailable) {
+            (0, first) => format!("replaces {running} running, {first} at a time: each is ended first"),
+            (more, 0) => {
+                format!("replaces {running} running, {more} at a time: the new one is started first")
+            }
+            (more, first) => {
+                format!("replaces {running} running: {more} at a time started first, and {first} ended first")
+            }
+        };
         if !update.min_healthy.is_zero() {
-            how.push_str(&format!(", each ready for {}", show_duration(update.min_healthy)));
+            how.push_str(&format!("; each must be ready for {}", show_duration(update.min_healthy)));
         }
         effects.push(how);
         if update.canary > 0 {
@@ -230,6 +244,7 @@ fn shown(plans: &Plans) -> String {
                 ('~', format!("changes (revision {} -> {})", plan.revision, plan.revision + 1))
             }
             Outcome::Unchanged => ('=', format!("is as it is (revision {})", plan.revision)),
+            Outcome::Refused if plan.revision == 0 => ('!', format!("cannot be taken on ({})", plan.kind)),
             Outcome::Refused => ('!', format!("cannot change (revision {})", plan.revision)),
         };
         text.push_str(&format!("{sign} {name} {what}\n"));
@@ -247,7 +262,7 @@ fn shown(plans: &Plans) -> String {
             text.push_str(&format!("  {}\n", escaped(effect)));
         }
         if !plan.next_runs.is_empty() {
-            text.push_str(&format!("  next runs: {}\n", plan.next_runs.join(", ")));
+            text.push_str(&format!("  next runs:\n    {}\n", plan.next_runs.join("\n    ")));
         }
     }
     if !plans.changes {

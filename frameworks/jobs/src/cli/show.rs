@@ -1,6 +1,7 @@
 //! Jobs as tables for people and documents for programs.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use framework_sdk::quantities::{show_bytes, show_milli};
 use serde::Serialize;
@@ -137,15 +138,35 @@ fn kind(kind: JobKind) -> &'static str {
 /// How a job is, in a word.
 pub(super) fn state(job: &JobView) -> &'static str {
     let s = job.summary.unwrap_or_default();
+    let cron = job.spec.as_ref().and_then(|spec| spec.cron.as_ref());
     match (s.over, s.stopped) {
         (true, true) => "stopped",
         (true, false) if s.failed > 0 => "failed",
         (true, false) => "finished",
         (false, true) => "stopping",
+        (false, false) if cron.is_some() && s.running > 0 => "running",
+        (false, false) if cron.is_some_and(|cron| cron.paused) => "paused",
+        (false, false) if cron.is_some() => "scheduled",
         (false, false) if s.running + s.finished + s.failed >= s.wanted => "running",
         (false, false) if s.running > 0 => "partly-running",
         (false, false) => "waiting",
     }
+}
+
+/// Milliseconds since 1970, by the clock of this machine.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When a run of a cron job is due next, and how the clocks of its time zone show that.
+pub(super) fn next_run(job: &JobView) -> Option<(u64, String)> {
+    if job.summary.is_some_and(|summary| summary.stopped) {
+        return None;
+    }
+    let cron = JobSpec::from_wire(job.spec.clone()?).ok()?.cron?;
+    let at = cron.next(now_ms())?;
+    Some((at, cron.timezone.show(at)))
 }
 
 #[derive(Serialize)]
@@ -162,6 +183,8 @@ struct JobShape {
     name: String,
     kind: &'static str,
     state: &'static str,
+    /// Of a run of a cron job: which one; else empty.
+    parent: String,
     revision: u64,
     created_ms: u64,
     ephemeral: bool,
@@ -185,6 +208,8 @@ struct JobShape {
     retries: u32,
     /// Every key that has a value, in the words of job files; empty when this `stoa` cannot read the job.
     spec: BTreeMap<String, String>,
+    /// Of a cron job that is neither paused nor stopped.
+    next_run_ms: Option<u64>,
     tasks: Vec<TaskShape>,
 }
 
@@ -213,7 +238,7 @@ impl Jobs {
 }
 
 fn job_shape(job: JobView) -> JobShape {
-    let state = state(&job);
+    let (state, next_run) = (state(&job), next_run(&job));
     let s = job.summary.unwrap_or_default();
     let spec = job.spec.unwrap_or_default();
     let lines = JobSpec::from_wire(spec.clone()).map(|spec| spec.lines()).unwrap_or_default();
@@ -221,6 +246,7 @@ fn job_shape(job: JobView) -> JobShape {
         kind: kind(spec.kind()),
         name: spec.name,
         state,
+        parent: job.parent,
         revision: job.revision,
         created_ms: job.created_ms,
         ephemeral: job.ephemeral,
@@ -243,6 +269,7 @@ fn job_shape(job: JobView) -> JobShape {
         kill_grace: show_duration(std::time::Duration::from_millis(spec.kill_grace_ms)),
         retries: spec.retries,
         spec: lines.into_iter().collect(),
+        next_run_ms: next_run.map(|(at, _)| at),
         tasks: job.tasks.into_iter().map(task_shape).collect(),
     }
 }

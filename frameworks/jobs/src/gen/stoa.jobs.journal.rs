@@ -4,7 +4,8 @@
 /// The first record of every journal.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Header {
-    /// The version of this layout: 1.
+    /// The version of this layout: 2. In 1, `failures` of a batch were its retries, and there were no attempts made and
+    /// nothing remembered.
     #[prost(uint32, tag = "1")]
     pub format: u32,
     /// Begins the ids of this framework's operations; drawn once, so that a wiped framework never repeats one.
@@ -40,6 +41,12 @@ pub struct JobStored {
     pub created_ms: u64,
     #[prost(bool, tag = "5")]
     pub ephemeral: bool,
+    /// What was in service as a whole before this spec: a change goes back to it.
+    #[prost(message, optional, tag = "6")]
+    pub before: ::core::option::Option<super::v1::JobSpec>,
+    /// The cron job whose run this is.
+    #[prost(string, tag = "7")]
+    pub parent: ::prost::alloc::string::String,
 }
 /// A job is to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -57,7 +64,7 @@ pub struct JobForgotten {
     pub name: ::prost::alloc::string::String,
 }
 /// An instance of a job as it stands: replaces what was known of it.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InstanceStored {
     #[prost(string, tag = "1")]
     pub job: ::prost::alloc::string::String,
@@ -88,7 +95,7 @@ pub struct InstanceStored {
     pub message: ::prost::alloc::string::String,
     #[prost(uint64, tag = "13")]
     pub at_ms: u64,
-    /// Ends in a row without a good while of running: what the back-off and the retries count.
+    /// Ends in a row without a good while of running: what the back-off counts.
     #[prost(uint32, tag = "14")]
     pub failures: u32,
     #[prost(uint64, tag = "15")]
@@ -99,6 +106,18 @@ pub struct InstanceStored {
     /// No other attempt follows.
     #[prost(bool, tag = "17")]
     pub last: bool,
+    /// Starts that were tries again, over its whole life.
+    #[prost(uint32, tag = "18")]
+    pub retries: u32,
+    /// The highest attempt that was made so far.
+    #[prost(uint32, tag = "19")]
+    pub made: u32,
+    /// Earlier attempts whose tasks the master may know as alive; without the name of the job.
+    #[prost(message, repeated, tag = "20")]
+    pub earlier: ::prost::alloc::vec::Vec<InstanceStored>,
+    /// When it was started again, as far back as its job bounds that; in milliseconds since 1970.
+    #[prost(uint64, repeated, tag = "21")]
+    pub started_again_ms: ::prost::alloc::vec::Vec<u64>,
 }
 /// An instance is forgotten: the job got smaller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -108,17 +127,55 @@ pub struct InstanceForgotten {
     #[prost(uint32, tag = "2")]
     pub number: u32,
 }
-/// Serial numbers below this are used up: tasks and operations are named by them. Stored ahead by the thousand, so that
-/// no launch waits for it.
+/// Serial numbers below this are used up: earlier versions named tasks by them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SerialsReserved {
     #[prost(uint64, tag = "1")]
     pub below: u64,
 }
+/// Something that the reconciler remembers over the lives of the framework.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Remembered {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Absent: nothing any more.
+    #[prost(string, optional, tag = "2")]
+    pub value: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A service is in service as a whole, with its present spec.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JobSettled {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// One of the jobs that a job comes after has ended well.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DependencyMet {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub dependency: ::prost::alloc::string::String,
+}
+/// A job has failed without having begun.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JobFailed {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+}
+/// The runs of a cron job that were due until then were started, or left out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CronHandled {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub until_ms: u64,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -141,5 +198,15 @@ pub mod record {
         InstanceForgotten(super::InstanceForgotten),
         #[prost(message, tag = "8")]
         SerialsReserved(super::SerialsReserved),
+        #[prost(message, tag = "9")]
+        Remembered(super::Remembered),
+        #[prost(message, tag = "10")]
+        JobSettled(super::JobSettled),
+        #[prost(message, tag = "11")]
+        DependencyMet(super::DependencyMet),
+        #[prost(message, tag = "12")]
+        JobFailed(super::JobFailed),
+        #[prost(message, tag = "13")]
+        CronHandled(super::CronHandled),
     }
 }

@@ -172,6 +172,53 @@ pub mod jobs_client {
             req.extensions_mut().insert(GrpcMethod::new("stoa.jobs.v1.Jobs", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
+        pub async fn promote(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::wire::PromoteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::wire::PromoteReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/stoa.jobs.v1.Jobs/Promote",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("stoa.jobs.v1.Jobs", "Promote"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn rollback(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::wire::RollbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::wire::RollbackReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/stoa.jobs.v1.Jobs/Rollback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stoa.jobs.v1.Jobs", "Rollback"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn explain(
             &mut self,
             request: impl tonic::IntoRequest<crate::wire::ExplainRequest>,
@@ -235,6 +282,20 @@ pub mod jobs_server {
             &self,
             request: tonic::Request<crate::wire::WatchRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        async fn promote(
+            &self,
+            request: tonic::Request<crate::wire::PromoteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::wire::PromoteReply>,
+            tonic::Status,
+        >;
+        async fn rollback(
+            &self,
+            request: tonic::Request<crate::wire::RollbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::wire::RollbackReply>,
+            tonic::Status,
+        >;
         async fn explain(
             &self,
             request: tonic::Request<crate::wire::ExplainRequest>,
@@ -490,6 +551,96 @@ pub mod jobs_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/stoa.jobs.v1.Jobs/Promote" => {
+                    #[allow(non_camel_case_types)]
+                    struct PromoteSvc<T: Jobs>(pub Arc<T>);
+                    impl<
+                        T: Jobs,
+                    > tonic::server::UnaryService<crate::wire::PromoteRequest>
+                    for PromoteSvc<T> {
+                        type Response = crate::wire::PromoteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::wire::PromoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Jobs>::promote(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PromoteSvc(inner);
+                        let codec = crate::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/stoa.jobs.v1.Jobs/Rollback" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackSvc<T: Jobs>(pub Arc<T>);
+                    impl<
+                        T: Jobs,
+                    > tonic::server::UnaryService<crate::wire::RollbackRequest>
+                    for RollbackSvc<T> {
+                        type Response = crate::wire::RollbackReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::wire::RollbackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Jobs>::rollback(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackSvc(inner);
+                        let codec = crate::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -352,6 +352,9 @@ pub struct JobView {
     /// Made by `stoa run`: forgotten some time after it is over.
     #[prost(bool, tag = "6")]
     pub ephemeral: bool,
+    /// Of a run of a cron job: which one.
+    #[prost(string, tag = "7")]
+    pub parent: ::prost::alloc::string::String,
 }
 // ---- calls ----
 
@@ -419,6 +422,30 @@ pub struct StopReply {
     /// Tasks that are being killed.
     #[prost(uint32, tag = "2")]
     pub killing: u32,
+}
+/// The others follow the canaries.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromoteRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// They do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromoteReply {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+/// Goes back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// The job has taken on what ran before, as a new revision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackReply {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
 }
 /// Asks for changes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use framework_sdk::Now;
+use framework_sdk::reconciler::{Order as Wish, RolloutStep};
 use framework_sdk::refusal::{Code, Refusal};
 use framework_sdk::role::Role;
 
-use super::places::key;
+use super::dependencies::may_begin;
+use super::group::{group_of, name_of, task_of};
 use super::report::Note;
 use super::work::{JobName, Work, is_live, is_over};
-use super::{Jobs, Output};
-use crate::reconcile::same_task;
+use super::{JOBS_MAX, Jobs, Output, key};
 use crate::spec::{JobSpec, Kind};
-use crate::store::{Instance, Record};
+use crate::store::{Instance, Job, Record};
 use crate::wire;
 
-/// So many jobs at once: each is a few kilobytes here and in the journal.
-const JOBS_MAX: usize = 10_000;
 /// The master's own limit for the roles of one framework.
 const ROLES_MAX: usize = 64;
+
+/// The names of its runs add a dash and a time.
+const CRON_NAME_MAX: usize = 64 - 14;
 
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +64,20 @@ pub enum Order {
         /// Forget it then.
         purge: bool,
     },
+    /// The canaries of a changed service do well.
+    Promote {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+    },
+    /// A service takes on again what ran before.
+    Rollback {
+        /// Who waits.
+        ticket: Ticket,
+        /// Which.
+        name: String,
+    },
     /// Say what of a job waits, and why.
     Explain {
         /// Who waits.
@@ -91,6 +107,10 @@ pub enum Reply {
     Got(wire::GetReply),
     /// The job ends.
     Stopped(wire::StopReply),
+    /// The others follow the canaries.
+    Promoted(wire::PromoteReply),
+    /// The job goes back.
+    RolledBack(wire::RollbackReply),
     /// What waits.
     Explained(wire::ExplainReply),
     /// No.
@@ -110,8 +130,16 @@ impl Jobs {
                 self.reply(ticket, reply.map(Reply::Got));
             }
             Order::Stop { ticket, name, purge } => {
-                let reply = self.stop(now, &name, purge);
+                let reply = self.stop(&name, purge);
                 self.reply(ticket, reply.map(Reply::Stopped));
+            }
+            Order::Promote { ticket, name } => {
+                let reply = self.promote(&name);
+                self.reply(ticket, reply.map(Reply::Promoted));
+            }
+            Order::Rollback { ticket, name } => {
+                let reply = self.roll_back(now, &name);
+                self.reply(ticket, reply.map(Reply::RolledBack));
             }
             Order::Explain { ticket, name } => {
                 let reply = self.explain(now, &name);
@@ -142,6 +170,7 @@ impl Jobs {
         }
         let role = spec.role.clone().unwrap_or_else(|| self.role.clone());
         self.check_room(&spec, &role)?;
+        self.check_after(&spec)?;
         let job = key(&spec.name);
         let before =
             self.state.jobs.get(&*job).map(|stored| (stored.spec.clone(), stored.revision, stored.stopped));
@@ -160,19 +189,23 @@ impl Jobs {
         };
         let record = self.state.store_job(spec.clone(), request, now.wall.as_millis(), ephemeral);
         self.record(record);
-        self.take_role(&role);
         self.touched.insert(job.clone());
         match before {
-            None => drop(self.work.insert(job.clone(), Work::new(&spec))),
+            None => {
+                self.work.insert(job.clone(), Work::default());
+                self.state_anew(now, &job);
+            }
             Some(_) if outcome == SubmitUnchanged => {}
-            Some((old, old_revision, _)) => self.respec(now, &job, &old, old_revision, &spec),
+            Some((old, old_revision, _)) => {
+                self.respec(&job, &old, old_revision, &spec);
+                self.state_anew(now, &job);
+            }
         }
         match outcome {
             SubmitCreated => self.report(Note::Job { job: job.to_string(), what: "created" }),
             SubmitUpdated => self.report(Note::Job { job: job.to_string(), what: "updated" }),
             _ => {}
         }
-        self.wake_waiting(now, &job);
         let revision = self.state.jobs.get(&*job).map_or(1, |stored| stored.revision);
         Ok(self.submitted(job.to_string(), revision, outcome))
     }
@@ -188,7 +221,13 @@ impl Jobs {
                 Refusal::new(Code::TooMuch, message).with_help("stop some with `stoa job stop --purge`")
             );
         }
-        if self.info.roles.len() >= ROLES_MAX && !self.info.roles.contains(role) {
+        if spec.kind == Kind::Cron && spec.name.len() > CRON_NAME_MAX {
+            let message = format!("{:?} is longer than {CRON_NAME_MAX} bytes", spec.name);
+            let help = "give the cron job a shorter name: its runs are named after it and the time";
+            return Err(Refusal::new(Code::Invalid, message).with_help(help));
+        }
+        let roles = &self.info().roles;
+        if roles.len() >= ROLES_MAX && !roles.contains(role) {
             let message = format!("jobs are in {ROLES_MAX} roles already; {role} would be one too many");
             return Err(Refusal::new(Code::TooMuch, message).with_help("put the job into one of those roles"));
         }
@@ -213,28 +252,78 @@ impl Jobs {
     }
 
     /// A job takes on a new spec.
-    fn respec(&mut self, now: Now, job: &JobName, old: &JobSpec, old_revision: u64, new: &JobSpec) {
-        let Some(work) = self.work.get_mut(job) else { return };
-        work.respec(new);
-        work.drops.clear();
+    fn respec(&mut self, job: &JobName, old: &JobSpec, old_revision: u64, new: &JobSpec) {
         let Some(stored) = self.state.jobs.get(&**job) else { return };
         let revision = stored.revision;
         let instances: Vec<Instance> = stored.instances.values().cloned().collect();
-        let same = same_task(old, new);
+        let same = task_of(old) == task_of(new);
         for instance in instances {
             let number = instance.number;
-            if !is_live(instance.state) {
+            let has_task = is_live(instance.state) || !instance.earlier.is_empty();
+            if !has_task {
                 // Who waits or is over begins anew, without a pause.
                 self.drop_instance(job, number);
-            } else if number >= new.instances {
-                self.kill_instance(now, job, number);
             } else if same && instance.revision == old_revision {
                 self.put(job, Instance { revision, ..instance });
             }
         }
-        if let Some(work) = self.work.get_mut(job) {
-            work.rolling = true;
+    }
+
+    /// A job begins, or goes on, as it is asked for now.
+    pub(super) fn state_anew(&mut self, now: Now, job: &JobName) {
+        let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
+            return;
+        };
+        if stored.spec.kind == Kind::Cron {
+            return self.begin_schedule(now, job);
         }
+        if !may_begin(stored) {
+            return self.await_others(now, job);
+        }
+        if let Some(group) = group_of(stored) {
+            (work.stated, work.change) = (true, None);
+            self.wishes.push(Wish::Renew(group.name().clone()));
+            self.wishes.push(Wish::Submit(group));
+        }
+    }
+
+    fn promote(&mut self, name: &str) -> Result<wire::PromoteReply, Refusal> {
+        let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
+        let change = self.work.get(name).and_then(|work| work.change);
+        if change != Some(RolloutStep::CanaryWaits) {
+            let message = format!("no canaries of job {name} wait for a word");
+            let help = format!("see how it stands with `stoa explain job {name}`");
+            return Err(Refusal::new(Code::Conflict, message).with_help(help));
+        }
+        let revision = stored.revision;
+        self.wishes.extend(name_of(name).map(Wish::Promote));
+        Ok(wire::PromoteReply { revision })
+    }
+
+    /// What ran before is a new revision, brought about as any other.
+    fn roll_back(&mut self, now: Now, name: &str) -> Result<wire::RollbackReply, Refusal> {
+        let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
+        let refused = |why: &str| {
+            let help = "apply the file that it should go back to";
+            Err(Refusal::new(Code::Conflict, format!("job {name} {why}")).with_help(help))
+        };
+        if stored.spec.kind != Kind::Service || stored.stopped {
+            return refused("is not a service that runs");
+        }
+        let Some(before) = stored.before.clone() else {
+            return refused("has nothing to go back to: no other spec of it was in service as a whole");
+        };
+        let (old, old_revision) = (stored.spec.clone(), stored.revision);
+        let (created_ms, ephemeral) = (now.wall.as_millis(), stored.ephemeral);
+        let record = self.state.store_again(before.clone(), created_ms, ephemeral);
+        self.record(record);
+        let job = key(name);
+        self.touched.insert(job.clone());
+        self.respec(&job, &old, old_revision, &before);
+        self.state_anew(now, &job);
+        self.report(Note::Job { job: name.to_owned(), what: "rolled back" });
+        let revision = self.state.jobs.get(name).map_or(old_revision, |stored| stored.revision);
+        Ok(wire::RollbackReply { revision })
     }
 
     fn get(&self, name: &str, tasks: bool) -> Result<wire::GetReply, Refusal> {
@@ -246,26 +335,26 @@ impl Jobs {
         Ok(wire::GetReply { jobs, framework_id: self.framework_id() })
     }
 
-    fn stop(&mut self, now: Now, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
+    fn stop(&mut self, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
         let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
         let (was_stopped, was_purged) = (stored.stopped, stored.purge);
-        let numbers: Vec<u32> =
-            stored.instances.values().filter(|i| is_live(i.state)).map(|i| i.number).collect();
+        let live = |job: &Job| job.instances.values().filter(|instance| is_live(instance.state)).count();
+        let killing = live(stored) + self.runs_of(name).map(live).sum::<usize>();
         let job = key(name);
         if !was_stopped || (purge && !was_purged) {
             self.record(Record::JobStopped { name: name.to_owned(), purge });
             self.report(Note::Job { job: name.to_owned(), what: "stopped" });
         }
-        self.touched.insert(job.clone());
-        let mut killing = 0;
-        for number in numbers {
-            killing += u32::from(was_stopped || self.kill_instance(now, &job, number));
+        if let Some(work) = self.work.get_mut(&job)
+            && std::mem::take(&mut work.stated)
+        {
+            self.wishes.extend(name_of(name).map(Wish::Withdraw));
         }
-        if let Some(work) = self.work.get_mut(&job) {
-            work.ready.clear();
+        if self.state.jobs.get(name).is_some_and(|stored| stored.spec.kind == Kind::Cron) {
+            self.end_runs(&job, purge);
         }
-        self.demands_changed = true;
-        Ok(wire::StopReply { was_stopped, killing })
+        self.touched.insert(job);
+        Ok(wire::StopReply { was_stopped, killing: u32::try_from(killing).unwrap_or(u32::MAX) })
     }
 
     fn explain(&self, now: Now, name: &str) -> Result<wire::ExplainReply, Refusal> {
@@ -278,9 +367,10 @@ impl Jobs {
         }
         if !self.connected {
             held.push("the framework has no session with a master".to_owned());
-        } else if !self.granted.contains(role) {
+        } else if !self.reconciler.has_role(role) {
             held.push(format!("the master does not know yet that the framework is in role {role}"));
         }
+        held.extend(self.held_back(name, stored, work));
         let now_ms = now.wall.as_millis();
         for instance in stored.instances.values().filter(|_| !stored.stopped) {
             if instance.state == wire::TaskState::TaskWaiting && instance.not_before_ms > now_ms {
@@ -301,13 +391,46 @@ impl Jobs {
                 break;
             }
         }
-        let wanted = !work.ready.is_empty() && self.granted.contains(role);
+        let demands = self.reconciler.demands_of(name);
         Ok(wire::ExplainReply {
             framework_id: self.framework_id(),
-            demand_ids: if wanted { vec![name.to_owned()] } else { Vec::new() },
+            demand_ids: demands.iter().map(ToString::to_string).collect(),
             held,
             summary: Some(super::views::summary(stored, work)),
         })
+    }
+}
+
+impl Jobs {
+    /// Why the job as a whole does not go on.
+    fn held_back(&self, name: &str, stored: &Job, work: &Work) -> Vec<String> {
+        let mut held = Vec::new();
+        if let Some(why) = &stored.failed {
+            held.push(format!("it has failed: {why}"));
+        } else if !stored.stopped {
+            let open = stored.spec.after.iter().filter(|other| !stored.met.contains(*other));
+            held.extend(open.map(|other| format!("it comes after job {other}, which has not ended yet")));
+        }
+        if let Some(cron) = &stored.spec.cron {
+            match super::cron::next_run(stored) {
+                _ if cron.paused => held.push("it is paused: no run is started".to_owned()),
+                Some(at_ms) => held.push(format!("its next run is due at {} UTC", super::cron::stamp(at_ms))),
+                None => {}
+            }
+        }
+        match work.change {
+            Some(RolloutStep::CanaryWaits) => held.push(format!(
+                "its canaries are in service; go on with `stoa job promote {name}`, or go back with `stoa job rollback {name}`"
+            )),
+            Some(RolloutStep::GoesBack(why) | RolloutStep::RolledBack(why)) => {
+                held.push(format!("its latest change failed ({why}); it runs what it ran before"));
+            }
+            Some(RolloutStep::Stopped(why)) => held.push(format!(
+                "its latest change failed ({why}) and stays as it is; apply another, or go back with `stoa job rollback {name}`"
+            )),
+            Some(RolloutStep::Begun | RolloutStep::Promoted | RolloutStep::Done) | None => {}
+        }
+        held
     }
 }
 

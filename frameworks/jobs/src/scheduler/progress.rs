@@ -1,81 +1,83 @@
-//! How instances go on: what the master tells of their tasks, and what time brings.
+//! How instances go on: what the reconciler tells of their tasks, and when jobs are over.
 
 use std::time::Duration;
 
+use framework_sdk::Now;
+use framework_sdk::desired::{Counts, InstanceName};
 use framework_sdk::id::TaskId;
+use framework_sdk::reconciler::{Event, Follows, Order, RolloutStep, TaskEvent};
 use framework_sdk::task::{TaskState, TaskStatus};
-use framework_sdk::{Instant, Now};
 
-use super::places::key;
-use super::work::{Counted, JobName, Work, is_live, is_over};
-use super::{Due, FORGET_AFTER, Jobs, KILL_AGAIN};
-use crate::reconcile::{Counts, End, Next, UNREACHABLE_LIMIT, after, to_replace};
-use crate::store::{Instance, Record};
+use super::report::Note;
+use super::work::{Counted, JobName, is_live, is_over};
+use super::{Due, FORGET_AFTER, Jobs, key};
+use crate::spec::{Kind, show_duration};
+use crate::store::{Instance, Job, Record};
 use crate::wire;
 
+/// What follows the end of a task.
+enum Next {
+    /// Another attempt after a pause.
+    Again(Duration, Counts),
+    /// Nothing: the instance is over.
+    Over,
+    /// The attempt before it, which it was to replace, goes on.
+    Back,
+    /// The instance is no part of the job any more.
+    Dropped,
+}
+
 impl Jobs {
-    /// Takes up what was stored, as far as that needs no time.
-    pub(super) fn recover(&mut self) {
-        for (name, stored) in &self.state.jobs {
-            let job = key(name);
-            let mut work = Work::new(&stored.spec);
-            work.rolling = true;
-            for instance in stored.instances.values() {
-                work.sums.add(Counted::of(Some(instance)));
-                if let Some(task) = instance.task.clone().filter(|_| is_live(instance.state)) {
-                    self.tasks.insert(task, (job.clone(), instance.number));
-                }
-            }
-            self.work.insert(job.clone(), work);
-            self.touched.insert(job);
-        }
-        self.due.set(Due::Begin, Instant::default());
-    }
-
-    /// Takes up the rest: who waits, and which tasks should have ended.
-    pub(super) fn begin(&mut self, now: Now) {
-        let removed = self.state.framework.is_none();
-        let jobs: Vec<JobName> = self.work.keys().cloned().collect();
-        for job in jobs {
-            let Some(stored) = self.state.jobs.get(&*job) else { continue };
-            let unwanted = |number: u32| stored.stopped || number >= stored.spec.instances;
-            let live = stored.instances.values().filter(|instance| is_live(instance.state));
-            let live: Vec<(u32, bool)> = live.map(|i| (i.number, unwanted(i.number))).collect();
-            for (number, unwanted) in live {
-                if removed {
-                    // The framework that ran it was torn down, and every task with it.
-                    self.end(now, &job, number, TaskState::Gone, "the framework was removed", None);
-                } else if unwanted {
-                    self.kill_instance(now, &job, number);
-                }
-            }
-            self.wake_waiting(now, &job);
+    /// The reconciler tells what happened.
+    pub(super) fn told(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Task(event) => self.task_moved(now, event),
+            Event::GivenUp { instance, task } => self.given_up(now, &instance, &task),
+            Event::Rollout { group, step, .. } => self.change_moved(group.as_str(), step),
+            Event::AsStated(group) => self.settled(group.as_str()),
+            Event::Session(_)
+            | Event::Drain { .. }
+            | Event::AgentDraining(_)
+            | Event::AgentResumed(_)
+            | Event::Volume { .. }
+            | Event::Over(_)
+            | Event::Withdrawn(_)
+            | Event::Unclaimed(_)
+            | Event::Refused { .. }
+            | Event::Ended(_) => {}
         }
     }
 
-    /// Instances that wait and do not rest may be placed.
-    pub(super) fn wake_waiting(&mut self, now: Now, job: &JobName) {
-        let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
-            return;
+    /// A change of a service is one step further.
+    fn change_moved(&mut self, name: &str, step: RolloutStep) {
+        let Some((job, _)) = self.work.get_key_value(name) else { return };
+        let job = job.clone();
+        let what = match step {
+            RolloutStep::Begun | RolloutStep::Promoted => None,
+            RolloutStep::Done => {
+                self.settled(name);
+                None
+            }
+            RolloutStep::CanaryWaits => Some("has canaries in service, and waits for a word"),
+            RolloutStep::GoesBack(_) => Some("goes back, because its change failed"),
+            RolloutStep::RolledBack(_) => Some("runs again what it ran before"),
+            RolloutStep::Stopped(_) => Some("stays as it is, because its change failed"),
         };
-        if stored.stopped {
-            work.ready.clear();
-            return;
+        if let Some(what) = what {
+            self.report(Note::Job { job: name.to_owned(), what });
         }
-        self.demands_changed = true;
-        for number in 0..stored.spec.instances {
-            let rest = match stored.instances.get(&number) {
-                None => 0,
-                Some(instance) if instance.state != wire::TaskState::TaskWaiting || instance.last => continue,
-                Some(instance) => instance.not_before_ms.saturating_sub(now.wall.as_millis()),
-            };
-            if rest == 0 {
-                work.ready.insert(number);
-            } else {
-                // A clock that was set back makes nobody wait longer than the longest pause.
-                let rest = Duration::from_millis(rest).min(stored.spec.restart.max);
-                self.due.set(Due::Rested(job.clone(), number), now.monotonic + rest);
-            }
+        if let Some(work) = self.work.get_mut(&job) {
+            work.change = Some(step);
+        }
+        self.touched.insert(job);
+    }
+
+    /// A service is in service as a whole: a later change may go back to this.
+    fn settled(&mut self, name: &str) {
+        let service = |job: &&Job| job.spec.kind == Kind::Service && !job.settled;
+        let failed = self.work.get(name).and_then(|work| work.change).is_some_and(has_failed);
+        if self.state.jobs.get(name).filter(service).is_some() && !failed {
+            self.record(Record::JobSettled { name: name.to_owned() });
         }
     }
 
@@ -97,73 +99,103 @@ impl Jobs {
         self.note(job, number);
     }
 
-    /// The master tells how a task stands.
-    pub(super) fn progress(&mut self, now: Now, status: &TaskStatus) {
-        let Some((job, number)) = self.tasks.get(&status.task).cloned() else {
-            // Of an attempt that was given up, or of a job that is forgotten: nobody wants it to run.
-            if !status.state.is_terminal() && status.state != TaskState::Unknown {
-                self.kill(now, status.task.clone());
-            } else {
-                self.due.cancel(&Due::Kill(status.task.clone()));
+    fn task_moved(&mut self, now: Now, event: TaskEvent) {
+        let TaskEvent { instance: name, status, hostname, follows } = event;
+        let Some((job, _)) = self.work.get_key_value(name.group.as_str()) else { return };
+        let job = job.clone();
+        let Some(stored) = self.state.jobs.get(&*job) else { return };
+        let instance = stored.instances.get(&name.number);
+        let is = |of: &Instance| of.task.as_ref() == Some(&status.task);
+        // Nobody knows it, so to the job it is over.
+        let ends = status.state.is_terminal() || status.state == TaskState::Unknown;
+        match instance {
+            Some(instance) if is(instance) && is_live(instance.state) => {
+                let instance = instance.clone();
+                if ends {
+                    self.end(now, &name, instance, &status, follows)
+                } else {
+                    self.moved(instance, &job, &status)
+                }
             }
-            return;
-        };
-        match status.state {
-            TaskState::Staging => self.in_sight(&job, number),
-            TaskState::Starting | TaskState::Running | TaskState::Killing => {
-                self.moved(now, &job, number, status)
+            Some(instance) if instance.earlier.iter().any(is) => {
+                let instance = instance.clone();
+                self.earlier_moved(&job, instance, &status, ends);
             }
-            TaskState::Unreachable => {
-                self.moved(now, &job, number, status);
-                self.due.set(Due::GivenUp(job, number), now.monotonic + UNREACHABLE_LIMIT);
-            }
-            TaskState::Finished
-            | TaskState::Failed
-            | TaskState::Killed
-            | TaskState::Error
-            | TaskState::Lost
-            | TaskState::Dropped
-            | TaskState::Gone
-            | TaskState::GoneByOperator
-            | TaskState::Unknown => {
-                self.end(now, &job, number, status.state, &status.message, Some(status));
+            _ if ends => {}
+            before => {
+                let waiting = || Instance::waiting(name.number, stored.revision);
+                let before = before.cloned().unwrap_or_else(waiting);
+                self.launched(&job, before, &status, &hostname);
             }
         }
     }
 
-    /// A task of which nothing is known but that it was accepted: news only if its agent was out of sight.
-    fn in_sight(&mut self, job: &JobName, number: u32) {
-        let instance = self.state.jobs.get(&**job).and_then(|stored| stored.instances.get(&number));
-        let Some(instance) = instance.filter(|i| i.state == wire::TaskState::TaskUnreachable) else { return };
-        let instance = Instance { state: wire::TaskState::TaskStaging, ..instance.clone() };
-        self.replace(job, instance);
-        self.due.cancel(&Due::GivenUp(job.clone(), number));
+    /// A task is about to be asked for, or was found that this framework asked for and forgot.
+    fn launched(&mut self, job: &JobName, before: Instance, status: &TaskStatus, hostname: &str) {
+        let Some(stored) = self.state.jobs.get(&**job) else { return };
+        let agent = status.agent.as_ref().and_then(|id| self.reconciler.agent(id));
+        let address = agent.map(|agent| agent.address.clone()).unwrap_or_default();
+        let attempt = before.made.saturating_add(1);
+        let mut instance = Instance {
+            attempt,
+            made: attempt,
+            task: Some(status.task.clone()),
+            revision: stored.revision,
+            state: status.state.into(),
+            agent: status.agent.clone(),
+            hostname: hostname.to_owned(),
+            agent_address: address,
+            exit: None,
+            message: status.message.clone(),
+            at_ms: status.at_ms,
+            not_before_ms: 0,
+            last: false,
+            ..before.clone()
+        };
+        if is_live(before.state) {
+            // Its predecessor serves until it is in service itself.
+            instance.earlier.push(Instance { earlier: Vec::new(), ..before });
+        }
+        if let Some(agent) = status.agent.clone() {
+            self.report(Note::Launch { job: job.to_string(), task: status.task.clone(), agent });
+        }
+        self.put(job, instance);
     }
 
-    /// A task stands otherwise and lives.
-    fn moved(&mut self, now: Now, job: &JobName, number: u32, status: &TaskStatus) {
-        let Some(stored) = self.state.jobs.get(&**job) else { return };
-        let Some(instance) = stored.instances.get(&number) else { return };
-        let (stopped, beyond) = (stored.stopped, number >= stored.spec.instances);
-        let mut instance = instance.clone();
+    /// A task stands otherwise and lives. Not stored: the master tells it again.
+    fn moved(&mut self, mut instance: Instance, job: &JobName, status: &TaskStatus) {
+        // That it was accepted is news only if its agent was out of sight.
+        if status.state == TaskState::Staging && instance.state != wire::TaskState::TaskUnreachable {
+            return;
+        }
         instance.state = status.state.into();
         instance.at_ms = status.at_ms;
         instance.message.clone_from(&status.message);
-        if let Some(work) = self.work.get_mut(job)
-            && status.state != TaskState::Unreachable
-        {
-            work.fresh.remove(&number);
-            work.drops.remove(&number);
-            if status.state == TaskState::Running {
-                work.since.entry(number).or_insert(status.at_ms);
-            }
-            self.due.cancel(&Due::GivenUp(job.clone(), number));
-        }
-        // Not stored: the master tells it again.
         self.replace(job, instance);
-        let condemned = self.due.get(&Due::Kill(status.task.clone())).is_some();
-        if (stopped || beyond) && !condemned && status.state != TaskState::Unreachable {
-            self.kill(now, status.task.clone());
+    }
+
+    /// The same of a task whose successor was started already.
+    fn earlier_moved(&mut self, job: &JobName, mut instance: Instance, status: &TaskStatus, ends: bool) {
+        let is = |of: &Instance| of.task.as_ref() == Some(&status.task);
+        let Some(at) = instance.earlier.iter().position(is) else { return };
+        // People were told its end when its instance went on without it.
+        let was_live = is_live(instance.earlier[at].state);
+        if was_live {
+            let earlier = &mut instance.earlier[at];
+            set_state(earlier, status, ends);
+            let earlier = earlier.clone();
+            self.note_task(job, &earlier);
+        }
+        if !ends {
+            self.replace(job, instance);
+            return;
+        }
+        instance.earlier.remove(at);
+        let shrunk = self.state.jobs.get(&**job).is_some_and(|job| instance.number >= job.spec.instances);
+        let (number, is_left) = (instance.number, is_live(instance.state) || !instance.earlier.is_empty());
+        self.put(job, instance);
+        if shrunk && !is_left {
+            self.drop_instance(job, number);
         }
     }
 
@@ -171,143 +203,139 @@ impl Jobs {
     fn end(
         &mut self,
         now: Now,
-        job: &JobName,
-        number: u32,
-        state: TaskState,
-        message: &str,
-        status: Option<&TaskStatus>,
+        name: &InstanceName,
+        mut ended: Instance,
+        status: &TaskStatus,
+        follows: Follows,
     ) {
-        let Some(stored) = self.state.jobs.get(&**job) else { return };
-        let Some(instance) = stored.instances.get(&number) else { return };
-        let (spec, stopped) = (stored.spec.clone(), stored.stopped);
-        let mut ended = instance.clone();
-        let task = ended.task.clone();
-        let Some(work) = self.work.get_mut(job) else { return };
-        let at_ms = status.map_or(ended.at_ms, |status| status.at_ms);
-        let ran = work.since.get(&number).map_or(0, |since| at_ms.saturating_sub(*since));
-        // What an earlier life of the framework launched may have begun, unless the master never knew it.
-        let unseen = ended.state == wire::TaskState::TaskStaging;
-        let began = if state == TaskState::Unknown { !unseen } else { !work.fresh.contains(&number) };
-        let end = End { state, began, ran: Duration::from_millis(ran) };
-        let replacing = work.replacing.contains(&number);
-        let counts =
-            Counts { failures: ended.failures, drops: work.drops.get(&number).copied().unwrap_or_default() };
-        work.clear(number);
-        if let Some(task) = &task {
-            self.tasks.remove(task);
-            self.due.cancel(&Due::Kill(task.clone()));
-        }
-        self.due.cancel(&Due::GivenUp(job.clone(), number));
-
-        // To people an attempt that nobody knows of is one that never was.
-        ended.state = match state {
-            TaskState::Unknown if began => TaskState::Lost.into(),
-            TaskState::Unknown => TaskState::Dropped.into(),
-            known => known.into(),
+        let job = key(name.group.as_str());
+        let Some(stored) = self.state.jobs.get(&*job) else { return };
+        let next = match follows {
+            _ if stored.stopped => Next::Over,
+            // One above the number is nobody in particular: another of its number begins anew.
+            _ if name.number >= stored.spec.instances => Next::Dropped,
+            Follows::Over => Next::Over,
+            Follows::Again(pause) => Next::Again(pause, self.reconciler.counts(name)),
+            Follows::Nothing if ended.earlier.iter().any(|earlier| is_live(earlier.state)) => Next::Back,
+            // It was ended to come back otherwise: that is no failure.
+            Follows::Nothing => Next::Again(Duration::ZERO, Counts::default()),
         };
-        ended.exit = status.and_then(|status| status.exit);
-        ended.message = message.to_owned();
-        ended.at_ms = at_ms;
-        if number >= spec.instances {
-            // The job got smaller.
-            ended.last = true;
-            self.replace(job, ended);
-            self.drop_instance(job, number);
+        set_state(&mut ended, status, true);
+        ended.exit = status.exit;
+        let next = self.bound(now, name, &mut ended, next);
+        self.go_on(now, &job, ended, next);
+    }
+
+    /// An instance that was started again as often as its job allows within some time has failed for good. That a machine
+    /// was lost counts for nothing: then there is no pause.
+    fn bound(&mut self, now: Now, name: &InstanceName, ended: &mut Instance, next: Next) -> Next {
+        let stored = self.state.jobs.get(name.group.as_str());
+        let Some(limit) = stored.and_then(|job| job.spec.give_up) else { return next };
+        let Some(state) = ended.state.known() else { return next };
+        if !matches!(next, Next::Again(pause, _) if !pause.is_zero()) {
+            return next;
+        }
+        let now_ms = now.wall.as_millis();
+        let within = |at: &u64| Duration::from_millis(now_ms.saturating_sub(*at)) < limit.window;
+        ended.started_again_ms.retain(within);
+        if ended.started_again_ms.len() < limit.attempts as usize {
+            ended.started_again_ms.push(now_ms);
+            return next;
+        }
+        let (attempts, window) = (limit.attempts, show_duration(limit.window));
+        let why = format!("it was started again {attempts} times within {window}");
+        ended.message = if ended.message.is_empty() { why } else { format!("{}; {why}", ended.message) };
+        self.wishes.push(Order::GiveUp(name.clone(), state));
+        Next::Over
+    }
+
+    fn given_up(&mut self, now: Now, name: &InstanceName, task: &TaskId) {
+        let job = key(name.group.as_str());
+        let Some(stored) = self.state.jobs.get(&*job) else { return };
+        let Some(instance) = stored.instances.get(&name.number) else { return };
+        let mut ended = instance.clone();
+        let message = "its agent was out of sight for too long; it is replaced, and ended if it comes back";
+        let gone = |of: &mut Instance| {
+            of.state = wire::TaskState::TaskGone;
+            of.message = message.to_owned();
+        };
+        if instance.task.as_ref() != Some(task) {
+            let is = |of: &&mut Instance| of.task.as_ref() == Some(task);
+            let Some(earlier) = ended.earlier.iter_mut().find(is) else { return };
+            gone(earlier);
+            let earlier = earlier.clone();
+            self.note_task(&job, &earlier);
+            self.put(&job, ended);
             return;
         }
-        let next = match after(&spec, counts, end) {
-            _ if stopped => Next::Over,
-            // It was ended to come back otherwise: that is no failure.
-            _ if replacing => Next::Again { pause: Duration::ZERO, counts: Counts::default() },
-            next => next,
+        gone(&mut ended);
+        let next = if self.reconciler.is_over(name) {
+            Next::Over
+        } else {
+            Next::Again(Duration::ZERO, self.reconciler.counts(name))
         };
-        let note = super::report::ended(job, &ended, matches!(next, Next::Again { .. }));
-        self.outputs.extend(note.map(super::Output::Note));
+        // It may come back, and must be known then.
+        ended.earlier.push(Instance { earlier: Vec::new(), ..ended.clone() });
+        self.go_on(now, &job, ended, next);
+    }
+
+    /// The latest attempt of an instance has ended, as it stands in `ended`.
+    fn go_on(&mut self, now: Now, job: &JobName, mut ended: Instance, next: Next) {
+        let note = super::report::ended(job, &ended, matches!(next, Next::Again(..)));
+        let number = ended.number;
         match next {
             Next::Over => {
+                self.outputs.extend(note.map(super::Output::Note));
                 ended.last = true;
                 self.put(job, ended);
             }
-            Next::Again { pause, counts } => self.again(now, job, ended, pause, counts),
+            Next::Dropped => {
+                ended.last = true;
+                let is_left = !ended.earlier.is_empty();
+                self.put(job, ended);
+                if !is_left {
+                    self.drop_instance(job, number);
+                }
+            }
+            Next::Back => {
+                self.outputs.extend(note.map(super::Output::Note));
+                self.replace(job, ended.clone());
+                let Some(at) = ended.earlier.iter().rposition(|earlier| is_live(earlier.state)) else {
+                    return;
+                };
+                let serves = ended.earlier.remove(at);
+                let (made, restarts, earlier) = (ended.made, ended.restarts, ended.earlier);
+                self.put(job, Instance { made, restarts, earlier, ..serves });
+            }
+            Next::Again(pause, counts) => {
+                self.outputs.extend(note.map(super::Output::Note));
+                self.again(now, job, ended, pause, counts);
+            }
         }
     }
 
     /// Another attempt follows after a pause.
     fn again(&mut self, now: Now, job: &JobName, ended: Instance, pause: Duration, counts: Counts) {
-        let number = ended.number;
         // Watchers see the end before the instance waits again.
         self.replace(job, ended.clone());
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let not_before_ms = if millis == 0 { 0 } else { now.wall.as_millis().saturating_add(millis) };
+        self.restarts += u64::from(counts.drops == 0);
         let waits = Instance {
-            attempt: ended.attempt.saturating_add(1),
+            attempt: ended.made.saturating_add(1),
             task: None,
             state: wire::TaskState::TaskWaiting,
             agent: None,
             hostname: String::new(),
             agent_address: String::new(),
             failures: counts.failures,
+            retries: counts.retries,
             restarts: ended.restarts.saturating_add(u64::from(counts.drops == 0)),
             not_before_ms,
             at_ms: now.wall.as_millis(),
             ..ended
         };
-        self.restarts += u64::from(counts.drops == 0);
         self.put(job, waits);
-        let Some(work) = self.work.get_mut(job) else { return };
-        if counts.drops > 0 {
-            work.drops.insert(number, counts.drops);
-        }
-        if pause.is_zero() {
-            work.ready.insert(number);
-            self.demands_changed = true;
-        } else {
-            self.due.set(Due::Rested(job.clone(), number), now.monotonic + pause);
-        }
-    }
-
-    /// Its pause is over.
-    pub(super) fn rested(&mut self, job: &JobName, number: u32) {
-        let Some(stored) = self.state.jobs.get(&**job).filter(|stored| !stored.stopped) else { return };
-        let waits = stored
-            .instances
-            .get(&number)
-            .is_some_and(|instance| instance.state == wire::TaskState::TaskWaiting && !instance.last);
-        if let Some(work) = self.work.get_mut(job).filter(|_| waits) {
-            work.ready.insert(number);
-            self.demands_changed = true;
-        }
-    }
-
-    /// Its agent was out of sight for too long: a service goes on elsewhere.
-    pub(super) fn give_up(&mut self, now: Now, job: &JobName, number: u32) {
-        let Some(stored) = self.state.jobs.get(&**job) else { return };
-        let service = stored.spec.kind == crate::spec::Kind::Service;
-        let unreachable = stored
-            .instances
-            .get(&number)
-            .is_some_and(|instance| instance.state == wire::TaskState::TaskUnreachable);
-        if service && unreachable {
-            let message =
-                "its agent was out of sight for too long; it is replaced, and ended if it comes back";
-            self.end(now, job, number, TaskState::Gone, message, None);
-        }
-    }
-
-    /// Has a task end, and asks again if it does not.
-    pub(super) fn kill(&mut self, now: Now, task: TaskId) {
-        self.due.set(Due::Kill(task.clone()), now.monotonic + KILL_AGAIN);
-        self.kills.push(task);
-    }
-
-    /// Kills the task of an instance, if it has one.
-    pub(super) fn kill_instance(&mut self, now: Now, job: &JobName, number: u32) -> bool {
-        let instance = self.state.jobs.get(&**job).and_then(|stored| stored.instances.get(&number));
-        let task =
-            instance.filter(|instance| is_live(instance.state)).and_then(|instance| instance.task.clone());
-        let Some(task) = task else { return false };
-        self.kill(now, task);
-        true
     }
 
     /// The instance is no part of the job any more.
@@ -317,34 +345,19 @@ impl Jobs {
         };
         let Some(instance) = stored.instances.remove(&number) else { return };
         work.sums.sub(Counted::of(Some(&instance)));
-        work.clear(number);
-        work.drops.remove(&number);
-        self.due.cancel(&Due::Rested(job.clone(), number));
         self.records.push(Record::InstanceForgotten { job: job.to_string(), number });
         self.touched.insert(job.clone());
     }
 
-    /// Services that changed are brought to their present revision, one instance at a time.
-    pub(super) fn roll(&mut self, now: Now) {
-        let jobs: Vec<JobName> = self.touched.iter().cloned().collect();
-        for job in jobs {
-            let rolls = self.work.get(&job).is_some_and(|work| work.rolling && work.replacing.is_empty());
-            let Some(stored) = self.state.jobs.get(&*job).filter(|stored| rolls && !stored.stopped) else {
+    /// Batches that came to their end need no more of the reconciler.
+    pub(super) fn withdraw_what_is_over(&mut self) {
+        for job in &self.touched {
+            let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
                 continue;
             };
-            if stored.spec.kind != crate::spec::Kind::Service {
-                continue;
-            }
-            let next = to_replace(stored);
-            let behind = stored.instances.values().any(|i| i.revision < stored.revision && is_live(i.state));
-            if let Some(work) = self.work.get_mut(&job) {
-                work.rolling = behind;
-                if let Some(number) = next {
-                    work.replacing.insert(number);
-                }
-            }
-            if let Some(number) = next {
-                self.kill_instance(now, &job, number);
+            if work.stated && stored.spec.kind == Kind::Batch && is_over(stored, &work.sums) {
+                work.stated = false;
+                self.wishes.extend(super::group::name_of(job).map(Order::Withdraw));
             }
         }
     }
@@ -356,6 +369,9 @@ impl Jobs {
             let (Some(stored), Some(work)) = (self.state.jobs.get(&*job), self.work.get(&job)) else {
                 continue;
             };
+            if let Some(parent) = stored.parent.clone() {
+                self.parents.insert(key(&parent));
+            }
             let due = Due::Forget(job.clone());
             if !is_over(stored, &work.sums) {
                 self.due.cancel(&due);
@@ -365,6 +381,9 @@ impl Jobs {
                 self.due.set(due, now.monotonic + FORGET_AFTER);
             }
         }
+        for parent in std::mem::take(&mut self.parents) {
+            self.forget_old_runs(&parent);
+        }
     }
 
     /// Forgets a job that is over.
@@ -373,16 +392,33 @@ impl Jobs {
         if !is_over(stored, &work.sums) {
             return;
         }
-        let numbers: Vec<u32> = stored.instances.keys().copied().collect();
-        for number in numbers {
-            self.due.cancel(&Due::Rested(job.clone(), number));
-        }
         self.due.cancel(&Due::Forget(job.clone()));
+        self.due.cancel(&Due::Cron(job.clone()));
         self.work.remove(job);
         self.record(Record::JobForgotten { name: job.to_string() });
-        self.demands_changed = true;
         // Nothing is left to summarize, but it counts no more.
         self.touched.insert(job.clone());
         self.end_watches(job);
     }
+}
+
+/// Whether a change is one that was given up.
+pub(super) fn has_failed(step: RolloutStep) -> bool {
+    match step {
+        RolloutStep::GoesBack(_) | RolloutStep::RolledBack(_) | RolloutStep::Stopped(_) => true,
+        RolloutStep::Begun | RolloutStep::CanaryWaits | RolloutStep::Promoted | RolloutStep::Done => false,
+    }
+}
+
+/// How a task stands by what the master says.
+fn set_state(instance: &mut Instance, status: &TaskStatus, ends: bool) {
+    let unseen = instance.state == wire::TaskState::TaskStaging;
+    instance.state = match status.state {
+        // To people an attempt that nobody knows of is one that never was.
+        TaskState::Unknown if ends && unseen => TaskState::Dropped.into(),
+        TaskState::Unknown if ends => TaskState::Lost.into(),
+        known => known.into(),
+    };
+    instance.at_ms = status.at_ms;
+    instance.message.clone_from(&status.message);
 }

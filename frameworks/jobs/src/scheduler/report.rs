@@ -5,6 +5,7 @@ use tracing::{debug, info};
 
 use super::work::{is_live, is_over};
 use super::{Jobs, Output};
+use crate::spec::Kind;
 use crate::wire::TaskState;
 
 /// A note for the log.
@@ -126,7 +127,8 @@ impl Jobs {
             *count += 1;
             let (running, live) = (u64::from(sums.running), u64::from(sums.live));
             let ended = u64::from(sums.finished) + u64::from(sums.failed);
-            let wanted = if job.stopped { 0 } else { u64::from(job.spec.instances) };
+            let none = job.stopped || job.failed.is_some() || job.spec.kind == Kind::Cron;
+            let wanted = if none { 0 } else { u64::from(job.spec.instances) };
             totals.running += running;
             totals.starting += live.saturating_sub(running);
             totals.finished += u64::from(sums.finished);

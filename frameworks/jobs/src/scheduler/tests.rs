@@ -1,6 +1,12 @@
 //! The scheduler of jobs against a pretend master, through restarts, crashes, failovers and lost messages.
 
+mod batches;
+mod changes;
+mod chaos;
+mod cost;
+mod lives;
 mod rig;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use framework_sdk::refusal::{Code, Refusal};
 
 use super::orders::Watcher;
-use super::work::{JobName, Work, is_over};
+use super::work::{JobName, Work, is_live, is_over};
 use super::{Jobs, Output};
 use crate::contract::exit_to_wire;
 use crate::spec::Kind;
@@ -25,8 +25,8 @@ pub(super) struct Watches {
 #[derive(Debug, Default)]
 struct News {
     tasks: Vec<wire::Task>,
-    /// Where the latest of an instance stands.
-    latest: BTreeMap<u32, usize>,
+    /// Where the latest of an attempt to run an instance stands.
+    latest: BTreeMap<(u32, u32), usize>,
 }
 
 // === impl Watches ===
@@ -57,12 +57,13 @@ impl Watches {
 
 impl News {
     fn add(&mut self, task: wire::Task) {
-        let before = self.latest.get(&task.instance).and_then(|at| self.tasks.get_mut(*at));
+        let attempt = (task.instance, task.attempt);
+        let before = self.latest.get(&attempt).and_then(|at| self.tasks.get_mut(*at));
         match before {
             // Of an attempt that goes on only the latest is of interest.
-            Some(before) if before.attempt == task.attempt && !before.state().is_terminal() => *before = task,
+            Some(before) if !before.state().is_terminal() => *before = task,
             _ => {
-                self.latest.insert(task.instance, self.tasks.len());
+                self.latest.insert(attempt, self.tasks.len());
                 self.tasks.push(task);
             }
         }
@@ -77,6 +78,16 @@ impl Jobs {
         }
         let Some(stored) = self.state.jobs.get(&**job) else { return };
         let Some(instance) = stored.instances.get(&number) else { return };
+        let task = task(stored, instance);
+        self.watches.news.entry(job.clone()).or_default().add(task);
+    }
+
+    /// The same of an earlier task of an instance.
+    pub(super) fn note_task(&mut self, job: &JobName, instance: &Instance) {
+        if !self.watches.by_job.contains_key(job) {
+            return;
+        }
+        let Some(stored) = self.state.jobs.get(&**job) else { return };
         let task = task(stored, instance);
         self.watches.news.entry(job.clone()).or_default().add(task);
     }
@@ -129,7 +140,7 @@ impl Jobs {
         let event = wire::JobEvent {
             name: name.to_owned(),
             revision: stored.revision,
-            tasks: stored.instances.values().map(|instance| task(stored, instance)).collect(),
+            tasks: tasks(stored),
             summary: Some(summary(stored, work)),
             framework_id: self.framework_id(),
         };
@@ -145,32 +156,48 @@ impl Jobs {
         self.state.framework.as_ref().map_or_else(String::new, ToString::to_string)
     }
 
-    pub(super) fn view(&self, name: &str, tasks: bool) -> Option<wire::JobView> {
+    pub(super) fn view(&self, name: &str, with_tasks: bool) -> Option<wire::JobView> {
         let (stored, work) = (self.state.jobs.get(name)?, self.work.get(name)?);
-        let latest = |_| stored.instances.values().map(|instance| task(stored, instance)).collect();
         Some(wire::JobView {
             spec: Some(stored.spec.to_wire()),
             revision: stored.revision,
             summary: Some(summary(stored, work)),
             created_ms: stored.created_ms,
-            tasks: tasks.then_some(()).map(latest).unwrap_or_default(),
+            tasks: if with_tasks { tasks(stored) } else { Vec::new() },
             ephemeral: stored.ephemeral,
+            parent: stored.parent.clone().unwrap_or_default(),
         })
     }
 }
 
 /// The job in numbers.
 pub(super) fn summary(job: &Job, work: &Work) -> wire::Summary {
-    let batch = job.spec.kind == Kind::Batch;
+    let wanted = match job.spec.kind {
+        Kind::Service if job.stopped => 0,
+        // Its runs are jobs of their own.
+        Kind::Cron => 0,
+        Kind::Service | Kind::Batch => job.spec.instances,
+    };
+    // None of those that have not ended well ever will.
+    let never = if job.failed.is_some() { wanted.saturating_sub(work.sums.finished) } else { 0 };
     wire::Summary {
-        wanted: if job.stopped && !batch { 0 } else { job.spec.instances },
+        wanted,
         running: work.sums.running,
         finished: work.sums.finished,
-        failed: work.sums.failed,
+        failed: work.sums.failed.max(never),
         restarts: work.sums.restarts,
         over: is_over(job, &work.sums),
         stopped: job.stopped,
     }
+}
+
+/// The latest task of each instance, and before it those that it is about to replace.
+fn tasks(job: &Job) -> Vec<wire::Task> {
+    let all = job.instances.values().flat_map(|instance| {
+        let earlier = instance.earlier.iter().filter(|earlier| is_live(earlier.state));
+        earlier.chain([instance])
+    });
+    all.map(|instance| task(job, instance)).collect()
 }
 
 fn task(job: &Job, instance: &Instance) -> wire::Task {

@@ -1,37 +1,23 @@
-//! `Work`: what the scheduler knows of one job besides what is stored: who waits, who runs since when, and the sums.
+//! `Work`: what the scheduler knows of one job besides what is stored: the sums, and whether the reconciler has it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use framework_sdk::resources::Amount;
-use framework_sdk::task::TaskInfo;
+use framework_sdk::reconciler::RolloutStep;
 
-use crate::spec::{JobSpec, Kind};
+use crate::spec::Kind;
 use crate::store::{Instance, Job};
 use crate::wire::TaskState;
 
 /// The name of a job, shared by all that points at it.
 pub(super) type JobName = Arc<str>;
 
-/// What of a job changes too often to be stored.
-#[derive(Debug)]
+/// What of a job need not be stored.
+#[derive(Debug, Default)]
 pub(super) struct Work {
-    /// What one instance needs.
-    pub shape: Amount,
-    /// About what a task of it takes in a message, in bytes.
-    pub task_bytes: usize,
-    /// Instances that wait for an offer.
-    pub ready: BTreeSet<u32>,
-    /// Attempts in a row that were never started, where there were any.
-    pub drops: BTreeMap<u32, u32>,
-    /// Attempts launched in this life of the framework that were not seen to begin.
-    pub fresh: BTreeSet<u32>,
-    /// Since when an instance runs, in milliseconds since 1970.
-    pub since: BTreeMap<u32, u64>,
-    /// Instances that are ended to come back in the present revision.
-    pub replacing: BTreeSet<u32>,
-    /// There are instances of an earlier revision.
-    pub rolling: bool,
+    /// The reconciler was told of it, and not to let it be.
+    pub stated: bool,
+    /// How far the latest change of a service is, in this life of the framework.
+    pub change: Option<RolloutStep>,
     pub sums: Sums,
 }
 
@@ -54,38 +40,6 @@ pub(super) struct Counted {
     failed: bool,
     live: bool,
     restarts: u64,
-}
-
-// === impl Work ===
-
-impl Work {
-    pub fn new(spec: &JobSpec) -> Self {
-        Work {
-            shape: spec.shape(),
-            task_bytes: task_bytes(spec),
-            ready: BTreeSet::new(),
-            drops: BTreeMap::new(),
-            fresh: BTreeSet::new(),
-            since: BTreeMap::new(),
-            replacing: BTreeSet::new(),
-            rolling: false,
-            sums: Sums::default(),
-        }
-    }
-
-    /// The spec changed.
-    pub fn respec(&mut self, spec: &JobSpec) {
-        self.shape = spec.shape();
-        self.task_bytes = task_bytes(spec);
-    }
-
-    /// Nothing is known of the present attempt of an instance any more.
-    pub fn clear(&mut self, number: u32) {
-        self.ready.remove(&number);
-        self.fresh.remove(&number);
-        self.since.remove(&number);
-        self.replacing.remove(&number);
-    }
 }
 
 // === impl Sums ===
@@ -117,11 +71,14 @@ impl Counted {
         };
         let over = instance.last && instance.state.is_terminal();
         let finished = over && instance.state == TaskState::TaskFinished;
+        let any = |holds: fn(TaskState) -> bool| {
+            holds(instance.state) || instance.earlier.iter().any(|earlier| holds(earlier.state))
+        };
         Counted {
-            running: instance.state == TaskState::TaskRunning,
+            running: any(|state| state == TaskState::TaskRunning),
             finished,
             failed: over && !finished,
-            live: is_live(instance.state),
+            live: any(is_live),
             restarts: instance.restarts,
         }
     }
@@ -138,21 +95,5 @@ pub(super) fn is_over(job: &Job, sums: &Sums) -> bool {
         return false;
     }
     let ended = sums.finished.saturating_add(sums.failed);
-    job.stopped || (job.spec.kind == Kind::Batch && ended >= job.spec.instances)
-}
-
-/// About what a task takes in a message: its texts, and some for the rest.
-fn task_bytes(spec: &JobSpec) -> usize {
-    let any = framework_sdk::tasks::shell;
-    let Ok(id) = crate::spec::task_id(&spec.name, u32::MAX, u64::MAX) else { return usize::MAX };
-    let task: TaskInfo = any(id, "");
-    let named = spec.task(task.id, 0, 1, task.resources);
-    let texts =
-        |map: &BTreeMap<String, String>| map.iter().map(|(k, v)| k.len() + v.len() + 8).sum::<usize>();
-    let command = &named.command;
-    let argv: usize = command.argv.iter().map(|word| word.len() + 4).sum();
-    let artifacts: usize =
-        command.artifacts.iter().map(|a| a.uri.len() + a.sha256.len() + a.name.len() + 16).sum();
-    // Ids, resources, ports and framing.
-    256 + argv + texts(&command.env) + texts(&named.labels) + artifacts + 32 * spec.ports.len()
+    job.stopped || job.failed.is_some() || (job.spec.kind == Kind::Batch && ended >= job.spec.instances)
 }

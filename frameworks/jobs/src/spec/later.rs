@@ -1,6 +1,6 @@
 //! What a job may say and this framework cannot carry out yet: refused where a job is taken on, in so many words.
 
-use super::{Fault, Faults, JobSpec, Kind, RestartPolicy, Update};
+use super::{Fault, Faults, JobSpec};
 
 // === impl JobSpec ===
 
@@ -8,18 +8,7 @@ impl JobSpec {
     /// The job, unless it says something that is not carried out yet.
     pub fn carried_out(self) -> Result<JobSpec, Faults> {
         let asked = [
-            ("kind", self.kind == Kind::Cron),
-            ("health", self.health.is_some()),
-            ("readiness", self.readiness.is_some()),
-            ("update", self.update != Update::DEFAULT),
-            ("restart.policy", self.restart_policy != RestartPolicy::Always),
-            ("restart.attempts", self.give_up.is_some()),
-            ("priority", self.priority != 0),
             ("prefer", !self.prefer.0.is_empty()),
-            ("spread", self.spread.is_some()),
-            ("after", !self.after.is_empty()),
-            ("parallel", self.parallel.is_some()),
-            ("time_limit", self.time_limit.is_some()),
             ("task", !self.tasks.is_empty()),
             ("volumes", !self.volumes.is_empty()),
         ];

@@ -250,15 +250,4 @@ impl Cron {
     pub fn next(&self, after_ms: u64) -> Option<u64> {
         if self.paused { None } else { self.schedule.next(&self.timezone, after_ms) }
     }
-
-    /// The run to start now, when the last one that was thought about was due at `last_ms`: the latest that is due since, unless it
-    /// is too late for it. Of several that were missed only the last is started.
-    pub fn due(&self, last_ms: u64, now_ms: u64) -> Option<u64> {
-        if self.paused {
-            return None;
-        }
-        let missed = u64::try_from(self.missed.as_millis()).unwrap_or(u64::MAX);
-        let too_late = now_ms.saturating_sub(missed).saturating_sub(1);
-        self.schedule.latest(&self.timezone, last_ms.max(too_late), now_ms)
-    }
 }

@@ -23,7 +23,7 @@ impl Record {
                 let framework_id = id.as_ref().map_or_else(String::new, ToString::to_string);
                 Kind::FrameworkKnown(message::FrameworkKnown { framework_id })
             }
-            Record::JobStored { spec, revision, requests, created_ms, ephemeral } => {
+            Record::JobStored { spec, revision, requests, created_ms, ephemeral, before, parent } => {
                 let request =
                     |(id, revision): &(String, u64)| message::Request { id: id.clone(), revision: *revision };
                 Kind::JobStored(message::JobStored {
@@ -32,7 +32,20 @@ impl Record {
                     requests: requests.iter().map(request).collect(),
                     created_ms: *created_ms,
                     ephemeral: *ephemeral,
+                    before: before.as_ref().map(|before| before.to_wire()),
+                    parent: parent.clone().unwrap_or_default(),
                 })
+            }
+            Record::JobSettled { name } => Kind::JobSettled(message::JobSettled { name: name.clone() }),
+            Record::DependencyMet { name, dependency } => Kind::DependencyMet(message::DependencyMet {
+                name: name.clone(),
+                dependency: dependency.clone(),
+            }),
+            Record::JobFailed { name, why } => {
+                Kind::JobFailed(message::JobFailed { name: name.clone(), why: why.clone() })
+            }
+            Record::CronHandled { name, until_ms } => {
+                Kind::CronHandled(message::CronHandled { name: name.clone(), until_ms: *until_ms })
             }
             Record::JobStopped { name, purge } => {
                 Kind::JobStopped(message::JobStopped { name: name.clone(), purge: *purge })
@@ -41,6 +54,9 @@ impl Record {
             Record::InstanceStored { job, instance } => Kind::InstanceStored(instance_to_wire(job, instance)),
             Record::InstanceForgotten { job, number } => {
                 Kind::InstanceForgotten(message::InstanceForgotten { job: job.clone(), number: *number })
+            }
+            Record::Remembered { key, value } => {
+                Kind::Remembered(message::Remembered { key: key.clone(), value: value.clone() })
             }
             Record::SerialsReserved { below } => {
                 Kind::SerialsReserved(message::SerialsReserved { below: *below })
@@ -55,44 +71,55 @@ impl Record {
             Kind::Header(m) => Record::Header { format: m.format, prefix: m.prefix },
             Kind::FrameworkKnown(m) => Record::Framework(optional(&m.framework_id, FrameworkId::new)?),
             Kind::JobStored(m) => {
-                let spec = m.spec.ok_or("a job without a spec")?;
+                let read = |spec| JobSpec::from_wire(spec).map(Arc::new).map_err(|faults| faults.to_string());
                 Record::JobStored {
-                    spec: Arc::new(JobSpec::from_wire(spec).map_err(|faults| faults.to_string())?),
+                    spec: read(m.spec.ok_or("a job without a spec")?)?,
                     revision: m.revision,
                     requests: m.requests.into_iter().map(|request| (request.id, request.revision)).collect(),
                     created_ms: m.created_ms,
                     ephemeral: m.ephemeral,
+                    before: m.before.map(read).transpose()?,
+                    parent: Some(m.parent).filter(|parent| !parent.is_empty()),
                 }
             }
             Kind::JobStopped(m) => Record::JobStopped { name: m.name, purge: m.purge },
             Kind::JobForgotten(m) => Record::JobForgotten { name: m.name },
             Kind::InstanceStored(m) => {
-                let state = m.state();
-                Record::InstanceStored {
-                    job: m.job,
-                    instance: Instance {
-                        number: m.number,
-                        attempt: m.attempt,
-                        task: optional(&m.task_id, TaskId::new)?,
-                        revision: m.revision,
-                        state,
-                        agent: optional(&m.agent_id, AgentId::new)?,
-                        hostname: m.hostname,
-                        agent_address: m.agent_address,
-                        exit: m.exit_code.map(Exit::Code).or(m.exit_signal.map(Exit::Signal)),
-                        message: m.message,
-                        at_ms: m.at_ms,
-                        failures: m.failures,
-                        restarts: m.restarts,
-                        not_before_ms: m.not_before_ms,
-                        last: m.last,
-                    },
-                }
+                Record::InstanceStored { job: m.job.clone(), instance: instance_from_wire(m)? }
             }
             Kind::InstanceForgotten(m) => Record::InstanceForgotten { job: m.job, number: m.number },
+            Kind::JobSettled(m) => Record::JobSettled { name: m.name },
+            Kind::DependencyMet(m) => Record::DependencyMet { name: m.name, dependency: m.dependency },
+            Kind::JobFailed(m) => Record::JobFailed { name: m.name, why: m.why },
+            Kind::CronHandled(m) => Record::CronHandled { name: m.name, until_ms: m.until_ms },
+            Kind::Remembered(m) => Record::Remembered { key: m.key, value: m.value },
             Kind::SerialsReserved(m) => Record::SerialsReserved { below: m.below },
         })
     }
+}
+
+fn instance_from_wire(m: message::InstanceStored) -> Result<Instance, String> {
+    Ok(Instance {
+        number: m.number,
+        attempt: m.attempt,
+        task: optional(&m.task_id, TaskId::new)?,
+        revision: m.revision,
+        state: m.state(),
+        agent: optional(&m.agent_id, AgentId::new)?,
+        hostname: m.hostname,
+        agent_address: m.agent_address,
+        exit: m.exit_code.map(Exit::Code).or(m.exit_signal.map(Exit::Signal)),
+        message: m.message,
+        at_ms: m.at_ms,
+        failures: m.failures,
+        retries: m.retries,
+        started_again_ms: m.started_again_ms,
+        made: m.made,
+        earlier: m.earlier.into_iter().map(instance_from_wire).collect::<Result<_, _>>()?,
+        restarts: m.restarts,
+        not_before_ms: m.not_before_ms,
+        last: m.last,
+    })
 }
 
 fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
@@ -115,6 +142,11 @@ fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
         restarts: instance.restarts,
         not_before_ms: instance.not_before_ms,
         last: instance.last,
+        retries: instance.retries,
+        started_again_ms: instance.started_again_ms.clone(),
+        made: instance.made,
+        // The name of the job stands once.
+        earlier: instance.earlier.iter().map(|earlier| instance_to_wire("", earlier)).collect(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `State`: what the framework must not forget; `Record`: one change of it. Applying is pure and takes any record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::spec::JobSpec;
+use crate::spec::{JobSpec, Kind};
 use crate::wire::TaskState;
 use framework_sdk::id::{AgentId, FrameworkId, TaskId};
 use framework_sdk::task::Exit;
@@ -36,8 +36,17 @@ pub struct Instance {
     pub message: String,
     /// When it came to stand so, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Ends in a row: what the back-off and the retries count.
+    /// Ends in a row: what the back-off counts.
     pub failures: u32,
+    /// Starts that were tries again, over its whole life.
+    pub retries: u32,
+    /// When it was started again, as far back as its job bounds that; in milliseconds since 1970.
+    pub started_again_ms: Vec<u64>,
+    /// The highest attempt that was made so far.
+    pub made: u32,
+    /// Earlier attempts whose tasks the master may know as alive, oldest first: the one that it replaces, while that
+    /// serves on, and those that it went on without.
+    pub earlier: Vec<Instance>,
     /// How often it was started again.
     pub restarts: u64,
     /// Not started again before this time; 0: at once.
@@ -62,6 +71,10 @@ impl Instance {
             message: String::new(),
             at_ms: 0,
             failures: 0,
+            retries: 0,
+            started_again_ms: Vec::new(),
+            made: 0,
+            earlier: Vec::new(),
             restarts: 0,
             not_before_ms: 0,
             last: false,
@@ -86,6 +99,18 @@ pub struct Job {
     pub stopped: bool,
     /// Forgotten once its tasks have ended.
     pub purge: bool,
+    /// What was in service as a whole before the present spec: a change goes back to it.
+    pub before: Option<Arc<JobSpec>>,
+    /// It is in service as a whole, with the present spec.
+    pub settled: bool,
+    /// Of a run of a cron job: which one.
+    pub parent: Option<String>,
+    /// Those that it comes after and that have ended well.
+    pub met: BTreeSet<String>,
+    /// Why it has failed without having begun.
+    pub failed: Option<String>,
+    /// Of a cron job: what was due until then was started, or left out; in milliseconds since 1970.
+    pub handled_ms: u64,
     /// By number. An instance that was never stored waits for its first attempt.
     pub instances: BTreeMap<u32, Instance>,
 }
@@ -97,8 +122,10 @@ pub struct State {
     pub prefix: String,
     /// The framework's id at the masters.
     pub framework: Option<FrameworkId>,
-    /// Serial numbers below this are used up.
+    /// Serial numbers below this are used up. Tasks of earlier versions were named by them.
     pub serials_below: u64,
+    /// What the reconciler remembers.
+    pub memory: BTreeMap<String, String>,
     /// By name.
     pub jobs: BTreeMap<String, Job>,
     /// The job that each remembered request was for.
@@ -129,6 +156,36 @@ pub enum Record {
         created_ms: u64,
         /// Forgotten some time after it is over.
         ephemeral: bool,
+        /// What a change goes back to.
+        before: Option<Arc<JobSpec>>,
+        /// Of a run of a cron job: which one.
+        parent: Option<String>,
+    },
+    /// A service is in service as a whole.
+    JobSettled {
+        /// Which.
+        name: String,
+    },
+    /// One of those that a job comes after has ended well.
+    DependencyMet {
+        /// Which job.
+        name: String,
+        /// Comes after which.
+        dependency: String,
+    },
+    /// A job has failed without having begun.
+    JobFailed {
+        /// Which.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// What was due of a cron job until then was started, or left out.
+    CronHandled {
+        /// Which.
+        name: String,
+        /// In milliseconds since 1970.
+        until_ms: u64,
     },
     /// A job is to end.
     JobStopped {
@@ -156,6 +213,13 @@ pub enum Record {
         /// Which.
         number: u32,
     },
+    /// Something that the reconciler remembers, or forgets.
+    Remembered {
+        /// What it is about.
+        key: String,
+        /// `None`: nothing any more.
+        value: Option<String>,
+    },
     /// Serial numbers below this are used up.
     SerialsReserved {
         /// The first that is not.
@@ -171,19 +235,59 @@ impl State {
         match record {
             Record::Header { format: _, prefix } => self.prefix = prefix,
             Record::Framework(id) => self.framework = id,
-            Record::JobStored { spec, revision, requests, created_ms, ephemeral } => {
+            Record::JobStored { spec, revision, requests, created_ms, ephemeral, before, parent } => {
                 let name = spec.name.clone();
-                let before = self.jobs.remove(&name);
-                for (id, _) in before.iter().flat_map(|job| &job.requests) {
+                let old = self.jobs.remove(&name);
+                for (id, _) in old.iter().flat_map(|job| &job.requests) {
                     self.requests.remove(id);
                 }
                 for (id, _) in &requests {
                     self.requests.insert(id.clone(), name.clone());
                 }
-                let instances = before.map(|job| job.instances).unwrap_or_default();
                 let (stopped, purge) = (false, false);
-                let job = Job { spec, revision, requests, created_ms, ephemeral, stopped, purge, instances };
+                let mut job = Job {
+                    spec,
+                    revision,
+                    requests,
+                    created_ms,
+                    ephemeral,
+                    stopped,
+                    purge,
+                    before,
+                    settled: false,
+                    parent,
+                    met: BTreeSet::new(),
+                    failed: None,
+                    handled_ms: created_ms,
+                    instances: BTreeMap::new(),
+                };
+                if let Some(old) = old {
+                    (job.instances, job.handled_ms) = (old.instances, old.handled_ms);
+                    if old.revision == revision {
+                        (job.settled, job.met, job.failed) = (old.settled, old.met, old.failed);
+                    }
+                }
                 self.jobs.insert(name, job);
+            }
+            Record::JobSettled { name } => {
+                if let Some(job) = self.jobs.get_mut(&name) {
+                    job.settled = true;
+                }
+            }
+            Record::DependencyMet { name, dependency } => {
+                if let Some(job) = self.jobs.get_mut(&name) {
+                    job.met.insert(dependency);
+                }
+            }
+            Record::JobFailed { name, why } => {
+                if let Some(job) = self.jobs.get_mut(&name) {
+                    job.failed = Some(why);
+                }
+            }
+            Record::CronHandled { name, until_ms } => {
+                if let Some(job) = self.jobs.get_mut(&name) {
+                    job.handled_ms = job.handled_ms.max(until_ms);
+                }
             }
             Record::JobStopped { name, purge } => {
                 if let Some(job) = self.jobs.get_mut(&name) {
@@ -206,6 +310,8 @@ impl State {
                     job.instances.remove(&number);
                 }
             }
+            Record::Remembered { key, value: Some(value) } => drop(self.memory.insert(key, value)),
+            Record::Remembered { key, value: None } => drop(self.memory.remove(&key)),
             Record::SerialsReserved { below } => self.serials_below = self.serials_below.max(below),
         }
     }
@@ -230,7 +336,40 @@ impl State {
         requests.push((request.to_owned(), revision));
         requests.drain(..requests.len().saturating_sub(REQUESTS_MAX));
         let created_ms = before.map_or(now_ms, |job| job.created_ms);
-        Record::JobStored { spec, revision, requests, created_ms, ephemeral }
+        let good = match before {
+            // What was never in service as a whole is nothing to go back to.
+            Some(job) if job.settled && job.revision != revision => Some(job.spec.clone()),
+            Some(job) => job.before.clone(),
+            None => None,
+        };
+        let good = good.filter(|good| *good != spec);
+        let parent = before.and_then(|job| job.parent.clone());
+        Record::JobStored { spec, revision, requests, created_ms, ephemeral, before: good, parent }
+    }
+
+    /// The record that stores a job with a spec that it had before, on behalf of nobody's submission.
+    pub fn store_again(&self, spec: Arc<JobSpec>, now_ms: u64, ephemeral: bool) -> Record {
+        let mut record = self.store_job(spec, "", now_ms, ephemeral);
+        if let Record::JobStored { requests, .. } = &mut record {
+            requests.retain(|(id, _)| !id.is_empty());
+        }
+        record
+    }
+
+    /// Takes up what an earlier version wrote. In the first layout the ends in a row of a batch's instance were the tries
+    /// that its `retries` bound, and no instance had two tasks.
+    pub(crate) fn migrate(&mut self, from: u32) {
+        if from > 1 {
+            return;
+        }
+        for job in self.jobs.values_mut() {
+            let batch = job.spec.kind == Kind::Batch;
+            for instance in job.instances.values_mut() {
+                instance.retries = if batch { instance.failures } else { 0 };
+                let waits = instance.state == TaskState::TaskWaiting;
+                instance.made = if waits { instance.attempt.saturating_sub(1) } else { instance.attempt };
+            }
+        }
     }
 
     /// The fewest records that make this state of an empty one.
@@ -242,6 +381,9 @@ impl State {
         if self.serials_below > 0 {
             records.push(Record::SerialsReserved { below: self.serials_below });
         }
+        for (key, value) in &self.memory {
+            records.push(Record::Remembered { key: key.clone(), value: Some(value.clone()) });
+        }
         for (name, job) in &self.jobs {
             records.push(Record::JobStored {
                 spec: job.spec.clone(),
@@ -249,7 +391,23 @@ impl State {
                 requests: job.requests.clone(),
                 created_ms: job.created_ms,
                 ephemeral: job.ephemeral,
+                before: job.before.clone(),
+                parent: job.parent.clone(),
             });
+            if job.settled {
+                records.push(Record::JobSettled { name: name.clone() });
+            }
+            let met = |dependency: &String| Record::DependencyMet {
+                name: name.clone(),
+                dependency: dependency.clone(),
+            };
+            records.extend(job.met.iter().map(met));
+            if let Some(why) = &job.failed {
+                records.push(Record::JobFailed { name: name.clone(), why: why.clone() });
+            }
+            if job.spec.kind == Kind::Cron {
+                records.push(Record::CronHandled { name: name.clone(), until_ms: job.handled_ms });
+            }
             records.extend(
                 job.instances
                     .values()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::spec::{Command, JobSpec, Kind};
 use crate::wire::TaskState;
-use framework_sdk::id::{AgentId, FrameworkId};
+use framework_sdk::id::{AgentId, FrameworkId, TaskId};
 use framework_sdk::task::Exit;
 
 /// A directory of its own, gone afterwards.
@@ -45,7 +45,7 @@ fn stored(state: &State, name: &str, n: u32) -> Record {
 
 fn instance(job: &str, number: u32, state: TaskState) -> Record {
     let instance = Instance {
-        task: Some(crate::spec::task_id(job, number, 77).unwrap()),
+        task: Some(TaskId::new(&format!("{job}.{number}-25")).unwrap()),
         state,
         agent: Some(AgentId::new("a1").unwrap()),
         hostname: "host".into(),
@@ -57,6 +57,8 @@ fn instance(job: &str, number: u32, state: TaskState) -> Record {
         restarts: 4,
         not_before_ms: 6,
         last: true,
+        made: 1,
+        earlier: vec![Instance { state: TaskState::TaskRunning, ..Instance::waiting(number, 1) }],
         ..Instance::waiting(number, 1)
     };
     Record::InstanceStored { job: job.to_owned(), instance }
@@ -77,6 +79,9 @@ fn history() -> Vec<Vec<Record>> {
             Record::JobForgotten { name: "old".into() },
         ],
         vec![
+            Record::Remembered { key: "home/web.0".into(), value: Some("a1 x".into()) },
+            Record::Remembered { key: "home/web.1".into(), value: Some("a1 x".into()) },
+            Record::Remembered { key: "home/web.1".into(), value: None },
             Record::InstanceForgotten { job: "web".into(), number: 1 },
             instance("nobody", 1, TaskState::TaskRunning),
         ],
@@ -98,6 +103,7 @@ fn what_was_appended_is_there_again() {
     assert_eq!(before.jobs.keys().collect::<Vec<_>>(), ["etl", "web"]);
     assert!(before.jobs["etl"].stopped && before.jobs["etl"].purge);
     assert_eq!(before.jobs["web"].instances.len(), 1);
+    assert_eq!(before.memory.keys().collect::<Vec<_>>(), ["home/web.0"]);
     assert_eq!(before.jobs["web"].instances[&0].exit, Some(Exit::Signal(9)));
     assert_eq!(
         before.request(&request(1)).map(|(job, revision)| (job.spec.name.as_str(), revision)),
@@ -231,6 +237,28 @@ fn a_later_layout_and_nonsense_are_refused() {
     journal.append(&[wire::journal::Record { kind: None }]).unwrap();
     drop(journal);
     assert!(matches!(Store::open(&dir.0), Err(StoreError::Record { number: 1, .. })));
+}
+
+#[test]
+fn a_journal_of_the_first_layout_is_taken_up_once() {
+    let dir = Dir::new();
+    let (mut journal, _) = Journal::<wire::journal::Record>::open(&dir.0).unwrap();
+    let batch =
+        Arc::new(JobSpec { retries: 5, ..JobSpec::new("etl", Kind::Batch, Command::Shell("true".into())) });
+    let stored = State::default().store_job(batch, &request(1), 5, false);
+    let header = Record::Header { format: 1, prefix: "x".into() };
+    let records = [header, stored, instance("etl", 0, TaskState::TaskStaging)];
+    journal.append(&records.each_ref().map(Record::to_wire)).unwrap();
+    drop(journal);
+    let mut store = Store::open(&dir.0).unwrap();
+    let taken_up = store.state().jobs["etl"].instances[&0].clone();
+    assert_eq!((taken_up.retries, taken_up.made), (3, 1));
+    // From now on they are counted apart.
+    let more = Instance { failures: 9, ..taken_up };
+    store.append(vec![Record::InstanceStored { job: "etl".into(), instance: more }]).unwrap();
+    drop(store);
+    let store = Store::open(&dir.0).unwrap();
+    assert_eq!(store.state().jobs["etl"].instances[&0].retries, 3);
 }
 
 #[test]

@@ -174,11 +174,11 @@ impl Allocator {
             let old = &self.clients.clients[client];
             let before = old.by_demand.get(&demand.id).map(|at| &old.wants[*at as usize]);
             let same = before.filter(|want| want.shape == shape);
-            let (serial, open) = match same {
-                Some(want) => (want.serial, want.open),
+            let (serial, open, since) = match same {
+                Some(want) => (want.serial, want.open, want.since),
                 None => {
                     self.clients.next_serial += 1;
-                    (self.clients.next_serial, 0)
+                    (self.clients.next_serial, 0, self.work.told_at)
                 }
             };
             listed.push(Want {
@@ -187,6 +187,7 @@ impl Allocator {
                 shape,
                 count: demand.count,
                 open,
+                since,
                 priority: demand.priority,
             });
         }

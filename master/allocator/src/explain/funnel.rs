@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use proto::explain::FunnelStep;
-use proto::resources::{Amount, Resources};
+use proto::resources::Amount;
 
 use super::ask::{Ask, Lift};
 use super::near::lacking;
 use crate::Allocator;
-use crate::carve;
 
 /// The agents that are left, and the steps so far.
 struct Funnel<'a> {
@@ -17,34 +16,42 @@ struct Funnel<'a> {
     steps: Vec<FunnelStep>,
 }
 
+/// Some of the names, and how many more there are.
+pub(super) fn some<T: Copy>(all: &[T], name: impl Fn(T) -> String) -> (Vec<String>, u64) {
+    let shown = all.iter().take(FunnelStep::NAMES_MAX).map(|one| name(*one)).collect();
+    (shown, all.len().saturating_sub(FunnelStep::NAMES_MAX) as u64)
+}
+
 // === impl Funnel ===
 
 impl Funnel<'_> {
     fn step(&mut self, name: &str, stays: impl Fn(u32) -> bool) {
-        let mut fell_out = Vec::new();
-        let picture = self.picture;
-        self.left.retain(|agent| {
-            let stays = stays(*agent);
-            if !stays && fell_out.len() < FunnelStep::NAMES_MAX {
-                fell_out.push(picture.hostname(*agent));
-            }
-            stays
-        });
-        self.steps.push(FunnelStep { name: name.to_owned(), left: self.left.len() as u64, fell_out });
+        let (left, gone): (Vec<u32>, Vec<u32>) = self.left.iter().copied().partition(|agent| stays(*agent));
+        self.left = left;
+        let (fell_out, more) = some(&gone, |agent| self.picture.hostname(agent));
+        let (names, _) = some(&self.left, |agent| self.picture.hostname(agent));
+        let (name, left) = (name.to_owned(), self.left.len() as u64);
+        self.steps.push(FunnelStep { name, left, fell_out, more, names });
     }
 }
 
 impl Allocator {
-    /// How many agents each rule leaves over, in the order `all`, `active`, `constraints`, `role`, `filters`, then each
-    /// resource of the shape (`room` for plain offers), then `quota` and `hold` if some agent came so far.
+    /// How many agents each rule leaves over, in the order `all`, `alive`, `not-draining`, `role`, `filters`,
+    /// `constraints`, then each resource of the shape (`room` for plain offers), then `quota` and `hold` if some agent
+    /// came so far.
     pub(super) fn funnel(&self, ask: &Ask<'_>) -> Vec<FunnelStep> {
-        let all = self.agents.by_id.values().copied().collect();
+        let mut all: Vec<u32> = ask.agents.active.iter().chain(&ask.agents.away).copied().collect();
+        all.sort_by(|a, b| self.agents.rows[*a].id.cmp(&self.agents.rows[*b].id));
         let mut funnel = Funnel { picture: self, left: all, steps: Vec::new() };
+        let away = |agent: u32| {
+            let row = &self.agents.rows[agent];
+            row.id.as_ref().filter(|_| !row.active).map(|id| (ask.outside.away)(id))
+        };
         funnel.step("all", |_| true);
-        funnel.step("active", |agent| self.agents.rows[agent].active);
-        if ask.demand.is_some_and(|demand| !demand.constraints.0.is_empty()) {
-            funnel.step("constraints", |agent| ask.refusals(self, agent).next().is_none());
-        }
+        // Which of the two keeps an agent away that is connected and does not drain, nobody has said yet.
+        funnel.step("alive", |agent| away(agent).is_none_or(|away| away.linked && away.drains));
+        self.count_absent(ask, &mut funnel.steps);
+        funnel.step("not-draining", |agent| away(agent).is_none());
         // Who falls out here is large enough but for what is reserved for others.
         funnel.step("role", |agent| {
             let total = &self.agents.rows[agent].total;
@@ -58,6 +65,9 @@ impl Allocator {
             }
         });
         funnel.step("filters", |agent| !self.is_declined(ask, agent));
+        if !ask.constraints().0.is_empty() {
+            funnel.step("constraints", |agent| ask.refusals(self, agent).next().is_none());
+        }
         let free: BTreeMap<u32, Amount> = funnel
             .left
             .iter()
@@ -89,24 +99,20 @@ impl Allocator {
         funnel.steps
     }
 
-    /// What the role may have of some resources; for demands without volumes, which come on top of what is asked for.
-    pub(super) fn usable(&self, ask: &Ask<'_>, resources: &Resources) -> Amount {
-        let mut sum = Amount::default();
-        let counts = |volume: bool| !volume || ask.demand.is_none();
-        for portion in resources.portions().iter().filter(|portion| counts(portion.volume.is_some())) {
-            if portion.reservation.as_ref().is_none_or(|kept| ask.role.is_within(kept)) {
-                sum.add(&portion.amount);
+    /// Agents out of sight are in no picture, and people count them: they are known, and not alive.
+    fn count_absent(&self, ask: &Ask<'_>, steps: &mut [FunnelStep]) {
+        let [all, alive] = steps else { return };
+        let absent = ask.outside.absent;
+        all.left += absent.len() as u64;
+        for agent in absent {
+            let name = &agent.info.hostname;
+            if all.names.len() < FunnelStep::NAMES_MAX {
+                all.names.push(name.clone());
+            }
+            match alive.fell_out.len() < FunnelStep::NAMES_MAX {
+                true => alive.fell_out.push(name.clone()),
+                false => alive.more += 1,
             }
         }
-        sum
-    }
-
-    /// Whether the framework declined what is asked for.
-    pub(super) fn is_declined(&self, ask: &Ask<'_>, agent: u32) -> bool {
-        let declined = self.filters.declined(ask.client, agent).filter(|(_, until)| *until > ask.now);
-        declined.is_some_and(|(declined, _)| match ask.demand {
-            Some(_) => carve::covers(declined, &ask.shape),
-            None => carve::all_declined(&self.agents.rows[agent].free, Some(&ask.role), declined),
-        })
     }
 }

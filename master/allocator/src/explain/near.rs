@@ -11,6 +11,9 @@ use crate::Allocator;
 /// Misses shown.
 const NEAREST_MAX: usize = 3;
 
+/// Added to the distance of an agent that is away: among equals those that may be offered come first.
+const AWAY: u64 = 1 << 31;
+
 /// Added to the distance of an agent that would lack something even if it were empty.
 const NEVER: u64 = 1 << 32;
 
@@ -18,12 +21,12 @@ impl Allocator {
     /// The agents that lack least; those that lack nothing are held back by another rule, which is named. Where the
     /// verdict is that even empty agents are too small, they are measured empty.
     pub(super) fn nearest(&self, ask: &Ask<'_>, verdict: Verdict) -> Vec<NearMiss> {
-        if ask.candidates.is_empty() {
+        if ask.candidates.is_empty() && ask.away.is_empty() {
             return self.nearly_meet(ask);
         }
         let least = ask.least(self);
         let mut nearest: Vec<(u64, u32, Amount)> = Vec::new();
-        for agent in &ask.candidates {
+        for agent in ask.candidates.iter().chain(ask.away.iter()) {
             let row = &self.agents.rows[*agent];
             let whole = self.missing(ask, &self.usable(ask, &row.total));
             let never = !whole.is_empty();
@@ -31,7 +34,11 @@ impl Allocator {
                 Verdict::TooLarge => whole,
                 _ => self.missing(ask, &self.usable(ask, &row.free)),
             };
-            let distance = distance(&missing, &least).saturating_add(if never { NEVER } else { 0 });
+            let distance = distance(&missing, &least).saturating_add(match (never, row.active) {
+                (true, _) => NEVER,
+                (false, false) => AWAY,
+                (false, true) => 0,
+            });
             // Candidates come by id: among equals the smaller one stays.
             let at = nearest.partition_point(|(other, ..)| *other <= distance);
             if at < NEAREST_MAX {
@@ -49,7 +56,7 @@ impl Allocator {
     /// Connected agents that fail the fewest constraints.
     fn nearly_meet(&self, ask: &Ask<'_>) -> Vec<NearMiss> {
         let mut agents: Vec<(usize, u32)> =
-            ask.active.iter().map(|agent| (ask.refusals(self, *agent).count(), *agent)).collect();
+            ask.agents.active.iter().map(|agent| (ask.refusals(self, *agent).count(), *agent)).collect();
         agents.sort_by_key(|(failed, _)| *failed);
         let told = agents.into_iter().take(NEAREST_MAX).filter_map(|(_, agent)| {
             let unmet: Vec<String> = ask.refusals(self, agent).map(ToString::to_string).collect();
@@ -77,6 +84,10 @@ impl Allocator {
         if verdict == Verdict::TooLarge {
             return "even when it is empty".to_owned();
         }
+        let row = &self.agents.rows[agent];
+        if let Some(id) = row.id.as_ref().filter(|_| !row.active) {
+            return format!("it {}", (ask.outside.away)(id).words());
+        }
         let declined = self.filters.declined(ask.client, agent).filter(|_| self.is_declined(ask, agent));
         if let Some((_, until)) = declined {
             return format!("declined by the framework for {} s more", until.since(ask.now).as_secs() + 1);
@@ -84,7 +95,7 @@ impl Allocator {
         if !lacking.is_empty() {
             let holdings = &self.agents.rows[agent].holdings;
             let ids = holdings.iter().filter_map(|holding| self.clients.clients[holding.client].id.as_ref());
-            let mut names: Vec<String> = ids.map(ask.names).collect();
+            let mut names: Vec<String> = ids.map(ask.outside.name).collect();
             names.sort();
             names.dedup();
             names.truncate(3);

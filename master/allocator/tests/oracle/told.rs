@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use master_allocator::{Account, Allocator, Grant};
+use master_allocator::{Account, Allocator, Away, Grant, Outside};
 use proto::demand::Demand;
 use proto::explain::Explanation;
 use proto::id::{AgentId, DemandId};
@@ -19,8 +19,14 @@ pub type Told = BTreeMap<(Client, Option<DemandId>), Explanation>;
 /// Everybody's explanations.
 pub fn foretell(allocator: &Allocator, model: &Model) -> Told {
     let mut told = BTreeMap::new();
+    let outside = Outside {
+        name: &ToString::to_string,
+        away: &|_| Away::default(),
+        tasks: &|_| Vec::new(),
+        absent: &[],
+    };
     for (id, framework) in &model.frameworks {
-        let answers = allocator.explain(id, None, &ToString::to_string, model.now);
+        let answers = allocator.explain(id, None, &outside, model.now);
         if framework.driven {
             for (demand, answer) in framework.stated.iter().zip(answers) {
                 // Only the first of those with the same id in a role counts.
@@ -77,7 +83,11 @@ fn holds(
     match &*answer.code {
         "framework-disconnected" => return yes(!framework.active, "it is connected"),
         "suppressed" => return yes(framework.roles.get(&client.1) != Some(&false), "it is not suppressed"),
-        "no-agents" => return yes(active.is_empty(), "there are agents"),
+        "no-agents" => return yes(after.agents.is_empty(), "there are agents"),
+        "agent-disconnected" => {
+            let away = after.agents.values().any(|row| !row.active);
+            return yes(away, "every agent is connected");
+        }
         "holds-too-much" => return yes(!after.may_hold(client, &Quantities::ZERO), "it may hold more"),
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! Which agent speaks on which link, and what of the pool the allocator has been told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto::agent::AgentInfo;
@@ -13,6 +13,8 @@ use crate::input::LinkId;
 pub(crate) struct Table {
     by_agent: BTreeMap<AgentId, LinkId>,
     by_link: BTreeMap<LinkId, AgentId>,
+    /// Agents that were connected since this leader began.
+    heard: BTreeSet<AgentId>,
     /// Agents that the allocator knows, with what they say of themselves as offers show it.
     pooled: BTreeMap<AgentId, Arc<AgentInfo>>,
     /// How many accepts with reservations or volumes are proposed and not yet committed: until none is, the allocator
@@ -23,6 +25,7 @@ pub(crate) struct Table {
 impl Table {
     /// Binds an agent to a link; returns the link it replaces.
     pub fn link(&mut self, agent: AgentId, link: LinkId) -> Option<LinkId> {
+        self.heard.insert(agent.clone());
         let old = self.by_agent.insert(agent.clone(), link).filter(|old| *old != link);
         if let Some(old) = old {
             self.by_link.remove(&old);
@@ -41,6 +44,11 @@ impl Table {
     /// The link of a connected agent.
     pub fn link_of(&self, agent: &AgentId) -> Option<LinkId> {
         self.by_agent.get(agent).copied()
+    }
+
+    /// Whether the agent was connected since this leader began.
+    pub fn was_linked(&self, agent: &AgentId) -> bool {
+        self.heard.contains(agent)
     }
 
     /// The agent on a link.

@@ -23,6 +23,8 @@ pub(crate) struct Standing {
     pub suppressed: BTreeSet<Role>,
     pub demands: Vec<Demand>,
     pub demand_driven: bool,
+    /// Why what it said last of its demands was refused; what it said before counts.
+    pub refused_demands: Option<String>,
     /// How often in a row it let its offers run out, and since when the last time counts.
     ignored: Option<(u32, Instant)>,
     /// Operations proposed and not yet committed: a repetition waits for the same answer.

@@ -1,5 +1,6 @@
 //! An agent gets no new work: what is offered of it is taken back, and what runs there ends by itself or at a deadline.
-//! It is in the log, and so outlives leaders.
+//! It is in the log, and so outlives leaders. Frameworks that have something there are told, so that they can move it in
+//! time.
 
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use master_allocator::Change;
 use master_registry::TaskKey;
 use proto::agent::AgentState;
 use proto::caller::Caller;
-use proto::id::AgentId;
+use proto::id::{AgentId, FrameworkId};
 use proto::log::{AgentDrained, Entry};
 use proto::operator::{Drain, DrainAgent};
 use proto::refusal::{Code, Refusal};
-use proto::scheduler::RescindReason;
+use proto::role::Role;
+use proto::scheduler::{AgentDraining, AgentResumed, EventKind, RescindReason};
 
 use crate::batch::Pending;
 use crate::desk::Desk;
@@ -74,8 +76,60 @@ pub(crate) fn changed(d: &mut Desk<'_>, id: &AgentId) {
         let active = !draining && d.l.agents.link_of(id).is_some();
         d.change(Change::AgentActive { agent: id.clone(), active });
     }
+    tell(d, id);
     wait(d, id);
     d.show_agent(id);
+}
+
+/// Tells the frameworks that have something on the agent that it is to be empty, or not any more.
+fn tell(d: &mut Desk<'_>, id: &AgentId) {
+    let mut told = d.l.drains_told.remove(id).unwrap_or_default();
+    match notice(d, id) {
+        Some(notice) => {
+            let concerned = d.registry.frameworks().map(|framework| &framework.record.id);
+            let concerned: Vec<FrameworkId> =
+                concerned.filter(|f| has_something(d, f, id)).cloned().collect();
+            told.extend(concerned);
+            for framework in &told {
+                d.tell(framework, EventKind::AgentDraining(notice.clone()));
+            }
+            d.l.drains_told.insert(id.clone(), told);
+        }
+        None => {
+            for framework in told {
+                d.tell(&framework, EventKind::AgentResumed(AgentResumed { agent: id.clone() }));
+            }
+        }
+    }
+}
+
+/// Tells a framework whose session begins anew of every agent that is to be empty and on which it has something.
+pub(crate) fn tell_all(d: &mut Desk<'_>, framework: &FrameworkId) {
+    let draining = d.registry.agents().filter(|agent| agent.drain.is_some()).map(|agent| &agent.info.id);
+    let concerned: Vec<AgentId> = draining.filter(|id| has_something(d, framework, id)).cloned().collect();
+    for id in concerned {
+        let Some(notice) = notice(d, &id) else { continue };
+        d.l.drains_told.entry(id).or_default().insert(framework.clone());
+        d.tell(framework, EventKind::AgentDraining(notice));
+    }
+}
+
+fn notice(d: &Desk<'_>, id: &AgentId) -> Option<AgentDraining> {
+    let record = d.registry.agent(id).filter(|record| record.state != AgentState::Gone)?;
+    let drain = record.drain.as_ref()?;
+    Some(AgentDraining { agent: id.clone(), deadline_ms: drain.deadline_ms, reason: drain.reason.clone() })
+}
+
+/// Whether a framework has tasks on an agent, or something is reserved there for one of its roles.
+fn has_something(d: &Desk<'_>, framework: &FrameworkId, id: &AgentId) -> bool {
+    let Some(agent) = d.registry.agent(id) else { return false };
+    let roles = d.registry.framework(framework).map(|known| &known.record.info.roles[..]);
+    let is_theirs = |kept: &Role| roles.unwrap_or_default().iter().any(|role| role.is_within(kept));
+    let reserved = || {
+        let mut kept = agent.total.portions().iter().filter_map(|portion| portion.reservation.as_ref());
+        kept.any(is_theirs)
+    };
+    d.registry.tasks_on(id).any(|task| task.framework == *framework) || reserved()
 }
 
 /// Its deadline is waited for, if it has one.

@@ -56,9 +56,11 @@ pub(crate) fn demand(
 ) {
     let Some(framework) = d.registry.framework(id) else { return };
     if let Err(refusal) = validate::demands(&call.demands, &framework.record.info) {
+        d.l.frameworks.standing(id).refused_demands = Some(refusal.message.clone());
         return d.refuse(id, operation, refusal);
     }
     let standing = d.l.frameworks.standing(id);
+    standing.refused_demands = None;
     standing.demands.clone_from(&call.demands);
     standing.demand_driven = call.demand_driven;
     d.change(Change::Demands {

@@ -81,6 +81,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
     };
     d.l.deadlines.cancel(&Deadline::Agent(id.clone()));
     d.l.deadlines.cancel(&Deadline::Drain(id.clone()));
+    d.l.drains_told.remove(id);
     if let Some(link) = d.l.agents.link_of(id) {
         super::volumes::tell(d, link, id);
         let refusal = Refusal::new(Code::AgentGone, format!("agent {id} was declared gone"));

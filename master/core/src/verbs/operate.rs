@@ -21,7 +21,7 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
         order => (false, order),
     };
     if let (false, OperatorCall::Explain(what)) = (dry, &call) {
-        let kind = super::explain::explain(d, what).map_or_else(ReplyKind::Refused, ReplyKind::Explain);
+        let kind = super::explain::explain(d, what).unwrap_or_else(ReplyKind::Refused);
         return d.reply(ticket, kind);
     }
     let planned = match call {

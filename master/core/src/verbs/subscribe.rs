@@ -81,6 +81,7 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
     let standing = d.l.frameworks.standing(&id);
     standing.fence = call.fence;
     standing.suppressed = call.suppressed_roles.iter().cloned().collect();
+    standing.refused_demands = None;
     match call.demands {
         Some(said) => (standing.demands, standing.demand_driven) = (said.demands, said.demand_driven),
         None if call.resume.is_none() => (standing.demands, standing.demand_driven) = (Vec::new(), false),
@@ -223,6 +224,7 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
             for status in d.l.tasks.unacknowledged(id) {
                 d.tell(id, EventKind::Update(status));
             }
+            super::drain::tell_all(d, id);
         }
     }
     enter(d, id);

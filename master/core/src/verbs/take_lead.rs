@@ -12,6 +12,7 @@ use crate::leading::Deadline;
 use crate::views;
 
 pub(crate) fn take_lead(d: &mut Desk<'_>) {
+    d.l.since = d.now.monotonic;
     let registry = d.registry;
     for role in registry.roles() {
         d.change(Change::QuotaSet { role: role.role.clone(), quota: role.quota.clone() });

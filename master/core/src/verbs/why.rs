@@ -1,34 +1,120 @@
-//! Why a framework or a demand waits: the allocator's answer in names, with the agents that only the registry remembers.
+//! Why a framework or a demand waits: the allocator's answer in names, with the agents and tasks that only the registry
+//! remembers, and with what a leader has not learned yet.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use master_allocator::{Absent, Away, Outside, TaskUse};
 use proto::agent::AgentState;
-use proto::explain::{Explanation, FunnelStep, Verdict};
-use proto::id::{DemandId, FrameworkId};
+use proto::caller::Caller;
+use proto::explain::{Explanation, Verdict, Waiting};
+use proto::id::{AgentId, DemandId, FrameworkId};
+use proto::refusal::Refusal;
 
+use super::{drain, rights};
 use crate::desk::Desk;
+
+/// For so long a leader says of whom it waits to hear: then whoever is not back is told of as away.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// For so long a leader says that it counts times from its own beginning.
+const NEW: Duration = Duration::from_secs(3600);
+
+/// Has the allocator asked with everything that only the master knows.
+pub(crate) fn asked<T>(d: &Desk<'_>, answer: impl FnOnce(&Outside<'_>) -> T) -> T {
+    let names = names(d);
+    let absent = absent(d);
+    let outside = Outside {
+        name: &|id| names.get(id).cloned().unwrap_or_else(|| id.to_string()),
+        away: &|id| Away { linked: d.l.agents.link_of(id).is_some(), drains: drain::is_draining(d, id) },
+        tasks: &|id| uses(d, id),
+        absent: &absent,
+    };
+    answer(&outside)
+}
+
+/// What frameworks are called; with their ids where several have the same name.
+fn names<'d>(d: &Desk<'d>) -> BTreeMap<&'d FrameworkId, String> {
+    let registry = d.registry;
+    let mut alike: BTreeMap<&str, u32> = BTreeMap::new();
+    registry.frameworks().for_each(|f| *alike.entry(f.record.info.name.as_str()).or_default() += 1);
+    let called = |id: &FrameworkId, name: &str| match alike.get(name) {
+        Some(1) => name.to_owned(),
+        _ => format!("{name} ({id})"),
+    };
+    let all = registry.frameworks().map(|f| &f.record).chain(registry.removed_frameworks());
+    all.map(|record| (&record.id, called(&record.id, &record.info.name))).collect()
+}
+
+/// Agents that are known and not in the pool: out of sight, or not heard of since this leader began.
+fn absent(d: &Desk<'_>) -> Vec<Absent> {
+    let registry = d.registry;
+    let strange = registry
+        .agents()
+        .filter(|agent| agent.state != AgentState::Gone && d.l.agents.pooled(&agent.info.id).is_none());
+    strange
+        .map(|record| Absent {
+            info: Arc::new(record.info.clone()),
+            total: record.total.clone(),
+            used: uses(d, &record.info.id),
+            drains: record.drain.is_some(),
+        })
+        .collect()
+}
+
+fn uses(d: &Desk<'_>, agent: &AgentId) -> Vec<TaskUse> {
+    let all = d.registry.tasks_on(agent).map(|record| TaskUse {
+        framework: record.framework.clone(),
+        task: record.info.id.clone(),
+        role: record.role.clone(),
+        resources: record.info.resources.clone(),
+    });
+    all.collect()
+}
 
 /// What stands in the way of a framework: of one demand, or of all it declares. Empty when there is no such demand.
 pub(crate) fn framework(d: &Desk<'_>, id: &FrameworkId, only: Option<&DemandId>) -> Vec<Explanation> {
-    let mut told = d.l.allocator.explain(id, only, &|id| name(d, id), d.now.monotonic);
+    let mut told = asked(d, |outside| d.l.allocator.explain(id, only, outside, d.now.monotonic));
     if told.is_empty() {
         told.extend(unknown(d, id, only));
     }
-    // An agent out of sight is not in the pool, and people ask why it gives nothing.
-    let strange = d
-        .registry
-        .agents()
-        .filter(|agent| agent.state != AgentState::Gone && d.l.agents.pooled(&agent.info.id).is_none());
-    let strange: Vec<&str> = strange.map(|agent| agent.info.hostname.as_str()).collect();
+    let gone = d.registry.agents().filter(|agent| agent.state == AgentState::Gone).count();
+    let refused = d.l.frameworks.get(id).and_then(|standing| standing.refused_demands.as_ref());
+    let not_granted = not_granted(d, id);
+    let not_known = not_known_yet(d);
     for explanation in &mut told {
-        if let [all, active, ..] = &mut explanation.funnel[..] {
-            all.left += strange.len() as u64;
-            let room = FunnelStep::NAMES_MAX.saturating_sub(active.fell_out.len());
-            active.fell_out.extend(strange.iter().take(room).map(|name| (*name).to_owned()));
-        }
         if explanation.code == Verdict::Disconnected.code() {
-            explanation.verdict.push_str("; its tasks run on until its failover timeout");
+            match &not_granted {
+                Some(refusal) => {
+                    explanation.code = Verdict::NotGranted.code().to_owned();
+                    explanation.verdict = format!("it was cut off: {}", refusal.message);
+                    // To connect would not help: it would be refused.
+                    (explanation.help, explanation.tried) = (Vec::new(), Vec::new());
+                    explanation.notes.push(refusal.help.clone());
+                }
+                None => explanation.verdict.push_str("; its tasks run on until its failover timeout"),
+            }
         }
+        if explanation.code == Verdict::NoAgents.code() && gone > 0 {
+            let were = if gone == 1 { "was" } else { "were" };
+            explanation.verdict.push_str(&format!("; {gone} {were} declared gone"));
+        }
+        if let Some(why) = refused {
+            explanation.notes.push(format!(
+                "what the framework said last of its demands was refused ({why}): what it said before counts"
+            ));
+        }
+        explanation.notes.extend(not_known.clone());
     }
     told
+}
+
+/// Why a framework may not come back with the roles that it has.
+fn not_granted(d: &Desk<'_>, id: &FrameworkId) -> Option<Refusal> {
+    let record = &d.registry.framework(id)?.record;
+    let principal: Caller = record.principal.parse().ok()?;
+    rights::takes(d.registry, &principal, &record.info.roles).err()
 }
 
 /// What the allocator has nothing to say about: a leader learns demands from the framework, and none when it is away.
@@ -39,7 +125,7 @@ fn unknown(d: &Desk<'_>, id: &FrameworkId, only: Option<&DemandId>) -> Option<Ex
         (true, None) => (Verdict::WantsNothing, "it takes offers in no role"),
         (false, _) => (Verdict::Disconnected, "the framework is not connected"),
     };
-    let name = name(d, id);
+    let name = names(d).remove(id).unwrap_or_else(|| id.to_string());
     let subject = match only {
         Some(demand) => format!("demand {demand} of {name}"),
         None => format!("framework {name}"),
@@ -48,16 +134,39 @@ fn unknown(d: &Desk<'_>, id: &FrameworkId, only: Option<&DemandId>) -> Option<Ex
         subject,
         code: verdict.code().to_owned(),
         verdict: words.to_owned(),
-        funnel: Vec::new(),
-        nearest: Vec::new(),
-        help: Vec::new(),
+        ..Explanation::default()
     })
 }
 
-/// A framework's name; with its id where several have that name.
-fn name(d: &Desk<'_>, id: &FrameworkId) -> String {
-    let Some(framework) = d.registry.framework(id) else { return id.to_string() };
-    let name = &framework.record.info.name;
-    let alike = d.registry.frameworks().filter(|other| other.record.info.name == *name).count();
-    if alike > 1 { format!("{name} ({id})") } else { name.clone() }
+/// All that waits.
+pub(crate) fn waiting(d: &Desk<'_>) -> Waiting {
+    let mut all = asked(d, |outside| d.l.allocator.waiting(outside, d.now.monotonic));
+    let leads_for = d.now.monotonic.since(d.l.since);
+    if leads_for < NEW && all.demands > 0 {
+        let seconds = leads_for.as_secs();
+        all.notes.push(format!("times are counted since this master leads, which is {seconds} s"));
+    }
+    all.notes.extend(not_known_yet(d));
+    all
+}
+
+/// Of whom a new leader has not heard yet: what they have and want is in no answer.
+pub(crate) fn not_known_yet(d: &Desk<'_>) -> Option<String> {
+    let leads_for = d.now.monotonic.since(d.l.since);
+    if leads_for > YOUNG {
+        return None;
+    }
+    let agents =
+        d.registry.agents().filter(|a| a.state == AgentState::Active && !d.l.agents.was_linked(&a.info.id));
+    let session = |id: &FrameworkId| d.l.frameworks.get(id).is_some_and(|s| s.session.is_some());
+    // One that went away before has a deadline; one that was there is expected back.
+    let frameworks = d.registry.frameworks().filter(|f| f.record.deadline_ms == 0 && !session(&f.record.id));
+    let (agents, frameworks) = (agents.count(), frameworks.count());
+    (agents + frameworks > 0).then(|| {
+        format!(
+            "this master leads since {} s and has not heard from {agents} agents and {frameworks} frameworks that were \
+             there before: what they have and want is not in this answer",
+            leads_for.as_secs()
+        )
+    })
 }

@@ -116,3 +116,39 @@ fn an_agent_that_is_gone_is_not_drained() {
     world.say(Input::Operator { ticket: Ticket(4), caller, call: drain(None) });
     assert!(matches!(last(&world), ReplyKind::Refused(refusal) if refusal.code == Code::Denied));
 }
+
+/// What a session was told of drains, in words.
+fn notices(world: &mut World, session: u64) -> Vec<String> {
+    let told = world.events(session).into_iter().filter_map(|event| match event {
+        EventKind::AgentDraining(notice) => Some(format!(
+            "{} drains, {}{}",
+            notice.agent,
+            notice.reason,
+            if notice.deadline_ms > 0 { ", by then" } else { "" }
+        )),
+        EventKind::AgentResumed(notice) => Some(format!("{} is back", notice.agent)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn frameworks_with_tasks_there_are_told_and_others_are_not() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(10, None);
+    let offers = world.offers(10);
+    world.call(10, Some("op-1"), accept(&offers, vec![task("t1", 1000)]));
+    world.subscribe(11, None);
+    world.say(ada(1, drain(None)));
+    assert_eq!(notices(&mut world, 10), ["a1 drains, new disk"]);
+    world.say(ada(2, drain(Some(Duration::from_secs(600)))));
+    assert_eq!(notices(&mut world, 10), ["a1 drains, new disk, by then"], "its deadline has changed");
+    assert!(notices(&mut world, 11).is_empty(), "it has nothing there");
+    world.say(Input::FrameworkClosed { session: SessionId(10) });
+    world.call(12, None, CallKind::Subscribe(subscribe(Some(framework))));
+    assert_eq!(notices(&mut world, 12), ["a1 drains, new disk, by then"], "a new session is told as well");
+    world.say(ada(3, resume()));
+    assert_eq!(notices(&mut world, 12), ["a1 is back"]);
+    assert!(notices(&mut world, 11).is_empty());
+}

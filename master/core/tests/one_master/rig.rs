@@ -26,6 +26,9 @@ pub const GIB: u64 = 1 << 30;
 
 pub struct World {
     pub master: Master,
+    config: Config,
+    /// What a restart finds.
+    disk: master_raft::Recovered,
     pub now: u64,
     pub sequence: u64,
     pub to_framework: Vec<(SessionId, EventKind)>,
@@ -44,9 +47,12 @@ impl World {
         let members = BTreeMap::from([(MasterId(1), "127.0.0.1:1".to_owned())]);
         let mut config = Config::new(MasterId(1), members, 7);
         change(&mut config);
-        let master = Master::recover(config, master_raft::Recovered::default()).expect("a blank disk is fit");
+        let disk = master_raft::Recovered::default();
+        let master = Master::recover(config.clone(), disk.clone()).expect("a blank disk is fit");
         let mut world = World {
             master,
+            config,
+            disk,
             now: 0,
             sequence: 0,
             to_framework: vec![],
@@ -58,6 +64,23 @@ impl World {
         world.run(Duration::from_secs(2));
         assert!(world.master.leads(), "a master alone leads");
         world
+    }
+
+    /// The master's process is started again: all that it knew beside the log is gone, and it leads anew.
+    pub fn restart(&mut self) {
+        self.master = Master::recover(self.config.clone(), self.disk.clone()).expect("its own disk is fit");
+        self.run(Duration::from_secs(2));
+        assert!(self.master.leads(), "a master alone leads");
+    }
+
+    fn keep(&mut self, persist: master_raft::Persist) {
+        if let Some(from) = persist.truncate_from {
+            self.disk.entries.retain(|entry| entry.index < from);
+        }
+        self.disk.entries.extend(persist.entries);
+        self.disk.snapshot = persist.snapshot.or(self.disk.snapshot.take());
+        self.disk.hard_state = persist.hard_state.unwrap_or(self.disk.hard_state);
+        self.disk.conf_state = persist.conf_state.or(self.disk.conf_state.take());
     }
 
     pub fn time(&self) -> Now {
@@ -76,7 +99,10 @@ impl World {
             let mut stored = None;
             for output in outputs {
                 match output {
-                    Output::Persist(persist) => stored = Some(persist.sequence),
+                    Output::Persist(persist) => {
+                        stored = Some(persist.sequence);
+                        self.keep(persist);
+                    }
                     Output::ToFramework { session, event } => self.to_framework.push((session, event.kind)),
                     Output::ToAgent { link, message } => self.to_agent.push((link, message.kind)),
                     Output::CloseFramework { session } => self.closed.push(session),

@@ -157,7 +157,7 @@ pub struct List {
 /// Why does it wait? One of the fields.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Explain {
-    #[prost(oneof = "explain::What", tags = "1, 2, 3")]
+    #[prost(oneof = "explain::What", tags = "1, 2, 3, 4, 5, 6")]
     pub what: ::core::option::Option<explain::What>,
 }
 /// Nested message and enum types in `Explain`.
@@ -171,6 +171,15 @@ pub mod explain {
         Task(super::TaskRef),
         #[prost(message, tag = "3")]
         Demand(super::DemandRef),
+        /// A role by its path: why what wants something in it waits.
+        #[prost(string, tag = "4")]
+        Role(::prost::alloc::string::String),
+        /// An agent by id or hostname: why nobody uses it.
+        #[prost(string, tag = "5")]
+        Agent(::prost::alloc::string::String),
+        /// All that waits, in sum.
+        #[prost(message, tag = "6")]
+        Summary(super::super::Empty),
     }
 }
 /// A task by framework and id.
@@ -455,7 +464,7 @@ pub struct RoleList {
 /// One step of the funnel: how many agents are left after it, and who fell out there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FunnelStep {
-    /// A stable name: all, active, constraints, role, filters, cpus, mem, disk, ports.
+    /// A stable name: all, alive, not-draining, role, filters, constraints, cpus, mem, disk, ports, quota, hold.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
@@ -463,6 +472,12 @@ pub struct FunnelStep {
     /// Hostnames of those that fell out here, at most 20.
     #[prost(string, repeated, tag = "3")]
     pub fell_out: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many more fell out here than are named.
+    #[prost(uint64, tag = "4")]
+    pub more: u64,
+    /// Hostnames of those that are left, at most 20.
+    #[prost(string, repeated, tag = "5")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// An agent that nearly fits.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -477,6 +492,50 @@ pub struct NearMiss {
     /// The rule in words.
     #[prost(string, tag = "4")]
     pub rule: ::prost::alloc::string::String,
+}
+/// One change of a remedy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RemedyStep {
+    /// A word of docs/guide/reasons.md, such as task-ends.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// The change in words: a condition, such as "when task jobs/web.0 ends".
+    #[prost(string, tag = "2")]
+    pub change: ::prost::alloc::string::String,
+    /// The command that makes it; empty where none does.
+    #[prost(string, tag = "3")]
+    pub command: ::prost::alloc::string::String,
+    /// What it is about; empty where it is not about one.
+    #[prost(string, tag = "4")]
+    pub agent_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub framework_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub task_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub role: ::prost::alloc::string::String,
+    /// Of a limit: the new one; of a demand: what it would ask for; of a reservation: what goes; of an agent: what it would have.
+    #[prost(message, optional, tag = "8")]
+    pub amount: ::core::option::Option<super::Amount>,
+    /// Of a weight: the new one; else 0.
+    #[prost(uint32, tag = "9")]
+    pub weight_milli: u32,
+}
+/// Something that was tried on a copy of the pool, and what came of it there.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Remedy {
+    /// Made together.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<RemedyStep>,
+    /// Whether the offer came.
+    #[prost(bool, tag = "2")]
+    pub helps: bool,
+    /// Which agent was offered, or what stood in the way then.
+    #[prost(string, tag = "3")]
+    pub outcome: ::prost::alloc::string::String,
+    /// The code of the verdict there; served if it helps.
+    #[prost(string, tag = "4")]
+    pub code: ::prost::alloc::string::String,
 }
 /// One thing that waits, or does not.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -493,9 +552,87 @@ pub struct Explanation {
     pub funnel: ::prost::alloc::vec::Vec<FunnelStep>,
     #[prost(message, repeated, tag = "5")]
     pub nearest: ::prost::alloc::vec::Vec<NearMiss>,
-    /// What would help, in words, each checked.
+    /// What would help, in words, each checked: those of tried that do.
     #[prost(string, repeated, tag = "6")]
     pub help: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Everything that was tried on a copy of the pool.
+    #[prost(message, repeated, tag = "7")]
+    pub tried: ::prost::alloc::vec::Vec<Remedy>,
+    /// How much more there was to try when the work allowed for one question was spent.
+    #[prost(uint64, tag = "8")]
+    pub untried: u64,
+    /// What bears on the answer and is not known, or not part of it.
+    #[prost(string, repeated, tag = "9")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long the demand has been declared, as far as the answering master knows; 0 when that is not known.
+    #[prost(uint64, tag = "10")]
+    pub waiting_ms: u64,
+}
+/// What waits for one reason.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaitingGroup {
+    /// A stable code of docs/guide/reasons.md.
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub demands: u64,
+    /// What they miss together, counted in their shapes.
+    #[prost(uint64, tag = "3")]
+    pub units: u64,
+    #[prost(uint64, tag = "4")]
+    pub frameworks: u64,
+    #[prost(uint64, tag = "5")]
+    pub oldest_ms: u64,
+    /// The name of the framework that misses most.
+    #[prost(string, tag = "6")]
+    pub framework: ::prost::alloc::string::String,
+    /// The role in which most is missing.
+    #[prost(string, tag = "7")]
+    pub role: ::prost::alloc::string::String,
+    /// The oldest one, as FRAMEWORK/DEMAND.
+    #[prost(string, tag = "8")]
+    pub example: ::prost::alloc::string::String,
+    /// Its verdict in one line.
+    #[prost(string, tag = "9")]
+    pub verdict: ::prost::alloc::string::String,
+}
+/// All that waits, in sum.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WaitingReply {
+    /// Demands that are not met, and what they miss together.
+    #[prost(uint64, tag = "1")]
+    pub demands: u64,
+    #[prost(uint64, tag = "2")]
+    pub units: u64,
+    #[prost(uint64, tag = "3")]
+    pub oldest_ms: u64,
+    /// Most units first.
+    #[prost(message, repeated, tag = "4")]
+    pub groups: ::prost::alloc::vec::Vec<WaitingGroup>,
+    /// Who misses most, by name, and in which role.
+    #[prost(string, tag = "5")]
+    pub worst_framework: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub worst_role: ::prost::alloc::string::String,
+    /// The single change after which most demands were offered something on a copy of the pool.
+    #[prost(message, optional, tag = "7")]
+    pub best: ::core::option::Option<Remedy>,
+    #[prost(uint64, tag = "8")]
+    pub best_demands: u64,
+    #[prost(uint64, tag = "9")]
+    pub best_units: u64,
+    /// How many changes were tried.
+    #[prost(uint64, tag = "10")]
+    pub tried: u64,
+    /// Demands that were counted and not looked into: the work allowed for one question was spent.
+    #[prost(uint64, tag = "11")]
+    pub unexamined: u64,
+    /// Connected frameworks that declare no demands: whether they wait is not known.
+    #[prost(uint64, tag = "12")]
+    pub undeclared: u64,
+    /// What bears on the answer and is not known.
+    #[prost(string, repeated, tag = "13")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The answers to Explain, one for each thing that was asked about.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -602,7 +739,7 @@ pub struct Reply {
     /// Whether a leader gave it.
     #[prost(bool, tag = "2")]
     pub from_leader: bool,
-    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23")]
+    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30")]
     pub kind: ::core::option::Option<reply::Kind>,
 }
 /// Nested message and enum types in `Reply`.
@@ -642,6 +779,8 @@ pub mod reply {
         Verdict(super::Verdict),
         #[prost(message, tag = "23")]
         Events(super::EventList),
+        #[prost(message, tag = "30")]
+        Waiting(super::WaitingReply),
     }
 }
 // ---- the stream ----

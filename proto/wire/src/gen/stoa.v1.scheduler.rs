@@ -223,6 +223,26 @@ pub struct Failure {
     #[prost(enumeration = "super::AgentState", tag = "2")]
     pub state: i32,
 }
+/// An operator wants an agent empty, on which this framework has tasks or something reserved. Nothing new of it is offered;
+/// what still runs there at the deadline is ended. Told again when the deadline changes, and to each new session that is
+/// not resumed, as long as it lasts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentDraining {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Milliseconds since 1970; 0: what runs may end by itself.
+    #[prost(uint64, tag = "2")]
+    pub deadline_ms: u64,
+    /// For people; may be empty.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// The agent takes work again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentResumed {
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+}
 /// The session ends with a fault of the framework.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fault {
@@ -240,7 +260,7 @@ pub struct Redirect {
 pub struct Event {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    #[prost(oneof = "event::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "event::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -265,6 +285,10 @@ pub mod event {
         Redirect(super::Redirect),
         #[prost(message, tag = "10")]
         Heartbeat(super::super::Empty),
+        #[prost(message, tag = "11")]
+        AgentDraining(super::AgentDraining),
+        #[prost(message, tag = "12")]
+        AgentResumed(super::AgentResumed),
     }
 }
 /// Why an offer ended without the framework.

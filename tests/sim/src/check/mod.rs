@@ -7,6 +7,7 @@ pub mod launches;
 pub mod liveness;
 pub mod offers;
 pub mod one_place;
+pub mod store;
 pub mod updates;
 pub mod volumes;
 

@@ -116,6 +116,8 @@ async fn read(whose: &Whose, credentials: &Credentials, now: fn() -> u64) -> Res
     let text = match timeout(PATIENCE, read_metrics(&whose.address, whose.role, credentials)).await {
         Ok(Ok(text)) => text,
         Ok(Err(PageError::Connect(error))) => return Err(error.reason()),
+        // The door let us in; what it says of itself is not for everybody.
+        Ok(Err(PageError::Refused { .. })) => String::new(),
         Ok(Err(error)) => return Err(chain(&error)),
         Err(_) => return Err(format!("no answer within {}", show_duration(PATIENCE))),
     };

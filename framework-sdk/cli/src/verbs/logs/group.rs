@@ -64,11 +64,11 @@ impl Wanted {
         match self {
             Wanted::Named { framework, name } => {
                 let whose = [task.framework.as_str(), task.framework_name.as_str()];
-                task.info.name == *name && (framework.is_empty() || whose.contains(&framework.as_str()))
+                is_called(task, name) && (framework.is_empty() || whose.contains(&framework.as_str()))
             }
             Wanted::Labelled(labels) => labels.iter().all(|(key, value)| match task.info.labels.get(key) {
                 Some(found) => found == value,
-                None => key == NAME && task.info.name == *value,
+                None => key == NAME && is_called(task, value),
             }),
         }
     }
@@ -223,9 +223,25 @@ fn show(piece: Piece, terminal: &mut Terminal<'_>) -> Result<Option<Failure>, St
     Ok(None)
 }
 
-/// What people call it: its name, with its number where the id has one (`web.0` of `web.0-1ab2c3d-9xyz01k4`).
+/// What comes before the number of an instance: `web` of `web.0`, as the SDK names those of a group.
+fn group_of(name: &str) -> Option<&str> {
+    let (group, number) = name.rsplit_once('.')?;
+    (!group.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        .then_some(group)
+}
+
+/// Whether a task has this name, or is an instance of what has it.
+pub(super) fn is_called(task: &TaskView, name: &str) -> bool {
+    task.info.name == name || group_of(&task.info.name) == Some(name)
+}
+
+/// What people call it: its name with the number of the instance, which may stand in the id only (`web.0` of
+/// `web.0-1ab2c3d-9xyz01k4`).
 fn label(task: &TaskView) -> String {
     let (id, name) = (task.info.id.as_str(), task.info.name.as_str());
+    if group_of(name).is_some() {
+        return name.to_owned();
+    }
     let number = id.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
     let digits: String = number.unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
     match digits.is_empty() || name.is_empty() {

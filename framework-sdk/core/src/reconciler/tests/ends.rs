@@ -91,8 +91,12 @@ fn what_is_out_of_sight_is_waited_for_and_then_replaced() {
     let asked = |call: &CallKind| matches!(call, CallKind::Kill(kill) if kill.task == first);
     assert!(play.harness.calls.iter().any(asked), "should it come back, it ends");
     play.offers();
-    assert_eq!(play.alive(), ["web.0"]);
+    assert_eq!(play.alive(), ["web.0", "web.0"], "nobody sees what became of the first");
     assert_ne!(play.task("web.0"), first);
+    play.harness.master.declare(&first, TaskState::Running);
+    play.go();
+    assert_eq!(play.alive(), ["web.0"]);
+    assert!(!play.alive_tasks().contains(&first));
 }
 
 #[test]

@@ -237,3 +237,50 @@ fn stating_what_was_good_ends_a_change() {
     play.order(Order::Withdraw(name()));
     assert_eq!(play.memory.keys().collect::<Vec<_>>(), ["framework"]);
 }
+
+/// It says of itself when it is ready.
+fn checked(at: u32, change: RollingChange) -> Group {
+    let check = proto::check::Check::shell("true");
+    let group = Group::of(version(at).readiness(check)).named("web").expect("a name");
+    group.count(3).change(change).restart(Restart::Always)
+}
+
+fn say_ready(play: &mut Play, instance: &str, ready: bool) {
+    let task = play.task(instance);
+    play.harness.master.report_checks(&task, None, Some(ready));
+    play.go();
+    play.offers();
+}
+
+#[test]
+fn who_has_a_readiness_check_serves_once_it_is_ready() {
+    let min_ready = Duration::from_secs(10);
+    let change = RollingChange { min_ready, ..GUARDED };
+    let mut play = Play::small();
+    play.submit(checked(1, change));
+    play.all_run();
+    let name = name();
+    let available = |play: &Play| play.harness.scheduler().sums(&name).expect("it is there").available;
+    play.wait(60);
+    assert_eq!(available(&play), 0, "they run and are not ready");
+    for instance in ["web.0", "web.1", "web.2"] {
+        say_ready(&mut play, instance, true);
+    }
+    play.wait(9);
+    assert_eq!(available(&play), 0);
+    play.wait(1);
+    assert_eq!(available(&play), 3);
+    play.submit(checked(2, change));
+    play.all_run();
+    play.wait(60);
+    assert_eq!(available(&play), 2, "until it is ready nobody else is touched");
+    say_ready(&mut play, "web.0", true);
+    play.wait(5);
+    say_ready(&mut play, "web.0", false);
+    say_ready(&mut play, "web.0", true);
+    play.wait(9);
+    assert_eq!(available(&play), 2, "it has to be ready for all that time");
+    play.wait(1);
+    play.all_run();
+    assert_eq!(available(&play), 2, "the next one");
+}

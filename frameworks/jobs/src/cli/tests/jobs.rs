@@ -101,6 +101,11 @@ async fn waiting_ends_when_a_service_runs_or_a_batch_is_over() {
     assert_eq!(go(&cluster, &["apply", "--wait", batch.name()], &paper).await, 1);
     assert!(paper.err().contains("etl is over: 0 of 1 finished, 1 failed"), "{}", paper.err());
 
+    let cron = "name = \"n\"\ncommand = \"x\"\nkind = \"cron\"\nschedule = \"@yearly\"\n";
+    let paper = Paper::default();
+    assert_eq!(go(&cluster, &["apply", "--wait", File::new("toml", cron).name()], &paper).await, 0);
+    assert!(paper.err().contains("n is scheduled; next run: 2"), "{}", paper.err());
+
     cluster.with(|facts| facts.events = vec![event(1, false, Vec::new())]);
     let paper = Paper::default();
     assert_eq!(go(&cluster, &["apply", "--wait", "--timeout", "50ms", batch.name()], &paper).await, 5);
@@ -119,6 +124,7 @@ async fn with_jobs() -> Pretend {
             ..cluster.task(&format!("{name}.0-1"), TaskState::TaskRunning)
         }],
         ephemeral: false,
+        parent: String::new(),
     };
     let running = Summary { wanted: 1, running: 1, restarts: 4, ..Summary::default() };
     let failed = Summary { wanted: 3, finished: 1, failed: 2, over: true, ..Summary::default() };
@@ -162,6 +168,77 @@ async fn jobs_are_listed_for_people_and_programs() {
     let (code, _, told) = shown(&["get", "nothing"]).await;
     assert_eq!(code, 3);
     assert!(told.contains("there is no job \"nothing\"") && told.contains("help:"), "{told}");
+}
+
+#[tokio::test]
+async fn a_cron_job_shows_its_next_run() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let text =
+        "name = \"n\"\nkind = \"cron\"\ncommand = \"x\"\nschedule = \"@yearly\"\ntimezone = \"Asia/Tokyo\"\n";
+    let shown = async |text: &str, summary| {
+        let spec = crate::spec::parse_file("n.toml".as_ref(), text).expect("a job").remove(0);
+        let view = JobView { spec: Some(spec.to_wire()), summary: Some(summary), ..JobView::default() };
+        cluster.with(|facts| facts.jobs = GetReply { jobs: vec![view], framework_id: "F1".into() });
+        let (table, json) = (Paper::default(), Paper::default());
+        go(&cluster, &["get", "n"], &table).await;
+        go(&cluster, &["get", "n", "-o", "json"], &json).await;
+        let json: serde_json::Value = serde_json::from_str(&json.out()).expect("JSON");
+        (table.out(), json["items"][0]["state"].clone(), json["items"][0]["nextRunMs"].clone())
+    };
+    let (table, state, next) = shown(text, Summary::default()).await;
+    assert!(table.ends_with("-01-01T00:00:00+09:00\n") && table.contains("\nnext run: 2"), "{table}");
+    assert!(state == "scheduled" && next.is_u64(), "{state} {next}");
+    let (table, state, next) = shown(&format!("{text}paused = true\n"), Summary::default()).await;
+    assert!(!table.contains("next run") && state == "paused" && next.is_null(), "{table}");
+    let stopped = Summary { stopped: true, over: true, ..Summary::default() };
+    let (table, state, next) = shown(text, stopped).await;
+    assert!(!table.contains("next run") && state == "stopped" && next.is_null(), "{table}");
+}
+
+#[tokio::test]
+async fn the_runs_of_a_cron_job_are_shown_the_latest_first() {
+    let cluster = Pretend::start(Facts::default()).await;
+    let text =
+        "name = \"n\"\nkind = \"cron\"\ncommand = \"x\"\nschedule = \"@hourly\"\ntimezone = \"Asia/Tokyo\"\n";
+    let cron = crate::spec::parse_file("n.toml".as_ref(), text).expect("a job").remove(0);
+    let run = |name: &str, parent: &str, created_ms, summary| JobView {
+        spec: Some(JobSpec::new(name, Kind::Batch, What::Shell("x".into())).to_wire()),
+        summary: Some(summary),
+        created_ms,
+        parent: parent.into(),
+        ..JobView::default()
+    };
+    let good = Summary { wanted: 1, finished: 1, over: true, ..Summary::default() };
+    let bad = Summary { wanted: 1, failed: 1, over: true, ..Summary::default() };
+    let jobs = vec![
+        JobView { spec: Some(cron.to_wire()), ..JobView::default() },
+        run("n-1", "n", 3_600_123, good),
+        run("n-2", "n", 7_200_123, bad),
+        run("other-1", "other", 3_600_000, good),
+    ];
+    cluster.with(|facts| facts.jobs = GetReply { jobs, framework_id: "F1".into() });
+    let shown = async |line: &[&str]| {
+        let paper = Paper::default();
+        (go(&cluster, line, &paper).await, paper.out(), paper.err())
+    };
+    let (code, table, _) = shown(&["history", "n"]).await;
+    assert_eq!(
+        (code, table.as_str()),
+        (
+            0,
+            "RUN  STARTED                    STATE     WANTED  RUNNING  FINISHED  FAILED\n\
+             n-2  1970-01-01T11:00:00+09:00  failed    1       0        0         1\n\
+             n-1  1970-01-01T10:00:00+09:00  finished  1       0        1         0\n"
+        )
+    );
+    let (_, json, _) = shown(&["history", "n", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["items"][0]["name"], &json["items"][0]["parent"]), (&"n-2".into(), &"n".into()));
+    assert_eq!(json["items"].as_array().map(Vec::len), Some(2));
+    let (code, _, told) = shown(&["history", "n-1"]).await;
+    assert!(code == 3 && told.contains("n-1 is no cron job"), "{told}");
+    let (code, _, told) = shown(&["history", "nothing"]).await;
+    assert!(code == 3 && told.contains("there is no job \"nothing\""), "{told}");
 }
 
 #[tokio::test]
@@ -229,13 +306,31 @@ async fn a_job_that_waits_is_explained() {
     assert_eq!(
         text,
         "web: instance 2 starts again in 8s\ndemand web: larger than any agent (too-large)\n  \
-         cpus              0   without host-1\n  came nearest:\n    host-1 lacks cpus:2\n  \
-         help: ask for 2 cpus less\\u{1b}[31m\n"
+         help: ask for 2 cpus less\\u{1b}[31m (verified)\n"
     );
+    let (_, text) = explain(&["web", "-v"]).await;
+    assert!(text.contains("\n  cpus              0\n"), "{text}");
+    let (_, text) = explain(&["web", "-vv"]).await;
+    assert!(text.contains("\n  cpus              0   without host-1, 2 more\n"), "{text}");
+    assert!(text.contains("\n  came nearest:\n    host-1 lacks cpus:2\n"), "{text}");
+    let refused = "\n  no help: when host-1 is resumed: then too much is in use (no-room)\n";
+    assert!(!text.contains(refused), "{text}");
+    let (_, text) = explain(&["web", "-vvv"]).await;
+    assert!(text.contains(refused) && text.contains("\n  3 more changes were not tried"), "{text}");
     let (_, json) = explain(&["web", "-o", "json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&json["waiting"][0]["code"], &json["waiting"][0]["nearest"][0]["lacking"]),
         (&"too-large".into(), &"cpus:2".into())
     );
+}
+
+#[tokio::test]
+async fn a_change_is_promoted_or_rolled_back_by_name() {
+    let (cluster, paper) = (Pretend::start(Facts::default()).await, Paper::default());
+    assert_eq!(go(&cluster, &["promote", "web"], &paper).await, 0, "{}", paper.err());
+    assert_eq!(paper.out(), "web promoted (revision 2)\n");
+    let paper = Paper::default();
+    assert_ne!(go(&cluster, &["rollback", "web"], &paper).await, 0);
+    assert!(paper.err().contains("nothing to go back to"), "{}", paper.err());
 }

@@ -10,7 +10,7 @@ use framework_sdk::agent::AgentInfo;
 use framework_sdk::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use framework_sdk::attributes::Attributes;
 use framework_sdk::door::{Authority, Identity, LEAF_VALIDITY, caller, serve};
-use framework_sdk::explain::{Explanation, FunnelStep, NearMiss};
+use framework_sdk::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep};
 use framework_sdk::framework::FrameworkInfo;
 use framework_sdk::id::{AgentId, FrameworkId, MasterId};
 use framework_sdk::quantities::Quantities;
@@ -29,8 +29,9 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::cli::Screen;
 use crate::wire::service::jobs_server::{Jobs, JobsServer};
 use crate::wire::{
-    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, StopReply, StopRequest, SubmitOutcome,
-    SubmitReply, SubmitRequest, Summary, Task, TaskState, WatchRequest,
+    ExplainReply, ExplainRequest, GetReply, GetRequest, JobEvent, PromoteReply, PromoteRequest,
+    RollbackReply, RollbackRequest, StopReply, StopRequest, SubmitOutcome, SubmitReply, SubmitRequest,
+    Summary, Task, TaskState, WatchRequest,
 };
 
 /// What the cluster says and was asked.
@@ -199,7 +200,13 @@ fn explanation() -> Explanation {
         subject: "demand web".into(),
         code: "too-large".into(),
         verdict: "larger than any agent".into(),
-        funnel: vec![FunnelStep { name: "cpus".into(), left: 0, fell_out: vec!["host-1".into()] }],
+        funnel: vec![FunnelStep {
+            name: "cpus".into(),
+            left: 0,
+            fell_out: vec!["host-1".into()],
+            more: 2,
+            ..FunnelStep::default()
+        }],
         nearest: vec![NearMiss {
             agent: AgentId::new("a1").unwrap(),
             hostname: "host-1".into(),
@@ -207,6 +214,14 @@ fn explanation() -> Explanation {
             rule: String::new(),
         }],
         help: vec!["ask for 2 cpus less\u{1b}[31m".into()],
+        tried: vec![Remedy {
+            steps: vec![RemedyStep { change: "when host-1 is resumed".into(), ..RemedyStep::default() }],
+            helps: false,
+            outcome: "too much is in use".into(),
+            code: "no-room".into(),
+        }],
+        untried: 3,
+        ..Explanation::default()
     }
 }
 
@@ -289,6 +304,14 @@ impl Jobs for Door {
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<JobEvent, Status>> + Send>>;
+    async fn promote(&self, _: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
+        Ok(Response::new(PromoteReply { revision: 2 }))
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<RollbackReply>, Status> {
+        Err(Status::already_exists("job web has nothing to go back to"))
+    }
+
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let until_over = request.into_inner().until_over;
         let break_after = self.with(|facts| {

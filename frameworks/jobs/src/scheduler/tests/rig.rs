@@ -30,9 +30,9 @@ pub(super) fn info() -> FrameworkInfo {
 
 pub(super) fn boot(mut disk: State, master: Fake, life: u64) -> Process {
     if disk.prefix.is_empty() {
-        disk.apply(Record::Header { format: 1, prefix: "test".to_owned() });
+        disk.apply(Record::Header { format: 2, prefix: "test".to_owned() });
     }
-    let jobs = Jobs::new(info(), Role::default_role(), disk.clone());
+    let jobs = Jobs::new(info(), Role::default_role(), disk.clone(), life);
     let config = Config {
         info: jobs.info().clone(),
         id: disk.framework.clone(),
@@ -143,6 +143,55 @@ impl Process {
             Some(Reply::Explained(reply)) => reply,
             other => panic!("{other:?}"),
         }
+    }
+
+    pub(super) fn promote(&mut self, name: &str) -> Result<u64, Refusal> {
+        match self.order(|ticket| Order::Promote { ticket, name: name.to_owned() }) {
+            Some(Reply::Promoted(reply)) => Ok(reply.revision),
+            Some(Reply::Refused(refusal)) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, name: &str) -> Result<u64, Refusal> {
+        match self.order(|ticket| Order::Rollback { ticket, name: name.to_owned() }) {
+            Some(Reply::RolledBack(reply)) => Ok(reply.revision),
+            Some(Reply::Refused(refusal)) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The names of the jobs there are.
+    pub(super) fn jobs(&self) -> Vec<&str> {
+        self.disk.jobs.keys().map(String::as_str).collect()
+    }
+
+    /// What the tasks that live run, in order.
+    pub(super) fn scripts(&self) -> Vec<String> {
+        let tasks = self.harness.master.tasks().filter(|(_, task)| !task.state().is_terminal());
+        let mut scripts: Vec<String> = tasks.map(|(_, task)| task.info.command.argv[0].clone()).collect();
+        scripts.sort();
+        scripts
+    }
+
+    /// Offers and good starts until nothing changes any more.
+    pub(super) fn go_on(&mut self) {
+        for _ in 0..20 {
+            self.offer();
+            let starts = |process: &Process, task: &String| {
+                process.harness.master.task(task).is_some_and(|task| task.state() == TaskState::Staging)
+            };
+            let started: Vec<String> =
+                self.harness.alive().into_iter().filter(|task| starts(self, task)).collect();
+            for task in &started {
+                self.harness.report(task, TaskState::Running, None);
+            }
+            self.sync();
+            if started.is_empty() {
+                return;
+            }
+        }
+        panic!("there is no end of launches");
     }
 
     pub(super) fn offer(&mut self) {

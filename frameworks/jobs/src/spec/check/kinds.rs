@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{AFTER_MAX, DAY, HISTORY_MAX, INSTANCES_MAX, LIMIT_MAX, PAUSE_MIN, RETRIES_MAX, bad_name};
+use super::{
+    AFTER_MAX, DAY, HISTORY_MAX, INSTANCES_MAX, LIMIT_MAX, NAME_BYTES_MAX, PAUSE_MIN, RETRIES_MAX, bad_name,
+};
 use crate::spec::{JobSpec, Kind, RestartPolicy, Update};
 
 /// A framework that is busy starts a run that late; to leave it out would be to leave it out by chance.
 const MISSED_MIN: Duration = Duration::from_secs(10);
+
+/// `NAME-20260131T0405` is the name of a run.
+const CRON_NAME_BYTES_MAX: usize = NAME_BYTES_MAX - "-20260131T0405".len();
 
 // === impl JobSpec ===
 
@@ -28,6 +33,12 @@ impl JobSpec {
             }
             Kind::Batch => self.check_after(wrong),
             Kind::Cron => {
+                if self.name.len() > CRON_NAME_BYTES_MAX {
+                    let why = format!(
+                        "of a cron job has at most {CRON_NAME_BYTES_MAX} bytes: those of its runs add the time"
+                    );
+                    wrong("name", why);
+                }
                 if !self.after.is_empty() {
                     wrong("after", "is for batch jobs; a cron job begins when its schedule says".to_owned());
                 }

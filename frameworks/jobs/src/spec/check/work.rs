@@ -13,6 +13,8 @@ use framework_sdk::task::Artifact;
 /// As the platform has it: more would be load, not knowledge.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const PATH_BYTES_MAX: usize = 1024;
+/// Of the command of a check.
+const CHECK_BYTES_MAX: usize = 16 << 10;
 
 pub(super) struct Work<'a> {
     command: &'a Command,
@@ -140,7 +142,13 @@ impl<'a> Work<'a> {
             wrong(&format!("{name}.failures"), why);
         }
         match &check.kind {
-            CheckKind::Command(command) => check_command(&format!("{name}.command"), command, wrong),
+            CheckKind::Command(command) => {
+                let key = format!("{name}.command");
+                check_command(&key, command, wrong);
+                if words(command).iter().map(String::len).sum::<usize>() > CHECK_BYTES_MAX {
+                    wrong(&key, format!("takes more than {CHECK_BYTES_MAX} bytes; move it into an artifact"));
+                }
+            }
             CheckKind::Http { path, port, .. } => {
                 let good = path.starts_with('/')
                     && path.len() <= PATH_BYTES_MAX

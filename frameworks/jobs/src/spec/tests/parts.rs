@@ -107,20 +107,31 @@ command = ["ship"]
 env = { LEVEL = "4" }
 "#;
 
+/// What a job may ask is what agents carry out.
 #[test]
-fn of_missed_runs_the_last_is_due_unless_it_is_too_late() {
-    const MINUTE: u64 = 60_000;
-    let cron =
-        Cron { missed: Duration::from_secs(600), ..Cron::of(Schedule::parse("0,5,30 * * * *").unwrap()) };
-    assert_eq!(cron.next(0), Some(5 * MINUTE));
-    assert_eq!(cron.due(0, 4 * MINUTE), None, "nothing is due yet");
-    assert_eq!(cron.due(0, 5 * MINUTE), Some(5 * MINUTE), "at the very time");
-    assert_eq!(cron.due(5 * MINUTE, 5 * MINUTE), None, "once");
-    assert_eq!(cron.due(30 * MINUTE, 68 * MINUTE), Some(65 * MINUTE), "the last of two");
-    assert_eq!(cron.due(0, 15 * MINUTE), Some(5 * MINUTE), "at the last moment");
-    assert_eq!(cron.due(0, 15 * MINUTE + 1), None, "too late");
-    let paused = Cron { paused: true, ..cron };
-    assert_eq!((paused.next(0), paused.due(0, 5 * MINUTE)), (None, None));
+fn the_command_of_a_check_is_bounded() {
+    let asking = |bytes: usize| {
+        toml(&format!("name = \"a\"\ncommand = \"b\"\nhealth = {{ command = {:?} }}", "x".repeat(bytes)))
+    };
+    assert!(asking(16 << 10).is_ok());
+    let told = complaint(asking((16 << 10) + 1));
+    assert_eq!(told, "job.toml:3: health.command: takes more than 16384 bytes; move it into an artifact");
+}
+
+#[test]
+fn a_paused_job_has_no_next_run() {
+    let cron = Cron::of(Schedule::parse("0,5,30 * * * *").unwrap());
+    assert_eq!(cron.next(0), Some(5 * 60_000));
+    assert_eq!(Cron { paused: true, ..cron }.next(0), None);
+}
+
+/// `NAME-20260131T0405` is the name of a run, and must be one of a job.
+#[test]
+fn the_name_of_a_cron_job_leaves_room_for_those_of_its_runs() {
+    let named = |bytes: usize| toml(&CRON.replace("nightly", &"n".repeat(bytes)));
+    assert!(named(50).is_ok());
+    let told = complaint(named(51));
+    assert!(told.contains("name: of a cron job has at most 50 bytes"), "{told}");
 }
 
 #[test]

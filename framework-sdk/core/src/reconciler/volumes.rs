@@ -1,0 +1,357 @@
+//! Volumes of instances: made with their first task, come back to, left behind, and destroyed when a group is purged.
+
+use std::fmt;
+
+use proto::attributes::{Constraint, Constraints, Predicate};
+use proto::demand::{DeclineReason, Demand, Filter};
+use proto::id::{AgentId, DemandId, VolumeId};
+use proto::offer::Offer;
+use proto::operation::{DestroyVolume, Operation, Unreserve};
+use proto::quantities::{Quantities, Scalar};
+use proto::ranges::Ranges;
+use proto::resources::{Amount, Resources};
+use proto::role::Role;
+use proto::scheduler::{Accept, Outcome};
+
+use super::event::{Event, VolumeStep};
+use super::{Output, Reconciler};
+use crate::calls::Calls;
+use crate::desired::{GroupName, InstanceName, VolumeSpec};
+use crate::place::Room;
+
+/// A volume that an instance keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub volume: VolumeId,
+    pub agent: AgentId,
+    /// It is known to be there; otherwise it was asked for.
+    pub made: bool,
+    pub role: Role,
+    /// What was reserved for it and its instance, the disk of the volume included.
+    pub reserved: Amount,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// As it is remembered.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let volume = VolumeId::new(words.next()?).ok()?;
+        let agent = AgentId::new(words.next()?).ok()?;
+        let made = match words.next()? {
+            "made" => true,
+            "asked" => false,
+            _ => return None,
+        };
+        let role = Role::new(words.next()?).ok()?;
+        let mut reserved = Amount::default();
+        for word in words {
+            match (word.split_once('='), word.split_once(':')) {
+                (Some((name, amount)), _) => reserved.scalars.set(&Scalar::named(name), amount.parse().ok()?),
+                (None, Some((name, pairs))) => reserved.set_range(name, parse_ranges(pairs)?),
+                (None, None) => return None,
+            }
+        }
+        Some(Kept { volume, agent, made, role, reserved })
+    }
+}
+
+fn parse_ranges(text: &str) -> Option<Ranges> {
+    let pair = |text: &str| {
+        let (first, last) = text.split_once('-')?;
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    text.split('+').map(pair).collect::<Option<Vec<(u64, u64)>>>().map(Ranges::from_pairs)
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made = if self.made { "made" } else { "asked" };
+        write!(f, "{} {} {made} {}", self.volume, self.agent, self.role)?;
+        for (scalar, amount) in self.reserved.scalars.iter() {
+            write!(f, " {}={amount}", scalar.name())?;
+        }
+        for (name, ranges) in self.reserved.ranges() {
+            let pairs = ranges.pairs().iter().map(|(first, last)| format!("{first}-{last}"));
+            write!(f, " {name}:{}", pairs.collect::<Vec<_>>().join("+"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reserves and makes a volume for the first of some tasks, and takes what all of them need: what each takes, and what was
+/// reserved. `None`, and nothing changed, when it does not fit.
+pub(super) fn make(
+    room: &mut Room,
+    shapes: &[Amount],
+    volume: &VolumeId,
+    disk_bytes: u64,
+) -> Option<(Vec<Resources>, Amount)> {
+    let before = room.clone();
+    let (first, others) = shapes.split_first()?;
+    let taken = room.reserve_and_create(first, volume.clone(), disk_bytes).and_then(|first| {
+        let others = room.take_all(others)?;
+        Some(std::iter::once(first).chain(others).collect())
+    });
+    let Some(taken) = taken else {
+        *room = before;
+        return None;
+    };
+    let added = room.operations.iter().skip(before.operations.len());
+    let reserve = |operation: &Operation| match operation {
+        Operation::Reserve(reserve) => Some(reserve.amount.clone()),
+        _ => None,
+    };
+    Some((taken, added.filter_map(reserve).next().unwrap_or_default()))
+}
+
+/// The same for tasks that come back to a volume.
+pub(super) fn find(room: &mut Room, shapes: &[Amount], volume: &VolumeId) -> Option<Vec<Resources>> {
+    let before = room.clone();
+    let (first, others) = shapes.split_first()?;
+    let taken = room.take_with_volume(first, volume).and_then(|first| {
+        let others = room.take_all(others)?;
+        Some(std::iter::once(first).chain(others).collect())
+    });
+    if taken.is_none() {
+        *room = before;
+    }
+    taken
+}
+
+fn has(resources: &Resources, volume: &VolumeId) -> bool {
+    resources.portions().iter().any(|portion| portion.volume.as_ref() == Some(volume))
+}
+
+impl Reconciler {
+    /// An instance has no volume that it could come back to.
+    fn unkeep(&mut self, instance: &InstanceName) {
+        if let Some(table) = self.groups.get_mut(&instance.group) {
+            table.change(instance.number, |slot| {
+                (slot.kept, slot.homing) = (None, false);
+            });
+            self.touched.insert(instance.group.clone());
+        }
+        self.memory.set_kept(instance, None);
+    }
+
+    /// At its home an offer lacks the volume that was only asked for: it was never made.
+    pub(super) fn learn_unmade(&mut self, group: &GroupName, offer: &Offer) {
+        let Some(table) = self.groups.get(group).filter(|table| table.group.volume.is_some()) else { return };
+        let unmade = table.slots().filter(|(_, slot)| {
+            let is_missing = |kept: &Kept| {
+                !kept.made && kept.agent == offer.agent.id && !has(&offer.resources, &kept.volume)
+            };
+            slot.attempts.is_empty() && slot.kept.as_ref().is_some_and(is_missing)
+        });
+        let numbers: Vec<u32> = unmade.map(|(number, _)| number).collect();
+        for number in numbers {
+            self.unkeep(&InstanceName { group: group.clone(), number });
+        }
+    }
+
+    /// An accept with volumes in it was carried out, or not.
+    pub(super) fn volumes_answered(&mut self, accept: &Accept, outcome: &Outcome) {
+        let done = matches!(outcome, Outcome::Committed(_));
+        for operation in accept.parts.iter().flat_map(|part| &part.operations) {
+            match operation {
+                Operation::CreateVolume(create) => self.made_answered(&create.volume, done),
+                Operation::DestroyVolume(destroy) => {
+                    self.demands_changed = true;
+                    self.purging.remove(&destroy.volume);
+                    if done {
+                        self.purged(&destroy.volume, VolumeStep::Destroyed);
+                    }
+                }
+                Operation::Launch(_)
+                | Operation::LaunchGroup(_)
+                | Operation::Reserve(_)
+                | Operation::Unreserve(_) => {}
+            }
+        }
+    }
+
+    fn made_answered(&mut self, volume: &VolumeId, done: bool) {
+        let Some(instance) = VolumeSpec::owner(volume) else { return };
+        if let Some(kept) = self.purges.get_mut(volume) {
+            // Its group was purged meanwhile.
+            kept.made = done;
+            let kept = kept.clone();
+            self.memory.set_purge(&kept.volume, Some(&kept));
+            return;
+        }
+        let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
+        let asked =
+            slot.and_then(|slot| slot.kept.clone()).filter(|kept| kept.volume == *volume && !kept.made);
+        match asked {
+            Some(kept) if done => {
+                self.keep(&instance, &Kept { made: true, ..kept });
+                self.tell(Event::Volume { instance, volume: volume.clone(), step: VolumeStep::Made });
+            }
+            Some(_) => self.unkeep(&instance),
+            None => {}
+        }
+    }
+
+    /// A task that has the volume of its instance runs, so it is there: an answer may have gone to an earlier life.
+    pub(super) fn learn_made(&mut self, instance: &InstanceName) {
+        let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
+        if let Some(kept) = slot.and_then(|slot| slot.kept.as_ref()).filter(|kept| !kept.made) {
+            let volume = kept.volume.clone();
+            self.made_answered(&volume, true);
+        }
+    }
+
+    pub(super) fn keep(&mut self, instance: &InstanceName, kept: &Kept) {
+        if let Some(table) = self.groups.get_mut(&instance.group) {
+            table.change(instance.number, |slot| slot.kept = Some(kept.clone()));
+        }
+        self.memory.set_kept(instance, Some(kept));
+    }
+
+    /// An instance begins anew without its volume, which is destroyed when its agent is seen again.
+    pub(super) fn leave_behind(&mut self, instance: &InstanceName) {
+        let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
+        let Some(kept) = slot.and_then(|slot| slot.kept.clone()) else { return };
+        self.unkeep(instance);
+        let (instance, volume) = (instance.clone(), kept.volume.clone());
+        self.tell(Event::Volume { instance, volume, step: VolumeStep::LeftBehind });
+        self.purge_volume(kept);
+    }
+
+    fn purge_volume(&mut self, kept: Kept) {
+        self.memory.set_purge(&kept.volume, Some(&kept));
+        self.purges.insert(kept.volume.clone(), kept);
+        self.demands_changed = true;
+    }
+
+    /// A withdrawn group leaves nothing behind.
+    pub(super) fn purge(&mut self, group: &GroupName) {
+        for (instance, kept) in self.memory.all_kept(group) {
+            self.unkeep(&instance);
+            self.purge_volume(kept);
+        }
+    }
+
+    fn purged(&mut self, volume: &VolumeId, step: VolumeStep) {
+        self.memory.set_purge(volume, None);
+        if self.purges.remove(volume).is_some()
+            && let Some(instance) = VolumeSpec::owner(volume)
+        {
+            self.tell(Event::Volume { instance, volume: volume.clone(), step });
+        }
+    }
+
+    /// An agent is gone for good, and its volumes with it.
+    pub(super) fn volumes_lost(&mut self, agent: &AgentId) {
+        let lost: Vec<VolumeId> = self
+            .purges
+            .values()
+            .filter(|kept| kept.agent == *agent)
+            .map(|kept| kept.volume.clone())
+            .collect();
+        for volume in lost {
+            self.purged(&volume, VolumeStep::Destroyed);
+        }
+        self.demands_changed = true;
+    }
+
+    // --- destroying ---
+
+    /// What has to be offered so that volumes can be destroyed.
+    pub(super) fn purge_demands(&self) -> Vec<(Demand, VolumeId)> {
+        let is_idle = |volume: &VolumeId| {
+            let owner = VolumeSpec::owner(volume);
+            let slot = owner.and_then(|owner| self.groups.get(&owner.group)?.slot(owner.number));
+            // While a task has it nobody is offered it.
+            slot.is_none_or(|slot| slot.attempts.is_empty() || slot.kept.is_some())
+        };
+        let open = self.purges.values().filter(|kept| {
+            !self.purging.contains(&kept.volume) && self.granted.contains(&kept.role) && is_idle(&kept.volume)
+        });
+        let demand = |kept: &Kept| {
+            let at_home = Constraint {
+                attribute: "agent".to_owned(),
+                predicate: Predicate::In(vec![kept.agent.to_string()]),
+            };
+            let demand = Demand {
+                id: DemandId::new(&format!("{}@purge", kept.volume)).ok()?,
+                role: kept.role.clone(),
+                shape: shape_of(kept),
+                count: 1,
+                constraints: Constraints(vec![at_home]),
+                priority: 0,
+            };
+            Some((demand, kept.volume.clone()))
+        };
+        open.filter_map(demand).collect()
+    }
+
+    /// An offer of the agent of a volume that is to be destroyed.
+    pub(super) fn purge_with(&mut self, volume: &VolumeId, offer: Offer, out: &mut Calls<Output>) {
+        let Some(kept) = self.purges.get(volume) else {
+            return out.decline(offer, DeclineReason::Unused, Filter { refuse: std::time::Duration::ZERO });
+        };
+        if !has(&offer.resources, volume) {
+            if !kept.made {
+                self.purged(volume, VolumeStep::Destroyed);
+            }
+            return out.decline(offer, DeclineReason::BackOff, Filter::DEFAULT);
+        }
+        let (role, volume) = (kept.role.clone(), volume.clone());
+        let mut there = Amount::default();
+        for portion in offer.resources.portions() {
+            let is_plain = portion.volume.is_none() && portion.reservation.as_ref() == Some(&role);
+            if is_plain || portion.volume.as_ref() == Some(&volume) {
+                there.add(&portion.amount);
+            }
+        }
+        // No more than was reserved for it, and no more than is there.
+        let amount = kept.reserved.saturating_sub(&there.lacking(&kept.reserved));
+        let mut room = Room::new(offer);
+        room.operate(Operation::DestroyVolume(DestroyVolume { role: role.clone(), volume: volume.clone() }));
+        if !amount.is_empty() {
+            room.operate(Operation::Unreserve(Unreserve { role, amount }));
+        }
+        self.purging.insert(volume);
+        self.demands_changed = true;
+        out.accept([room], Filter { refuse: std::time::Duration::ZERO });
+    }
+}
+
+/// What is asked for besides a volume: what was reserved with it, so that it comes with it.
+fn shape_of(kept: &Kept) -> Amount {
+    let mut shape = kept.reserved.clone();
+    shape.scalars.set(&Scalar::Disk, 0);
+    let counts: Vec<(String, u64)> =
+        shape.ranges().iter().map(|(name, ranges)| (name.to_string(), ranges.count())).collect();
+    for (name, count) in counts {
+        shape.set_range(&name, Ranges::single(1, count));
+    }
+    // Volumes come with whatever else is offered.
+    if shape.is_empty() { Amount::scalars(Quantities::of(1, 0)) } else { shape }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_reads_back() {
+        let ports = Ranges::from_pairs([(31_000, 31_001), (31_007, 31_007)]);
+        let kept = Kept {
+            volume: VolumeId::new("web.0.data-1").expect("an id"),
+            agent: AgentId::new("a1").expect("an id"),
+            made: true,
+            role: Role::new("prod/kafka").expect("a role"),
+            reserved: Amount::scalars(Quantities::of(500, 1 << 30).with_disk(4 << 30)).with_ports(ports),
+        };
+        assert_eq!(Kept::parse(&kept.to_string()), Some(kept.clone()));
+        assert_eq!(shape_of(&kept).range("ports").count(), 3);
+        assert_eq!(shape_of(&kept).scalars.disk_bytes(), 0);
+        let bare = Kept { made: false, reserved: Amount::default(), ..kept };
+        assert_eq!(Kept::parse(&bare.to_string()), Some(bare.clone()));
+        assert!(!shape_of(&bare).is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
+
+use framework_sdk::check::{self, CheckPort};
+use framework_sdk::desired::{
+    self, Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable,
+};
+use framework_sdk::quantities::Quantities;
+use framework_sdk::task::{CommandInfo, TaskInfo};
+
+use super::Jobs;
+use crate::spec::{Check, CheckKind, Command, JobSpec, Kind, RestartPolicy, Update};
+use crate::store::Job;
+
+/// The name of the group of a job.
+pub(super) fn name_of(job: &str) -> Option<GroupName> {
+    GroupName::new(job).ok()
+}
+
+/// The group of a job. `None` for a name that none can have, which no job has.
+pub(super) fn group_of(job: &Job) -> Option<Group> {
+    let spec = &job.spec;
+    let (restart, unreachable) = match (spec.kind, spec.restart_policy) {
+        (Kind::Service, RestartPolicy::Always) => (Restart::Always, Unreachable::DEFAULT),
+        (Kind::Service, RestartPolicy::OnFailure) => {
+            (Restart::OnFailure { retries: None }, Unreachable::DEFAULT)
+        }
+        (Kind::Service, RestartPolicy::Never) => (Restart::Never, Unreachable::DEFAULT),
+        // Nobody knows whether it runs, and it must not run twice.
+        (Kind::Batch | Kind::Cron, _) => {
+            (Restart::OnFailure { retries: Some(spec.retries) }, Unreachable::Wait)
+        }
+    };
+    let mut group = Group::of(task_of(spec))
+        .named(&spec.name)
+        .ok()?
+        .count(spec.instances)
+        .priority(spec.priority)
+        .restart(restart)
+        .back_off(desired::BackOff { initial: spec.restart.initial, max: spec.restart.max })
+        .unreachable(unreachable);
+    if spec.kind == Kind::Service {
+        group = group.change(change_of(&spec.update));
+    }
+    if let Some(before) = &job.before {
+        group = group.previous(task_of(before));
+    }
+    if let Some(most) = spec.parallel {
+        group = group.parallel(most);
+    }
+    if let Some(spread) = &spec.spread {
+        group = match spread.at_most {
+            Some(most) => group.at_most(most, &spread.by),
+            None => group.spread(&spread.by),
+        };
+    }
+    if let Some(role) = &spec.role {
+        group = group.role(role.clone());
+    }
+    Some(group)
+}
+
+fn change_of(update: &Update) -> RollingChange {
+    RollingChange {
+        surge: update.max_surge,
+        max_unavailable: update.max_unavailable,
+        min_ready: update.min_healthy,
+        deadline: Some(update.progress_deadline),
+        failures: None,
+        canary: update.canary,
+        back: update.rollback,
+    }
+}
+
+/// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
+pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
+    let (argv, shell) = argv_of(&spec.command);
+    let mut env = spec.env.clone();
+    env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
+    let command =
+        CommandInfo { argv, shell, env, user: spec.user.clone(), artifacts: spec.artifacts.clone() };
+    let task = TaskSpec::of(command)
+        .scalars(Quantities::of(spec.cpus_milli, spec.mem_bytes).with_disk(spec.disk_bytes))
+        .named_ports(spec.ports.iter().cloned())
+        .kill_grace(spec.kill_grace)
+        .label("job", &spec.name)
+        // A task runs on the resources of the role that it was started in.
+        .variant(spec.role.as_ref().map_or_else(String::new, ToString::to_string));
+    let mut task = spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint);
+    if let Some(check) = &spec.health {
+        task = task.health(check_of(check, &spec.ports));
+    }
+    if let Some(check) = &spec.readiness {
+        task = task.readiness(check_of(check, &spec.ports));
+    }
+    if let Some(limit) = spec.time_limit {
+        task = task.longest_run(limit);
+    }
+    task
+}
+
+fn check_of(check: &Check, ports: &[String]) -> check::Check {
+    // Which ports there are was checked with the job.
+    let port = |name: &String| {
+        let at = ports.iter().position(|port| port == name).unwrap_or_default();
+        CheckPort::Index(u32::try_from(at).unwrap_or_default())
+    };
+    let kind = match &check.kind {
+        CheckKind::Command(command) => {
+            let (argv, shell) = argv_of(command);
+            check::CheckKind::Command(check::CommandCheck { argv, shell })
+        }
+        CheckKind::Http { path, port: name, https } => {
+            let (path, port, https) = (path.clone(), port(name), *https);
+            check::CheckKind::Http(check::HttpCheck { path, port, https })
+        }
+        CheckKind::Tcp { port: name } => check::CheckKind::Tcp(check::TcpCheck { port: port(name) }),
+    };
+    check::Check {
+        kind,
+        delay: check.delay,
+        interval: check.interval,
+        timeout: check.timeout,
+        grace: check.grace,
+        failures: check.failures,
+    }
+}
+
+fn argv_of(command: &Command) -> (Vec<String>, bool) {
+    match command {
+        Command::Shell(script) => (vec![script.clone()], true),
+        Command::Argv(argv) => (argv.clone(), false),
+    }
+}
+
+impl Jobs {
+    /// Completes a task that is started: with which attempt it is, of how many instances.
+    pub(super) fn dress(&self, task: &mut TaskInfo) {
+        let Some(InstanceName { group, number }) = self.reconciler.instance_of(&task.id) else { return };
+        let Some(job) = self.state.jobs.get(group.as_str()) else { return };
+        let Some(instance) = job.instances.get(number) else { return };
+        let attempt = instance.attempt.to_string();
+        let env = &mut task.command.env;
+        if !job.spec.env.contains_key("STOA_GROUP") {
+            env.remove("STOA_GROUP");
+        }
+        env.entry("STOA_INSTANCES".to_owned()).or_insert_with(|| job.spec.instances.to_string());
+        env.entry("STOA_ATTEMPT".to_owned()).or_insert_with(|| attempt.clone());
+        task.labels.insert("instance".to_owned(), number.to_string());
+        task.labels.insert("attempt".to_owned(), attempt);
+        task.name = job.spec.instance_name(*number);
+    }
+}

@@ -146,7 +146,7 @@ impl Reconciler {
     /// Has a task end, and asks again if it does not.
     pub(super) fn end_task(&mut self, now: Now, task: TaskId) {
         self.due.set(Due::KillAgain(task.clone()), now.monotonic + KILL_AGAIN);
-        let instance = self.born_as(&task);
+        let instance = self.instance_of(&task);
         let slot = instance.and_then(|name| self.groups.get(&name.group)?.slot(name.number));
         let attempt = slot.and_then(|slot| slot.attempts.iter().find(|attempt| attempt.task == task));
         match attempt.filter(|attempt| !attempt.parts.is_single()) {

@@ -162,7 +162,7 @@ impl Reconciler {
 
     /// Its agent was out of sight for too long: its instance goes on without it.
     pub(super) fn give_up(&mut self, now: Now, task: &TaskId) {
-        let Some(instance) = self.born_as(task) else { return };
+        let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let given_up = table.change(instance.number, |slot| {
             let attempt = slot.attempt_mut(task).filter(|attempt| attempt.stays() && !attempt.in_sight())?;
@@ -314,14 +314,14 @@ impl Reconciler {
     }
 
     pub(super) fn change_attempt(&mut self, task: &TaskId, act: impl FnOnce(&mut Attempt)) {
-        let Some(instance) = self.born_as(task) else { return };
+        let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         self.touched.insert(instance.group.clone());
         table.change(instance.number, |slot| slot.attempt_mut(task).map(act));
     }
 
     /// Whose task it is; also of the first of several that is not there any more.
-    pub(super) fn born_as(&self, task: &TaskId) -> Option<InstanceName> {
+    pub fn instance_of(&self, task: &TaskId) -> Option<InstanceName> {
         self.tasks.get(task).cloned().or_else(|| Birth::parse(task).map(|birth| birth.instance))
     }
 }

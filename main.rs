@@ -179,6 +179,7 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
   stoa explain --summary";
 
 const SDK_EXAMPLES: &str = "Examples:
+  stoa sdk new rust my-framework
   stoa sdk conformance target/debug/examples/hello";
 
 const CONFIG_EXAMPLES: &str = "Examples:
@@ -274,6 +275,7 @@ fn main() -> ExitCode {
         // Clap has said what is missing before it comes to this.
         Verb::Explain(ExplainCommand { what: None, summary: None }) => ExitCode::from(Exit::Usage),
         Verb::Sdk(SdkVerb::Conformance(args)) => client(framework_sdk_cli::conformance::run(&args)),
+        Verb::Sdk(SdkVerb::New(args)) => ExitCode::from(framework_sdk_cli::template::run(&args)),
         Verb::Join(join) => client(framework_sdk_cli::join::run(&join)),
         Verb::Operator(verb) => client(framework_sdk_cli::run(args.context, verb)),
     }

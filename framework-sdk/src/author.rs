@@ -3,6 +3,7 @@
 mod end;
 mod kept;
 mod listeners;
+mod members;
 mod shell;
 mod turn;
 
@@ -37,6 +38,7 @@ use crate::state::{State, StateError};
 use crate::store::{Forgetful, Loaded, MasterStore, StateFile, StateStore, StoreError};
 
 pub use self::kept::{BadKept, Kept};
+pub use self::members::Member;
 
 /// A framework that keeps nothing cannot come back as itself, so its tasks need not wait long for it.
 const FORGETFUL_TIMEOUT: Duration = Duration::from_secs(60);

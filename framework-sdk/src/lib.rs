@@ -42,7 +42,7 @@ pub use run::{End, Running, StartError, run, spawn, spawn_fenced, unused_prefix}
 
 /// Everything for a first framework.
 pub mod prelude {
-    pub use crate::author::{Framework, Kept};
+    pub use crate::author::{Framework, Kept, Member};
     pub use crate::check::{Check, CheckPort};
     pub use crate::demand::{DeclineReason, Demand, Filter};
     pub use crate::desired::{

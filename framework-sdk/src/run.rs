@@ -5,10 +5,13 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use framework_sdk_core::reconciler::{Change, remembered_framework};
 use framework_sdk_core::{BadConfig, Config, Driver, Input, Output, Scheduler};
 use proto::framework::FrameworkInfo;
+use proto::id::FrameworkId;
 use proto::refusal::Refusal;
 use proto::role::Role;
 use proto_drive::{Ended, Handle, Perform};
@@ -20,6 +23,7 @@ use tracing::{error, info};
 
 use crate::link::Links;
 use crate::profile::Profile;
+use crate::store::{StateFile, StateStore, StoreError};
 
 /// Why a framework does not start.
 #[derive(Debug, thiserror::Error)]
@@ -223,30 +227,88 @@ where
 }
 
 /// Runs a scheduler without a shell of its own until it ends: the whole of a simple framework. It takes offers in
-/// `role`, as a new framework each time: what must outlive the process uses [`spawn`] and keeps its id.
+/// `role`, as a new framework each time: what must outlive the process uses [`run_as`].
 pub async fn run<S>(profile: Profile, name: &str, role: Role, scheduler: S) -> Result<(), RunError>
 where
     S: Scheduler + Send + 'static,
     S::Input: Send + 'static,
     S::Output: Send + 'static,
 {
+    let ignore = |_: Now, _: S::Output| Ok::<(), Infallible>(());
+    run_with(profile, name, role, std::time::Duration::ZERO, None, scheduler, ignore).await
+}
+
+/// Runs a scheduler that emits its framework's id whenever a session stands, until it ends. The id is kept in a file before
+/// anything is launched: the next process takes up the tasks of this one, which wait a week for it. A relative path is one
+/// below the directory that `STOA_DATA` names, if it is set. The file goes with the framework.
+pub async fn run_as<S>(
+    profile: Profile,
+    name: &str,
+    role: Role,
+    state_file: impl Into<PathBuf>,
+    scheduler: S,
+) -> Result<(), RunError>
+where
+    S: Scheduler<Output = FrameworkId> + Send + 'static,
+    S::Input: Send + 'static,
+{
+    let base = std::env::var_os("STOA_DATA").map(PathBuf::from).unwrap_or_default();
+    let file = base.join(state_file.into());
+    let remember = |id: Option<&FrameworkId>| Change {
+        key: "framework".to_owned(),
+        value: id.map(|id| id.as_str().to_owned()),
+    };
+    let failed = |error: StoreError| RunError::Failed(Box::new(error));
+    let mut store = StateFile::at(&file);
+    let id = remembered_framework(&store.load().map_err(failed)?.known);
+    let mut kept = id.clone();
+    let keep = move |_: Now, id: FrameworkId| {
+        if kept.as_ref() != Some(&id) {
+            store.commit(&[remember(Some(&id))], 0)?;
+            kept = Some(id);
+        }
+        Ok::<(), StoreError>(())
+    };
+    let timeout = FrameworkInfo::FAILOVER_TIMEOUT_DEFAULT;
+    run_with(profile, name, role, timeout, id, scheduler, keep).await?;
+    // Torn down: the id claims nothing any more.
+    let mut store = StateFile::at(&file);
+    store.load().map_err(failed)?;
+    store.commit(&[remember(None)], 0).map_err(failed)
+}
+
+async fn run_with<S, F, E>(
+    profile: Profile,
+    name: &str,
+    role: Role,
+    failover_timeout: std::time::Duration,
+    id: Option<FrameworkId>,
+    scheduler: S,
+    perform: F,
+) -> Result<(), RunError>
+where
+    S: Scheduler + Send + 'static,
+    S::Input: Send + 'static,
+    S::Output: Send + 'static,
+    F: FnMut(Now, S::Output) -> Result<(), E> + Send + 'static,
+    E: Error + Send + Sync + 'static,
+{
     let info = FrameworkInfo {
         name: name.to_owned(),
         roles: vec![role],
-        failover_timeout: std::time::Duration::ZERO,
+        failover_timeout,
         address: String::new(),
         labels: BTreeMap::new(),
     };
     let config = Config {
         info,
-        id: None,
+        id,
         operation_prefix: unused_prefix(),
         masters: profile.masters,
         seed: RandomState::new().hash_one(name),
         believed: Vec::new(),
     };
-    let ignore = |_: Now, _: S::Output| Ok::<(), Infallible>(());
-    let mut running = spawn("framework", profile.credentials, config, scheduler, ignore)?;
+    let mut running = spawn("framework", profile.credentials, config, scheduler, perform)?;
     match running.ended().await {
         End::Stopped | End::TornDown => Ok(()),
         End::Refused(refusal) => Err(RunError::Refused(refusal)),

@@ -54,22 +54,10 @@ pub struct MasterArgs {
     agent_unreachable_after_s: Option<u64>,
     /// What a framework may keep in one space of the masters' store, from 64KiB to 64MiB. The same on all members: the leader's
     /// counts.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "16MiB",
-        env = "STOA_STORE_SPACE_LIMIT",
-        value_parser = store_space_limit
-    )]
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = store_space_limit)]
     store_space_limit: u64,
     /// How large one value in it may be, from 1KiB to 2MiB.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "1MiB",
-        env = "STOA_STORE_VALUE_LIMIT",
-        value_parser = store_value_limit
-    )]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = store_value_limit)]
     store_value_limit: u64,
 }
 

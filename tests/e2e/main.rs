@@ -16,6 +16,7 @@ mod pair;
 mod session;
 mod state;
 mod strangers;
+mod template;
 mod volumes;
 
 use std::time::Duration;

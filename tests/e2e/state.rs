@@ -104,3 +104,23 @@ fn of_two_instances_one_acts_and_the_other_takes_over() {
     });
     cluster.down_leaves_nothing();
 }
+
+#[test]
+fn limits_of_the_store_are_settings_of_the_masters() {
+    let mut cluster = Cluster::prepared("store-limits", &["--no-jobs"]);
+    let wrong = cluster.stoa(&["master", "--data-dir", "never", "--store-value-limit", "3MiB"]);
+    assert!(wrong.code != 0 && wrong.err.contains("1KiB to 2MiB"), "{wrong:?}");
+    let mut command = cluster.command(env!("CARGO_BIN_EXE_stoa"));
+    command.args(["up", "--no-jobs"]).env("STOA_MASTER_STORE_VALUE_LIMIT", "2KiB");
+    cluster.up_by(command);
+    let state = State::new(&Profile::load(&cluster.context()).unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        state.put("a", "x".repeat(2048)).await.unwrap();
+        let why = state.put("a", "x".repeat(2049)).await.unwrap_err();
+        assert_eq!(why.code(), Some(Code::TooMuch));
+        let said = why.to_string();
+        assert!(said.contains("2048 bytes") && said.contains("--store-value-limit"), "{said}");
+    });
+    cluster.down_leaves_nothing();
+}

@@ -13,6 +13,7 @@ use proto::role::Role;
 
 use crate::conformance::ConformanceArgs;
 use crate::duration::parse_duration;
+use crate::template::NewArgs;
 
 pub use config::{ConfigCheckArgs, ConfigPrintArgs, ConfigVerb};
 pub use pool::{
@@ -98,6 +99,8 @@ pub enum SdkVerb {
     /// Run any framework against pretend masters, make things go wrong, and print a report card: exit code 0 all passed,
     /// 1 not
     Conformance(ConformanceArgs),
+    /// Write a small framework with five tests, to begin with
+    New(NewArgs),
 }
 
 /// What the masters can explain.

@@ -21,6 +21,7 @@ pub mod settings;
 mod shapes;
 mod sheet;
 mod table;
+pub mod template;
 mod terminal;
 pub mod up;
 mod verbs;

@@ -4,7 +4,7 @@ It finds the leader, fails over, resumes, reconciles, acknowledges what was take
 """
 
 from stoa.framework import Framework, Refused, Scheduler, run
-from stoa.place import Room, shape
+from stoa.place import Room, ports, shape
 from stoa.profile import Profile
 from stoa.state import State, Turn, Unavailable, Unknown, turn
 from stoa.states import is_terminal, word
@@ -27,6 +27,7 @@ __all__ = [
     "Unavailable",
     "Unknown",
     "is_terminal",
+    "ports",
     "run",
     "shape",
     "turn",

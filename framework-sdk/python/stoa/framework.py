@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stoa.link import SUBSCRIBE_LIMIT, Finder, Link
 from stoa.place import Room
@@ -27,6 +29,8 @@ _GOOD_SESSION = 1.0
 _ENDED_MAX = 16_384
 # A status that the scheduler failed at, and that no agent will send again, is told again after this many seconds.
 _RETELL = 1.0
+# How long tasks wait for a framework that comes back as itself.
+_WEEK_MS = 7 * 24 * 3600 * 1000
 # A master that was silent for less is not given up.
 _SILENCE_MIN = 2.0
 
@@ -84,10 +88,14 @@ class Framework:
         scheduler: Scheduler,
         framework_id: str = "",
         believed: Iterable[str] = (),
+        state_file: Path | None = None,
         fence: int = 0,
     ) -> None:
-        self.id = framework_id
         self.info = info
+        self._state_file = state_file
+        if state_file and not framework_id and state_file.exists():
+            framework_id = state_file.read_text().strip()
+        self.id = framework_id
         # Which of several instances this is: once a later one has had a session, the masters end this one's.
         self._fence = fence
         self._scheduler = scheduler
@@ -199,6 +207,10 @@ class Framework:
                 if kind == "fault":
                     if event.fault.refusal.code in _PASSING:
                         return
+                    asked = any(call.WhichOneof("kind") == "teardown" for call, _ in self._pending.values())
+                    if event.fault.refusal.code == "framework-removed" and asked:
+                        self._is_torn_down()  # The answer died with the leader that gave it.
+                        return
                     raise Refused(event.fault.refusal)
                 if kind == "subscribed":
                     said = event.subscribed
@@ -236,6 +248,7 @@ class Framework:
     def _stands(self, event: s.Event) -> None:
         said = event.subscribed
         self.id, self._epoch, self._resumable = said.framework_id, said.epoch, True
+        self._remember()
         before = [call for call, _ in self._pending.values()]
         if not said.resumed:
             self._sequence = event.sequence or None
@@ -257,6 +270,13 @@ class Framework:
             # This is logged, behind all that was asked before: only then does "unknown" mean that it never was.
             fence = self.call(s.Call(update_framework=s.UpdateFramework(framework=self.info)))
             fence.add_done_callback(self._fenced)
+
+    def _remember(self) -> None:
+        """Nothing is launched before the claim to it is kept: whole, or not at all."""
+        if self._state_file:
+            fresh = self._state_file.with_name(f"{self._state_file.name}.new")
+            fresh.write_text(f"{self.id}\n")
+            fresh.replace(self._state_file)
 
     def _fenced(self, fence: asyncio.Future[int]) -> None:
         if not fence.cancelled() and not fence.exception() and self._unresolved:
@@ -287,13 +307,19 @@ class Framework:
             return
         del self._pending[answer.operation_id]
         if not refused:
-            self._ended |= call.WhichOneof("kind") == "teardown"
+            if call.WhichOneof("kind") == "teardown":
+                self._is_torn_down()
             waiting.done() or waiting.set_result(answer.committed.index)
             return
         waiting.done() or waiting.set_exception(Refused(answer.refused))
         for task in _launched(call):
             status = t.TaskStatus(task_id=task, state=t.TASK_DROPPED, message=answer.refused.message)
             self._update(status)
+
+    def _is_torn_down(self) -> None:
+        self._ended = True
+        if self._state_file:
+            self._state_file.unlink(missing_ok=True)
 
     def _again(self, operation: str) -> None:
         if operation in self._pending:
@@ -332,27 +358,30 @@ class Framework:
     async def _works(self) -> None:
         """Calls the scheduler, one thing after the other."""
         while True:
-            kind, what = await self._work.get()
-            try:
-                if kind == "subscribed":
-                    await self._scheduler.subscribed(self)
-                elif isinstance(what, list):
-                    # Those of an earlier session are void.
-                    offers = [offer for offer in what if offer.id in self._open]
-                    try:
-                        await self._scheduler.offers(self, offers)
-                    finally:
-                        unused = [offer for offer in offers if offer.id in self._open]
-                        if unused:
-                            self.decline(unused)
-                elif isinstance(what, t.TaskStatus):
-                    await self._take_in(what)
-                elif isinstance(what, s.AgentDraining):
-                    await self._scheduler.draining(self, what)
-                elif isinstance(what, str):
-                    await self._scheduler.resumed(self, what)
-            except Exception:
-                log.exception("the scheduler failed at %s", kind)
+            await self._works_once()
+
+    async def _works_once(self) -> None:
+        kind, what = await self._work.get()
+        try:
+            if kind == "subscribed":
+                await self._scheduler.subscribed(self)
+            elif isinstance(what, list):
+                # Those of an earlier session are void.
+                offers = [offer for offer in what if offer.id in self._open]
+                try:
+                    await self._scheduler.offers(self, offers)
+                finally:
+                    unused = [offer for offer in offers if offer.id in self._open]
+                    if unused:
+                        self.decline(unused)
+            elif isinstance(what, t.TaskStatus):
+                await self._take_in(what)
+            elif isinstance(what, s.AgentDraining):
+                await self._scheduler.draining(self, what)
+            elif isinstance(what, str):
+                await self._scheduler.resumed(self, what)
+        except Exception:
+            log.exception("the scheduler failed at %s", kind)
 
     async def _take_in(self, status: t.TaskStatus) -> None:
         known = self._known.setdefault(status.task_id, _Known())
@@ -418,7 +447,22 @@ def _launched(call: s.Call) -> list[str]:
     return [task.id for o in operations for task in (*o.launch.tasks, *o.launch_group.tasks)]
 
 
-async def run(name: str, scheduler: Scheduler, role: str = "default", profile: Profile | None = None) -> None:
-    """Runs a scheduler until it ends: the whole of a simple framework, as a new one each time."""
-    info = t.FrameworkInfo(name=name, roles=[role], failover_timeout_ms=0)
-    await Framework(profile or Profile.from_env(), info, scheduler).run()
+async def run(
+    name: str,
+    scheduler: Scheduler,
+    role: str = "default",
+    profile: Profile | None = None,
+    state_file: str | Path | None = None,
+    believed: Iterable[str] = (),
+) -> None:
+    """Runs a scheduler until it tears its framework down.
+
+    With a `state_file` the next process takes up the tasks of this one: it keeps the framework's id. A relative path is one
+    below the directory that `STOA_DATA` names, if it is set. Without, each process is a new framework, and the tasks of one
+    end with it. `believed` are ids of tasks that an earlier life may have launched, from what the scheduler itself stored:
+    of each it is told how it stands, or that nobody knows it.
+    """
+    timeout = _WEEK_MS if state_file else 0
+    path = Path(os.environ.get("STOA_DATA", ""), state_file) if state_file else None
+    info = t.FrameworkInfo(name=name, roles=[role], failover_timeout_ms=timeout)
+    await Framework(profile or Profile.from_env(), info, scheduler, believed=believed, state_file=path).run()

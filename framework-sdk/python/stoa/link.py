@@ -67,12 +67,12 @@ class Link:
 
     def __init__(self, profile: Profile, master: str) -> None:
         self._channel = profile.channel(master)
-        self._queue: asyncio.Queue[s.Call] = asyncio.Queue()
+        self._queue: asyncio.Queue[s.Call | None] = asyncio.Queue()
         self._stream = rpc.SchedulerStub(self._channel).Session(self._calls())
 
     async def _calls(self) -> AsyncIterator[s.Call]:
-        while True:
-            yield await self._queue.get()
+        while (call := await self._queue.get()) is not None:
+            yield call
 
     def send(self, call: s.Call) -> None:
         """Sends a call."""
@@ -92,5 +92,8 @@ class Link:
 
     async def close(self) -> None:
         """Ends it."""
+        # What sends ends by itself: cancelled while it waits, it would be destroyed while pending, and say so.
+        self._queue.put_nowait(None)
+        await asyncio.sleep(0)
         self._stream.cancel()
         await self._channel.close()

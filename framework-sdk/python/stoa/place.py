@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from stoa.v1 import types_pb2 as t
 
@@ -15,6 +15,12 @@ def shape(cpus_milli: int, mem_bytes: int, ports: int = 0) -> t.Amount:
     if ports:
         amount.ranges.add(name="ports").ranges.add(first=1, last=ports)
     return amount
+
+
+def ports(task: t.TaskInfo) -> list[int]:
+    """The ports that a task got, in the order of PORT0, PORT1 and so on."""
+    named = (ranges for portion in task.resources.portions for ranges in portion.amount.ranges)
+    return sorted(n for ranges in named if ranges.name == "ports" for r in ranges.ranges for n in range(r.first, r.last + 1))
 
 
 def _count(ranges: Iterable[t.Range]) -> int:
@@ -36,15 +42,30 @@ class Room:
         rest.CopyFrom(self._rest)
         return self._take(rest, wanted) is not None
 
-    def launch(self, task_id: str, wanted: t.Amount, shell: str = "", argv: Iterable[str] = ()) -> t.TaskInfo:
-        """Starts a task here: a script by /bin/sh -c, or a program. ValueError, and nothing changed, if it does not fit."""
+    @property
+    def host(self) -> str:
+        """By which the machine is reached: the host of its agent's own door."""
+        return self.offer.agent.address.rsplit(":", 1)[0].strip("[]")
+
+    def launch(
+        self,
+        task_id: str,
+        wanted: t.Amount,
+        shell: str = "",
+        argv: Iterable[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> t.TaskInfo:
+        """Starts a task here: a script by /bin/sh -c, or a program. ValueError, and nothing changed, if it does not fit.
+
+        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on.
+        """
         rest = t.Resources()
         rest.CopyFrom(self._rest)
         taken = self._take(rest, wanted)
         if taken is None:
             raise ValueError(f"task {task_id} does not fit into what is left of offer {self.offer.id}")
         self._rest = rest
-        command = t.CommandInfo(argv=[shell] if shell else list(argv), shell=bool(shell))
+        command = t.CommandInfo(argv=[shell] if shell else list(argv), shell=bool(shell), env=env or {})
         task = t.TaskInfo(id=task_id, name=task_id, command=command, resources=taken, kill_grace_ms=3000)
         self.tasks.append(task)
         return task

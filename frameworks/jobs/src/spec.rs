@@ -30,7 +30,6 @@ pub use self::parts::{
 };
 pub use self::read::{FILE_BYTES_MAX, parse_file};
 pub use self::schema::{schema, schema_text};
-pub use self::template::task_id;
 use framework_sdk::attributes::Constraints;
 use framework_sdk::role::Role;
 use framework_sdk::task::{Artifact, TaskInfo};

@@ -106,6 +106,11 @@ impl Cluster {
         &self.profile
     }
 
+    /// The directory of its authority.
+    pub fn authority(&self) -> PathBuf {
+        Path::new(&self.root).join("authority")
+    }
+
     /// Where it keeps its data.
     pub fn dir(&self) -> &Path {
         &self.dir

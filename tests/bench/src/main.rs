@@ -10,7 +10,9 @@ mod flags;
 mod footprint;
 mod latency;
 mod launch;
+mod pool;
 mod procfs;
+mod reads;
 mod registry;
 mod store;
 mod takeover;
@@ -32,6 +34,7 @@ on a cluster of its own, started by the `stoa` beside this program (or --stoa PA
   takeover   [--kills 200] [--instance target/release/examples/pair]
   registry   [--in-flight 1,64,1024] [--seconds 5]
   store      [--clients 1,64,512] [--seconds 5] [--value-bytes 256]
+  reads      [--agents 1000] [--tasks 10000] [--rounds 20] [--only WORD]
   footprint  [--idle-seconds 10] [--starts 10] [--jobs true|false]";
 
 fn main() {
@@ -45,6 +48,7 @@ fn main() {
         Some("takeover") => measure(args, &takeover::FLAGS, takeover::run),
         Some("registry") => measure(args, &registry::FLAGS, registry::run),
         Some("store") => measure(args, &store::FLAGS, store::run),
+        Some("reads") => measure(args, &reads::FLAGS, reads::run),
         Some("footprint") => measure(args, &footprint::FLAGS, footprint::run),
         Some(other) => Err(format!("{other:?} is not a bench")),
         None => Err("say which bench".to_owned()),

@@ -43,7 +43,7 @@ fn cargo(args: &[&str]) -> Result<(), String> {
     let mut flags = flags.iter();
     while let Some(flag) = flags.next() {
         match *flag {
-            "--release" | "--workspace" | "-q" => {}
+            "--release" | "--workspace" | "-q" | "--examples" => {}
             "-p" | "--package" => is_a_package(flags.next().ok_or("-p names no package")?)?,
             "--example" => is_built(flags.next().ok_or("--example names none")?, "example")?,
             other => return Err(format!("this test does not know the flag {other} of cargo")),

@@ -53,11 +53,16 @@ async fn meant(client: &Client, word: &str) -> Result<Meant, Stop> {
     let selection = List { framework: framework.to_owned(), ended: true, ..List::default() };
     let items = list::<TaskView>(client, selection).await?.items;
     let exact = items.iter().any(|task| task.info.id.as_str() == id);
-    let alive = items.iter().filter(|task| is_called(task, id) && !task.is_over()).count();
-    if !exact && alive > 1 {
-        return Ok(Meant::All(Wanted::Named { framework: framework.to_owned(), name: id.to_owned() }));
-    }
-    Ok(Meant::One(Box::new(resolve::one(&items, id)?.clone())))
+    // What is called so comes before what begins so.
+    let mut alive = items.iter().filter(|task| !exact && is_called(task, id) && !task.is_over());
+    let one = match (alive.next(), alive.next()) {
+        (Some(_), Some(_)) => {
+            return Ok(Meant::All(Wanted::Named { framework: framework.to_owned(), name: id.to_owned() }));
+        }
+        (Some(one), None) => one,
+        (None, _) => resolve::one(&items, id)?,
+    };
+    Ok(Meant::One(Box::new(one.clone())))
 }
 
 async fn single(

@@ -92,6 +92,11 @@ impl Borrow<str> for GroupName {
 // === impl InstanceName ===
 
 impl InstanceName {
+    /// Whose task it is, by its id; `None` for one that no reconciler launched.
+    pub fn of_task(task: &TaskId) -> Option<Self> {
+        Birth::parse(task).map(|birth| birth.instance)
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (group, number) = text.rsplit_once('.')?;
         let canonical = number == "0" || !number.starts_with(['0', '+']);

@@ -328,7 +328,7 @@ impl Reconciler {
     }
 
     /// Whose task it is; also of the first of several that is not there any more.
-    pub(super) fn instance_of(&self, task: &TaskId) -> Option<InstanceName> {
+    pub fn instance_of(&self, task: &TaskId) -> Option<InstanceName> {
         self.tasks.get(task).cloned().or_else(|| Birth::parse(task).map(|birth| birth.instance))
     }
 }

@@ -72,11 +72,6 @@ impl Reconciler {
         self.granted.contains(role)
     }
 
-    /// Whose task it is, while it may be alive.
-    pub fn instance_of(&self, task: &TaskId) -> Option<&InstanceName> {
-        self.tasks.get(task)
-    }
-
     /// What was counted of an instance.
     pub fn counts(&self, instance: &InstanceName) -> Counts {
         let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));

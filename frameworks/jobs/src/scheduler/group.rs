@@ -137,7 +137,7 @@ impl Jobs {
     pub(super) fn dress(&self, task: &mut TaskInfo) {
         let Some(InstanceName { group, number }) = self.reconciler.instance_of(&task.id) else { return };
         let Some(job) = self.state.jobs.get(group.as_str()) else { return };
-        let Some(instance) = job.instances.get(number) else { return };
+        let Some(instance) = job.instances.get(&number) else { return };
         let attempt = instance.attempt.to_string();
         let env = &mut task.command.env;
         if !job.spec.env.contains_key("STOA_GROUP") {
@@ -147,6 +147,6 @@ impl Jobs {
         env.entry("STOA_ATTEMPT".to_owned()).or_insert_with(|| attempt.clone());
         task.labels.insert("instance".to_owned(), number.to_string());
         task.labels.insert("attempt".to_owned(), attempt);
-        task.name = job.spec.instance_name(*number);
+        task.name = job.spec.instance_name(number);
     }
 }

@@ -7,8 +7,6 @@ use std::path::Path;
 
 use self::parts::{BATCH, CRON, GROUP, SERVICE};
 use super::*;
-use framework_sdk::ranges::Ranges;
-use framework_sdk::resources::Resources;
 
 fn toml(text: &str) -> Result<Vec<JobSpec>, Faults> {
     parse_file(Path::new("job.toml"), text)
@@ -252,43 +250,20 @@ fn pauses_double_up_to_the_bound() {
 }
 
 #[test]
-fn an_instance_becomes_a_task() {
+fn an_instance_has_a_shape_and_a_name() {
     let mut job = one(toml(FULL));
     assert_eq!(job.shape().range("ports").count(), 2);
     assert_eq!(job.shape().scalars.cpus_milli(), 250);
-    let mut amount = job.shape();
-    amount.set_range("ports", Ranges::from_pairs([(31000, 31000), (31007, 31007)]));
-    let id = task_id("web", 2, 95).unwrap();
-    assert_eq!(id.as_str(), "web.2-2n");
-    let task = job.task(id, 2, 4, Resources::unreserved(amount.clone()));
-    assert_eq!((task.name.as_str(), task.command.shell), ("web.2", false));
-    let env = |name: &str| task.command.env.get(name).map(String::as_str);
-    assert_eq!(
-        (env("PORT"), env("PORT_HTTP"), env("PORT_METRICS_1")),
-        (Some("31000"), Some("31000"), Some("31007"))
-    );
-    assert_eq!(
-        (env("STOA_JOB"), env("STOA_INSTANCE"), env("STOA_ATTEMPT")),
-        (Some("web"), Some("2"), Some("4"))
-    );
-    assert_eq!((env("GREETING"), task.kill_grace.as_secs()), (Some("hello"), 90));
-    assert_eq!(task.labels.get("job").map(String::as_str), Some("web"));
-    assert_eq!(task.labels.get("instance").map(String::as_str), Some("2"));
-    assert_eq!(task.resources.flatten(), amount);
-    (job.instances, job.command) = (1, Command::Shell("x".into()));
-    let task = job.task(task_id("web", 0, 0).unwrap(), 0, 1, Resources::EMPTY);
-    assert_eq!(
-        (task.name.as_str(), task.command.shell, task.command.argv),
-        ("web", true, vec!["x".to_owned()])
-    );
+    assert_eq!(job.instance_name(2), "web.2");
+    job.instances = 1;
+    assert_eq!(job.instance_name(0), "web");
 }
 
 #[test]
-fn the_longest_name_still_makes_a_task_id() {
-    let name = "n".repeat(64);
-    assert!(JobSpec::new(&name, Kind::Batch, Command::Shell("x".into())).checked().is_ok());
-    assert!(task_id(&name, INSTANCES_MAX, u64::MAX).is_ok());
-    assert!(JobSpec::new(&"n".repeat(65), Kind::Batch, Command::Shell("x".into())).checked().is_err());
+fn a_name_has_a_length() {
+    let named = |length: usize| JobSpec::new(&"n".repeat(length), Kind::Batch, Command::Shell("x".into()));
+    assert!(named(64).checked().is_ok());
+    assert!(named(65).checked().is_err());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::spec::{Command, JobSpec, Kind};
 use crate::wire::TaskState;
-use framework_sdk::id::{AgentId, FrameworkId};
+use framework_sdk::id::{AgentId, FrameworkId, TaskId};
 use framework_sdk::task::Exit;
 
 /// A directory of its own, gone afterwards.
@@ -45,7 +45,7 @@ fn stored(state: &State, name: &str, n: u32) -> Record {
 
 fn instance(job: &str, number: u32, state: TaskState) -> Record {
     let instance = Instance {
-        task: Some(crate::spec::task_id(job, number, 77).unwrap()),
+        task: Some(TaskId::new(&format!("{job}.{number}-25")).unwrap()),
         state,
         agent: Some(AgentId::new("a1").unwrap()),
         hostname: "host".into(),

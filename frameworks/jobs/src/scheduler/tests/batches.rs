@@ -1,5 +1,6 @@
 //! Batch jobs: one after another, a few at a time, the important ones first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use framework_sdk::check::{self, CheckPort, HttpCheck, TcpCheck};
@@ -11,7 +12,7 @@ use framework_sdk::resources::{Amount, Resources};
 use framework_sdk::task::{Exit, TaskState};
 
 use super::rig::*;
-use crate::spec::{Check, CheckKind, JobSpec, Kind};
+use crate::spec::{Check, CheckKind, Command, JobSpec, Kind};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -163,4 +164,48 @@ fn checks_and_limits_go_with_the_tasks() {
     assert!(matches!(readiness.kind, check::CheckKind::Http(HttpCheck { port, .. }) if port == to(1)));
     assert_eq!(readiness.failures, 7);
     assert_eq!(task("b").longest_run, Some(LIMIT));
+}
+
+#[test]
+fn a_task_finds_who_it_is() {
+    let mut process = start();
+    let amount = Amount::scalars(Quantities::of(1000, 1 << 30)).with_ports(Ranges::single(31_000, 31_001));
+    process.harness.master.add_agent(agent("a2", Resources::unreserved(amount)));
+    let texts = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    };
+    let job = JobSpec {
+        command: Command::Argv(vec!["serve".to_owned(), "-v".to_owned()]),
+        ports: vec!["HTTP".to_owned(), "METRICS".to_owned()],
+        env: texts(&[("GREETING", "hello"), ("STOA_INSTANCES", "mine")]),
+        kill_grace: LIMIT,
+        user: "ada".to_owned(),
+        retries: 1,
+        ..spec("web", Kind::Batch, 2)
+    };
+    process.submit(job).expect("taken");
+    process.go_on();
+    process.report_all(TaskState::Failed, Some(Exit::Code(1)));
+    process.harness.advance(Duration::from_secs(5));
+    process.go_on();
+    let alive = process.harness.alive();
+    let info = &process.harness.master.task(&alive[0]).expect("it runs").info;
+    assert_eq!((info.name.as_str(), info.command.shell, info.kill_grace), ("web.0", false, LIMIT));
+    assert_eq!((info.command.argv[1].as_str(), info.command.user.as_str()), ("-v", "ada"));
+    let expected = [
+        ("GREETING", "hello"),
+        ("PORT", "31000"),
+        ("PORT0", "31000"),
+        ("PORT1", "31001"),
+        ("PORT_HTTP", "31000"),
+        ("PORT_METRICS", "31001"),
+        ("STOA_ATTEMPT", "2"),
+        ("STOA_INSTANCE", "0"),
+        // What a job says itself goes before.
+        ("STOA_INSTANCES", "mine"),
+        ("STOA_JOB", "web"),
+    ];
+    assert_eq!(info.command.env, texts(&expected));
+    let labels = [("attempt", "2"), ("instance", "0"), ("job", "web")];
+    assert_eq!(info.labels, texts(&labels));
 }

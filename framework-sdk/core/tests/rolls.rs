@@ -22,7 +22,7 @@ struct World {
     lives: u64,
     dice: Dice,
     change: RollingChange,
-    /// As stated; odd ones never run for long.
+    /// As stated; odd ones never run.
     version: u64,
     good: Option<u64>,
     /// Calls that were looked at.
@@ -170,12 +170,12 @@ impl World {
         task.info.command.env.get("VERSION").and_then(|version| version.parse().ok()).unwrap_or_default()
     }
 
-    /// A task takes its next step; one of a bad version fails soon.
+    /// A task takes its next step; one of a bad version never runs.
     fn step(&mut self, task: &TaskId, state: TaskState) {
         let bad = is_bad(self.version_of(task));
         let next = match state {
+            TaskState::Staging if bad => TaskState::Failed,
             TaskState::Staging => TaskState::Running,
-            TaskState::Running if bad => TaskState::Failed,
             TaskState::Killing => TaskState::Killed,
             _ => return,
         };
@@ -245,6 +245,7 @@ impl World {
                 self.step(&id, state);
             }
             self.harness().master.redeliver();
+            self.arrive();
             if std::mem::take(&mut self.asked) {
                 self.harness().input_only(Order::Promote(name()));
             }

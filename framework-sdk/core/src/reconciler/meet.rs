@@ -169,6 +169,7 @@ impl Reconciler {
         if let Some(table) = self.groups.get_mut(&name) {
             let forgotten = table.restate(group);
             self.forget(&name, forgotten);
+            self.remember_volumes(now, &name);
             self.restart_timers(now, &name);
             return self.refuse_if_too_large(&name);
         }

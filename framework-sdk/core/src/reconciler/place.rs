@@ -290,6 +290,11 @@ impl Reconciler {
         let Ok(ids) = ids else { return false };
         let Some(id) = ids.first().cloned() else { return false };
         let kept = table.slot(number).and_then(|slot| slot.kept.clone());
+        if table.group.volume.is_some() && kept.is_none() && self.memory.kept(&instance).is_some() {
+            // It was none for a while, and comes back to its data.
+            self.remember_volume(now, &instance);
+            return false;
+        }
         let mut made = None;
         let taken = match (&table.group.volume, &kept) {
             (None, _) => room.take_all(&edition.shapes),

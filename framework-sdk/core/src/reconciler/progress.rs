@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::id::TaskId;
-use proto::task::{TaskState, TaskStatus};
+use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::Now;
 
 use super::event::{Event, Follows, TaskEvent};
@@ -62,7 +62,14 @@ impl Reconciler {
             let attempt = slot.attempts.iter_mut().find(|attempt| attempt.parts.has(&status.task))?;
             Some(attempt.parts.fold(&attempt.task, status))
         });
-        folded.unwrap_or_else(|| (status.clone(), None))
+        folded.unwrap_or_else(|| {
+            let mut whole = status.clone();
+            if whole.state == TaskState::Killed && whole.reason == StatusReason::GroupEnded {
+                // Another one of its instance ended badly, in an earlier life.
+                whole.state = TaskState::Failed;
+            }
+            (whole, None)
+        })
     }
 
     /// One of the tasks of an instance ended it, and the others end with it. What follows is decided now: once this end is

@@ -12,8 +12,10 @@ use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
 use proto::role::Role;
 use proto::scheduler::{Accept, Outcome};
+use proto_machine::Now;
 
 use super::event::{Event, VolumeStep};
+use super::slot::Home;
 use super::{Output, Reconciler};
 use crate::calls::Calls;
 use crate::desired::{GroupName, InstanceName, VolumeSpec};
@@ -134,6 +136,29 @@ impl Reconciler {
             self.touched.insert(instance.group.clone());
         }
         self.memory.set_kept(instance, None);
+    }
+
+    /// Those of a group that was stated anew come back to the volumes that they had.
+    pub(super) fn remember_volumes(&mut self, now: Now, group: &GroupName) {
+        let Some(table) = self.groups.get(group).filter(|table| table.group.volume.is_some()) else { return };
+        let blank = table.slots().filter(|(_, slot)| slot.is_blank() && slot.kept.is_none());
+        let numbers: Vec<u32> = blank.map(|(number, _)| number).collect();
+        for number in numbers {
+            self.remember_volume(now, &InstanceName { group: group.clone(), number });
+        }
+    }
+
+    /// An instance that there is again comes back to the volume that it had.
+    pub(super) fn remember_volume(&mut self, now: Now, instance: &InstanceName) {
+        let Some(kept) = self.memory.kept(instance) else { return };
+        if let Some(table) = self.groups.get_mut(&instance.group) {
+            let home = Home { agent: kept.agent.clone(), value: String::new() };
+            table.change(instance.number, |slot| {
+                (slot.kept, slot.home, slot.homing) = (Some(kept), Some(home), true);
+            });
+            self.touched.insert(instance.group.clone());
+        }
+        self.waits_for_home(now, instance);
     }
 
     /// At its home an offer lacks the volume that was only asked for: it was never made.

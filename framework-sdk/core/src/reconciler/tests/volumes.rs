@@ -200,3 +200,15 @@ fn one_whose_volume_is_not_there_keeps_nobody_else_waiting() {
     play.wait(2);
     assert_eq!(play.alive(), ["store.1"]);
 }
+
+#[test]
+fn one_that_there_should_be_again_finds_its_data() {
+    let mut play = Play::new([disk_agent("a1"), disk_agent("a2")]);
+    play.submit(store(3));
+    play.all_run();
+    let volume = volume_of(&play, "store.2");
+    play.submit(store(1));
+    assert_eq!(play.alive(), ["store.0"]);
+    play.submit(store(3));
+    assert_eq!((play.alive().len(), volume_of(&play, "store.2")), (3, volume));
+}

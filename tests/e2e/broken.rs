@@ -247,7 +247,7 @@ fn work(lab: &Lab) {
     lab.finds(
         "a demand that no agent has room for",
         &["explain", "job", "huge"],
-        &["(too-large)", "lacks cpus:62", "help: with cpus:2 instead of cpus:64"],
+        &["(too-large)", "the most is 2 on", "help: with cpus:2 instead of cpus:64"],
     );
     lab.finds(
         "a constraint that nothing meets",

@@ -248,6 +248,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever is typed: it is a schedule, the same when it is read again, or it is told what is wrong.
+    #[test]
+    fn no_text_makes_it_panic(text in "[0-9*/,@a-z -]{0,24}", other in any::<String>()) {
+        for text in [format!("{text} * * *"), text, other] {
+            match Schedule::parse(&text) {
+                Ok(schedule) => prop_assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule)),
+                Err(why) => prop_assert!(!why.to_string().is_empty()),
+            }
+            let _ = Zone::named(&text);
+        }
+    }
+}
+
 /// The oracle and the schedules that people write, over every change of two years in every zone.
 #[test]
 fn usual_schedules_agree_around_every_change() {

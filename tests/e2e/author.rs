@@ -170,7 +170,12 @@ async fn a_framework_that_wants_nothing_is_offered_nothing() {
                 over |= update.status().state.is_terminal();
                 client.done(update);
             }
-            Event::Session(_) | Event::Rescinded(..) | Event::Failure(..) | Event::Ended(_) => {}
+            Event::Session(_)
+            | Event::Rescinded(..)
+            | Event::Failure(..)
+            | Event::Draining(_)
+            | Event::Resumed(_)
+            | Event::Ended(_) => {}
         }
     }
     assert!(over, "its task has ended, and it was told");

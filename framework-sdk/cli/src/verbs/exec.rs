@@ -16,7 +16,7 @@ use super::describe::{find, task};
 use crate::args::ExecArgs;
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::failure::{Failure, Stop, chain};
+use crate::failure::{Failure, Stop};
 use crate::nouns::View;
 
 /// Pieces of what is typed that wait for a slow agent.
@@ -85,7 +85,7 @@ fn broken(whom: &str, status: &Status) -> Failure {
         return Failure::of_status(whom, status);
     }
     Failure::unavailable(
-        format!("{whom}: {}", chain(status)),
+        format!("{whom} went away: {}", status.message()),
         "a command ends with its agent's process; run it again",
     )
 }

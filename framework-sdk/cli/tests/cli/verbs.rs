@@ -471,3 +471,73 @@ async fn explain_knows_beginnings_and_slips() {
     assert_eq!(typed(&client, "explain demand web").await.exit, Exit::Usage);
     assert_eq!(typed(&client, "explain framework jobs").await.exit, Exit::Ok);
 }
+
+/// A start of an instance, as the jobs framework names them.
+fn start(id: &str, name: &str, state: TaskState, accepted_ms: u64) -> proto::operator::TaskView {
+    let mut view = views::task(id, state);
+    let mut info = (*view.info).clone();
+    info.name = name.to_owned();
+    (view.info, view.accepted_ms) = (info.into(), accepted_ms);
+    view
+}
+
+#[tokio::test]
+async fn a_name_means_the_start_that_lives_or_else_the_newest() {
+    let (_pool, client, world) = one_master().await;
+    let set = |tasks| world.lock().unwrap().snapshot.tasks = tasks;
+    set(vec![
+        start("web.0-1", "web.0", TaskState::Failed, 1),
+        start("web.0-2", "web.0", TaskState::Running, 2),
+        start("web.0-3", "web.0", TaskState::Failed, 3),
+        start("web.1-1", "web.1", TaskState::Failed, 4),
+        start("web.1-5", "web.1", TaskState::Killed, 9),
+        start("web.1-7", "web.1", TaskState::Failed, 6),
+        start("web.10-8", "web.10", TaskState::Running, 7),
+    ]);
+    for (typed_name, meant) in [
+        ("web.0", "web.0-2"),
+        ("jobs/web.0", "web.0-2"),
+        ("web.0-3", "web.0-3"),
+        ("web.1", "web.1-5"),
+        ("web.10", "web.10-8"),
+        ("web.1-", "web.1-5"),
+    ] {
+        let ran = typed(&client, &format!("describe task {typed_name}")).await;
+        let line = format!("Task:         {meant}\n");
+        assert!(ran.out.contains(&line), "{typed_name}: {} {}", ran.out, ran.err);
+    }
+    for (line, exit) in [("kill web.0", Exit::Ok), ("kill web.1", Exit::Conflict)] {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, exit, "{line}: {}", ran.err);
+    }
+    set(vec![
+        start("web.0-1", "web.0", TaskState::Running, 1),
+        start("web.0-2", "web.0", TaskState::Running, 2),
+    ]);
+    let ran = typed(&client, "kill web.0").await;
+    assert_eq!(ran.exit, Exit::Usage, "two that live: nobody guesses");
+    assert!(ran.err.contains("F-1/web.0-1, F-1/web.0-2"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn stale_reads_are_answered_by_any_master_and_say_as_of_when() {
+    let (_pool, client, world) = one_master().await;
+    world.lock().unwrap().mood = crate::pool::Mood::Leaderless;
+    for line in ["get tasks --stale", "describe task web.2 --stale", "status --stale", "raft status --stale"]
+    {
+        let ran = typed(&client, line).await;
+        assert_eq!(ran.exit, Exit::Ok, "{line}: {}", ran.err);
+        assert_eq!(ran.err, "as of index 93, by a follower\n", "{line}");
+    }
+    // A follower does not hear the other followers: that is no news of them.
+    world.lock().unwrap().raft = views::members(Some(1), &[3]);
+    let ran = typed(&client, "status --stale").await;
+    assert_eq!((ran.exit, ran.out.lines().next()), (Exit::Ok, Some("healthy")), "{}", ran.out);
+    for call in &world.lock().unwrap().calls {
+        match call {
+            Call::Tasks(list) | Call::Roles(list) => assert!(list.stale, "{call:?}"),
+            Call::StatusHere | Call::RaftHere => {}
+            other => panic!("not a stale read: {other:?}"),
+        }
+    }
+}

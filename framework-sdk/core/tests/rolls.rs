@@ -212,7 +212,7 @@ impl World {
                 }
             }
             16 => {
-                let id = AgentId::new(*self.dice.pick(&["a0", "a1"]).expect("one")).expect("an id");
+                let id = AgentId::new(self.dice.pick(&["a0", "a1"]).expect("one")).expect("an id");
                 if self.dice.chance(1, 2) {
                     self.harness().master.drain_agent(&id, 0);
                 } else {

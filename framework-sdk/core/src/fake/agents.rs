@@ -5,7 +5,7 @@ use proto::id::{AgentId, OfferId, RunId, TaskId};
 use proto::scheduler::{AgentDraining, AgentResumed, EventKind, Failure, Rescind, RescindReason};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
-use super::{Fake, Task};
+use super::{Fake, Task, Wish};
 
 impl Fake {
     pub(super) fn is_away(&self, agent: &AgentId) -> bool {
@@ -54,6 +54,17 @@ impl Fake {
             }
         }
         back.into_iter().for_each(|status| self.tell(EventKind::Update(status)));
+        // What was asked of its tasks meanwhile reaches it only now.
+        for task in here {
+            if self.out_of_sight.remove(&task) != Some(true) {
+                continue;
+            }
+            if self.kills_take_time {
+                self.wishes.push_back(Wish::Kill { task, grace: None });
+            } else {
+                self.report(&task, TaskState::Killed, None);
+            }
+        }
     }
 
     /// An operator wants an agent empty: nothing of it is offered any more, and the framework is told if it has tasks

@@ -54,6 +54,11 @@ impl Fake {
             }
         }
         back.into_iter().for_each(|status| self.tell(EventKind::Update(status)));
+        for id in here {
+            if self.out_of_sight.remove(&id) == Some(true) {
+                self.report(&id, TaskState::Killed, None);
+            }
+        }
     }
 
     /// An operator wants an agent empty: nothing of it is offered any more, and the framework is told if it has tasks

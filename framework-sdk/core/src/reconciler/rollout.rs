@@ -288,7 +288,7 @@ impl Table {
 
 /// Whether the stated spec is a change of one that was good.
 fn begins(table: &mut Table) -> bool {
-    if table.good_revision.is_none() && table.group.change.is_guarded() {
+    if table.good_revision.is_none() && table.group.change.is_guarded() && table.has_old() {
         // An earlier life did not say what was good: then it is what runs, if that is one spec.
         let one = {
             let staying = table.slots().flat_map(|(_, slot)| slot.staying());

@@ -203,9 +203,8 @@ impl Table {
         let most = if self.extras.len() < most { most.saturating_sub(self.leaving_extras()) } else { most };
         if self.extras.len() < most {
             // One that runs already, such as one that there should be no more, does as well as a new one.
-            let there = self.slots.iter().filter(|(_, slot)| slot.staying().next().is_some());
+            let there = self.outsiders().filter(|(_, slot)| slot.staying().next().is_some());
             let mut chosen: Vec<u32> = there.map(|(number, _)| *number).collect();
-            chosen.retain(|number| self.part(*number) == Part::None);
             let after = match &self.group.numbers {
                 Numbers::Below(count) => *count,
                 Numbers::Elastic(_) => self.members.last().map_or(0, |last| last.saturating_add(1)),
@@ -225,8 +224,16 @@ impl Table {
     /// Those above the number that are on their way out take the places of others until they have ended.
     fn leaving_extras(&self) -> usize {
         let leaves = |slot: &Slot| slot.attempts.iter().any(|attempt| attempt.is_leaving());
-        let above = self.slots.iter().filter(|(number, _)| self.part(**number) == Part::None);
-        above.filter(|(_, slot)| leaves(slot)).count()
+        self.outsiders().filter(|(_, slot)| leaves(slot)).count()
+    }
+
+    /// Instances that there should not be.
+    fn outsiders(&self) -> impl Iterator<Item = (&u32, &Slot)> {
+        let from = match &self.group.numbers {
+            Numbers::Below(count) if !self.withdrawn => *count,
+            Numbers::Below(_) | Numbers::Elastic(_) => 0,
+        };
+        self.slots.range(from..).filter(|(number, _)| self.part(**number) == Part::None)
     }
 
     /// A member that is there already, from an earlier life.
@@ -408,10 +415,13 @@ impl Table {
 
     /// Whether a gang fits into one call.
     pub fn is_too_large(&self) -> bool {
+        if !self.group.gang {
+            return false;
+        }
         let count = self.numbers().count();
         let tasks = count * self.stated.shapes.len();
         let bytes = count * self.stated.task_bytes;
-        self.group.gang && (tasks > ACCEPT_TASKS_MAX || bytes > ACCEPT_BYTES_MAX)
+        tasks > ACCEPT_TASKS_MAX || bytes > ACCEPT_BYTES_MAX
     }
 
     /// Whether some of a gang run without the others.
@@ -471,6 +481,11 @@ impl Table {
         let sums = self.sums();
         let busy = sums.wanted.saturating_sub(sums.waiting + sums.resting + sums.over);
         (most as usize).saturating_sub(busy)
+    }
+
+    /// Whether some have a task of another revision than they should.
+    pub fn has_old(&self) -> bool {
+        self.index.old > 0
     }
 
     /// So many more may be taken out of service now.

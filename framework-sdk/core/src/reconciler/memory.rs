@@ -217,7 +217,7 @@ mod tests {
     fn a_group_forgets_its_own_instances_and_no_others() {
         let mut memory = Memory::new(BTreeMap::new());
         let home = Home { agent: AgentId::new("a1").expect("an id"), value: "a1".to_owned() };
-        let names = ["web.0", "web.1", "web.1.0", "web-1.0", "we.0"].map(|name| InstanceName::parse(name));
+        let names = ["web.0", "web.1", "web.1.0", "web-1.0", "we.0"].map(InstanceName::parse);
         let names = names.map(|name| name.expect("a name"));
         names.iter().for_each(|name| memory.set_home(name, &home));
         memory.forget_others(&names[0].group, |number| number == 0);

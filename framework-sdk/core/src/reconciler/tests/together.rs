@@ -135,11 +135,11 @@ fn a_gang_that_waits_asks_again_in_its_own_time() {
     let before = revives(&play);
     play.wait(5);
     assert_eq!(revives(&play), before + 1);
-    let declined = play.harness.calls.iter().filter_map(|call| {
+    let mut declined = play.harness.calls.iter().filter_map(|call| {
         if let CallKind::Decline(decline) = call { Some(decline.filter.refuse) } else { None }
     });
     assert!(
-        declined.last().is_some_and(|refuse| refuse > Duration::from_secs(5)),
+        declined.next_back().is_some_and(|refuse| refuse > Duration::from_secs(5)),
         "until then others have it"
     );
 }

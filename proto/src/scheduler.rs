@@ -193,7 +193,7 @@ pub enum EventKind {
     Fault(Fault),
     /// Another master leads.
     Redirect(Redirect),
-    /// Is still there.
+    /// Is still there. An event of a kind that this version does not know is read as this, in its place in the stream.
     Heartbeat,
     /// An agent is to be empty.
     AgentDraining(AgentDraining),

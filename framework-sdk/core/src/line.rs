@@ -193,7 +193,7 @@ impl Line {
                 self.hang_up(now, out);
                 Heard::Nothing
             }
-            EventKind::Heartbeat => Heard::Nothing,
+            EventKind::Heartbeat if event.sequence == 0 => Heard::Nothing,
             EventKind::Subscribed(subscribed) => {
                 if subscribed.epoch < self.epoch || (subscribed.resumed && !self.can_resume(subscribed.epoch))
                 {
@@ -228,7 +228,8 @@ impl Line {
                 };
                 Heard::Stands { session, tasks: subscribed.tasks }
             }
-            kind @ (EventKind::Offers(_)
+            kind @ (EventKind::Heartbeat
+            | EventKind::Offers(_)
             | EventKind::Rescind(_)
             | EventKind::Update(_)
             | EventKind::Answer(_)

@@ -372,7 +372,7 @@ fn silence_breaks_the_link_and_heartbeats_keep_it() {
 fn a_gap_in_the_stream_asks_for_everything_anew() {
     let mut harness = start();
     harness.offer();
-    harness.master.inject(Event { sequence: 99, kind: EventKind::Heartbeat });
+    harness.master.inject(Event { sequence: 0, kind: EventKind::Heartbeat });
     let heartbeat_only = subscribes(&harness).len();
     harness.run();
     assert_eq!(subscribes(&harness).len(), heartbeat_only, "heartbeats have no place in the stream");
@@ -381,6 +381,17 @@ fn a_gap_in_the_stream_asks_for_everything_anew() {
     harness.advance(Duration::from_secs(1));
     assert_eq!(subscribes(&harness).last(), Some(&(true, None)));
     assert!(harness.scheduler().states("x").is_empty());
+}
+
+#[test]
+fn what_only_later_versions_know_has_its_place_in_the_stream_and_is_passed_over() {
+    let mut harness = start();
+    let sessions = subscribes(&harness).len();
+    harness.input(Order::Start("t"));
+    harness.master.say_what_is_not_known();
+    harness.offer();
+    assert_eq!(harness.alive(), ["t"], "what follows it is heard");
+    assert_eq!(subscribes(&harness).len(), sessions, "nothing was missed");
 }
 
 #[test]

@@ -100,4 +100,15 @@ oneof!(EventKind = w::event::Kind {
     msg AgentDraining: AgentDraining,
     msg AgentResumed: AgentResumed,
 });
-message!(Event = w::Event { plain sequence: sequence, one kind: kind });
+
+impl crate::wire::Wire for Event {
+    type Message = w::Event;
+    fn to_wire(&self) -> w::Event {
+        w::Event { sequence: self.sequence, kind: Some(crate::wire::OneOf::to_oneof(&self.kind)) }
+    }
+    fn from_wire(message: w::Event) -> Result<Self, crate::wire::Malformed> {
+        // A kind of a later version: masters may be newer than frameworks, and whoever does not know of it needs it not.
+        let kind = message.kind.map_or(Ok(EventKind::Heartbeat), crate::wire::OneOf::from_oneof)?;
+        Ok(Event { sequence: message.sequence, kind })
+    }
+}

@@ -5,6 +5,7 @@ mod messages;
 mod round_trip;
 
 use messages::Messages;
+use proto::wire::Wire as _;
 
 #[test]
 fn every_type_reads_back_as_it_was_written() {
@@ -16,4 +17,12 @@ fn every_type_reads_back_as_it_was_written() {
 fn damaged_bytes_are_refused_or_understood() {
     let messages = Messages::of_the_contracts();
     list::TRIPS.iter().for_each(|trip| (trip.damaged)(trip, &messages));
+}
+
+#[test]
+fn an_event_of_a_later_version_is_read_as_a_sign_of_life_in_its_place() {
+    // Field 1 is the sequence, 7; field 31 is a message of a kind that nobody knows.
+    let bytes = [0x08, 7, 0xfa, 0x01, 2, 0x08, 1];
+    let event = proto::scheduler::Event::decode(&bytes).expect("it is understood");
+    assert_eq!(event, proto::scheduler::Event { sequence: 7, kind: proto::scheduler::EventKind::Heartbeat });
 }

@@ -68,4 +68,10 @@ impl Fake {
             self.say(kind, false);
         }
     }
+
+    /// The master is of a later version than the framework, and says something that only those know.
+    pub fn say_what_is_not_known(&mut self) {
+        // So it is read, see the codec of events.
+        self.tell(EventKind::Heartbeat);
+    }
 }

@@ -36,7 +36,7 @@ use framework_sdk::{
 
 pub use self::orders::{Order, Reply, Ticket, Watcher};
 use self::views::Watches;
-use self::work::{JobName, Work};
+use self::work::{JobName, Sums, Work, is_over};
 use crate::store::{Record, State};
 use crate::wire;
 
@@ -115,9 +115,11 @@ impl Jobs {
     /// Goes on from what was stored. `info` is what the framework says of itself but for its roles, `role` that of jobs
     /// that name none; `random` is different in each life of the framework.
     pub fn new(mut info: FrameworkInfo, role: Role, state: State, random: u64) -> Self {
-        let others: BTreeSet<&Role> = state.jobs.values().filter_map(|job| job.spec.role.as_ref()).collect();
-        info.roles =
-            std::iter::once(&role).chain(others.into_iter().filter(|r| **r != role)).cloned().collect();
+        let at_work = state.jobs.values().filter(|job| !is_over(job, &Sums::of(job)));
+        let others: BTreeSet<&Role> = at_work.filter_map(|job| job.spec.role.as_ref()).collect();
+        let roles = std::iter::once(&role).chain(others.into_iter().filter(|r| **r != role));
+        // With one more than it allows the master would take none.
+        info.roles = roles.take(orders::ROLES_MAX).cloned().collect();
         let mut memory = state.memory.clone();
         memory.extend(state.framework.iter().map(|id| (FRAMEWORK.to_owned(), id.to_string())));
         let mut jobs = Jobs {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::attributes::{Constraint, Constraints, Predicate};
 use proto::demand::Demand;
 use proto::id::{AgentId, DemandId};
+use proto::role::Role;
 use proto_machine::Now;
 
 use super::place::Ask;
@@ -16,6 +17,8 @@ use crate::desired::{Group, GroupName};
 
 /// So many demands at most are declared at once (the master's own limit); others wait for their turn.
 const DEMANDS_MAX: usize = 1000;
+/// So many roles at most may one framework be in (the master's own limit); it refuses a framework in more altogether.
+const ROLES_MAX: usize = 64;
 /// So many words at most stand in one condition (the master's own limit).
 const WORDS_MAX: usize = 256;
 /// So long those that wait hold out for a value that is less used, before they take what there is.
@@ -115,7 +118,15 @@ impl Reconciler {
 
     /// A role that no group was in before: the master has to know it before anything is wanted in it.
     pub(super) fn take_role(&mut self, group: &Group) {
-        if let Some(role) = group.role.as_ref().filter(|role| !self.info.roles.contains(role)) {
+        if let Some(role) = &group.role {
+            self.be_in(role);
+        }
+    }
+
+    /// The framework is in this role from now on, whether or not a group is yet. Beyond what the master allows nothing
+    /// changes: groups of that role wait, and the others do not fail with them.
+    pub fn be_in(&mut self, role: &Role) {
+        if self.info.roles.len() < ROLES_MAX && !self.info.roles.contains(role) {
             self.info.roles.push(role.clone());
             self.info_changed = true;
         }

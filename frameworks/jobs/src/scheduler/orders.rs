@@ -17,7 +17,7 @@ use crate::store::{Instance, Job, Record};
 use crate::wire;
 
 /// The master's own limit for the roles of one framework.
-const ROLES_MAX: usize = 64;
+pub(super) const ROLES_MAX: usize = 64;
 
 /// The names of its runs add a dash and a time.
 const CRON_NAME_MAX: usize = 64 - 14;
@@ -189,6 +189,8 @@ impl Jobs {
         };
         let record = self.state.store_job(spec.clone(), request, now.wall.as_millis(), ephemeral);
         self.record(record);
+        // At once, though it may begin much later: a later life is in the roles of all the jobs that it finds.
+        self.reconciler.be_in(&role);
         self.touched.insert(job.clone());
         match before {
             None => {
@@ -314,9 +316,12 @@ impl Jobs {
             return refused("has nothing to go back to: no other spec of it was in service as a whole");
         };
         let (old, old_revision) = (stored.spec.clone(), stored.revision);
+        let role = before.role.clone().unwrap_or_else(|| self.role.clone());
+        self.check_room(&before, &role)?;
         let (created_ms, ephemeral) = (now.wall.as_millis(), stored.ephemeral);
         let record = self.state.store_again(before.clone(), created_ms, ephemeral);
         self.record(record);
+        self.reconciler.be_in(&role);
         let job = key(name);
         self.touched.insert(job.clone());
         self.respec(&job, &old, old_revision, &before);

@@ -10,7 +10,7 @@ use framework_sdk::{Calls, Instant, Now, Scheduler};
 
 use super::dependencies::may_begin;
 use super::group::group_of;
-use super::work::{Counted, JobName, Work, is_over};
+use super::work::{JobName, Sums, Work, is_over};
 use super::{Due, Jobs, key};
 use crate::spec::Kind;
 use crate::store::{Instance, Job};
@@ -20,10 +20,7 @@ impl Jobs {
     /// Takes up what was stored, as far as that needs no time.
     pub(super) fn recover(&mut self) {
         for (name, stored) in &self.state.jobs {
-            let mut work = Work::default();
-            for instance in stored.instances.values() {
-                work.sums.add(Counted::of(Some(instance)));
-            }
+            let work = Work { sums: Sums::of(stored), ..Work::default() };
             let job = key(name);
             self.touched.insert(job.clone());
             self.work.insert(job, work);

@@ -6,6 +6,7 @@ mod chaos;
 mod cost;
 mod lives;
 mod rig;
+mod roles;
 mod schedules;
 
 use std::collections::BTreeMap;

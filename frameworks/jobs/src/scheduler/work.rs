@@ -45,6 +45,13 @@ pub(super) struct Counted {
 // === impl Sums ===
 
 impl Sums {
+    /// Of a job as it is stored.
+    pub fn of(job: &Job) -> Self {
+        let mut sums = Sums::default();
+        job.instances.values().for_each(|instance| sums.add(Counted::of(Some(instance))));
+        sums
+    }
+
     pub fn add(&mut self, counted: Counted) {
         self.running += u32::from(counted.running);
         self.finished += u32::from(counted.finished);

@@ -1,5 +1,6 @@
 //! What waits becomes demands: so many of a shape, on machines that are like this.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::desired::{Group, GroupName};
 
 /// So many demands at most are declared at once (the master's own limit); others wait for their turn.
 const DEMANDS_MAX: usize = 1000;
+/// So many of these are left to volumes that are to be destroyed, however many groups wait.
+const DEMANDS_OF_PURGES: usize = 16;
 /// So many roles at most may one framework be in (the master's own limit); it refuses a framework in more altogether.
 const ROLES_MAX: usize = 64;
 /// So many words at most stand in one condition (the master's own limit).
@@ -32,7 +35,11 @@ impl Reconciler {
         }
         let mut demands = Vec::new();
         let mut asks = BTreeMap::new();
-        let names: Vec<GroupName> = self.groups.keys().cloned().collect();
+        let purges = self.purge_demands();
+        let room = DEMANDS_MAX - purges.len().min(DEMANDS_OF_PURGES);
+        let mut names: Vec<GroupName> = self.groups.keys().cloned().collect();
+        // Where there is no room for all, it is the least important that are left out.
+        names.sort_by_cached_key(|name| Reverse(self.groups.get(name).map(|table| table.group.priority)));
         for name in names {
             self.keep_patience(now, &name);
             let Some(table) = self.groups.get(&name) else { continue };
@@ -49,7 +56,7 @@ impl Reconciler {
                     continue;
                 }
                 left -= count;
-                let Some(first) = waiting.first().filter(|_| demands.len() < DEMANDS_MAX) else { continue };
+                let Some(first) = waiting.first().filter(|_| demands.len() < room) else { continue };
                 let mut id = name.to_string();
                 if home.is_some() {
                     id += &format!("@{first}");
@@ -74,7 +81,7 @@ impl Reconciler {
             }
         }
         self.purge_asks.clear();
-        for (demand, volume) in self.purge_demands() {
+        for (demand, volume) in purges {
             if demands.len() < DEMANDS_MAX {
                 self.purge_asks.insert(demand.id.clone(), volume);
                 demands.push(demand);

@@ -1,6 +1,12 @@
 //! Who is served first when there is not enough for all.
 
+use proto::quantities::Quantities;
+use proto::resources::{Amount, Resources};
+use proto_machine::{Instant, Now, WallTime};
+
 use super::*;
+use crate::calls::Calls;
+use crate::desired::VolumeSpec;
 
 fn counts(play: &Play) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -58,4 +64,38 @@ fn nobody_is_put_where_it_may_not_be() {
     play.harness.master.add_agent(zoned("a1", "x"));
     play.offers();
     assert_eq!(counts(&play), [("a".to_owned(), 5)].into());
+}
+
+/// A framework in which more groups wait than may say so, for machines that nobody has.
+fn crowded(agents: impl IntoIterator<Item = AgentInfo>) -> Play {
+    Play::with(agents, |mut reconciler| {
+        let now = Now { monotonic: Instant::default(), wall: WallTime::from_millis(1) };
+        for n in 0..1001 {
+            let huge = Group::of(spec().cpus_milli(500_000)).named(&format!("huge{n:04}")).expect("a name");
+            crate::Scheduler::input(&mut reconciler, now, Order::Submit(huge), &mut Calls::default());
+        }
+        reconciler
+    })
+}
+
+#[test]
+fn a_higher_priority_goes_first_when_not_all_may_say_what_they_want() {
+    let mut play = crowded([zoned("a1", "x")]);
+    assert_eq!(play.harness.master.demands().len(), 1000);
+    play.submit(group("same"));
+    assert!(play.alive().is_empty(), "its turn has not come");
+    play.submit(group("urgent").priority(1));
+    assert_eq!(play.alive(), ["urgent.0"]);
+}
+
+#[test]
+fn volumes_are_destroyed_however_many_wait() {
+    let room = Amount::scalars(Quantities::of(1000, 4 << 30).with_disk(10 << 30));
+    let mut play = crowded([agent("a1", Resources::unreserved(room))]);
+    let store = || group("store").priority(1).volume(VolumeSpec::named("data", 1).expect("a name"));
+    play.submit(store());
+    play.all_run();
+    play.order(Order::Purge(store().name().clone()));
+    play.wait(10);
+    assert!(play.told.iter().any(|told| told.ends_with("Destroyed")), "{:?}", play.told);
 }

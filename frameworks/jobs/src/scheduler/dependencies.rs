@@ -71,17 +71,19 @@ impl Jobs {
         if self.awaited.is_empty() {
             return;
         }
-        let mut seen = BTreeSet::new();
+        let mut moved: Vec<JobName> =
+            self.touched.iter().filter(|job| self.awaited.contains_key(*job)).cloned().collect();
         // One that fails makes those fail that come after it.
-        while let Some(job) = self.touched.iter().find(|job| !seen.contains(*job)).cloned() {
-            self.dependency_moved(now, &job);
-            seen.insert(job);
+        while let Some(job) = moved.pop() {
+            moved.extend(self.dependency_moved(now, &job));
         }
     }
 
-    fn dependency_moved(&mut self, now: Now, name: &JobName) {
+    /// Those that moved with it.
+    fn dependency_moved(&mut self, now: Now, name: &JobName) -> Vec<JobName> {
+        let mut moved = Vec::new();
         if !self.awaited.contains_key(name) {
-            return;
+            return moved;
         }
         let outcome = match (self.state.jobs.get(&**name), self.work.get(name)) {
             (Some(job), Some(work)) if !is_over(job, &work.sums) => Outcome::Open,
@@ -94,7 +96,7 @@ impl Jobs {
             _ => Outcome::Badly(format!("job {name} was forgotten before it ended")),
         };
         if matches!(outcome, Outcome::Open) {
-            return;
+            return moved;
         }
         for job in self.awaited.remove(name).unwrap_or_default() {
             let Some(stored) = self.state.jobs.get(&*job) else { continue };
@@ -103,6 +105,7 @@ impl Jobs {
                 continue;
             }
             self.touched.insert(job.clone());
+            moved.push(job.clone());
             match &outcome {
                 Outcome::Open => {}
                 Outcome::Well => {
@@ -121,5 +124,6 @@ impl Jobs {
                 }
             }
         }
+        moved
     }
 }

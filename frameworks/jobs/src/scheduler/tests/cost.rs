@@ -8,12 +8,12 @@ use framework_sdk::harness::{Harness, agent, resources};
 use framework_sdk::offer::Offer;
 use framework_sdk::role::Role;
 use framework_sdk::task::{Exit, TaskState};
-use framework_sdk::{Answered, Calls, Now, Scheduler, Session, Update};
+use framework_sdk::{Answered, Calls, Now, Scheduler, Session, Update, WallTime};
 
 use super::super::{Jobs, Order, Output, Ticket};
 use super::rig::{info, spec};
 use crate::spec::{JobSpec, Kind};
-use crate::store::State;
+use crate::store::{Record, State};
 
 /// The scheduler, and the time that was spent in it.
 struct Timed {
@@ -114,4 +114,30 @@ fn an_instance_costs_the_same_however_many_there_are() {
     assert!(each < Duration::from_millis(2), "{each:?}");
     let summary = harness.scheduler().jobs.view("b", false).and_then(|view| view.summary).expect("there");
     assert!(summary.over && summary.finished == INSTANCES, "{summary:?}");
+}
+
+#[test]
+fn a_job_costs_the_same_however_many_fail_with_it() {
+    const JOBS: usize = 10_000;
+    let mut state = State::default();
+    let name = |n: usize| format!("j{n:05}");
+    for n in 0..JOBS {
+        // The last one was stopped, and each comes after the next: it ends with all of them.
+        let after = if n + 1 < JOBS { vec![name(n + 1)] } else { Vec::new() };
+        let spec = Arc::new(JobSpec { after, ..spec(&name(n), Kind::Batch, 1) });
+        let stored = state.store_job(spec, &format!("0123456789abcdef{n}"), 1, false);
+        state.apply(stored);
+    }
+    state.apply(Record::JobStopped { name: name(JOBS - 1), purge: false });
+    let mut jobs = Jobs::new(info(), Role::default_role(), state, 1);
+    let now = Now { monotonic: framework_sdk::Instant::default(), wall: WallTime::from_millis(1) };
+    let mut calls = Calls::default();
+    let begun = Instant::now();
+    jobs.wake(now, &mut calls);
+    jobs.settle(now, &mut calls);
+    let each = begun.elapsed() / JOBS as u32;
+    println!("{each:?} for a job");
+    assert_eq!(jobs.totals.over, JOBS as u64);
+    // Some twenty times what it takes without optimization. Were all looked at for each, it would be a hundred times.
+    assert!(each < Duration::from_micros(200), "{each:?}");
 }

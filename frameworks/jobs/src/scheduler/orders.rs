@@ -187,6 +187,8 @@ impl Jobs {
                 SubmitUpdated
             }
         };
+        // What is due already is a run of the spec that was there when it came due.
+        self.tick(now, &job);
         let record = self.state.store_job(spec.clone(), request, now.wall.as_millis(), ephemeral);
         self.record(record);
         // At once, though it may begin much later: a later life is in the roles of all the jobs that it finds.

@@ -167,3 +167,20 @@ fn the_same_again_leaves_nothing_out() {
     wait(&mut process, Duration::from_millis(1));
     assert_eq!(process.jobs().len(), 2);
 }
+
+#[test]
+fn a_change_leaves_out_no_run_that_is_due() {
+    let mut process = start();
+    process.submit(cron("0 * * * *", Overlap::Allow)).expect("taken");
+    // The change arrives before the scheduler has looked at the clock.
+    let due = process.harness.now().wall + TO_THE_HOUR;
+    process.harness = process.harness.at(due);
+    let changed = JobSpec { priority: 1, ..cron("30 * * * *", Overlap::Allow) };
+    process.submit(changed).expect("taken");
+    process.harness.run();
+    process.sync();
+    assert_eq!(process.jobs(), ["tick", "tick-20231114T2300"]);
+    assert_eq!(process.disk.jobs["tick-20231114T2300"].spec.priority, 0, "as it was when it came due");
+    wait(&mut process, 30 * MINUTE);
+    assert_eq!(process.jobs().len(), 3, "{:?}", process.jobs());
+}

@@ -46,6 +46,11 @@ impl Schedule {
     /// The latest time after `after_ms` and not after `until_ms`.
     pub fn latest(&self, zone: &Zone, after_ms: u64, until_ms: u64) -> Option<u64> {
         let (after, until) = (timestamp(after_ms)?, timestamp(until_ms)?);
+        // It is asked each minute: then one is due at most, and no days need be looked through.
+        let first = self.next(zone, after_ms).filter(|first| *first <= until_ms)?;
+        if self.next(zone, first).is_none_or(|second| second > until_ms) {
+            return Some(first);
+        }
         let first = zone.rules.to_datetime(after).date().checked_sub(1.day()).ok()?;
         let last = zone.rules.to_datetime(until).date().checked_add(1.day()).ok()?;
         let days = last.series(-1.day()).take_while(|date| *date >= first);

@@ -190,6 +190,13 @@ fn agrees(schedule: &Schedule, zone: &Zone, from: u64, days: u64) {
         assert_eq!(next.map(shown), expected.get(n).map(|at| shown(*at)), "{}", what());
     }
     assert_eq!(schedule.latest(zone, from, until), expected.last().copied(), "{schedule} in {zone}");
+    // Asked often, it names each as it becomes due.
+    let mut before = from;
+    for at in expected.iter().copied().take(3) {
+        assert_eq!(schedule.latest(zone, before, at - 1), None, "{schedule} in {zone} before {}", shown(at));
+        assert_eq!(schedule.latest(zone, before, at), Some(at), "{schedule} in {zone} at {}", shown(at));
+        before = at;
+    }
 }
 
 /// Zones whose changes differ: by an hour, by half an hour, at midnight, over the date line, in winter, never.

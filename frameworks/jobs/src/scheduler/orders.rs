@@ -172,8 +172,11 @@ impl Jobs {
         self.check_room(&spec, &role)?;
         self.check_after(&spec)?;
         let job = key(&spec.name);
-        let before =
-            self.state.jobs.get(&*job).map(|stored| (stored.spec.clone(), stored.revision, stored.stopped));
+        let before = self
+            .state
+            .jobs
+            .get(&*job)
+            .map(|stored| (stored.spec.clone(), stored.revision, stored.begins_anew()));
         let outcome = match &before {
             None => SubmitCreated,
             Some(_) if !replace => {

@@ -115,6 +115,13 @@ pub struct Job {
     pub instances: BTreeMap<u32, Instance>,
 }
 
+impl Job {
+    /// Whether it begins anew when it is submitted as it is: it was stopped, or has failed without having begun.
+    pub fn begins_anew(&self) -> bool {
+        self.stopped || self.failed.is_some()
+    }
+}
+
 /// Everything the framework must not forget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
@@ -328,7 +335,7 @@ impl State {
         let before = self.jobs.get(&spec.name);
         let revision = match before {
             None => 1,
-            Some(job) if job.spec == spec && !job.stopped => job.revision,
+            Some(job) if job.spec == spec && !job.begins_anew() => job.revision,
             Some(job) => job.revision.saturating_add(1),
         };
         let mut requests = before.map(|job| job.requests.clone()).unwrap_or_default();

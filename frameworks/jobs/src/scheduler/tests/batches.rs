@@ -13,6 +13,7 @@ use framework_sdk::task::{Exit, TaskState};
 
 use super::rig::*;
 use crate::spec::{Check, CheckKind, Command, JobSpec, Kind};
+use crate::wire::SubmitOutcome;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -77,7 +78,12 @@ fn a_job_fails_with_the_one_that_it_comes_after() {
         if how == "fails" {
             process.submit(JobSpec { priority: 1, ..spec("a", Kind::Batch, 1) }).expect("taken");
         }
-        process.submit(JobSpec { priority: 1, ..after("b", &["a"]) }).expect("taken");
+        let again = process.submit(after("b", &["a"])).expect("taken");
+        assert_eq!(
+            (again.revision, again.outcome()),
+            (2, SubmitOutcome::SubmitUpdated),
+            "what failed goes on"
+        );
         process.go_on();
         end(&mut process, "a", TaskState::Finished);
         process.go_on();

@@ -12,7 +12,7 @@ use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::Now;
 
 use super::parts::Parts;
-use super::slot::{Attempt, Leaving};
+use super::slot::{Attempt, Leaving, Slot};
 use super::{Due, Reconciler};
 use crate::desired::{Birth, Counts, Group, GroupName, InstanceName, Revision};
 
@@ -163,7 +163,7 @@ impl Reconciler {
     pub(super) fn give_up_resting(&mut self, instance: &InstanceName, state: TaskState) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let revision = table.aim(instance.number).unwrap_or(table.stated.revision);
-        if !table.slot(instance.number).is_some_and(|slot| slot.resting && slot.attempts.is_empty()) {
+        if !table.slot(instance.number).is_some_and(|slot| slot.resting && is_idle(slot)) {
             return;
         }
         table.change(instance.number, |slot| (slot.resting, slot.over) = (false, Some((revision, state))));
@@ -174,7 +174,7 @@ impl Reconciler {
 
     pub(super) fn renew(&mut self, name: &GroupName) {
         let Some(table) = self.groups.get_mut(name) else { return };
-        let idle = table.slots().filter(|(_, slot)| slot.attempts.is_empty());
+        let idle = table.slots().filter(|(_, slot)| is_idle(slot));
         let idle: Vec<u32> = idle.map(|(number, _)| number).collect();
         for number in idle {
             table.change(number, |slot| {
@@ -186,4 +186,10 @@ impl Reconciler {
         }
         self.touched.insert(name.clone());
     }
+}
+
+/// Whether no task is there that its instance counts on: one that it went on without may be, for as long as its agent is out
+/// of sight.
+fn is_idle(slot: &Slot) -> bool {
+    slot.attempts.iter().all(Attempt::is_abandoned)
 }

@@ -266,10 +266,15 @@ impl Jobs {
         let same = task_of(old) == task_of(new);
         for instance in instances {
             let number = instance.number;
-            let has_task = is_live(instance.state) || !instance.earlier.is_empty();
-            if !has_task {
+            let has_task = is_live(instance.state) || instance.earlier.iter().any(|of| is_live(of.state));
+            if !has_task && instance.earlier.is_empty() {
                 // Who waits or is over begins anew, without a pause.
                 self.drop_instance(job, number);
+            } else if !has_task {
+                // The same, but what it went on without may come back, and must be known then.
+                let Instance { earlier, made, .. } = instance;
+                let attempt = made.saturating_add(1);
+                self.put(job, Instance { attempt, made, earlier, ..Instance::waiting(number, revision) });
             } else if same && instance.revision == old_revision {
                 self.put(job, Instance { revision, ..instance });
             }

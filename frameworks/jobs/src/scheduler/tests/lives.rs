@@ -1,6 +1,7 @@
 //! What one version of the framework, or one life of it, leaves to the next.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use framework_sdk::harness::{Fake, Harness, agent, resources};
 use framework_sdk::id::{AgentId, TaskId};
@@ -9,7 +10,7 @@ use framework_sdk::task::{Exit, TaskState};
 use framework_sdk::{Calls, Now, Room, Scheduler, Update};
 
 use super::rig::*;
-use crate::spec::{Command, JobSpec, Kind};
+use crate::spec::{Command, GiveUp, JobSpec, Kind};
 use crate::store::{Instance, Record, State};
 use crate::wire;
 
@@ -149,7 +150,7 @@ fn a_task_that_was_given_up_is_ended_by_a_later_life_too() {
     process.report_all(TaskState::Running, None);
     let first = TaskId::new(&process.harness.alive()[0]).expect("an id");
     process.harness.master.declare(&first, TaskState::Unreachable);
-    process.harness.advance(std::time::Duration::from_secs(301));
+    process.harness.advance(Duration::from_secs(301));
     process.offer();
     process.sync();
     let states = |process: &mut Process| {
@@ -165,4 +166,53 @@ fn a_task_that_was_given_up_is_ended_by_a_later_life_too() {
     let alive = process.harness.alive();
     assert!(alive.len() == 1 && alive[0] != first.as_str(), "{alive:?}");
     assert!(process.disk.jobs["web"].instances[&0].earlier.is_empty(), "it is known to have ended");
+}
+
+/// A service whose first task is out of sight, given up, and may come back.
+fn with_one_out_of_sight(job: JobSpec) -> (Process, TaskId) {
+    let mut process = start();
+    process.submit(job).expect("taken");
+    process.go_on();
+    let first = TaskId::new(&process.harness.alive()[0]).expect("an id");
+    process.harness.master.declare(&first, TaskState::Unreachable);
+    process.harness.advance(Duration::from_secs(301));
+    process.go_on();
+    assert_eq!(process.disk.jobs["web"].instances[&0].earlier.len(), 1);
+    (process, first)
+}
+
+/// The latest task of the service fails.
+fn fail(process: &mut Process, but: &TaskId) {
+    let alive = process.harness.alive();
+    let latest = alive.iter().find(|task| *task != but.as_str()).expect("another runs");
+    process.harness.report(latest, TaskState::Failed, Some(Exit::Code(1)));
+    process.sync();
+}
+
+#[test]
+fn what_is_out_of_sight_keeps_nobody_from_giving_up_and_beginning_anew() {
+    let give_up = Some(GiveUp { attempts: 1, window: Duration::from_secs(3600) });
+    let job = || JobSpec { give_up, ..spec("web", Kind::Service, 1) };
+    let (mut process, first) = with_one_out_of_sight(job());
+    let started = |process: &Process| process.harness.master.accepted.len();
+    for _ in 0..2 {
+        fail(&mut process, &first);
+        process.harness.advance(Duration::from_secs(100));
+        process.go_on();
+    }
+    assert_eq!(started(&process), 3, "it was started again once, and then given up");
+    let task = process.job("web").expect("there").tasks[0].clone();
+    assert!(task.last, "{task:?}");
+    process.stop("web", false).expect("stopped");
+    process.submit(job()).expect("taken");
+    process.go_on();
+    assert_eq!(started(&process), 4, "applied again it begins anew");
+    let instance = process.disk.jobs["web"].instances[&0].clone();
+    assert_eq!((instance.attempt, instance.failures, instance.earlier.len()), (4, 0, 1), "{instance:?}");
+    let mut process = process.restart();
+    process.harness.run();
+    process.harness.master.declare(&first, TaskState::Running);
+    process.harness.run();
+    assert!(!process.harness.alive().contains(&first.to_string()), "what it went on without still ends");
+    assert_eq!(process.harness.alive().len(), 1);
 }

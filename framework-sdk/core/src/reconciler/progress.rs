@@ -204,7 +204,15 @@ impl Reconciler {
         }
         match attempt {
             Some(attempt) if attempt.stays() => self.after_end(now, instance, &attempt, status.state),
-            Some(_) | None => Follows::Nothing,
+            Some(attempt) => {
+                // The next one in its place goes back to what the last one left there.
+                let wants = self.groups.get(&instance.group).is_some_and(|table| table.wants(instance.number));
+                if wants && !attempt.is_abandoned() {
+                    self.waits_for_home(now, instance);
+                }
+                Follows::Nothing
+            }
+            None => Follows::Nothing,
         }
     }
 

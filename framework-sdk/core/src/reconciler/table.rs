@@ -104,6 +104,7 @@ impl Table {
     pub fn restate(&mut self, group: Group) -> Vec<u32> {
         let group = fitting(group);
         let stated = Edition::of(&group.spec);
+        self.know_stated();
         if stated.revision != self.stated.revision {
             self.rollout = None;
             for slot in self.slots.values_mut() {
@@ -122,7 +123,15 @@ impl Table {
     /// What was good before is known from an earlier life, or from the author.
     pub fn know_good(&mut self, revision: Option<Revision>) {
         self.good_revision = self.good_revision.or(revision);
+        self.know_stated();
         self.know_previous();
+    }
+
+    /// What is stated may be what an earlier life remembered as good.
+    fn know_stated(&mut self) {
+        if self.good.is_none() && self.good_revision == Some(self.stated.revision) {
+            self.good = Some(self.stated.clone());
+        }
     }
 
     fn know_previous(&mut self) {

@@ -151,16 +151,16 @@ impl Reconciler {
 
     fn out_of_sight(&mut self, now: Now, instance: &InstanceName, status: &TaskStatus) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
-        let stays = table.change(instance.number, |slot| {
-            let attempt = slot.attempt_mut(&status.task)?;
+        let is_held = table.change(instance.number, |slot| {
+            let Some(attempt) = slot.attempt_mut(&status.task) else { return false };
             attempt.state = TaskState::Unreachable;
             attempt.ready = false;
-            Some(attempt.stays())
+            !attempt.is_abandoned()
         });
         self.due.cancel(&Due::InService(status.task.clone()));
         let due = Due::GiveUp(status.task.clone());
         match table.group.unreachable {
-            Unreachable::WaitUpTo(patience) if stays == Some(true) && self.due.get(&due).is_none() => {
+            Unreachable::WaitUpTo(patience) if is_held && self.due.get(&due).is_none() => {
                 self.due.set(due, now.monotonic + patience);
             }
             Unreachable::WaitUpTo(_) | Unreachable::Wait => {}
@@ -172,13 +172,20 @@ impl Reconciler {
         let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let given_up = table.change(instance.number, |slot| {
-            let attempt = slot.attempt_mut(task).filter(|attempt| attempt.stays() && !attempt.in_sight())?;
+            let attempt = slot.attempt_mut(task).filter(|a| !a.is_abandoned() && !a.in_sight())?;
+            let as_it_was = attempt.clone();
             attempt.leaving = Leaving::Abandoned;
-            Some(attempt.clone())
+            Some(as_it_was)
         });
         let Some(attempt) = given_up else { return };
+        self.touched.insert(instance.group.clone());
+        self.due.cancel(&Due::Drained(task.clone()));
         self.end_task(now, task.clone());
-        self.after_end(now, &instance, &attempt, TaskState::Gone);
+        if attempt.stays() {
+            self.after_end(now, &instance, &attempt, TaskState::Gone);
+        } else if self.groups.get(&instance.group).is_some_and(|table| table.wants(instance.number)) {
+            self.waits_for_home(now, &instance);
+        }
         self.tell(Event::GivenUp { instance, task: task.clone() });
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use proto::id::AgentId;
 use proto::scheduler::CallKind;
 use proto::task::TaskState;
 
 use super::*;
-use crate::desired::{Restart, RollingChange};
+use crate::desired::{Restart, RollingChange, Unreachable};
 
 /// Two tasks, of which the second is beside the first.
 fn pod(name: &str) -> Group {
@@ -156,6 +157,26 @@ fn when_one_of_a_gang_fails_all_start_again_together() {
     play.all_run();
     play.submit(gang(3));
     assert_eq!(play.alive(), ["gang.0", "gang.1", "gang.2"], "the others need not start again to be fewer");
+}
+
+#[test]
+fn a_gang_that_lost_two_agents_starts_anew_elsewhere() {
+    let patience = Unreachable::WaitUpTo(Duration::from_secs(60));
+    let mut play = Play::new([small_agent("a1"), small_agent("a2")]);
+    play.submit(gang(4).unreachable(patience));
+    play.all_run();
+    let before = play.alive_tasks();
+    for name in ["a3", "a4"] {
+        play.harness.master.add_agent(small_agent(name));
+    }
+    for name in ["a1", "a2"] {
+        play.harness.master.lose_agent(&AgentId::new(name).expect("an id"));
+        play.go();
+        play.wait(10);
+    }
+    play.wait(70);
+    let new = play.alive_tasks().into_iter().filter(|task| !before.contains(task)).count();
+    assert_eq!(new, 4);
 }
 
 #[test]

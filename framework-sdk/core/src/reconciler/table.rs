@@ -68,6 +68,8 @@ fn fitting(mut group: Group) -> Group {
     if group.gang {
         let change = &mut group.change;
         (change.surge, change.canary, change.max_unavailable) = (0, 0, u32::MAX);
+        // Some first, or some where they were, would be a part of it.
+        (group.parallel, group.stay) = (None, None);
     }
     if group.volume.is_some() {
         // One above the number would have no data.
@@ -419,7 +421,12 @@ impl Table {
     /// Whether those that wait may be started: of a gang, when nobody is missing.
     pub fn is_gathered(&self) -> bool {
         let sums = self.sums();
-        !self.group.gang || sums.waiting + sums.over == sums.wanted
+        !self.group.gang || !self.is_torn() && sums.waiting + sums.over == sums.wanted
+    }
+
+    /// Whether it is a gang that could not start as a whole: where its volumes are, or where they can be made.
+    pub fn is_torn(&self) -> bool {
+        self.group.gang && self.group.volume.is_some()
     }
 
     /// Whether a gang fits into one call.

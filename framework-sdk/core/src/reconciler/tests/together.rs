@@ -180,6 +180,29 @@ fn a_gang_that_lost_two_agents_starts_anew_elsewhere() {
 }
 
 #[test]
+fn what_would_start_a_part_of_a_gang_says_nothing() {
+    let mut play = Play::new([small_agent("a1"), small_agent("a2")]);
+    let stated = || gang(4).parallel(2).stay(Duration::from_secs(600)).restart(Restart::Always);
+    play.submit(stated());
+    assert_eq!(play.alive().len(), 4);
+    play.all_run();
+    play.report("gang.2", TaskState::Failed);
+    play.wait(1);
+    assert_eq!((play.alive().len(), play.harness.master.accepted.len()), (4, 8));
+}
+
+#[test]
+fn a_gang_with_a_volume_is_refused() {
+    let mut play = Play::new([small_agent("a1")]);
+    let volume = crate::desired::VolumeSpec::named("data", 1).expect("a name");
+    play.submit(gang(2).volume(volume));
+    assert!(play.tells("refused gang"), "{:?}", play.told);
+    assert!(play.alive().is_empty() && play.harness.master.demands().is_empty());
+    play.submit(gang(2));
+    assert_eq!(play.alive().len(), 2);
+}
+
+#[test]
 fn a_gang_changes_as_a_whole() {
     let mut play = Play::new([small_agent("a1"), small_agent("a2")]);
     play.submit(gang(4));

@@ -52,6 +52,9 @@ impl Reconciler {
 
     fn keep_unclaimed(&mut self, birth: &Birth, status: &TaskStatus) {
         let name = &birth.instance.group;
+        if status.run.is_some() {
+            self.remember_made(&birth.instance, &birth.first_of(&status.task));
+        }
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
         if status.state.is_terminal() && birth.part == 0 && !self.exactly && !self.by_ticket {

@@ -19,11 +19,15 @@ impl Reconciler {
             Some(instance) => instance.clone(),
             None => match self.meet(now, status) {
                 Met::Lives(instance) => instance,
-                Met::Ended(instance, follows) => return Some(self.event(instance, status, follows)),
+                Met::Ended(instance, follows) => {
+                    self.learn_made(&instance, status);
+                    return Some(self.event(instance, status, follows));
+                }
                 Met::Nothing => return None,
             },
         };
         self.touched.insert(instance.group.clone());
+        self.learn_made(&instance, status);
         let (whole, cause) = self.fold(&instance, status);
         if let Some(cause) = cause {
             let follows = self.ended_in_part(now, &instance, &whole.task, cause);
@@ -32,9 +36,6 @@ impl Reconciler {
         let follows = match whole.state {
             TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => {
                 self.moved(now, &instance, &whole);
-                if whole.state == TaskState::Running {
-                    self.learn_made(&instance);
-                }
                 Follows::Nothing
             }
             TaskState::Unreachable => {

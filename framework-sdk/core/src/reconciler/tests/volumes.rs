@@ -104,6 +104,22 @@ fn a_volume_that_was_asked_for_and_never_made_is_made_elsewhere() {
 }
 
 #[test]
+fn a_volume_is_known_to_be_made_by_any_task_that_was_launched_with_it() {
+    let mut play = Play::new([disk_agent("a1")]);
+    play.submit(store(1));
+    let (task, volume) = (play.task("store.0"), volume_of(&play, "store.0"));
+    // The answer to its accept never came, and its task ended before it ran.
+    let kept = play.memory.values_mut().find(|kept| kept.contains(" made ")).expect("it is remembered");
+    *kept = kept.replace(" made ", " asked ");
+    play.harness.master.report(&task, TaskState::Failed, None);
+    let mut play = play.restart();
+    play.harness.master.hide_volume(&volume);
+    play.submit(store(1));
+    play.wait(60);
+    assert!(play.alive().is_empty(), "it waits for its data");
+}
+
+#[test]
 fn with_leave_it_begins_anew_and_the_old_volume_is_destroyed_when_it_is_seen() {
     let mut play = Play::new([disk_agent("a1")]);
     let anew = || {

@@ -192,8 +192,11 @@ impl Reconciler {
     fn refuse_if_impossible(&mut self, name: &GroupName) {
         let Some(table) = self.groups.get(name) else { return };
         let refusal = if table.is_torn() {
-            Refusal::new(Code::Invalid, format!("the gang {name} has a volume, and so could not start as a whole"))
-                .with_help("leave out `volume`, or `gang`")
+            Refusal::new(
+                Code::Invalid,
+                format!("the gang {name} has a volume, and so could not start as a whole"),
+            )
+            .with_help("leave out `volume`, or `gang`")
         } else if table.is_too_large() {
             Refusal::new(Code::TooMuch, format!("the gang {name} has more tasks than one call can start"))
                 .with_help(format!("at most {ACCEPT_TASKS_MAX} tasks and 2 MiB start together"))

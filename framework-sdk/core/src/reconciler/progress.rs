@@ -214,7 +214,8 @@ impl Reconciler {
             Some(attempt) if attempt.stays() => self.after_end(now, instance, &attempt, status.state),
             Some(attempt) => {
                 // The next one in its place goes back to what the last one left there.
-                let wants = self.groups.get(&instance.group).is_some_and(|table| table.wants(instance.number));
+                let wants =
+                    self.groups.get(&instance.group).is_some_and(|table| table.wants(instance.number));
                 if wants && !attempt.is_abandoned() {
                     self.waits_for_home(now, instance);
                 }
@@ -328,11 +329,26 @@ impl Reconciler {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let keeps = |slot: &Slot| slot.kept.is_some() && slot.attempts.iter().all(Attempt::is_abandoned);
         if table.group.volume.is_some() && table.slot(instance.number).is_some_and(keeps) {
-            return self.leave_behind(instance);
+            if self.in_session && self.is_ready() {
+                self.leave_behind(instance);
+            }
+            // Otherwise it could not be heard of, and the wait begins anew when it can.
+            return;
         }
         if table.slot(instance.number).is_some() {
             table.change(instance.number, |slot| slot.homing = false);
             self.touched.insert(instance.group.clone());
+        }
+    }
+
+    /// Those that wait for their data wait anew: until now nothing could be heard of it.
+    pub(super) fn await_homes(&mut self, now: Now) {
+        for (name, table) in &self.groups {
+            let Some(patience) = table.group.volume.as_ref().and_then(|volume| volume.anew) else { continue };
+            for (number, _) in table.slots().filter(|(_, slot)| slot.homing && slot.kept.is_some()) {
+                let instance = InstanceName { group: name.clone(), number };
+                self.due.set(Due::Homeless(instance), now.monotonic + patience);
+            }
         }
     }
 

@@ -147,6 +147,35 @@ fn with_leave_it_begins_anew_and_the_old_volume_is_destroyed_when_it_is_seen() {
 }
 
 #[test]
+fn a_broken_session_costs_nobody_its_data() {
+    let mut play = Play::new([disk_agent("a1"), disk_agent("a2")]);
+    play.submit(store(1).volume(data().anew_after(Duration::from_secs(600))));
+    play.all_run();
+    let volume = volume_of(&play, "store.0");
+    let task = play.task("store.0");
+    play.harness.master.report(&task, TaskState::Failed, None);
+    play.go();
+    play.harness.unreachable = true;
+    play.harness.break_link();
+    play.harness.advance(Duration::from_secs(1000));
+    play.keep();
+    play.harness.unreachable = false;
+    play.wait(60);
+    assert_eq!((play.alive().len(), volume_of(&play, "store.0")), (1, volume));
+    assert!(!play.tells("volume of store.0 LeftBehind"));
+    // What is away once the session stands again is waited for as long as was said.
+    let home = agent_of(&play, "store.0");
+    play.harness.master.withhold(&home);
+    play.report("store.0", TaskState::Failed);
+    play.harness.advance(Duration::from_secs(500));
+    play.harness.break_link();
+    play.wait(599);
+    assert!(play.alive().is_empty());
+    play.wait(20);
+    assert_eq!(play.alive(), ["store.0"]);
+}
+
+#[test]
 fn a_withdrawn_group_leaves_its_volumes_and_a_purged_one_does_not() {
     let mut play = Play::new([disk_agent("a1")]);
     play.submit(store(2));

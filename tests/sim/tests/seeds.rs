@@ -51,3 +51,11 @@ fn the_store_of_some_seeds_is_written_read_watched_and_held() {
         assert!(count >= least, "{count} times: {what}");
     }
 }
+
+#[test]
+fn a_member_that_is_alone_counts_on_what_it_has_stored() {
+    // It dies while it stores a write that it has applied in memory already, and that nobody was told of.
+    if let Err((broken, at)) = run(1_001_253, false) {
+        panic!("at {at}ns: {broken}");
+    }
+}

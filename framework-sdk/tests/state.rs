@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use framework_sdk::Profile;
 use framework_sdk::door::{Authority, Identity, LEAF_VALIDITY, serve};
 use framework_sdk::id::MasterId;
 use framework_sdk::refusal::{Code, Refusal};
 use framework_sdk::state::{
-    Call, CallKind, Claim, Event, KeyValue, Keys, Reply, ReplyKind, State, StateError, Watch, WatchReply,
+    Call, CallKind, Claim, Event, KeyValue, Keys, LeaseReply, OperationReply, Reply, ReplyKind, State,
+    StateError, TxnReply, Watch, WatchReply, campaign,
 };
 use proto::store::{Claimed, PutReply, RangeReply};
 use proto_grpc::services::store::store_server;
@@ -169,4 +171,27 @@ async fn a_broken_watch_goes_on_with_the_next_revision_until_that_is_gone() {
     assert_eq!(end.code(), Some(Code::Compacted));
     assert!(watching.next().await.is_none());
     assert_eq!(said.lock().unwrap().watched_from, [4, 6, 8]);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_lead_watches_from_where_it_looked_and_does_not_hammer() {
+    let cluster = Cluster::new();
+    let lease = Ok(ReplyKind::Lease(LeaseReply { id: 9, ttl_ms: 60_000 }));
+    // The leader came long before the revision at which it is seen.
+    let kv = KeyValue { key: "election/one".into(), mod_revision: 3, lease: 4, ..KeyValue::default() };
+    let looked = OperationReply::Range(RangeReply { kvs: vec![kv], more: false, count: 1 });
+    let led = Ok(ReplyKind::Txn(TxnReply { succeeded: false, responses: vec![looked] }));
+    // Every watch of this master is told that what it asks for is compacted.
+    let (address, said) = cluster.master(script(vec![lease, led])).await;
+    let state = cluster.state(&[address]);
+    let begun = Instant::now();
+    let campaign = tokio::spawn(async move { campaign(&state, "one", "me", Duration::from_mins(1)).await });
+    let mut every = tokio::time::interval(Duration::from_millis(10));
+    while said.lock().unwrap().watched_from.len() < 3 {
+        every.tick().await;
+        assert!(!campaign.is_finished() && begun.elapsed() < Duration::from_secs(30));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(400), "it waits before it looks again");
+    assert!(said.lock().unwrap().watched_from.iter().all(|from| *from == 8));
+    campaign.abort();
 }

@@ -109,6 +109,8 @@ pub struct Driver<S: Scheduler> {
     /// Tasks believed alive of which the last snapshot said nothing.
     unresolved: BTreeSet<TaskId>,
     ask_again: Option<(Instant, Duration)>,
+    /// The scheduler believes that a session stands.
+    in_session: bool,
     /// What the masters last took of what the framework says of itself, while more was said. Should they refuse that, a
     /// session must not begin with it.
     agreed: Option<FrameworkInfo>,
@@ -143,6 +145,7 @@ impl<S: Scheduler> Driver<S> {
             acknowledged: VecDeque::new(),
             unresolved: BTreeSet::new(),
             ask_again: None,
+            in_session: false,
             agreed: None,
         })
     }
@@ -453,6 +456,7 @@ impl<S: Scheduler> Driver<S> {
         if !resumed {
             self.find_missing(&tasks);
         }
+        self.in_session = true;
         // The author first: what it stores of the session must be durable before anything is asked in it.
         self.author(now, out, |s, calls| s.subscribed(now, &session, calls));
         for acknowledge in &self.acknowledged {
@@ -474,6 +478,13 @@ impl<S: Scheduler> Driver<S> {
             // mean that a task was never accepted, and not that it is about to be.
             let framework = self.line.info.clone();
             self.ask(now, CallKind::UpdateFramework(UpdateFramework { framework }), Purpose::Fence, out);
+        }
+    }
+
+    fn tell_break(&mut self, now: Now) {
+        if self.in_session && !self.line.stands() {
+            self.in_session = false;
+            self.scheduler.disconnected(now);
         }
     }
 
@@ -515,10 +526,12 @@ impl<S: Scheduler> Machine for Driver<S> {
                 self.author(now, out, |s, calls| s.input(now, input, calls));
             }
         }
+        self.tell_break(now);
     }
 
     fn wake(&mut self, now: Now, out: &mut Outbox<Self::Output>) {
         self.line.wake(now, out);
+        self.tell_break(now);
         if self.line.stands() {
             while let Some(number) = self.retries.pop_due(now.monotonic) {
                 self.send_pending(now, number, out);

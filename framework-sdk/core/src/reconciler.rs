@@ -123,6 +123,8 @@ pub struct Reconciler {
     has_past: bool,
     stage: Stage,
     connected: bool,
+    /// A session stands. While it is broken nothing is heard of agents.
+    in_session: bool,
     groups: BTreeMap<GroupName, Table>,
     tasks: BTreeMap<TaskId, InstanceName>,
     /// Tasks of groups that nobody has stated yet.
@@ -194,6 +196,7 @@ impl Reconciler {
             serial: 0,
             stage: Stage::New,
             connected: false,
+            in_session: false,
             groups: BTreeMap::new(),
             tasks: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
@@ -357,7 +360,7 @@ impl Scheduler for Reconciler {
     }
 
     fn subscribed(&mut self, now: Now, session: &Session, out: &mut Calls<Output>) {
-        self.connected = true;
+        (self.connected, self.in_session) = (true, true);
         self.demands_changed = true;
         if !session.resumed {
             self.offers.clear();
@@ -369,6 +372,11 @@ impl Scheduler for Reconciler {
         if self.stage == Stage::New {
             if self.has_past && !self.knows_all { self.learn(out) } else { self.begin() }
         }
+        self.await_homes(now);
+    }
+
+    fn disconnected(&mut self, _now: Now) {
+        self.in_session = false;
     }
 
     fn offers(&mut self, _now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {

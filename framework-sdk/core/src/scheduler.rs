@@ -68,6 +68,9 @@ pub trait Scheduler {
     /// A session stands, for the first time or again.
     fn subscribed(&mut self, _now: Now, _session: &Session, _out: &mut Calls<Self::Output>) {}
 
+    /// The session broke. It is taken up again by itself; until then nothing is heard.
+    fn disconnected(&mut self, _now: Now) {}
+
     /// Offers. Each is moved into a [`crate::Room`] and accepted, or declined, or held; one that is not mentioned is
     /// declined with reason `Unused`.
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Self::Output>);

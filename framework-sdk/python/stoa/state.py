@@ -232,10 +232,11 @@ async def _lead(state: State, key: str, ttl: float) -> tuple[int, asyncio.Task[N
             lease, beating = await _granted(state, ttl)
         take = st.Operation(put=st.Put(key=key.encode(), value=who, lease=lease))
         try:
-            done, _ = await state.txn([free], [take, look], [look])
+            done, seen_at = await state.txn([free], [take, look], [look])
             there = done.responses[-1].range.kvs
         except Unknown:  # The next look shows whether it was carried out.
-            there = [found] if (found := await state.get(key)) else []
+            look_again = await state.ask(range=st.Range(key=key.encode()))
+            there, seen_at = look_again.range.kvs, look_again.revision
         except Unavailable:
             continue
         except Refused as refused:
@@ -248,8 +249,13 @@ async def _lead(state: State, key: str, ttl: float) -> tuple[int, asyncio.Task[N
         if there and there[0].lease == lease:
             return lease, beating
         if there:
-            with contextlib.suppress(asyncio.TimeoutError, Unavailable, Refused):
-                await asyncio.wait_for(_gone(state, key, there[0].mod_revision + 1), _LOOK_AGAIN)
+            # Not from when the leader came: what is as old as that may be compacted.
+            try:
+                await asyncio.wait_for(_gone(state, key, seen_at + 1), _LOOK_AGAIN)
+            except asyncio.TimeoutError:
+                pass
+            except (Unavailable, Refused):
+                await asyncio.sleep(_PAUSE)
 
 
 async def _granted(state: State, ttl: float) -> tuple[int, asyncio.Task[None]]:

@@ -15,6 +15,8 @@ use super::{
 const BEATS: u32 = 3;
 /// Whoever waits looks again so often, whatever is told of changes: a master that hangs tells nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// So long it waits before it looks again at what a watch could not tell.
+const AFTER_COMPACTED: Duration = Duration::from_millis(200);
 
 /// The lead of an election. Dropped, it is given up when its lease runs out; [`Leadership::resign`] does it at once.
 #[derive(Debug)]
@@ -112,13 +114,16 @@ pub async fn campaign(
             success: vec![Operation::Put(put), Operation::Range(look.clone())],
             failure: vec![Operation::Range(look)],
         };
-        let there = match state.txn(txn).await {
-            Ok((reply, _)) => match reply.responses.into_iter().next_back() {
-                Some(OperationReply::Range(range)) => range.kvs.into_iter().next(),
-                _ => None,
+        let (there, seen_at) = match state.txn(txn).await {
+            Ok((reply, revision)) => match reply.responses.into_iter().next_back() {
+                Some(OperationReply::Range(range)) => (range.kvs.into_iter().next(), revision),
+                _ => (None, revision),
             },
             // The next look shows whether it was carried out.
-            Err(StateError::Unknown { .. }) => state.get(key.clone()).await?,
+            Err(StateError::Unknown { .. }) => {
+                let (found, revision) = state.list(Keys::one(key.clone())).await?;
+                (found.into_iter().next(), revision)
+            }
             Err(error) if error.code() == Some(Code::NotFound) => {
                 lease = Lease::take(state, ttl).await?;
                 continue;
@@ -129,7 +134,8 @@ pub async fn campaign(
         if leader.lease == lease.id {
             return Ok(Leadership { state: state.clone(), key, token: leader.create_revision, lease });
         }
-        let gone = gone(state, &key, leader.mod_revision + 1);
+        // Not from when the leader came: what is as old as that may be compacted.
+        let gone = gone(state, &key, seen_at + 1);
         tokio::pin!(gone);
         loop {
             tokio::select! {
@@ -160,7 +166,10 @@ async fn gone(state: &State, key: &Bytes, from: u64) -> Result<(), StateError> {
             Ok(reply) if reply.events.iter().any(|event| event.deleted) => return Ok(()),
             Ok(_) => {}
             // So much has changed since that it is worth another look.
-            Err(error) if error.code() == Some(Code::Compacted) => return Ok(()),
+            Err(error) if error.code() == Some(Code::Compacted) => {
+                sleep(AFTER_COMPACTED).await;
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
     }

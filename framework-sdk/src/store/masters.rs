@@ -1,5 +1,6 @@
 //! `MasterStore`: what a framework keeps, in a space of the masters' store, fenced by the claim of one life.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
@@ -95,8 +96,11 @@ impl StateStore for MasterStore {
             // They are all there from the moment on at which it is said that they are.
             change(&space, vec![forget(&Keys::prefix(PARTS))], &given_up).await?;
             for (number, part) in parts.into_iter().enumerate() {
-                let key = format!("{PARTS}{number:08}");
-                change(&space, vec![put(&key, &written(&changes[part]))], &given_up).await?;
+                // Written as one text they are more bytes than they were: as many values as that takes.
+                for (at, piece) in pieces(&written(&changes[part])).into_iter().enumerate() {
+                    let key = format!("{PARTS}{number:08}.{at:08}");
+                    change(&space, vec![put(&key, piece)], &given_up).await?;
+                }
             }
             change(&space, vec![put(WHOLE, "")], &given_up).await?;
             finish(&space, &given_up).await
@@ -106,7 +110,12 @@ impl StateStore for MasterStore {
 
 /// Carries out what stands whole in parts. It is as good to do it twice.
 async fn finish(space: &State, given_up: &watch::Receiver<bool>) -> Result<(), StoreError> {
-    for part in look(space, &Keys::prefix(PARTS), given_up).await?.into_values() {
+    let mut parts: BTreeMap<String, String> = BTreeMap::new();
+    for (key, piece) in look(space, &Keys::prefix(PARTS), given_up).await? {
+        let number = key.strip_prefix(PARTS).and_then(|rest| rest.split('.').next()).unwrap_or_default();
+        parts.entry(number.to_owned()).or_default().push_str(&piece);
+    }
+    for part in parts.into_values() {
         change(space, read(&part).iter().map(kept).collect(), given_up).await?;
     }
     change(space, vec![forget(&Keys::one(WHOLE)), forget(&Keys::prefix(PARTS))], given_up).await
@@ -117,7 +126,7 @@ async fn look(
     space: &State,
     keys: &Keys,
     given_up: &watch::Receiver<bool>,
-) -> Result<std::collections::BTreeMap<String, String>, StoreError> {
+) -> Result<BTreeMap<String, String>, StoreError> {
     let found = loop {
         match space.list(keys.clone()).await {
             Ok((found, _)) => break found,
@@ -186,6 +195,17 @@ fn parts(changes: &[Change]) -> Vec<Range<usize>> {
     }
     parts.push(begin..changes.len());
     parts
+}
+
+/// A text in pieces that the masters take as values.
+fn pieces(mut text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    while !text.is_empty() {
+        let (piece, rest) = text.split_at(text.floor_char_boundary(TXN_BYTES_MAX));
+        pieces.push(piece);
+        text = rest;
+    }
+    pieces
 }
 
 fn kept(change: &Change) -> Operation {

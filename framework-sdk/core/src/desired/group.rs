@@ -181,7 +181,7 @@ impl Group {
 
     /// All instances start together, over as many agents as it takes, or none of them does; while they wait they hold
     /// nothing. When one ends badly all start again, and a changed spec changes all at once. A gang starts in one call: at
-    /// most a thousand tasks.
+    /// most a thousand tasks. With that, [`Group::parallel`] and [`Group::stay`] say nothing, and [`Group::volume`] is refused.
     pub fn gang(mut self) -> Self {
         self.gang = true;
         self

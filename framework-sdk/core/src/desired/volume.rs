@@ -36,7 +36,8 @@ impl VolumeSpec {
     }
 
     /// An instance that could not be started where its volume is for so long begins anew elsewhere, with an empty volume: for
-    /// whoever has copies of the data. Otherwise it waits, for ever if its agent is gone.
+    /// whoever has copies of the data. It counts only while the session stands. Otherwise it waits, for ever if its agent is
+    /// gone.
     pub fn anew_after(mut self, homeless: Duration) -> Self {
         self.anew = Some(homeless);
         self

@@ -38,6 +38,7 @@ impl Reconciler {
             out.tag(0);
         } else {
             self.begin();
+            self.await_homes(now);
         }
     }
 

@@ -106,19 +106,22 @@ impl Reconciler {
         let Some(table) = self.groups.get_mut(name) else { return };
         let grace = table.group.drain;
         let instance = InstanceName { group: name.clone(), number };
-        let leaving: Vec<(TaskId, bool)> = table.change(number, |slot: &mut Slot| {
+        let leaving: Vec<(TaskId, bool, bool)> = table.change(number, |slot: &mut Slot| {
             let stay = slot.attempts.iter_mut().filter(|attempt| attempt.stays() && which(attempt));
             let leave = stay.map(|attempt| {
                 let drains = !grace.is_zero() && attempt.state == TaskState::Running;
                 attempt.leaving = if drains { Leaving::Draining } else { Leaving::Ending };
                 // What is on its way out serves nobody new.
                 attempt.ready = false;
-                (attempt.task.clone(), drains)
+                (attempt.task.clone(), drains, attempt.in_sight())
             });
             leave.collect()
         });
-        for (task, drains) in leaving {
-            self.due.cancel(&Due::GiveUp(task.clone()));
+        for (task, drains, in_sight) in leaving {
+            // Out of sight it may never be heard to end.
+            if in_sight {
+                self.due.cancel(&Due::GiveUp(task.clone()));
+            }
             if drains {
                 self.due.set(Due::Drained(task.clone()), now.monotonic + grace);
                 self.tell(Event::Drain { instance: instance.clone(), task, grace });

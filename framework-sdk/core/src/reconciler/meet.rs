@@ -52,6 +52,9 @@ impl Reconciler {
 
     fn keep_unclaimed(&mut self, birth: &Birth, status: &TaskStatus) {
         let name = &birth.instance.group;
+        if status.run.is_some() {
+            self.remember_made(&birth.instance, &birth.first_of(&status.task));
+        }
         let is_new = !self.unclaimed.contains_key(name);
         let known = self.unclaimed.entry(name.clone()).or_default();
         if status.state.is_terminal() && birth.part == 0 && !self.exactly && !self.by_ticket {
@@ -171,7 +174,7 @@ impl Reconciler {
             self.forget(&name, forgotten);
             self.remember_volumes(now, &name);
             self.restart_timers(now, &name);
-            return self.refuse_if_too_large(&name);
+            return self.refuse_if_impossible(&name);
         }
         let mut table = Table::new(group);
         self.remember_rollout(&mut table);
@@ -182,17 +185,25 @@ impl Reconciler {
         self.groups.insert(name.clone(), table);
         self.claim(now, &name);
         self.restart_timers(now, &name);
-        self.refuse_if_too_large(&name);
+        self.refuse_if_impossible(&name);
     }
 
     /// A gang that can never be started is not waited for in silence.
-    fn refuse_if_too_large(&mut self, name: &GroupName) {
-        if self.groups.get(name).is_some_and(Table::is_too_large) {
-            let message = format!("the gang {name} has more tasks than one call can start");
-            let refusal = Refusal::new(Code::TooMuch, message)
-                .with_help(format!("at most {ACCEPT_TASKS_MAX} tasks and 2 MiB start together"));
-            self.tell(Event::Refused { what: Asked::Gang, refusal });
-        }
+    fn refuse_if_impossible(&mut self, name: &GroupName) {
+        let Some(table) = self.groups.get(name) else { return };
+        let refusal = if table.is_torn() {
+            Refusal::new(
+                Code::Invalid,
+                format!("the gang {name} has a volume, and so could not start as a whole"),
+            )
+            .with_help("leave out `volume`, or `gang`")
+        } else if table.is_too_large() {
+            Refusal::new(Code::TooMuch, format!("the gang {name} has more tasks than one call can start"))
+                .with_help(format!("at most {ACCEPT_TASKS_MAX} tasks and 2 MiB start together"))
+        } else {
+            return;
+        };
+        self.tell(Event::Refused { what: Asked::Gang, refusal });
     }
 
     /// What is remembered of an instance comes back to it.

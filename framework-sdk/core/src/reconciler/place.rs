@@ -258,13 +258,23 @@ impl Reconciler {
         let Some(table) = self.groups.get(&lane.ask.group).filter(|table| !table.is_too_large()) else {
             return false;
         };
+        if numbers.len() < table.sums().waiting {
+            // Some of them wait for an agent still, from before they were a gang.
+            return false;
+        }
         let rooms: Vec<Room> = lane.rooms.iter().map(|at| used[*at].room.clone()).collect();
-        let shape = &table.edition(lane.ask.which).shape;
+        let mut tried = rooms.clone();
+        let edition = table.edition(lane.ask.which);
+        let shape = &edition.shape;
         let places = match &table.group.spread {
             None => plan_together(rooms, &vec![shape.clone(); numbers.len()], Packing::BestFit),
             Some(spread) => plan_spread(rooms, shape, numbers.len(), spread),
         };
         let Some(places) = places else { return false };
+        // Task by task it has to fit, too, before the first one is launched.
+        if !places.iter().all(|place| tried[*place].take_all(&edition.shapes).is_some()) {
+            return false;
+        }
         for (number, place) in numbers.iter().zip(places) {
             self.launch(now, &lane.ask, *number, &mut used[lane.rooms[place]]);
         }

@@ -19,11 +19,15 @@ impl Reconciler {
             Some(instance) => instance.clone(),
             None => match self.meet(now, status) {
                 Met::Lives(instance) => instance,
-                Met::Ended(instance, follows) => return Some(self.event(instance, status, follows)),
+                Met::Ended(instance, follows) => {
+                    self.learn_made(&instance, status);
+                    return Some(self.event(instance, status, follows));
+                }
                 Met::Nothing => return None,
             },
         };
         self.touched.insert(instance.group.clone());
+        self.learn_made(&instance, status);
         let (whole, cause) = self.fold(&instance, status);
         if let Some(cause) = cause {
             let follows = self.ended_in_part(now, &instance, &whole.task, cause);
@@ -32,9 +36,6 @@ impl Reconciler {
         let follows = match whole.state {
             TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => {
                 self.moved(now, &instance, &whole);
-                if whole.state == TaskState::Running {
-                    self.learn_made(&instance);
-                }
                 Follows::Nothing
             }
             TaskState::Unreachable => {
@@ -151,16 +152,16 @@ impl Reconciler {
 
     fn out_of_sight(&mut self, now: Now, instance: &InstanceName, status: &TaskStatus) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
-        let stays = table.change(instance.number, |slot| {
-            let attempt = slot.attempt_mut(&status.task)?;
+        let is_held = table.change(instance.number, |slot| {
+            let Some(attempt) = slot.attempt_mut(&status.task) else { return false };
             attempt.state = TaskState::Unreachable;
             attempt.ready = false;
-            Some(attempt.stays())
+            !attempt.is_abandoned()
         });
         self.due.cancel(&Due::InService(status.task.clone()));
         let due = Due::GiveUp(status.task.clone());
         match table.group.unreachable {
-            Unreachable::WaitUpTo(patience) if stays == Some(true) && self.due.get(&due).is_none() => {
+            Unreachable::WaitUpTo(patience) if is_held && self.due.get(&due).is_none() => {
                 self.due.set(due, now.monotonic + patience);
             }
             Unreachable::WaitUpTo(_) | Unreachable::Wait => {}
@@ -172,13 +173,20 @@ impl Reconciler {
         let Some(instance) = self.instance_of(task) else { return };
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let given_up = table.change(instance.number, |slot| {
-            let attempt = slot.attempt_mut(task).filter(|attempt| attempt.stays() && !attempt.in_sight())?;
+            let attempt = slot.attempt_mut(task).filter(|a| !a.is_abandoned() && !a.in_sight())?;
+            let as_it_was = attempt.clone();
             attempt.leaving = Leaving::Abandoned;
-            Some(attempt.clone())
+            Some(as_it_was)
         });
         let Some(attempt) = given_up else { return };
+        self.touched.insert(instance.group.clone());
+        self.due.cancel(&Due::Drained(task.clone()));
         self.end_task(now, task.clone());
-        self.after_end(now, &instance, &attempt, TaskState::Gone);
+        if attempt.stays() {
+            self.after_end(now, &instance, &attempt, TaskState::Gone);
+        } else if self.groups.get(&instance.group).is_some_and(|table| table.wants(instance.number)) {
+            self.waits_for_home(now, &instance);
+        }
         self.tell(Event::GivenUp { instance, task: task.clone() });
     }
 
@@ -204,7 +212,16 @@ impl Reconciler {
         }
         match attempt {
             Some(attempt) if attempt.stays() => self.after_end(now, instance, &attempt, status.state),
-            Some(_) | None => Follows::Nothing,
+            Some(attempt) => {
+                // The next one in its place goes back to what the last one left there.
+                let wants =
+                    self.groups.get(&instance.group).is_some_and(|table| table.wants(instance.number));
+                if wants && !attempt.is_abandoned() {
+                    self.waits_for_home(now, instance);
+                }
+                Follows::Nothing
+            }
+            None => Follows::Nothing,
         }
     }
 
@@ -312,11 +329,26 @@ impl Reconciler {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let keeps = |slot: &Slot| slot.kept.is_some() && slot.attempts.iter().all(Attempt::is_abandoned);
         if table.group.volume.is_some() && table.slot(instance.number).is_some_and(keeps) {
-            return self.leave_behind(instance);
+            if self.in_session && self.is_ready() {
+                self.leave_behind(instance);
+            }
+            // Otherwise it could not be heard of, and the wait begins anew when it can.
+            return;
         }
         if table.slot(instance.number).is_some() {
             table.change(instance.number, |slot| slot.homing = false);
             self.touched.insert(instance.group.clone());
+        }
+    }
+
+    /// Those that wait for their data wait anew: until now nothing could be heard of it.
+    pub(super) fn await_homes(&mut self, now: Now) {
+        for (name, table) in &self.groups {
+            let Some(patience) = table.group.volume.as_ref().and_then(|volume| volume.anew) else { continue };
+            for (number, _) in table.slots().filter(|(_, slot)| slot.homing && slot.kept.is_some()) {
+                let instance = InstanceName { group: name.clone(), number };
+                self.due.set(Due::Homeless(instance), now.monotonic + patience);
+            }
         }
     }
 

@@ -68,6 +68,8 @@ fn fitting(mut group: Group) -> Group {
     if group.gang {
         let change = &mut group.change;
         (change.surge, change.canary, change.max_unavailable) = (0, 0, u32::MAX);
+        // Some first, or some where they were, would be a part of it.
+        (group.parallel, group.stay) = (None, None);
     }
     if group.volume.is_some() {
         // One above the number would have no data.
@@ -104,6 +106,7 @@ impl Table {
     pub fn restate(&mut self, group: Group) -> Vec<u32> {
         let group = fitting(group);
         let stated = Edition::of(&group.spec);
+        self.know_stated();
         if stated.revision != self.stated.revision {
             self.rollout = None;
             for slot in self.slots.values_mut() {
@@ -122,7 +125,15 @@ impl Table {
     /// What was good before is known from an earlier life, or from the author.
     pub fn know_good(&mut self, revision: Option<Revision>) {
         self.good_revision = self.good_revision.or(revision);
+        self.know_stated();
         self.know_previous();
+    }
+
+    /// What is stated may be what an earlier life remembered as good.
+    fn know_stated(&mut self) {
+        if self.good.is_none() && self.good_revision == Some(self.stated.revision) {
+            self.good = Some(self.stated.clone());
+        }
     }
 
     fn know_previous(&mut self) {
@@ -410,7 +421,12 @@ impl Table {
     /// Whether those that wait may be started: of a gang, when nobody is missing.
     pub fn is_gathered(&self) -> bool {
         let sums = self.sums();
-        !self.group.gang || sums.waiting + sums.over == sums.wanted
+        !self.group.gang || !self.is_torn() && sums.waiting + sums.over == sums.wanted
+    }
+
+    /// Whether it is a gang that could not start as a whole: where its volumes are, or where they can be made.
+    pub fn is_torn(&self) -> bool {
+        self.group.gang && self.group.volume.is_some()
     }
 
     /// Whether a gang fits into one call.

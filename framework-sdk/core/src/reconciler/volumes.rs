@@ -4,7 +4,7 @@ use std::fmt;
 
 use proto::attributes::{Constraint, Constraints, Predicate};
 use proto::demand::{DeclineReason, Demand, Filter};
-use proto::id::{AgentId, DemandId, VolumeId};
+use proto::id::{AgentId, DemandId, TaskId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::{DestroyVolume, Operation, Unreserve};
 use proto::quantities::{Quantities, Scalar};
@@ -12,10 +12,11 @@ use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
 use proto::role::Role;
 use proto::scheduler::{Accept, Outcome};
+use proto::task::TaskStatus;
 use proto_machine::Now;
 
 use super::event::{Event, VolumeStep};
-use super::slot::Home;
+use super::slot::{Attempt, Home, Slot};
 use super::{Output, Reconciler};
 use crate::calls::Calls;
 use crate::desired::{GroupName, InstanceName, VolumeSpec};
@@ -219,12 +220,29 @@ impl Reconciler {
         }
     }
 
-    /// A task that has the volume of its instance runs, so it is there: an answer may have gone to an earlier life.
-    pub(super) fn learn_made(&mut self, instance: &InstanceName) {
+    /// A task that has the volume of its instance was launched, so it is there: an answer may have gone to an earlier life.
+    /// What an instance goes on without had another one.
+    pub(super) fn learn_made(&mut self, instance: &InstanceName, status: &TaskStatus) {
         let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
+        let its = |slot: &&Slot| {
+            let is_of = |a: &Attempt| a.task == status.task || a.parts.has(&status.task);
+            let mut held = slot.attempts.iter().filter(|attempt| !attempt.is_abandoned());
+            slot.attempts.is_empty() || held.any(is_of)
+        };
+        // A launch that was carried out has a run.
+        let slot = slot.filter(|_| status.run.is_some()).filter(its);
         if let Some(kept) = slot.and_then(|slot| slot.kept.as_ref()).filter(|kept| !kept.made) {
             let volume = kept.volume.clone();
             self.made_answered(&volume, true);
+        }
+    }
+
+    /// The same of a group that is not stated yet: the volume was made with this task.
+    pub(super) fn remember_made(&mut self, instance: &InstanceName, task: &TaskId) {
+        let launch = |id: &str| id.rsplit_once('-').map(|(_, launch)| launch.to_owned());
+        let its = |kept: &Kept| !kept.made && launch(kept.volume.as_str()) == launch(task.as_str());
+        if let Some(kept) = self.memory.kept(instance).filter(its) {
+            self.memory.set_kept(instance, Some(&Kept { made: true, ..kept }));
         }
     }
 

@@ -68,6 +68,11 @@ impl Books {
                 if comes == Comes::Never {
                     return Ok(ReplyKind::Refused(Refusal::new(Code::LeaderLost, "nobody leads")));
                 }
+                let is_large =
+                    |step: &Operation| matches!(step, Operation::Put(put) if put.value.len() > 1 << 20);
+                if txn.success.iter().any(is_large) {
+                    return Ok(ReplyKind::Refused(Refusal::new(Code::TooMuch, "a value of more than 1 MiB")));
+                }
                 for step in txn.success {
                     match step {
                         Operation::Put(put) => drop(self.keys.insert(put.key, put.value)),
@@ -162,6 +167,20 @@ async fn many_changes_are_saved_whatever_answers_are_lost_and_nothing_is_left_of
     let (loaded, saved) = lives(&space, false, one()).await;
     saved.unwrap();
     assert_eq!((loaded.known.len(), loaded.fence), (250, 2));
+    let keys: Vec<Bytes> = master.0.lock().unwrap().keys.keys().cloned().collect();
+    assert!(keys.iter().all(|key| key.starts_with(KEPT.as_bytes())), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_longer_as_it_is_written_is_saved_among_others() {
+    let (master, space) = master().await;
+    let long = "\né".repeat(300 << 10);
+    let mut all = changes(3, 9);
+    all.push(Change { key: "long".to_owned(), value: Some(long.clone()) });
+    let (_, saved) = lives(&space, false, all).await;
+    saved.unwrap();
+    let (loaded, _) = lives(&space, false, one()).await;
+    assert!(loaded.known.len() == 4 && loaded.known["long"] == long);
     let keys: Vec<Bytes> = master.0.lock().unwrap().keys.keys().cloned().collect();
     assert!(keys.iter().all(|key| key.starts_with(KEPT.as_bytes())), "{keys:?}");
 }

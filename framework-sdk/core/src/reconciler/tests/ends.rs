@@ -100,6 +100,31 @@ fn what_is_out_of_sight_is_waited_for_and_then_replaced() {
 }
 
 #[test]
+fn what_is_being_replaced_and_goes_out_of_sight_holds_nobody_up() {
+    for lost_first in [true, false] {
+        let mut play = Play::small();
+        let patience = Unreachable::WaitUpTo(Duration::from_secs(60));
+        let change = crate::desired::RollingChange { max_unavailable: 1, ..Default::default() };
+        let stated = |of: TaskSpec| Group::of(of).named("web").expect("a name").unreachable(patience);
+        play.submit(stated(spec()).restart(Restart::Always).change(change));
+        play.all_run();
+        play.harness.master.kills_take_time = true;
+        let first = play.task("web.0");
+        if lost_first {
+            play.declare("web.0", TaskState::Unreachable);
+        }
+        play.submit(stated(spec().mem_mib(65)).restart(Restart::Always).change(change));
+        if !lost_first {
+            play.declare("web.0", TaskState::Unreachable);
+        }
+        play.wait(61);
+        play.all_run();
+        assert_ne!(play.task("web.0"), first, "lost first: {lost_first}");
+        assert!(play.tells("web is as stated"));
+    }
+}
+
+#[test]
 fn what_comes_back_in_time_goes_on() {
     let mut play = Play::small();
     play.submit(group("web").unreachable(Unreachable::WaitUpTo(Duration::from_secs(60))));

@@ -176,6 +176,24 @@ fn a_canary_waits_over_lives() {
 }
 
 #[test]
+fn a_new_life_that_changes_at_once_knows_what_was_good() {
+    let mut play = serving(CANARY).restart();
+    play.report("web.0", TaskState::Failed);
+    play.submit(web(1, CANARY));
+    // Before all serve again.
+    play.submit(web(2, CANARY));
+    play.wait(5);
+    play.all_run();
+    play.report("web.2", TaskState::Failed);
+    play.wait(60);
+    play.all_run();
+    assert_eq!((of_version(&play, 1), of_version(&play, 2)), (2, 1), "who is no canary stays as it was");
+    play.order(Order::Abandon(name()));
+    play.all_run();
+    assert_eq!(of_version(&play, 1), 3);
+}
+
+#[test]
 fn a_spec_that_failed_is_not_tried_again_by_the_next_life() {
     let mut play = serving(GUARDED);
     play.submit(web(2, GUARDED));

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use proto::id::AgentId;
 use proto::scheduler::CallKind;
 use proto::task::TaskState;
 
 use super::*;
-use crate::desired::{Restart, RollingChange};
+use crate::desired::{Restart, RollingChange, Unreachable};
 
 /// Two tasks, of which the second is beside the first.
 fn pod(name: &str) -> Group {
@@ -156,6 +157,49 @@ fn when_one_of_a_gang_fails_all_start_again_together() {
     play.all_run();
     play.submit(gang(3));
     assert_eq!(play.alive(), ["gang.0", "gang.1", "gang.2"], "the others need not start again to be fewer");
+}
+
+#[test]
+fn a_gang_that_lost_two_agents_starts_anew_elsewhere() {
+    let patience = Unreachable::WaitUpTo(Duration::from_secs(60));
+    let mut play = Play::new([small_agent("a1"), small_agent("a2")]);
+    play.submit(gang(4).unreachable(patience));
+    play.all_run();
+    let before = play.alive_tasks();
+    for name in ["a3", "a4"] {
+        play.harness.master.add_agent(small_agent(name));
+    }
+    for name in ["a1", "a2"] {
+        play.harness.master.lose_agent(&AgentId::new(name).expect("an id"));
+        play.go();
+        play.wait(10);
+    }
+    play.wait(70);
+    let new = play.alive_tasks().into_iter().filter(|task| !before.contains(task)).count();
+    assert_eq!(new, 4);
+}
+
+#[test]
+fn what_would_start_a_part_of_a_gang_says_nothing() {
+    let mut play = Play::new([small_agent("a1"), small_agent("a2")]);
+    let stated = || gang(4).parallel(2).stay(Duration::from_secs(600)).restart(Restart::Always);
+    play.submit(stated());
+    assert_eq!(play.alive().len(), 4);
+    play.all_run();
+    play.report("gang.2", TaskState::Failed);
+    play.wait(1);
+    assert_eq!((play.alive().len(), play.harness.master.accepted.len()), (4, 8));
+}
+
+#[test]
+fn a_gang_with_a_volume_is_refused() {
+    let mut play = Play::new([small_agent("a1")]);
+    let volume = crate::desired::VolumeSpec::named("data", 1).expect("a name");
+    play.submit(gang(2).volume(volume));
+    assert!(play.tells("refused gang"), "{:?}", play.told);
+    assert!(play.alive().is_empty() && play.harness.master.demands().is_empty());
+    play.submit(gang(2));
+    assert_eq!(play.alive().len(), 2);
 }
 
 #[test]

@@ -104,6 +104,22 @@ fn a_volume_that_was_asked_for_and_never_made_is_made_elsewhere() {
 }
 
 #[test]
+fn a_volume_is_known_to_be_made_by_any_task_that_was_launched_with_it() {
+    let mut play = Play::new([disk_agent("a1")]);
+    play.submit(store(1));
+    let (task, volume) = (play.task("store.0"), volume_of(&play, "store.0"));
+    // The answer to its accept never came, and its task ended before it ran.
+    let kept = play.memory.values_mut().find(|kept| kept.contains(" made ")).expect("it is remembered");
+    *kept = kept.replace(" made ", " asked ");
+    play.harness.master.report(&task, TaskState::Failed, None);
+    let mut play = play.restart();
+    play.harness.master.hide_volume(&volume);
+    play.submit(store(1));
+    play.wait(60);
+    assert!(play.alive().is_empty(), "it waits for its data");
+}
+
+#[test]
 fn with_leave_it_begins_anew_and_the_old_volume_is_destroyed_when_it_is_seen() {
     let mut play = Play::new([disk_agent("a1")]);
     let anew = || {
@@ -128,6 +144,35 @@ fn with_leave_it_begins_anew_and_the_old_volume_is_destroyed_when_it_is_seen() {
     play.wait(10);
     assert!(play.tells("volume of store.0 Destroyed"));
     assert_eq!(play.harness.master.free("a1").scalars.disk_bytes(), 10 * GIB);
+}
+
+#[test]
+fn a_broken_session_costs_nobody_its_data() {
+    let mut play = Play::new([disk_agent("a1"), disk_agent("a2")]);
+    play.submit(store(1).volume(data().anew_after(Duration::from_secs(600))));
+    play.all_run();
+    let volume = volume_of(&play, "store.0");
+    let task = play.task("store.0");
+    play.harness.master.report(&task, TaskState::Failed, None);
+    play.go();
+    play.harness.unreachable = true;
+    play.harness.break_link();
+    play.harness.advance(Duration::from_secs(1000));
+    play.keep();
+    play.harness.unreachable = false;
+    play.wait(60);
+    assert_eq!((play.alive().len(), volume_of(&play, "store.0")), (1, volume));
+    assert!(!play.tells("volume of store.0 LeftBehind"));
+    // What is away once the session stands again is waited for as long as was said.
+    let home = agent_of(&play, "store.0");
+    play.harness.master.withhold(&home);
+    play.report("store.0", TaskState::Failed);
+    play.harness.advance(Duration::from_secs(500));
+    play.harness.break_link();
+    play.wait(599);
+    assert!(play.alive().is_empty());
+    play.wait(20);
+    assert_eq!(play.alive(), ["store.0"]);
 }
 
 #[test]
@@ -169,7 +214,8 @@ fn a_purge_goes_on_in_the_next_life() {
 
 #[test]
 fn a_changed_spec_comes_back_to_the_same_volume() {
-    let mut play = Play::new([disk_agent("a1"), disk_agent("a2")]);
+    // Its disk has no room for another volume.
+    let mut play = Play::new([disk_agent("a1")]);
     play.submit(store(2));
     play.all_run();
     let before = [volume_of(&play, "store.0"), volume_of(&play, "store.1")];
@@ -180,6 +226,7 @@ fn a_changed_spec_comes_back_to_the_same_volume() {
     for _ in 0..2 {
         play.all_run();
     }
+    assert_eq!(play.alive().len(), 2);
     assert_eq!([volume_of(&play, "store.0"), volume_of(&play, "store.1")], before);
     assert_eq!(play.revisions(), 1);
 }

@@ -1,9 +1,9 @@
 //! Carries out the checks of tasks, and tells the machine what came of each, also when nothing could.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_containerizer::{Containerizer, Guest, How, StartFailure};
 use agent_core::{Ask, Checked, Container, Input, Verdict};
@@ -12,7 +12,8 @@ use hyper::client::conn::http1::handshake;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use proto::agent_link::TaskRun;
-use proto::check::{CheckKind, CheckPort, CommandCheck, HttpCheck};
+use proto::check::{CheckKind, CheckPort, CheckRole, CommandCheck, HttpCheck};
+use proto::id::RunId;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle as Runtime;
@@ -46,6 +47,7 @@ pub(crate) struct Checker {
     machine: LateMachine,
     runtime: Runtime,
     commands: Arc<Semaphore>,
+    questions: Questions,
     tls: Result<TlsConnector, String>,
 }
 
@@ -61,15 +63,20 @@ impl Checker {
             .map(|client| TlsConnector::from(Arc::new(client)))
             .map_err(|e| e.to_string());
         let commands = Arc::new(Semaphore::new(COMMANDS_MAX));
-        Checker { containerizer, facts, machine, runtime, commands, tls }
+        let questions = Questions::default();
+        Checker { containerizer, facts, machine, runtime, commands, questions, tls }
     }
 
     /// Carries out a check; the machine is told.
     pub fn carry_out(&self, ask: Ask) {
+        if !self.questions.ask((ask.given.run, ask.role), ask.number) {
+            return;
+        }
         let checker = self.clone();
         self.runtime.spawn(async move {
             let result = checker.check(&ask).await;
             let Ask { given, role, number } = ask;
+            let number = checker.questions.answer((given.run, role)).unwrap_or(number);
             let (word, result) = match result {
                 Ok(()) => ("succeeded", Verdict::Good),
                 Err(Trouble::Task(why)) => ("failed", Verdict::Bad(why)),
@@ -188,6 +195,28 @@ async fn judge(mut guest: Guest) -> Result<(), Trouble> {
     }
 }
 
+/// The numbers of the questions that are at work. A question that is asked again while its first asking still waits for its
+/// turn keeps its place: one at a time is enough for a check, and the others' turns are theirs.
+#[derive(Clone, Default)]
+struct Questions(Arc<Mutex<BTreeMap<(RunId, CheckRole), u64>>>);
+
+impl Questions {
+    /// Whether somebody has to begin; else who is at it will answer this number.
+    fn ask(&self, check: (RunId, CheckRole), number: u64) -> bool {
+        self.table().insert(check, number).is_none()
+    }
+
+    /// The number to answer: the newest.
+    fn answer(&self, check: (RunId, CheckRole)) -> Option<u64> {
+        self.table().remove(&check)
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<(RunId, CheckRole), u64>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Why a check was not good.
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -294,5 +323,23 @@ impl fmt::Display for Tail {
         let line: Vec<&str> =
             text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
         write!(f, ": {}", line.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_is_asked_again_is_carried_out_once_and_answers_the_newest() {
+        let questions = Questions::default();
+        let (health, readiness) =
+            ((RunId::at(7, 1), CheckRole::Health), (RunId::at(7, 1), CheckRole::Readiness));
+        assert!(questions.ask(health, 1));
+        assert!(questions.ask(readiness, 2), "another check");
+        assert!(!questions.ask(health, 3), "it waits for its turn already");
+        assert_eq!(questions.answer(health), Some(3));
+        assert!(questions.ask(health, 4), "the next one");
+        assert_eq!(questions.answer(readiness), Some(2));
     }
 }

@@ -116,6 +116,21 @@ async fn a_guest_without_the_limits_of_its_run_is_not_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_not_spared_when_memory_is_short_as_the_agent_may_be() {
+    let mut rig = Rig::new("visit-oom").await;
+    let (_, launch) = host(&mut rig).await;
+    let own = "/proc/self/oom_score_adj";
+    let before = std::fs::read_to_string(own).expect("a score");
+    if std::fs::write(own, "-10").is_err() {
+        eprintln!("skipped: this process may not lower its score");
+        return;
+    }
+    let (out, _, how) = all(visit(&rig, &launch, "cat /proc/self/oom_score_adj").await).await;
+    std::fs::write(own, before.trim()).expect("as it was");
+    assert_eq!((out.as_str(), how), ("0\n", How::Code(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_to_a_guest_it_reads_and_then_the_end() {
     let mut rig = Rig::new("visit-stdin").await;
     let (_, launch) = host(&mut rig).await;

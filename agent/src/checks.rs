@@ -1,18 +1,19 @@
 //! Carries out the checks of tasks, and tells the machine what came of each, also when nothing could.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_containerizer::{Containerizer, How};
-use agent_core::{Ask, Checked, Container, Input};
+use agent_containerizer::{Containerizer, Guest, How, StartFailure};
+use agent_core::{Ask, Checked, Container, Input, Verdict};
 use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use proto::agent_link::TaskRun;
-use proto::check::{CheckKind, CheckPort, CommandCheck, HttpCheck};
+use proto::check::{CheckKind, CheckPort, CheckRole, CommandCheck, HttpCheck};
+use proto::id::RunId;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle as Runtime;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tracing::warn;
 
 use crate::containers::{TaskFacts, beside, words};
 use crate::master_link::LateMachine;
@@ -30,6 +32,9 @@ const COMMANDS_MAX: usize = 32;
 
 /// Of what a command writes so much is told: the end of it, where the reason usually is.
 const WORDS_BYTES_MAX: usize = 200;
+
+/// A command takes no longer than this to be brought beside its task, unless this machine is in trouble.
+const ENTER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a command wrote before its end is waited for this long, should somebody whom it left behind hold it open.
 const REST_PATIENCE: Duration = Duration::from_millis(100);
@@ -42,6 +47,7 @@ pub(crate) struct Checker {
     machine: LateMachine,
     runtime: Runtime,
     commands: Arc<Semaphore>,
+    questions: Questions,
     tls: Result<TlsConnector, String>,
 }
 
@@ -57,18 +63,29 @@ impl Checker {
             .map(|client| TlsConnector::from(Arc::new(client)))
             .map_err(|e| e.to_string());
         let commands = Arc::new(Semaphore::new(COMMANDS_MAX));
-        Checker { containerizer, facts, machine, runtime, commands, tls }
+        let questions = Questions::default();
+        Checker { containerizer, facts, machine, runtime, commands, questions, tls }
     }
 
     /// Carries out a check; the machine is told.
     pub fn carry_out(&self, ask: Ask) {
+        if !self.questions.ask((ask.given.run, ask.role), ask.number) {
+            return;
+        }
         let checker = self.clone();
         self.runtime.spawn(async move {
             let result = checker.check(&ask).await;
-            let word = if result.is_ok() { "succeeded" } else { "failed" };
-            metrics::counter!("agent_checks_total", "check" => ask.role.as_str(), "result" => word)
-                .increment(1);
             let Ask { given, role, number } = ask;
+            let number = checker.questions.answer((given.run, role)).unwrap_or(number);
+            let (word, result) = match result {
+                Ok(()) => ("succeeded", Verdict::Good),
+                Err(Trouble::Task(why)) => ("failed", Verdict::Bad(why)),
+                Err(Trouble::Machine(why)) => {
+                    warn!(run_id = %given.run, check = role.as_str(), why, "a check could not be carried out");
+                    ("not_carried_out", Verdict::NotCarriedOut)
+                }
+            };
+            metrics::counter!("agent_checks_total", "check" => role.as_str(), "result" => word).increment(1);
             let checked = Checked { run: given.run, role, number, result };
             if let Some(machine) = checker.machine.get() {
                 // Stopped: the next process of the agent asks anew.
@@ -77,10 +94,10 @@ impl Checker {
         });
     }
 
-    async fn check(&self, ask: &Ask) -> Result<(), String> {
+    async fn check(&self, ask: &Ask) -> Result<(), Trouble> {
         let given = &*ask.given;
         let Some(check) = given.task.checks.get(ask.role) else {
-            return Err("the task has no such check".to_owned());
+            return Err(Trouble::Machine("the task has no such check".to_owned()));
         };
         // Waiting for one's turn is not the task's fault.
         let _turn = match &check.kind {
@@ -93,20 +110,31 @@ impl Checker {
                 let port = port(given, tcp.port)?;
                 let what = format!("connecting to port {port}");
                 let done = timeout(check.timeout, connect(port)).await;
-                done.map_err(|_| late(what.clone()))?.map(drop).map_err(|e| format!("{what}: {e}"))
+                let done = done.map_err(|_| late(what.clone()))?;
+                done.map(drop).map_err(|e| Trouble::Task(format!("{what}: {e}")))
             }
             CheckKind::Http(http) => {
                 let port = port(given, http.port)?;
                 let what = format!("GET {} on port {port}", http.path);
                 let status = timeout(check.timeout, self.status(http, port)).await;
                 let status = status.map_err(|_| late(what.clone()))?.map_err(|e| format!("{what}: {e}"))?;
-                if (200..400).contains(&status) { Ok(()) } else { Err(format!("{what}: status {status}")) }
+                if (200..400).contains(&status) {
+                    Ok(())
+                } else {
+                    Err(format!("{what}: status {status}").into())
+                }
             }
-            CheckKind::Command(command) => match timeout(check.timeout, self.command(given, command)).await {
-                Ok(done) => done,
-                // Dropped, it is killed with its process group.
-                Err(_) => Err(format!("the command did not end within {:?} and was killed", check.timeout)),
-            },
+            CheckKind::Command(command) => {
+                let guest = self.enter(given, command).await?;
+                match timeout(check.timeout, judge(guest)).await {
+                    Ok(done) => done,
+                    // Dropped, it is killed with its process group.
+                    Err(_) => {
+                        Err(format!("the command did not end within {:?} and was killed", check.timeout)
+                            .into())
+                    }
+                }
+            }
         }
     }
 
@@ -122,45 +150,93 @@ impl Checker {
         get(TokioIo::new(stream), http, port).await
     }
 
-    async fn command(&self, given: &TaskRun, command: &CommandCheck) -> Result<(), String> {
+    async fn enter(&self, given: &TaskRun, command: &CommandCheck) -> Result<Guest, Trouble> {
         let launch = beside(given, &self.facts, words(&command.argv, command.shell));
-        let mut guest = self
-            .containerizer
-            .enter(launch, None)
-            .await
-            .map_err(|e| format!("the command did not start: {e}"))?;
-        drop(guest.stdin.take());
-        let mut said = Tail::default();
-        let (mut stdout, mut stderr) = (guest.stdout.take(), guest.stderr.take());
-        let how = {
-            let reading = async {
-                let mut other = Tail::default();
-                tokio::join!(said.read(&mut stderr), other.read(&mut stdout));
-                if said.is_empty() {
-                    said = other;
-                }
-            };
-            tokio::pin!(reading);
-            let mut read = false;
-            let how = loop {
-                tokio::select! {
-                    how = guest.ended() => break how,
-                    () = &mut reading, if !read => read = true,
-                }
-            };
-            if !read {
-                // Whoever was left behind may hold it open for ever.
-                let _all = timeout(REST_PATIENCE, reading).await;
-            }
-            how
-        };
-        match how {
-            Ok(How::Code(0)) => Ok(()),
-            Ok(How::Code(code)) => Err(format!("the command exited with code {code}{said}")),
-            Ok(How::Signal(signal)) => Err(format!("the command was ended by signal {signal}{said}")),
-            Ok(How::Lost(_)) => Err("nobody saw how the command ended".to_owned()),
-            Err(e) => Err(format!("the command did not start: {e}")),
+        match timeout(ENTER_PATIENCE, self.containerizer.enter(launch, None)).await {
+            Ok(entered) => entered.map_err(|e| Trouble::of(&e)),
+            Err(_) => Err(Trouble::Machine(format!("nobody let the command in within {ENTER_PATIENCE:?}"))),
         }
+    }
+}
+
+/// What the end of a command says of its task.
+async fn judge(mut guest: Guest) -> Result<(), Trouble> {
+    drop(guest.stdin.take());
+    let mut said = Tail::default();
+    let (mut stdout, mut stderr) = (guest.stdout.take(), guest.stderr.take());
+    let how = {
+        let reading = async {
+            let mut other = Tail::default();
+            tokio::join!(said.read(&mut stderr), other.read(&mut stdout));
+            if said.is_empty() {
+                said = other;
+            }
+        };
+        tokio::pin!(reading);
+        let mut read = false;
+        let how = loop {
+            tokio::select! {
+                how = guest.ended() => break how,
+                () = &mut reading, if !read => read = true,
+            }
+        };
+        if !read {
+            // Whoever was left behind may hold it open for ever.
+            let _all = timeout(REST_PATIENCE, reading).await;
+        }
+        how
+    };
+    match how {
+        Ok(How::Code(0)) => Ok(()),
+        Ok(How::Code(code)) => Err(format!("the command exited with code {code}{said}").into()),
+        Ok(How::Signal(signal)) => Err(format!("the command was ended by signal {signal}{said}").into()),
+        Ok(How::Lost(_)) => Err(Trouble::Machine("nobody saw how the command ended".to_owned())),
+        Err(e) => Err(Trouble::of(&e)),
+    }
+}
+
+/// The numbers of the questions that are at work. A question that is asked again while its first asking still waits for its
+/// turn keeps its place: one at a time is enough for a check, and the others' turns are theirs.
+#[derive(Clone, Default)]
+struct Questions(Arc<Mutex<BTreeMap<(RunId, CheckRole), u64>>>);
+
+impl Questions {
+    /// Whether somebody has to begin; else who is at it will answer this number.
+    fn ask(&self, check: (RunId, CheckRole), number: u64) -> bool {
+        self.table().insert(check, number).is_none()
+    }
+
+    /// The number to answer: the newest.
+    fn answer(&self, check: (RunId, CheckRole)) -> Option<u64> {
+        self.table().remove(&check)
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<(RunId, CheckRole), u64>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a check was not good.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The task did not do what was asked.
+    Task(String),
+    /// It could not be asked.
+    Machine(String),
+}
+
+impl Trouble {
+    /// Only what cannot be executed at all is the task's own doing.
+    fn of(failure: &StartFailure) -> Trouble {
+        let why = format!("the command did not start: {failure}");
+        if failure.is_of_the_command() { Trouble::Task(why) } else { Trouble::Machine(why) }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Trouble {
+        Trouble::Task(why)
     }
 }
 
@@ -247,5 +323,23 @@ impl fmt::Display for Tail {
         let line: Vec<&str> =
             text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
         write!(f, ": {}", line.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_is_asked_again_is_carried_out_once_and_answers_the_newest() {
+        let questions = Questions::default();
+        let (health, readiness) =
+            ((RunId::at(7, 1), CheckRole::Health), (RunId::at(7, 1), CheckRole::Readiness));
+        assert!(questions.ask(health, 1));
+        assert!(questions.ask(readiness, 2), "another check");
+        assert!(!questions.ask(health, 3), "it waits for its turn already");
+        assert_eq!(questions.answer(health), Some(3));
+        assert!(questions.ask(health, 4), "the next one");
+        assert_eq!(questions.answer(readiness), Some(2));
     }
 }

@@ -97,9 +97,21 @@ impl Cgroups {
         Ok(join)
     }
 
-    /// The files by which a process joins what there is of a run's cgroups.
-    pub(crate) fn joined(&self, run_id: RunId) -> Vec<PathBuf> {
-        self.trees.iter().map(|tree| tree.join_file(run_id)).filter(|file| file.exists()).collect()
+    /// The files by which a process joins a run's cgroups.
+    ///
+    /// # Errors
+    /// The file of one that would limit it and is not there: without it the process would be under no such limit.
+    pub(crate) fn joined(&self, run_id: RunId) -> Result<Vec<PathBuf>, PathBuf> {
+        let mut join = Vec::with_capacity(self.trees.len());
+        for tree in &self.trees {
+            let file = tree.join_file(run_id);
+            if file.exists() {
+                join.push(file);
+            } else if !tree.is_for_killing_only() {
+                return Err(file);
+            }
+        }
+        Ok(join)
     }
 
     /// Whether the kernel has killed a process of this run for memory.

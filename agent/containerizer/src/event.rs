@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_keeper::protocol::{self, Loss, RunId, Rusage};
+use rustix::io::Errno;
 
 /// Something happened to a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,30 @@ pub enum StartFailure {
 pub type Failure = protocol::Failure;
 
 impl StartFailure {
+    /// Whether it lies with the command itself, so that it would fail so on every machine like this one.
+    pub fn is_of_the_command(&self) -> bool {
+        match self {
+            StartFailure::TooLong { .. } => true,
+            StartFailure::Keeper { failure } => {
+                let is_short = [Errno::NOMEM, Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::IO];
+                failure.stage == protocol::Stage::Exec
+                    && !is_short.iter().any(|short| short.raw_os_error() == failure.errno)
+            }
+            StartFailure::Canceled
+            | StartFailure::UnknownUser(_)
+            | StartFailure::RootForbidden
+            | StartFailure::NotIsolated { .. }
+            | StartFailure::Sandbox(_)
+            | StartFailure::Volume(_)
+            | StartFailure::Artifact { .. }
+            | StartFailure::Cgroup(_)
+            | StartFailure::NotRunning
+            | StartFailure::KeeperAway
+            | StartFailure::KeeperOld
+            | StartFailure::Visit(_) => false,
+        }
+    }
+
     pub(crate) fn of(failure: protocol::Failure) -> StartFailure {
         match failure.stage {
             protocol::Stage::Canceled => StartFailure::Canceled,
@@ -185,4 +210,35 @@ pub struct Usage {
     pub memory_bytes: Option<u64>,
     /// Processes and threads now.
     pub pids: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_fault_of_a_command() {
+        let keeper = |stage, errno: Errno| StartFailure::Keeper {
+            failure: Failure { stage, index: 0, errno: errno.raw_os_error() },
+        };
+        use protocol::Stage;
+        for own in [
+            keeper(Stage::Exec, Errno::NOENT),
+            keeper(Stage::Exec, Errno::ACCESS),
+            StartFailure::TooLong { bytes: 9 },
+        ] {
+            assert!(own.is_of_the_command(), "{own}");
+        }
+        for other in [
+            keeper(Stage::Exec, Errno::NOMEM),
+            keeper(Stage::Clone, Errno::AGAIN),
+            keeper(Stage::Enter, Errno::NOENT),
+            StartFailure::UnknownUser("nobody".into()),
+            StartFailure::KeeperAway,
+            StartFailure::KeeperOld,
+            StartFailure::Visit("no space".into()),
+        ] {
+            assert!(!other.is_of_the_command(), "{other}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The thread that may wait: sandboxes, users, cgroups, in the order they were asked for.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -184,14 +185,46 @@ impl Bench {
 
     /// What was prepared for a run that runs.
     fn find(&mut self, launch: &Launch) -> Result<Prepared, StartFailure> {
-        let user = self.user(launch)?;
+        let sandbox = launch.sandbox.path(&self.workshop.work_dir);
+        let user = self.user_of_run(launch, &sandbox)?;
         let workshop = &self.workshop;
+        let cgroup_procs = workshop.cgroups.joined(launch.run_id).map_err(|file| {
+            StartFailure::Cgroup(format!(
+                "{} is missing: the task was started with other settings of the agent; start it anew",
+                file.display()
+            ))
+        })?;
         Ok(Prepared {
-            sandbox: launch.sandbox.path(&workshop.work_dir),
+            sandbox,
             user,
-            cgroup_procs: workshop.cgroups.joined(launch.run_id),
+            cgroup_procs,
             pid_namespace: workshop.pid_namespaces && launch.pid_namespace != crate::Need::Unwanted,
         })
+    }
+
+    /// Who a run is that runs: the owner of its sandbox, which it cannot give away. The settings of the agent may have
+    /// changed since it was started.
+    fn user_of_run(&mut self, launch: &Launch, sandbox: &Path) -> Result<Option<User>, StartFailure> {
+        let owner = std::fs::symlink_metadata(sandbox)
+            .map_err(|e| StartFailure::Sandbox(format!("{}: {e}", sandbox.display())))?;
+        let own = rustix::process::geteuid().as_raw();
+        match self.user(launch) {
+            Ok(user) if user.as_ref().map_or(own, |user| user.uid) == owner.uid() => return Ok(user),
+            Ok(_) if owner.uid() == ROOT && !self.workshop.allow_root => {
+                return Err(StartFailure::RootForbidden);
+            }
+            Err(StartFailure::RootForbidden) if owner.uid() != ROOT => {}
+            Ok(_) => {}
+            Err(e) => return Err(e),
+        }
+        if owner.uid() == own && own != ROOT {
+            return Ok(None);
+        }
+        if let Err(why) = &self.workshop.users {
+            return Err(StartFailure::NotIsolated { isolation: "a user of its own", why: why.clone() });
+        }
+        // Its name is not known, and so the other groups are not: rather fewer rights than too many.
+        Ok(Some(User { uid: owner.uid(), gid: owner.gid(), groups: Vec::new() }))
     }
 
     /// Who a launch is to be; `None` keeps the agent's identity.

@@ -78,6 +78,59 @@ async fn a_guest_is_the_user_of_its_run_and_raises_no_privileges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_who_its_run_was_started_as_whatever_the_agent_says_later() {
+    let mut rig = Rig::new("visit-user-changed").await;
+    if !rig.has("users") {
+        return;
+    }
+    let launch = Launch { user: Some("nobody".into()), ..rig.script("exec sleep 3600") };
+    let (_, launch) = host_of(&mut rig, launch).await;
+    for later in [Some("root".to_owned()), None] {
+        let launch = Launch { user: later, ..launch.clone() };
+        let (out, _, how) = all(visit(&rig, &launch, "id -un").await).await;
+        assert_eq!((out.as_str(), how), ("nobody\n", How::Code(0)));
+    }
+    // And the other way round: one that was root is entered as root, or not at all.
+    let launch = Launch { user: Some("root".into()), ..rig.script("exec sleep 3600") };
+    let (_, launch) = host_of(&mut rig, launch).await;
+    rig.scratch.config.allow_root = false;
+    let rig = rig.restart().await;
+    let launch = Launch { user: Some("nobody".into()), ..launch };
+    let failure = rig.containerizer.enter(beside(&launch, "true"), None).await.expect_err("it was root");
+    assert_eq!(failure, StartFailure::RootForbidden);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_without_the_limits_of_its_run_is_not_let_in() {
+    let mut rig = Rig::new("visit-cgroups").await;
+    if !rig.has("memory") {
+        return;
+    }
+    let (_, launch) = host(&mut rig).await;
+    let root = rig.scratch.config.cgroups_root.clone();
+    rig.scratch.config.cgroups_root = root.join("other");
+    let mut rig = rig.restart().await;
+    let failure = rig.containerizer.enter(beside(&launch, "true"), None).await.expect_err("no cgroups");
+    assert!(matches!(&failure, StartFailure::Cgroup(why) if why.contains("start it anew")), "{failure}");
+    rig.scratch.config.cgroups_root = root;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_not_spared_when_memory_is_short_as_the_agent_may_be() {
+    let mut rig = Rig::new("visit-oom").await;
+    let (_, launch) = host(&mut rig).await;
+    let own = "/proc/self/oom_score_adj";
+    let before = std::fs::read_to_string(own).expect("a score");
+    if std::fs::write(own, "-10").is_err() {
+        eprintln!("skipped: this process may not lower its score");
+        return;
+    }
+    let (out, _, how) = all(visit(&rig, &launch, "cat /proc/self/oom_score_adj").await).await;
+    std::fs::write(own, before.trim()).expect("as it was");
+    assert_eq!((out.as_str(), how), ("0\n", How::Code(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_to_a_guest_it_reads_and_then_the_end() {
     let mut rig = Rig::new("visit-stdin").await;
     let (_, launch) = host(&mut rig).await;

@@ -87,8 +87,19 @@ pub struct Checked {
     pub role: CheckRole,
     /// The number of the question.
     pub number: u64,
-    /// Whether it was good; if not, why, for people. A check that could not be carried out was not good.
-    pub result: Result<(), String>,
+    /// What came of it.
+    pub result: Verdict,
+}
+
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was good.
+    Good,
+    /// It was not, and why, for people.
+    Bad(String),
+    /// It was not carried out, for a reason that is not the task's: it says nothing about the task.
+    NotCarriedOut,
 }
 
 /// Why a command was not executed.

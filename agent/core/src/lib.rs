@@ -65,5 +65,6 @@ pub use agent::Agent;
 pub use config::Config;
 pub use input::{
     Checked, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Restore, StartFailure,
+    Verdict,
 };
 pub use output::{Ask, Contain, Note, Output};

@@ -63,7 +63,8 @@ pub enum Contain {
     Destroy(RunId),
     /// Delete what is on this volume, and try until it is done: then `Input::VolumeRemoved`. There may be nothing on it.
     RemoveVolume(Volume),
-    /// Carry out a check of a run, within its timeout: then `Container::Checked`, also when it could not be carried out.
+    /// Carry out a check of a run, within its timeout: then `Container::Checked`, also when it could not be
+    /// carried out.
     Check(Ask),
 }
 

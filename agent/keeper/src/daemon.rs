@@ -104,8 +104,30 @@ fn prepare(build: &str, idle_max: Duration) -> io::Result<Keeper> {
 
 /// Makes the keeper a late victim of memory shortage; returns what its tasks are to have instead, if that worked.
 fn lower_oom_score() -> Option<Vec<u8>> {
-    let before = fs::read_to_string(OOM_SCORE_ADJ_PATH).ok()?;
-    let before: i32 = before.trim().parse().ok()?;
+    let for_tasks = oom_score_for_tasks()?;
     fs::write(OOM_SCORE_ADJ_PATH, OOM_SCORE_ADJ).ok()?;
-    Some(before.max(0).to_string().into_bytes())
+    Some(for_tasks)
+}
+
+/// What processes of tasks are to have where this one has what it has: nothing that spares them.
+pub(crate) fn oom_score_for_tasks() -> Option<Vec<u8>> {
+    unspared(&fs::read_to_string(OOM_SCORE_ADJ_PATH).ok()?)
+}
+
+fn unspared(own: &str) -> Option<Vec<u8>> {
+    let own: i32 = own.trim().parse().ok()?;
+    Some(own.max(0).to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_not_spared_for_whoever_starts_it() {
+        for (own, theirs) in [("-1000\n", "0"), ("0\n", "0"), ("300\n", "300")] {
+            assert_eq!(unspared(own).as_deref(), Some(theirs.as_bytes()), "{own:?}");
+        }
+        assert_eq!(unspared("?"), None, "then it is left as it is");
+    }
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::child::{self, Birth, Inherited, become_command};
+use crate::daemon::oom_score_for_tasks;
 use crate::plan::Plan;
 use crate::proc;
 use crate::protocol::{Failure, How, Outcome, Stage, Visit};
@@ -67,7 +68,8 @@ fn run(visit: &Visit) -> Result<Outcome, Failure> {
     let slots: &'static [Slot] = sys::shared_slice(1).map_err(failed(Stage::Clone, 4))?;
     let gone = Failure { stage: Stage::Clone, index: 5, errno: libc::ENOMEM };
     let slot = slots.first().ok_or(gone)?;
-    let inherited = Inherited { open_files: sys::open_files(), oom_score_adj: None };
+    // The agent may be spared, as a service; a task's process is not.
+    let inherited = Inherited { open_files: sys::open_files(), oom_score_adj: oom_score_for_tasks() };
     let birth = Birth { plan: &plan, slot, slot_index: SlotIndex(0), inherited: &inherited, mails: None };
     if let Some(pids) = &host.pids {
         sys::enter_namespace(pids, libc::CLONE_NEWPID).map_err(failed(Stage::Enter, 1))?;

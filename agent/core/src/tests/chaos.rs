@@ -16,7 +16,7 @@ use proto_machine::{Dice, Instant, Machine, Now, Outbox, WallTime};
 use super::{fixtures, rig};
 use crate::{
     Agent, Checked, Contain, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss,
-    Output, Restore, StartFailure,
+    Output, Restore, StartFailure, Verdict,
 };
 
 /// A run as the master has it.
@@ -222,7 +222,11 @@ impl World {
                 let (run, role, number) = (ask.given.run, ask.role, ask.number);
                 let running = matches!(self.keeper.get(&run), Some(FoundState::Running { .. }));
                 let good = self.calm || self.dice.chance(2, 3);
-                let result = if running && good { Ok(()) } else { Err("not now".to_owned()) };
+                let result = match running && good {
+                    true => Verdict::Good,
+                    false if self.dice.chance(1, 2) => Verdict::NotCarriedOut,
+                    false => Verdict::Bad("not now".to_owned()),
+                };
                 // Some answers get lost with whoever was to give them.
                 if self.calm || self.dice.chance(9, 10) {
                     self.from_keeper.push_back(Container::Checked(Checked { run, role, number, result }));

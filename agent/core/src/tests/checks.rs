@@ -10,7 +10,7 @@ use proto_machine::{Machine, WallTime};
 
 use super::fixtures::{code, health, member, signal, task_run};
 use super::rig::{Rig, brief, sent};
-use crate::{Checked, Contain, Container, Found, FoundState, Input, Output};
+use crate::{Checked, Contain, Container, Found, FoundState, Input, Output, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,7 +35,10 @@ fn number(out: &[Output]) -> u64 {
 }
 
 fn answer(rig: &mut Rig, run: RunId, role: CheckRole, number: u64, result: Result<(), &str>) -> Vec<Output> {
-    let result = result.map_err(str::to_owned);
+    judged(rig, run, role, number, result.map_or_else(|why| Verdict::Bad(why.to_owned()), |()| Verdict::Good))
+}
+
+fn judged(rig: &mut Rig, run: RunId, role: CheckRole, number: u64, result: Verdict) -> Vec<Output> {
     rig.step(Input::Container(Container::Checked(Checked { run, role, number, result })))
 }
 
@@ -178,14 +181,31 @@ fn readiness_is_told_and_ends_nothing() {
 }
 
 #[test]
-fn a_check_without_an_answer_has_failed_and_its_late_answer_tells_nothing() {
+fn a_check_without_an_answer_tells_nothing_and_neither_does_its_late_answer() {
+    let mut rig = Rig::joined();
+    let run = rig.running(healthy(health().failures(1)));
+    let late = number(&until(&mut rig, "check"));
+    for _ in 0..9 {
+        let asked = until(&mut rig, "check");
+        assert_eq!(told(&asked), [], "nobody says that the task is ill");
+        assert_ne!(number(&asked), late);
+    }
+    assert_eq!(brief(&answer(&mut rig, run, CheckRole::Health, late, Err("no"))), [""; 0]);
+}
+
+#[test]
+fn a_check_that_was_not_carried_out_counts_for_nothing_and_is_asked_again() {
     let mut rig = Rig::joined();
     let run = rig.running(healthy(health()));
-    let late = number(&until(&mut rig, "check"));
-    let out = until(&mut rig, "update");
-    assert_eq!(says(&out), Some((Some(false), None)));
-    assert!(sent(&out)[0].2.ends_with("the agent could not carry it out in time"), "{:?}", sent(&out));
-    assert_eq!(brief(&answer(&mut rig, run, CheckRole::Health, late, Ok(()))), [""; 0]);
+    next(&mut rig, run, CheckRole::Health, Err("no"));
+    rig.acknowledge(run, 2);
+    for _ in 0..9 {
+        let asked = number(&until(&mut rig, "check"));
+        let out = judged(&mut rig, run, CheckRole::Health, asked, Verdict::NotCarriedOut);
+        assert_eq!(brief(&out), [""; 0], "neither ill nor well");
+    }
+    let out = next(&mut rig, run, CheckRole::Health, Err("no"));
+    assert!(brief(&out).iter().any(|line| line.starts_with("kill")), "the second failure in a row: {out:?}");
 }
 
 #[test]

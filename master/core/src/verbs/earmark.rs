@@ -69,7 +69,7 @@ pub(crate) fn plan(d: &Desk<'_>, call: &OperateAgent) -> Result<Plan, Refusal> {
             (record.total.clone(), record.total.saturating_sub(&used))
         }
     };
-    let mut open = d.l.offers.of_agent(agent).into_iter();
+    let mut open = d.l.offers.of_agent(agent);
     let mut plan = Plan {
         agent: agent.clone(),
         operations: operations.clone(),
@@ -86,12 +86,13 @@ pub(crate) fn plan(d: &Desk<'_>, call: &OperateAgent) -> Result<Plan, Refusal> {
         }
         total.add(&to);
         while !free.contains(&from) {
-            let Some(id) = open.next() else { return Err(in_use(d, agent, &free, &from)) };
-            let Some(offer) = d.l.offers.get(id).filter(|offer| offer.resources.overlaps(&from)) else {
-                continue;
-            };
+            let overlapping = (0..).zip(&open).find_map(|(at, id): (usize, _)| {
+                d.l.offers.get(*id).filter(|offer| offer.resources.overlaps(&from)).map(|offer| (at, offer))
+            });
+            let Some((at, offer)) = overlapping else { return Err(in_use(d, agent, &free, &from)) };
             free.add(&offer.resources);
-            plan.rescinds.push(id);
+            // The others stay for the operations after this one.
+            plan.rescinds.push(open.remove(at));
         }
         free = free.saturating_sub(&from);
         free.add(&to);

@@ -93,6 +93,27 @@ fn what_is_reserved_is_taken_back_and_offered_to_its_role_only() {
 }
 
 #[test]
+fn each_operation_of_an_order_may_take_any_offer_back() {
+    for turned in [false, true] {
+        let mut world = World::new();
+        world.register(1);
+        world.subscribe(10, None);
+        assert!(matches!(world.orders(vec![reserve(ops(), cpus(4000))]), ReplyKind::Done(_)));
+        assert!(matches!(world.orders(vec![unreserve(ops(), cpus(4000))]), ReplyKind::Done(_)));
+        world.run(Duration::from_secs(6));
+        let _ = world.events(10);
+        // The processors are offered apart from the memory now.
+        let mut operations = vec![reserve(ops(), cpus(1000)), reserve(ops(), mem(1))];
+        if turned {
+            operations.reverse();
+        }
+        let reply = world.orders(operations);
+        assert!(matches!(reply, ReplyKind::Done(_)), "{reply:?}");
+        assert_eq!(rescinds(&world.events(10)), 2, "one for each of them");
+    }
+}
+
+#[test]
 fn what_tasks_have_is_refused_and_nothing_is_taken_back() {
     let mut world = World::new();
     world.register(1);

@@ -432,7 +432,10 @@ impl World {
             KeeperEvent::Check(run, role, number) => {
                 let slot = agent.keeper.get(run);
                 let runs = slot.is_some_and(|slot| matches!(slot.state, FoundState::Running { .. }));
-                let result = if runs { Ok(()) } else { Err("it does not run".to_owned()) };
+                let result = match runs {
+                    true => agent_core::Verdict::Good,
+                    false => agent_core::Verdict::Bad("it does not run".to_owned()),
+                };
                 Some(Container::Checked(Checked { run, role, number, result }))
             }
         };

@@ -158,6 +158,30 @@ async fn a_guest_that_nobody_wants_any_more_is_killed_with_its_process_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_of_a_shell_end_with_it() {
+    let mut rig = Rig::new("visit-jobs").await;
+    let (_, launch) = host(&mut rig).await;
+    for hangs_up in [true, false] {
+        let fifo = Fifo::new(&rig.scratch.dir, &format!("held-{hangs_up}"));
+        // With job control, for which it needs a terminal, each is a process group of its own.
+        let job =
+            format!("sh -c 'trap \"\" TERM HUP; exec 3> {}; echo x >&3; sleep 3600; true'", fifo.text());
+        let size = TerminalSize { columns: 80, rows: 25 };
+        let script = beside(&launch, &format!("set -m; {job} & read line; exit 5"));
+        let mut guest = rig.containerizer.enter(script, Some(size)).await.expect("it enters");
+        let held = fifo.open().await;
+        if hangs_up {
+            drop(guest);
+        } else {
+            let terminal = guest.terminal.as_ref().expect("a terminal");
+            assert_eq!(terminal.write(b"\n").await.expect("typed"), 1);
+            assert_eq!(ended(&mut guest).await, Ok(How::Code(5)));
+        }
+        closed(held).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_guest_is_left_when_its_run_is_over() {
     let mut rig = Rig::new("visit-over").await;
     if !rig.has("pid_namespace") || !rig.has("users") {

@@ -3,6 +3,7 @@
 //! This is a process of its own, started by the agent. The keeper has no part in it but one: asked before, it keeps the init of
 //! that run for no other, so that what enters here can never be found by the next run.
 
+use std::collections::HashSet;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,6 +20,9 @@ use crate::sys;
 
 /// What makes the outcome impossible to tell.
 const EXIT_UNTOLD: i32 = 1;
+
+/// How often the processes of a session are looked for.
+const SESSION_ROUNDS_MAX: usize = 100;
 
 /// Runs the command that is described in a file, with this process's own standard streams, and writes the outcome into the
 /// file in place of it. The exit code says only whether that could be done. It ends early, with its command killed, when it gets
@@ -85,8 +89,9 @@ fn run(visit: &Visit) -> Result<Outcome, Failure> {
         sys::kill(pid, libc::SIGKILL);
         sys::await_death(pid);
     }
-    // The rest of its process group goes with it: before it is collected, because until then the group's number is its own.
+    // The rest goes with it: before it is collected, because until then the numbers of its group and session are its own.
     sys::kill(-pid, libc::SIGKILL);
+    end_session(pid);
     let (status, _) =
         sys::collect(pid).ok_or(Failure { stage: Stage::Clone, index: 7, errno: libc::ECHILD })?;
     if let Some(failure) = slot.failure() {
@@ -97,6 +102,28 @@ fn run(visit: &Visit) -> Result<Outcome, Failure> {
     } else {
         How::Code(libc::WEXITSTATUS(status))
     }))
+}
+
+/// Kills what is left of a session: a shell gives each of its jobs a process group.
+fn end_session(session: i32) {
+    // Whoever is killed may have forked a moment before, but forks no more.
+    let mut killed = HashSet::new();
+    for _ in 0..SESSION_ROUNDS_MAX {
+        let is_new = |pid: &i32| !killed.contains(pid) && proc::session(*pid) == Some(session);
+        let members: Vec<i32> = proc::processes().filter(is_new).collect();
+        if members.is_empty() {
+            return;
+        }
+        for pid in members {
+            killed.insert(pid);
+            // Looked at again once it is held: the number may be another's by then.
+            if let Ok(process) = sys::pidfd_open(pid)
+                && proc::session(pid) == Some(session)
+            {
+                sys::kill_held(&process);
+            }
+        }
+    }
 }
 
 /// The run that is visited.

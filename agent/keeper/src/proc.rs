@@ -24,6 +24,27 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     }
 }
 
+/// All processes of which `/proc` tells.
+pub(crate) fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The session of a live process; `None` if there is none of this number, or it is a zombie.
+pub(crate) fn session(pid: i32) -> Option<i32> {
+    parse_session(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Field 6 of a `/proc/PID/stat` line, of a process that is no zombie.
+fn parse_session(stat: &[u8]) -> Option<i32> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat.get(name_end + 2..)?.split(|byte| *byte == b' ');
+    if matches!(fields.next()?, b"Z" | b"X") {
+        return None;
+    }
+    std::str::from_utf8(fields.nth(2)?).ok()?.parse().ok()
+}
+
 /// The kernel's boot id.
 pub(crate) fn boot_id() -> std::io::Result<[u8; 16]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
@@ -42,6 +63,13 @@ mod tests {
     fn a_command_name_cannot_shift_the_fields() {
         let stat = b"42 (a) b (c) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20 21";
         assert_eq!(parse_start_time(stat), Some(777));
+    }
+
+    #[test]
+    fn a_session_is_that_of_the_living() {
+        assert_eq!(parse_session(b"42 (a) b (c) S 1 2 3 4"), Some(3));
+        assert_eq!(parse_session(b"42 (a) Z 1 2 3 4"), None);
+        assert_eq!(parse_session(b"42 (a) S 1"), None);
     }
 
     #[test]

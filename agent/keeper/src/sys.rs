@@ -155,6 +155,13 @@ fn errno_of(result: c_int) -> i32 {
     if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL) } else { 0 }
 }
 
+/// Kills a process that is held, and no other that has got its number since.
+pub(crate) fn kill_held(process: &OwnedFd) {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a live descriptor, and no information to read.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, no_info, 0) };
+}
+
 /// Sends a signal; a negative pid names a process group. Returns 0 or the error number.
 pub(crate) fn kill(pid: i32, signal: i32) -> i32 {
     // SAFETY: plain system call.

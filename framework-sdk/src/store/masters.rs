@@ -201,7 +201,9 @@ fn parts(changes: &[Change]) -> Vec<Range<usize>> {
 fn pieces(mut text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     while !text.is_empty() {
-        let (piece, rest) = text.split_at(text.floor_char_boundary(TXN_BYTES_MAX));
+        let most = TXN_BYTES_MAX.min(text.len());
+        let end = (1..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let (piece, rest) = text.split_at(end);
         pieces.push(piece);
         text = rest;
     }

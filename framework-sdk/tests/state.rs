@@ -185,7 +185,7 @@ async fn whoever_waits_for_the_lead_watches_from_where_it_looked_and_does_not_ha
     let (address, said) = cluster.master(script(vec![lease, led])).await;
     let state = cluster.state(&[address]);
     let begun = Instant::now();
-    let campaign = tokio::spawn(async move { campaign(&state, "one", "me", Duration::from_mins(1)).await });
+    let campaign = tokio::spawn(async move { campaign(&state, "one", "me", Duration::from_secs(60)).await });
     let mut every = tokio::time::interval(Duration::from_millis(10));
     while said.lock().unwrap().watched_from.len() < 3 {
         every.tick().await;

@@ -201,9 +201,8 @@ fn parts(changes: &[Change]) -> Vec<Range<usize>> {
 fn pieces(mut text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     while !text.is_empty() {
-        let longest = TXN_BYTES_MAX.min(text.len());
-        // A character has four bytes at most, so one of these is the begin of one.
-        let end = (0..=longest).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(longest);
+        let most = TXN_BYTES_MAX.min(text.len());
+        let end = (1..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
         let (piece, rest) = text.split_at(end);
         pieces.push(piece);
         text = rest;

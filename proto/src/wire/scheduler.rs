@@ -7,6 +7,7 @@ use crate::scheduler::{
     EventKind, Failure, Fault, Kill, Offers, Outcome, Reconcile, Redirect, Rescind, RescindReason, Resume,
     Revive, Subscribe, Subscribed, Suppress, UpdateDemands, UpdateFramework,
 };
+use crate::wire::{Malformed, OneOf, Wire};
 
 message!(Subscribe = w::Subscribe {
     req framework: framework,
@@ -69,19 +70,19 @@ numbered!(
     }
 );
 
-impl crate::wire::OneOf<w::answer::Outcome> for Outcome {
+impl OneOf<w::answer::Outcome> for Outcome {
     fn to_oneof(&self) -> w::answer::Outcome {
         match self {
             Outcome::Committed(index) => w::answer::Outcome::Committed(w::Committed { index: *index }),
-            Outcome::Refused(refusal) => w::answer::Outcome::Refused(crate::wire::Wire::to_wire(refusal)),
+            Outcome::Refused(refusal) => w::answer::Outcome::Refused(Wire::to_wire(refusal)),
         }
     }
-    fn from_oneof(kind: w::answer::Outcome) -> Result<Self, crate::wire::Malformed> {
+    fn from_oneof(kind: w::answer::Outcome) -> Result<Self, Malformed> {
         match kind {
             w::answer::Outcome::Committed(committed) => Ok(Outcome::Committed(committed.index)),
-            w::answer::Outcome::Refused(refusal) => crate::wire::Wire::from_wire(refusal)
-                .map(Outcome::Refused)
-                .map_err(|bad: crate::wire::Malformed| bad.within("refused")),
+            w::answer::Outcome::Refused(refusal) => {
+                Wire::from_wire(refusal).map(Outcome::Refused).map_err(|bad: Malformed| bad.within("refused"))
+            }
         }
     }
 }
@@ -101,14 +102,14 @@ oneof!(EventKind = w::event::Kind {
     msg AgentResumed: AgentResumed,
 });
 
-impl crate::wire::Wire for Event {
+impl Wire for Event {
     type Message = w::Event;
     fn to_wire(&self) -> w::Event {
-        w::Event { sequence: self.sequence, kind: Some(crate::wire::OneOf::to_oneof(&self.kind)) }
+        w::Event { sequence: self.sequence, kind: Some(OneOf::to_oneof(&self.kind)) }
     }
-    fn from_wire(message: w::Event) -> Result<Self, crate::wire::Malformed> {
+    fn from_wire(message: w::Event) -> Result<Self, Malformed> {
         // A kind of a later version: masters may be newer than frameworks, and whoever does not know of it needs it not.
-        let kind = message.kind.map_or(Ok(EventKind::Heartbeat), crate::wire::OneOf::from_oneof)?;
+        let kind = message.kind.map_or(Ok(EventKind::Heartbeat), OneOf::from_oneof)?;
         Ok(Event { sequence: message.sequence, kind })
     }
 }

@@ -144,9 +144,10 @@ pub struct Reconciler {
     demanded: Option<Vec<Demand>>,
     asks: BTreeMap<DemandId, Ask>,
     demands_changed: bool,
-    /// Volumes that are to be destroyed, and those of them for which that is asked.
+    /// Volumes that are to be destroyed; those of them for which that is asked; and those that an offer of their agent lacked.
     purges: BTreeMap<VolumeId, Kept>,
     purging: BTreeSet<VolumeId>,
+    unseen: BTreeSet<VolumeId>,
     purge_asks: BTreeMap<DemandId, VolumeId>,
     /// Agents that are to be empty.
     draining: BTreeSet<AgentId>,
@@ -211,6 +212,7 @@ impl Reconciler {
             demands_changed: true,
             purges,
             purging: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             purge_asks: BTreeMap::new(),
             draining: BTreeSet::new(),
             held_off: BTreeSet::new(),

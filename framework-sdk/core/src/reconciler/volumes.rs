@@ -19,7 +19,7 @@ use super::event::{Event, VolumeStep};
 use super::slot::{Attempt, Home, Slot};
 use super::{Output, Reconciler};
 use crate::calls::Calls;
-use crate::desired::{GroupName, InstanceName, VolumeSpec};
+use crate::desired::{Birth, GroupName, InstanceName, VolumeSpec};
 use crate::place::Room;
 
 /// A volume that an instance keeps.
@@ -279,6 +279,8 @@ impl Reconciler {
 
     fn purged(&mut self, volume: &VolumeId, step: VolumeStep) {
         self.memory.set_purge(volume, None);
+        self.unseen.remove(volume);
+        self.demands_changed = true;
         if self.purges.remove(volume).is_some()
             && let Some(instance) = VolumeSpec::owner(volume)
         {
@@ -297,7 +299,6 @@ impl Reconciler {
         for volume in lost {
             self.purged(&volume, VolumeStep::Destroyed);
         }
-        self.demands_changed = true;
     }
 
     // --- destroying ---
@@ -331,18 +332,48 @@ impl Reconciler {
         open.filter_map(demand).collect()
     }
 
+    /// Whether a volume that its agent's offer lacks is there no more: it was never made, or was destroyed and nobody heard
+    /// of it. Free volumes come with every offer of their role, so one that no task has can be missing only while it is
+    /// in another offer; the next one shows it.
+    fn is_gone(&mut self, volume: &VolumeId) -> bool {
+        let Some(kept) = self.purges.get(volume) else { return false };
+        if !kept.made {
+            return true;
+        }
+        if self.may_be_held(kept) {
+            self.unseen.remove(volume);
+            return false;
+        }
+        !self.unseen.insert(volume.clone())
+    }
+
+    /// Whether a task of its instance may have it, also one of a group that nobody has stated yet.
+    fn may_be_held(&self, kept: &Kept) -> bool {
+        let Some(owner) = VolumeSpec::owner(&kept.volume) else { return false };
+        let is_there = |agent: Option<&AgentId>| agent.is_none_or(|agent| *agent == kept.agent);
+        let slot = self.groups.get(&owner.group).and_then(|table| table.slot(owner.number));
+        let mut attempts = slot.iter().flat_map(|slot| &slot.attempts);
+        let mut unclaimed = self.unclaimed.get(&owner.group).into_iter().flatten();
+        attempts.any(|attempt| is_there(attempt.place.as_ref().map(|home| &home.agent)))
+            || unclaimed.any(|(task, status)| {
+                let is_its = Birth::parse(task).is_some_and(|birth| birth.instance == owner);
+                is_its && is_there(status.agent.as_ref())
+            })
+    }
+
     /// An offer of the agent of a volume that is to be destroyed.
     pub(super) fn purge_with(&mut self, volume: &VolumeId, offer: Offer, out: &mut Calls<Output>) {
         let Some(kept) = self.purges.get(volume) else {
             return out.decline(offer, DeclineReason::Unused, Filter { refuse: std::time::Duration::ZERO });
         };
         if !has(&offer.resources, volume) {
-            if !kept.made {
+            if self.is_gone(volume) {
                 self.purged(volume, VolumeStep::Destroyed);
             }
             return out.decline(offer, DeclineReason::BackOff, Filter::DEFAULT);
         }
         let (role, volume) = (kept.role.clone(), volume.clone());
+        self.unseen.remove(&volume);
         let mut there = Amount::default();
         for portion in offer.resources.portions() {
             let is_plain = portion.volume.is_none() && portion.reservation.as_ref() == Some(&role);

@@ -205,11 +205,54 @@ fn a_purge_goes_on_in_the_next_life() {
     play.order(Order::Purge(store(1).name().clone()));
     let task = play.task("store.0");
     let mut play = play.restart();
+    for _ in 0..4 {
+        // Its group is not stated, and its task has it still.
+        play.wait(10);
+    }
+    assert!(!play.tells("volume of store.0 Destroyed"));
+    assert_eq!(play.harness.master.demands().len(), 1);
     play.harness.master.report(&task, TaskState::Killed, None);
     play.wait(10);
     assert!(play.tells("volume of store.0 Destroyed"));
     let kept = |key: &String| key.starts_with("purge/") || key.starts_with("volume/");
     assert!(!play.memory.keys().any(kept), "{:?}", play.memory);
+}
+
+#[test]
+fn a_volume_that_is_gone_already_is_not_asked_for_for_ever() {
+    let mut play = Play::new([disk_agent("a1")]);
+    play.submit(store(1));
+    play.all_run();
+    play.harness.master.kills_take_time = true;
+    play.order(Order::Purge(store(1).name().clone()));
+    let (task, before) = (play.task("store.0"), play.memory.clone());
+    play.harness.master.report(&task, TaskState::Killed, None);
+    play.go();
+    play.wait(10);
+    assert!(play.tells("volume of store.0 Destroyed"));
+    // The process died before it had kept the answer.
+    play.memory = before;
+    let mut play = play.restart();
+    play.wait(10);
+    play.wait(10);
+    assert!(play.tells("volume of store.0 Destroyed"));
+    assert!(!play.memory.keys().any(|key| key.starts_with("purge/")), "{:?}", play.memory);
+    assert!(play.harness.master.demands().is_empty());
+}
+
+#[test]
+fn one_offer_without_a_volume_does_not_mean_that_it_is_gone() {
+    let mut play = Play::new([disk_agent("a1")]);
+    play.submit(store(1));
+    play.all_run();
+    let volume = volume_of(&play, "store.0");
+    play.harness.master.hide_volume(&volume);
+    play.order(Order::Purge(store(1).name().clone()));
+    assert!(!play.tells("volume of store.0 Destroyed"));
+    assert_eq!(play.harness.master.demands().len(), 1);
+    play.wait(10);
+    assert!(play.tells("volume of store.0 Destroyed"));
+    assert!(play.harness.master.demands().is_empty());
 }
 
 #[test]

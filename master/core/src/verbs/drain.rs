@@ -2,6 +2,7 @@
 //! It is in the log, and so outlives leaders. Frameworks that have something there are told, so that they can move it in
 //! time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use master_allocator::Change;
@@ -86,10 +87,7 @@ fn tell(d: &mut Desk<'_>, id: &AgentId) {
     let mut told = d.l.drains_told.remove(id).unwrap_or_default();
     match notice(d, id) {
         Some(notice) => {
-            let concerned = d.registry.frameworks().map(|framework| &framework.record.id);
-            let concerned: Vec<FrameworkId> =
-                concerned.filter(|f| has_something(d, f, id)).cloned().collect();
-            told.extend(concerned);
+            told.extend(concerned(d, id));
             for framework in &told {
                 d.tell(framework, EventKind::AgentDraining(notice.clone()));
             }
@@ -106,7 +104,8 @@ fn tell(d: &mut Desk<'_>, id: &AgentId) {
 /// Tells a framework whose session begins anew of every agent that is to be empty and on which it has something.
 pub(crate) fn tell_all(d: &mut Desk<'_>, framework: &FrameworkId) {
     let draining = d.registry.agents().filter(|agent| agent.drain.is_some()).map(|agent| &agent.info.id);
-    let concerned: Vec<AgentId> = draining.filter(|id| has_something(d, framework, id)).cloned().collect();
+    let concerned: Vec<AgentId> =
+        draining.filter(|id| concerned(d, id).contains(framework)).cloned().collect();
     for id in concerned {
         let Some(notice) = notice(d, &id) else { continue };
         d.l.drains_told.entry(id).or_default().insert(framework.clone());
@@ -120,16 +119,18 @@ fn notice(d: &Desk<'_>, id: &AgentId) -> Option<AgentDraining> {
     Some(AgentDraining { agent: id.clone(), deadline_ms: drain.deadline_ms, reason: drain.reason.clone() })
 }
 
-/// Whether a framework has tasks on an agent, or something is reserved there for one of its roles.
-fn has_something(d: &Desk<'_>, framework: &FrameworkId, id: &AgentId) -> bool {
-    let Some(agent) = d.registry.agent(id) else { return false };
-    let roles = d.registry.framework(framework).map(|known| &known.record.info.roles[..]);
-    let is_theirs = |kept: &Role| roles.unwrap_or_default().iter().any(|role| role.is_within(kept));
-    let reserved = || {
-        let mut kept = agent.total.portions().iter().filter_map(|portion| portion.reservation.as_ref());
-        kept.any(is_theirs)
-    };
-    d.registry.tasks_on(id).any(|task| task.framework == *framework) || reserved()
+/// The frameworks that have tasks on an agent, or for one of whose roles something is reserved there.
+pub(crate) fn concerned(d: &Desk<'_>, id: &AgentId) -> BTreeSet<FrameworkId> {
+    let mut concerned: BTreeSet<FrameworkId> =
+        d.registry.tasks_on(id).map(|task| task.framework.clone()).collect();
+    let portions = d.registry.agent(id).into_iter().flat_map(|agent| agent.total.portions());
+    let reserved: BTreeSet<&Role> = portions.filter_map(|portion| portion.reservation.as_ref()).collect();
+    if !reserved.is_empty() {
+        let has_role = |role: &Role| reserved.iter().any(|kept| role.is_within(kept));
+        let theirs = d.registry.frameworks().filter(|known| known.record.info.roles.iter().any(has_role));
+        concerned.extend(theirs.map(|known| known.record.id.clone()));
+    }
+    concerned
 }
 
 /// Its deadline is waited for, if it has one.

@@ -5,7 +5,7 @@ use master_registry::{Effect, TaskKey};
 use proto::agent::AgentState;
 use proto::agent_link::{Shutdown, ToAgentKind};
 use proto::id::AgentId;
-use proto::log::Entry;
+use proto::log::{Entry, TaskRecord};
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{EventKind, Failure, RescindReason};
 use proto::task::{StatusReason, TaskState};
@@ -51,7 +51,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
     // It may have come back while the log was asked: then it registers again, as one that was out of sight.
     cut_off(d, id);
     leave_pool(d, id);
-    tell_failure(d, id, AgentState::Unreachable, keys.iter().map(|(framework, _)| framework.clone()));
+    tell_failure(d, id, AgentState::Unreachable, &[]);
     for key in keys {
         let Some(record) = d.registry.task(&key) else { continue };
         let mut status = record.status.clone();
@@ -88,7 +88,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         d.tell_link(link, ToAgentKind::Shutdown(Shutdown { refusal }));
     }
     cut_off(d, id);
-    tell_failure(d, id, AgentState::Gone, records.iter().map(|record| record.framework.clone()));
+    tell_failure(d, id, AgentState::Gone, &records);
     for record in records {
         d.update(&record.framework.clone(), record.status.clone());
         super::update::ended(d, record);
@@ -116,13 +116,10 @@ fn cut_off(d: &mut Desk<'_>, id: &AgentId) {
     }
 }
 
-fn tell_failure(
-    d: &mut Desk<'_>,
-    id: &AgentId,
-    state: AgentState,
-    frameworks: impl Iterator<Item = proto::id::FrameworkId>,
-) {
-    let told: std::collections::BTreeSet<_> = frameworks.collect();
+/// Tells whoever has something there, or had one of the tasks that ended with it.
+fn tell_failure(d: &mut Desk<'_>, id: &AgentId, state: AgentState, ended: &[TaskRecord]) {
+    let mut told = super::drain::concerned(d, id);
+    told.extend(ended.iter().map(|record| record.framework.clone()));
     for framework in told {
         d.tell(&framework, EventKind::Failure(Failure { agent: id.clone(), state }));
     }

@@ -194,3 +194,33 @@ fn an_agent_that_is_given_up_is_told_to_delete_before_it_is_sent_away() {
         world.present(2);
     }
 }
+
+#[test]
+fn a_framework_hears_of_the_loss_of_its_volumes_without_a_task_there() {
+    let failures = |world: &mut World, session| {
+        let told = world.events(session).into_iter();
+        let failures = told.filter_map(|event| match event {
+            EventKind::Failure(failure) => Some((failure.agent.to_string(), failure.state)),
+            _ => None,
+        });
+        failures.collect::<Vec<_>>()
+    };
+    let mut world = World::with_disk();
+    world.does("op-1", vec![create("v", 2)]);
+    let framework = FrameworkInfo { roles: vec![Role::new("web").unwrap()], ..info() };
+    let kind = CallKind::Subscribe(Subscribe { framework, ..subscribe(None) });
+    let (caller, call) = (Caller::Framework("web".into()), Call { operation: None, kind });
+    world.say(Input::Framework { session: SessionId(11), caller, call });
+    assert!(matches!(world.events(11)[..], [EventKind::Subscribed(_), ..]));
+    world.say(Input::AgentClosed { link: LinkId(1) });
+    for _ in 0..24 {
+        world.call(10, None, CallKind::Heartbeat);
+        world.run(Duration::from_secs(5));
+    }
+    assert_eq!(failures(&mut world, 10), [("a1".to_owned(), AgentState::Unreachable)]);
+    let mark = proto::operator::MarkAgentGone { agent: AgentId::new("a1").unwrap() };
+    let (caller, call) = (Caller::User("ada".into()), OperatorCall::MarkAgentGone(mark));
+    world.say(Input::Operator { ticket: Ticket(1), caller, call });
+    assert_eq!(failures(&mut world, 10), [("a1".to_owned(), AgentState::Gone)]);
+    assert!(failures(&mut world, 11).is_empty(), "it had nothing there");
+}

@@ -8,8 +8,7 @@ use proto::task::{TaskState, TaskStatus};
 use proto_machine::Now;
 
 use super::event::{Asked, Event, Follows};
-use super::parts::Parts;
-use super::slot::{Attempt, Home, Leaving};
+use super::slot::{Attempt, Home};
 use super::table::Table;
 use super::volumes::Kept;
 use super::{Due, Reconciler};
@@ -83,19 +82,11 @@ impl Reconciler {
     fn attempt(&self, birth: &Birth, status: &TaskStatus) -> Attempt {
         let place = status.agent.as_ref().and_then(|agent| self.home_of(agent, &birth.instance));
         Attempt {
-            task: birth.first_of(&status.task),
-            revision: birth.revision,
-            state: TaskState::Staging,
             run: status.run,
-            place,
             // It may have been anything by the time it was first seen here.
             began: true,
-            since_ms: None,
-            serves_since_ms: None,
-            ready: false,
-            leaving: Leaving::No,
             draining: status.agent.as_ref().is_some_and(|agent| self.draining.contains(agent)),
-            parts: Parts::default(),
+            ..Attempt::new(birth.first_of(&status.task), birth.revision, place)
         }
     }
 

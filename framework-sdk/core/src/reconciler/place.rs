@@ -15,7 +15,7 @@ use proto_machine::Now;
 
 use super::event::{Event, Follows, TaskEvent};
 use super::parts::Parts;
-use super::slot::{Attempt, Home, Leaving};
+use super::slot::{Attempt, Home};
 use super::table::{Evenness, Table, Which};
 use super::volumes::{self, Kept};
 use super::{Due, Output, Reconciler};
@@ -328,18 +328,8 @@ impl Reconciler {
         let remembers = (table.group.stay.is_some() || by != "agent") && table.is_member(number);
         let home = Home { agent: agent.id.clone(), value: value_of(&agent, by) };
         let attempt = Attempt {
-            task: id.clone(),
-            revision: edition.revision,
-            state: TaskState::Staging,
-            run: None,
-            place: Some(home.clone()),
-            began: false,
-            since_ms: None,
-            serves_since_ms: None,
-            ready: false,
-            leaving: Leaving::No,
-            draining: false,
             parts: Parts::of(ids.iter().filter(|_| ids.len() > 1).cloned()),
+            ..Attempt::new(id.clone(), edition.revision, Some(home.clone()))
         };
         let on = ids.iter().cloned().zip(resources).collect();
         let mut tasks = edition.spec.tasks(&instance, on);

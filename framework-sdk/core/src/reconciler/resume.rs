@@ -11,7 +11,6 @@ use proto::role::Role;
 use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::Now;
 
-use super::parts::Parts;
 use super::slot::{Attempt, Leaving, Slot};
 use super::{Due, Reconciler};
 use crate::desired::{Birth, Counts, Group, GroupName, InstanceName, Revision};
@@ -131,19 +130,13 @@ impl Reconciler {
         let in_id = Birth::parse(&past.task).map(|birth| birth.revision);
         let stated = present.filter(|_| past.is_current);
         let draining = past.agent.as_ref().is_some_and(|agent| self.draining.contains(agent));
+        let revision = in_id.or(stated).unwrap_or(Revision::of_hash(0));
+        let place = past.agent.as_ref().and_then(|agent| self.home_of(agent, instance));
         Attempt {
-            task: past.task.clone(),
-            revision: in_id.or(stated).unwrap_or(Revision::of_hash(0)),
-            state: TaskState::Staging,
-            run: None,
-            place: past.agent.as_ref().and_then(|agent| self.home_of(agent, instance)),
             began: past.began,
-            since_ms: None,
-            serves_since_ms: None,
-            ready: false,
             draining,
-            parts: Parts::default(),
             leaving: if past.abandoned { Leaving::Abandoned } else { Leaving::No },
+            ..Attempt::new(past.task.clone(), revision, place)
         }
     }
 

@@ -116,6 +116,24 @@ pub(super) struct Class {
 // === impl Attempt ===
 
 impl Attempt {
+    /// A task of which nothing is known but where it is to be.
+    pub fn new(task: TaskId, revision: Revision, place: Option<Home>) -> Self {
+        Attempt {
+            task,
+            revision,
+            state: TaskState::Staging,
+            run: None,
+            place,
+            began: false,
+            since_ms: None,
+            serves_since_ms: None,
+            ready: false,
+            leaving: Leaving::No,
+            draining: false,
+            parts: Parts::default(),
+        }
+    }
+
     pub fn stays(&self) -> bool {
         self.leaving == Leaving::No
     }

@@ -173,8 +173,7 @@ impl Builder {
     /// Keeps in this file what must outlive this process: the next one goes on with its tasks. A relative path is one below
     /// the directory that `STOA_DATA` names, if it is set, else below the working directory.
     pub fn state_file(self, path: impl Into<PathBuf>) -> Self {
-        let base = std::env::var_os("STOA_DATA").map(PathBuf::from).unwrap_or_default();
-        self.store(StateFile::at(base.join(path.into())))
+        self.store(StateFile::in_data(path))
     }
 
     /// Keeps elsewhere what must outlive this process.

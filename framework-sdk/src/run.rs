@@ -252,14 +252,13 @@ where
     S: Scheduler<Output = FrameworkId> + Send + 'static,
     S::Input: Send + 'static,
 {
-    let base = std::env::var_os("STOA_DATA").map(PathBuf::from).unwrap_or_default();
-    let file = base.join(state_file.into());
     let remember = |id: Option<&FrameworkId>| Change {
         key: "framework".to_owned(),
         value: id.map(|id| id.as_str().to_owned()),
     };
     let failed = |error: StoreError| RunError::Failed(Box::new(error));
-    let mut store = StateFile::at(&file);
+    let mut store = StateFile::in_data(state_file);
+    let path = store.path().to_owned();
     let id = remembered_framework(&store.load().map_err(failed)?.known);
     let mut kept = id.clone();
     let keep = move |_: Now, id: FrameworkId| {
@@ -272,7 +271,7 @@ where
     let timeout = FrameworkInfo::FAILOVER_TIMEOUT_DEFAULT;
     run_with(profile, name, role, timeout, id, scheduler, keep).await?;
     // Torn down: the id claims nothing any more.
-    let mut store = StateFile::at(&file);
+    let mut store = StateFile::at(path);
     store.load().map_err(failed)?;
     store.commit(&[remember(None)], 0).map_err(failed)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, mpsc as blocking};
 
-use framework_sdk_core::reconciler::{Event, Order, Output, Ticket};
+use framework_sdk_core::reconciler::{Change, Event, Order, Output, Ticket};
 use tracing::warn;
 
 use super::kept::{Kept, changes};
@@ -63,10 +63,7 @@ impl Shell {
                     self.store.commit(&changes(&changed), self.fence).map_err(NotSaved)?;
                 }
                 for (key, value) in changed {
-                    match value {
-                        Some(value) => drop(self.own.insert(key, value)),
-                        None => drop(self.own.remove(&key)),
-                    }
+                    Change { key, value }.apply_to(&mut self.own);
                 }
             }
             Err(error) => warn!(%error, %event, "not taken in; it will be told again"),

@@ -51,6 +51,18 @@ impl StateFile {
         StateFile { path: path.into(), known: BTreeMap::new() }
     }
 
+    /// A store in this file; a relative path is one below the directory that `STOA_DATA` names, if it is set, else below the
+    /// working directory.
+    pub fn in_data(path: impl Into<PathBuf>) -> Self {
+        let base = std::env::var_os("STOA_DATA").map(PathBuf::from).unwrap_or_default();
+        StateFile::at(base.join(path.into()))
+    }
+
+    /// Which file it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn fault(&self, operation: &'static str, source: io::Error) -> StateFileError {
         StateFileError::Io { operation, path: self.path.clone(), source }
     }
@@ -95,10 +107,7 @@ impl StateStore for StateFile {
 
     fn commit(&mut self, changes: &[Change], _fence: u64) -> Result<(), StoreError> {
         for change in changes {
-            match &change.value {
-                Some(value) => drop(self.known.insert(change.key.clone(), value.clone())),
-                None => drop(self.known.remove(&change.key)),
-            }
+            change.clone().apply_to(&mut self.known);
         }
         let failed = |operation, error| StoreError::Failed(self.fault(operation, error).into());
         if !self.known.is_empty() {

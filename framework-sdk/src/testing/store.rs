@@ -124,10 +124,7 @@ impl StateStore for FakeStore {
             return Err(StoreError::Failed("not saved, as the test wants".into()));
         }
         for change in changes {
-            match &change.value {
-                Some(value) => drop(books.known.insert(change.key.clone(), value.clone())),
-                None => drop(books.known.remove(&change.key)),
-            }
+            change.clone().apply_to(&mut books.known);
         }
         books.commits.push(changes.to_vec());
         if failure == Some(Failure::LostAnswer) {

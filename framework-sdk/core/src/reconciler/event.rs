@@ -68,6 +68,16 @@ pub struct Change {
     pub value: Option<String>,
 }
 
+impl Change {
+    /// Makes it in all that is remembered.
+    pub fn apply_to(self, known: &mut BTreeMap<String, String>) {
+        match self.value {
+            Some(value) => drop(known.insert(self.key, value)),
+            None => drop(known.remove(&self.key)),
+        }
+    }
+}
+
 /// What an author is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

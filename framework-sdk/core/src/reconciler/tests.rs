@@ -87,12 +87,7 @@ impl Play {
         for output in std::mem::take(&mut self.harness.outputs) {
             match output {
                 Output::Save(changes) => {
-                    for change in changes {
-                        match change.value {
-                            Some(value) => drop(self.memory.insert(change.key, value)),
-                            None => drop(self.memory.remove(&change.key)),
-                        }
-                    }
+                    changes.into_iter().for_each(|change| change.apply_to(&mut self.memory));
                 }
                 Output::Tell(event, ticket) => {
                     self.told.push(in_words(&event));

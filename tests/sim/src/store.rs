@@ -237,7 +237,7 @@ impl World {
 
     /// What a member has applied is as it is everywhere.
     fn member_holds(&mut self, node: Node) -> Verdict {
-        let alone = self.options.masters == 1;
+        let (alone, slack) = (self.options.masters == 1, self.store_slack(TTL_MAX));
         let member = &mut self.store.members[node.index()];
         let Some(machine) = member.machine.as_ref().filter(|_| !(alone && member.busy)) else {
             return Ok(());
@@ -253,7 +253,6 @@ impl World {
             self.store.agreement.applied(node, applied, image)?;
         }
         if let Some(space) = machine.store().space(&space_id()) {
-            let slack = TTL_MAX / 1_000_000 * self.options.drift_ppm * 2 + MS;
             self.store.books.holds_what_is_known(node, space, self.now, slack)?;
         }
         Ok(())

@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use framework_sdk_core::fake::Fake;
-use proto::id::{MasterId, TaskId};
+use proto::id::MasterId;
 use proto::scheduler::Event;
-use proto::task::{Exit, TaskState};
 use proto_grpc::services::operator::operator_server::OperatorServer;
 use proto_grpc::services::scheduler::scheduler_server::SchedulerServer;
 use proto_grpc::{Identity, ServeError, serve};
@@ -71,10 +70,6 @@ struct State {
     fake: Fake,
     session: Option<(u64, mpsc::UnboundedSender<Result<Event, Status>>)>,
     sessions: u64,
-    /// Tasks run and end by themselves, and offers are made whenever there may be something to offer.
-    lively: bool,
-    /// How many of the accepted tasks were seen to.
-    seen: usize,
     /// What happens by itself, in real time.
     life: Option<Life>,
     heartbeat_at: Option<Instant>,
@@ -137,8 +132,10 @@ impl FakeCluster {
 
     /// From now on tasks start and end well by themselves, and offers are made whenever something is wanted.
     pub fn be_lively(&self) {
-        self.shared.lock().lively = true;
-        self.with(|_| ());
+        let pace = Pace { offers: Duration::ZERO, start: Duration::ZERO, ..Pace::default() };
+        let mut life = Life::at(pace);
+        life.behave("", Behaviour::Finish(Duration::ZERO));
+        self.live(life);
     }
 
     /// From now on the pool has this life, in real time; and the leader its heartbeat.
@@ -244,9 +241,6 @@ impl Shared {
     }
 
     fn flush(&self, mut state: MutexGuard<'_, State>) {
-        if state.lively {
-            state.live();
-        }
         let State { life, fake, .. } = &mut *state;
         if let Some(life) = life {
             let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -278,18 +272,6 @@ impl State {
     fn end_session(&mut self) {
         if self.session.take().is_some() {
             self.journal.note(Noted::Broke);
-        }
-    }
-
-    fn live(&mut self) {
-        let fresh: Vec<TaskId> = self.fake.accepted.iter().skip(self.seen).cloned().collect();
-        self.seen += fresh.len();
-        for id in &fresh {
-            self.fake.report(id, TaskState::Running, None);
-            self.fake.report(id, TaskState::Finished, Some(Exit::Code(0)));
-        }
-        if !self.fake.demands().is_empty() {
-            self.fake.make_offers();
         }
     }
 }

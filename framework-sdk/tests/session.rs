@@ -79,7 +79,6 @@ async fn a_task_is_demanded_leased_started_and_seen_to_its_end() {
     room.place(&shape(), task).expect("it fits");
     assert!(client.accept(vec![room], Filter::DEFAULT).await.expect("committed") > 0);
 
-    cluster.be_lively();
     let id = TaskId::new("t").expect("an id");
     cluster.with(|fake| fake.report(&id, TaskState::Running, None));
     cluster.fail_over();

@@ -86,6 +86,7 @@ pub struct Jobs {
     due: Deadlines<Due>,
     /// What was stored is taken up.
     has_begun: bool,
+    /// A session stands.
     connected: bool,
     watches: Watches,
     /// Who comes after a job that has not ended.
@@ -217,6 +218,11 @@ impl Scheduler for Jobs {
         self.begin(now);
         self.connected = true;
         self.reconcile(now, out, |reconciler, calls| reconciler.subscribed(now, session, calls));
+    }
+
+    fn disconnected(&mut self, now: Now) {
+        self.connected = false;
+        self.reconciler.disconnected(now);
     }
 
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {

@@ -22,7 +22,7 @@ use framework_sdk::resources::{Amount, Resources};
 use framework_sdk::role::Role;
 use framework_sdk::task::{Exit, TaskState};
 
-use super::{Order, Output, Ticket, Watcher};
+use super::{Order, Output, Reply, Ticket, Watcher};
 use crate::spec::{Command, JobSpec, Kind};
 use crate::wire;
 
@@ -68,6 +68,23 @@ fn nothing_is_asked_or_answered_before_it_is_stored() {
     process.harness.run();
     process.offer();
     assert_eq!(process.harness.master.accepted.len(), 2);
+}
+
+#[test]
+fn people_are_told_that_there_is_no_session() {
+    let mut process = start();
+    process.submit(spec("web", Kind::Service, 1)).expect("taken");
+    let none = "the framework has no session with a master".to_owned();
+    assert!(!process.held("web").held.contains(&none));
+    process.harness.break_link();
+    process.harness.input_only(Order::Explain { ticket: Ticket(9), name: "web".to_owned() });
+    let told = process.sync().into_iter().find_map(|output| match output {
+        Output::Reply(Ticket(9), Reply::Explained(reply)) => Some(reply.held),
+        _ => None,
+    });
+    assert_eq!(told, Some(vec![none.clone()]));
+    process.harness.advance(Duration::from_secs(10));
+    assert!(!process.held("web").held.contains(&none), "it is taken up again by itself");
 }
 
 #[test]

@@ -106,10 +106,9 @@ pub struct Jobs {
     parents: BTreeSet<JobName>,
 
     // ---- for metrics ----
-    /// Starts after an end, in this life of the framework.
-    restarts: u64,
-    /// As last told.
     totals: report::Totals,
+    /// As last told.
+    told: report::Totals,
 }
 
 impl Jobs {
@@ -140,8 +139,8 @@ impl Jobs {
             outputs: Vec::new(),
             touched: BTreeSet::new(),
             parents: BTreeSet::new(),
-            restarts: 0,
             totals: report::Totals::default(),
+            told: report::Totals::default(),
         };
         jobs.recover();
         jobs
@@ -304,10 +303,8 @@ impl Scheduler for Jobs {
                 break;
             }
         }
-        if !self.touched.is_empty() {
-            self.total();
-        }
         self.summarize(now);
+        self.total();
         self.store(out);
         out.relay(calls, |task| self.dress(task));
         for task in std::mem::take(&mut self.strays) {

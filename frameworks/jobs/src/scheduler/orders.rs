@@ -352,11 +352,7 @@ impl Jobs {
             self.record(Record::JobStopped { name: name.to_owned(), purge });
             self.report(Note::Job { job: name.to_owned(), what: "stopped" });
         }
-        if let Some(work) = self.work.get_mut(&job)
-            && std::mem::take(&mut work.stated)
-        {
-            self.wishes.extend(name_of(name).map(Wish::Withdraw));
-        }
+        self.withdraw(&job);
         if self.state.jobs.get(name).is_some_and(|stored| stored.spec.kind == Kind::Cron) {
             self.end_runs(&job, purge);
         }

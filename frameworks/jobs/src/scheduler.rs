@@ -102,8 +102,6 @@ pub struct Jobs {
     outputs: Vec<Output>,
     /// Jobs of which something changed.
     touched: BTreeSet<JobName>,
-    /// Cron jobs of which a run changed.
-    parents: BTreeSet<JobName>,
 
     // ---- for metrics ----
     totals: report::Totals,
@@ -138,7 +136,6 @@ impl Jobs {
             strays: Vec::new(),
             outputs: Vec::new(),
             touched: BTreeSet::new(),
-            parents: BTreeSet::new(),
             totals: report::Totals::default(),
             told: report::Totals::default(),
         };

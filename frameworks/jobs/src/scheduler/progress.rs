@@ -1,5 +1,6 @@
 //! How instances go on: what the reconciler tells of their tasks, and when jobs are over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use framework_sdk::Now;
@@ -373,13 +374,15 @@ impl Jobs {
     /// Jobs that came to their end are forgotten, at once or in time.
     pub(super) fn summarize(&mut self, now: Now) {
         self.tell_watchers();
+        // Cron jobs of which a run changed.
+        let mut parents = BTreeSet::new();
         for job in std::mem::take(&mut self.touched) {
             self.count(&job);
             let (Some(stored), Some(work)) = (self.state.jobs.get(&*job), self.work.get(&job)) else {
                 continue;
             };
             if let Some(parent) = stored.parent.clone() {
-                self.parents.insert(key(&parent));
+                parents.insert(key(&parent));
             }
             let due = Due::Forget(job.clone());
             if !is_over(stored, &work.sums) {
@@ -390,7 +393,7 @@ impl Jobs {
                 self.due.set(due, now.monotonic + FORGET_AFTER);
             }
         }
-        for parent in std::mem::take(&mut self.parents) {
+        for parent in parents {
             self.forget_old_runs(&parent);
         }
     }

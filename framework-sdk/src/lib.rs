@@ -14,6 +14,7 @@
 pub mod author;
 pub mod client;
 pub mod door;
+pub mod duration;
 mod link;
 pub mod logs;
 pub mod operator;

@@ -17,14 +17,26 @@ fn links_in_the_docs_lead_somewhere() {
     for page in pages() {
         let text = read(&page);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
+            if link.contains("://") {
                 continue;
             }
-            let path = page.parent().expect("a folder").join(target);
+            let (target, section) = link.split_once('#').unwrap_or((link, ""));
+            let path =
+                if target.is_empty() { page.clone() } else { page.parent().expect("a folder").join(target) };
             assert!(path.exists(), "{} links to {target}, which is not there", shown(&page));
+            let there = section.is_empty() || sections(&read(&path)).any(|known| known == section);
+            assert!(there, "{} links to {link}, and that page has no such section", shown(&page));
         }
     }
+}
+
+/// The sections of a page, as links name them.
+fn sections(text: &str) -> impl Iterator<Item = String> {
+    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
+    titles.map(|title| {
+        let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+        title.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+    })
 }
 
 /// What a page writes as code within its sentences.

@@ -2,47 +2,12 @@
 
 use std::time::Duration;
 
-/// Reads `500ms`, `5s`, `10m`, `1h30m`, `7d`. A bare number is refused: of what?
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is not a duration; write 500ms, 5s, 10m, 1h30m or 7d");
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(bad());
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let (number, after) = rest.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| bad())?;
-        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        let part = match unit {
-            "ms" => Some(Duration::from_millis(number)),
-            "s" => Some(Duration::from_secs(number)),
-            "m" => number.checked_mul(60).map(Duration::from_secs),
-            "h" => number.checked_mul(3600).map(Duration::from_secs),
-            "d" => number.checked_mul(24 * 3600).map(Duration::from_secs),
-            _ => None,
-        };
-        total = part.and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
-        rest = after;
-    }
-    // What travels is milliseconds in 64 bits.
-    u64::try_from(total.as_millis()).map(|_| total).map_err(|_| bad())
-}
+pub use framework_sdk::duration::show_duration;
 
-/// A duration as [`parse_duration`] reads it: exact, largest units first.
-pub fn show_duration(duration: Duration) -> String {
-    let mut millis = duration.as_millis();
-    let mut text = String::new();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
-        let count = millis / size;
-        millis %= size;
-        if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
+/// Reads a duration that was typed; why not, if it is none.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    framework_sdk::duration::parse_duration(text)
+        .ok_or_else(|| format!("{text:?} is not a duration; write 500ms, 5s, 10m, 1h30m or 7d"))
 }
 
 /// How long ago, roughly: `12s`, `5m`, `3h`, `2d`. `-` for a moment nobody noted.
@@ -63,19 +28,6 @@ pub fn show_age(since_ms: u64, now_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_and_show() {
-        for (text, millis) in [("500ms", 500), ("5s", 5000), ("1h30m", 5_400_000), ("7d", 604_800_000)] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
-            assert_eq!(show_duration(Duration::from_millis(millis)), text);
-        }
-        for bad in
-            ["", "5", "s", "5 s", "-5s", "5y", "1.5h", "99999999999999999999s", "999999999999999999d", "5sm"]
-        {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn ages_are_short() {

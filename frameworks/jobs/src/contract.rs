@@ -3,9 +3,6 @@
 use crate::wire;
 use framework_sdk::task::{Exit, TaskState};
 
-/// The fewest and most characters of a request id: enough that nobody guesses one.
-pub const REQUEST_ID_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
-
 // === impl wire::TaskState ===
 
 impl From<TaskState> for wire::TaskState {

@@ -86,6 +86,7 @@ pub struct Jobs {
     due: Deadlines<Due>,
     /// What was stored is taken up.
     has_begun: bool,
+    /// A session stands.
     connected: bool,
     watches: Watches,
     /// Who comes after a job that has not ended.
@@ -101,14 +102,11 @@ pub struct Jobs {
     outputs: Vec<Output>,
     /// Jobs of which something changed.
     touched: BTreeSet<JobName>,
-    /// Cron jobs of which a run changed.
-    parents: BTreeSet<JobName>,
 
     // ---- for metrics ----
-    /// Starts after an end, in this life of the framework.
-    restarts: u64,
-    /// As last told.
     totals: report::Totals,
+    /// As last told.
+    told: report::Totals,
 }
 
 impl Jobs {
@@ -138,9 +136,8 @@ impl Jobs {
             strays: Vec::new(),
             outputs: Vec::new(),
             touched: BTreeSet::new(),
-            parents: BTreeSet::new(),
-            restarts: 0,
             totals: report::Totals::default(),
+            told: report::Totals::default(),
         };
         jobs.recover();
         jobs
@@ -217,6 +214,11 @@ impl Scheduler for Jobs {
         self.begin(now);
         self.connected = true;
         self.reconcile(now, out, |reconciler, calls| reconciler.subscribed(now, session, calls));
+    }
+
+    fn disconnected(&mut self, now: Now) {
+        self.connected = false;
+        self.reconciler.disconnected(now);
     }
 
     fn offers(&mut self, now: Now, offers: Vec<Offer>, out: &mut Calls<Output>) {
@@ -298,10 +300,8 @@ impl Scheduler for Jobs {
                 break;
             }
         }
-        if !self.touched.is_empty() {
-            self.total();
-        }
         self.summarize(now);
+        self.total();
         self.store(out);
         out.relay(calls, |task| self.dress(task));
         for task in std::mem::take(&mut self.strays) {

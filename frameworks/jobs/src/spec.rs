@@ -2,7 +2,6 @@
 
 mod check;
 mod contract;
-mod duration;
 mod fault;
 mod keys;
 mod later;
@@ -11,7 +10,6 @@ mod nested;
 mod parts;
 mod read;
 mod schema;
-mod template;
 mod toml;
 mod tree;
 mod value;
@@ -21,7 +19,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::check::{CPUS_MILLI_MIN, INSTANCES_MAX, MEM_BYTES_MIN, PORTS_MAX};
-pub use self::duration::{parse_duration, show_duration};
 pub(crate) use self::fault::meant;
 pub use self::fault::{Fault, Faults};
 pub use self::lines::Difference;
@@ -31,6 +28,8 @@ pub use self::parts::{
 pub use self::read::{FILE_BYTES_MAX, parse_file};
 pub use self::schema::{schema, schema_text};
 use framework_sdk::attributes::Constraints;
+pub use framework_sdk::desired::BackOff;
+pub use framework_sdk::duration::{parse_duration, show_duration};
 use framework_sdk::role::Role;
 use framework_sdk::task::{Artifact, TaskInfo};
 
@@ -65,27 +64,12 @@ pub enum Command {
     Argv(Vec<String>),
 }
 
-/// The pause before an instance that ended is started again: doubled each time, up to a bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackOff {
-    /// The first pause.
-    pub initial: Duration,
-    /// The longest.
-    pub max: Duration,
-}
-
-impl BackOff {
-    /// From a second to a minute: a crash loop costs little, and what it waited for is found again within a minute.
-    pub const DEFAULT: BackOff = BackOff { initial: Duration::from_secs(1), max: Duration::from_secs(60) };
-
-    /// The pause after so many ends in a row; none after none.
-    pub fn pause(&self, failures: u32) -> Duration {
-        match failures.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(doublings) => {
-                let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
-                self.initial.saturating_mul(factor).min(self.max)
-            }
+impl Command {
+    /// `(argv, shell)`, as contracts have it.
+    pub fn to_argv(&self) -> (Vec<String>, bool) {
+        match self {
+            Command::Shell(script) => (vec![script.clone()], true),
+            Command::Argv(argv) => (argv.clone(), false),
         }
     }
 }
@@ -197,6 +181,11 @@ impl JobSpec {
             tasks: Vec::new(),
             volumes: Vec::new(),
         }
+    }
+
+    /// The name of an instance for people: the job's alone when there is but one.
+    pub fn instance_name(&self, instance: u32) -> String {
+        if self.instances == 1 { self.name.clone() } else { format!("{}.{instance}", self.name) }
     }
 }
 

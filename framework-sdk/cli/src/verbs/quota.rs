@@ -63,16 +63,21 @@ impl FromStr for Amounts {
 impl fmt::Display for Amounts {
     /// As it can be typed again, exactly.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = self.0.iter().map(|(scalar, amount)| match scalar {
-            Scalar::Cpus | Scalar::Custom(_) => format!("{scalar}={}", show_milli(*amount)),
-            Scalar::Mem | Scalar::Disk => format!("{scalar}={}", exact_bytes(*amount)),
-            Scalar::Gpus => format!("{scalar}={amount}"),
-        });
+        let parts = self.0.iter().map(|(scalar, amount)| format!("{scalar}={}", typed(scalar, *amount)));
         f.write_str(&parts.collect::<Vec<_>>().join(","))
     }
 }
 
-pub(super) fn exact_bytes(bytes: u64) -> String {
+/// An amount as it can be typed again, exactly.
+pub(super) fn typed(scalar: &Scalar, amount: u64) -> String {
+    match scalar {
+        Scalar::Cpus | Scalar::Custom(_) => show_milli(amount),
+        Scalar::Mem | Scalar::Disk => exact_bytes(amount),
+        Scalar::Gpus => amount.to_string(),
+    }
+}
+
+fn exact_bytes(bytes: u64) -> String {
     let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)) {
         Some((unit, size)) => format!("{}{unit}", bytes / size),

@@ -2,13 +2,13 @@
 
 use proto::operation::{CreateVolume, DestroyVolume, Operation, Reserve, Unreserve};
 use proto::operator::{AgentView, Call, List, OperateAgent};
-use proto::quantities::{Quantities, Scalar, show_milli};
+use proto::quantities::Scalar;
 use proto::resources::Amount;
 use proto::role::Role;
 
 use super::describe::find;
 use super::get::{self, volumes};
-use super::quota::exact_bytes;
+use super::quota::typed;
 use super::remove::confirmed;
 use super::{Said, order};
 use crate::args::{
@@ -145,15 +145,9 @@ fn name(agent: &AgentView) -> String {
 
 /// What to type to reserve or give back this much.
 fn command(verb: &str, agent: &AgentView, role: &Role, amount: &Amount) -> String {
-    let scalars: &Quantities = &amount.scalars;
     let mut text = format!("stoa {verb} {} --role {role}", agent.info.id);
-    for (scalar, amount) in scalars.iter() {
-        let shown = match scalar {
-            Scalar::Cpus | Scalar::Custom(_) => show_milli(amount),
-            Scalar::Mem | Scalar::Disk => exact_bytes(amount),
-            Scalar::Gpus => amount.to_string(),
-        };
-        text.push_str(&format!(" --{scalar} {shown}"));
+    for (scalar, amount) in amount.scalars.iter() {
+        text.push_str(&format!(" --{scalar} {}", typed(&scalar, amount)));
     }
     let ports = amount.range("ports");
     if !ports.is_empty() {

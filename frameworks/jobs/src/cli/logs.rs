@@ -1,5 +1,5 @@
-//! The output of tasks, from their agents' doors to the screen, whole: a stream that breaks is read again from the
-//! beginning, and what was shown is left out.
+//! The output of tasks, from their agents' doors to the screen, whole: a stream that breaks is taken up again behind what
+//! was shown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -150,25 +150,20 @@ impl Stream {
     async fn read_once(&mut self) -> Result<Result<(), LogsError>, Stop> {
         let opened = async {
             let door = AgentDoor::connect(&self.address, &self.client.credentials).await?;
-            door.logs(self.request.clone()).await
+            // Of one that was never read, all there is.
+            let offset = Some(self.shown).filter(|shown| *shown > 0);
+            door.logs(LogsRequest { offset, ..self.request.clone() }).await
         };
         let mut logs = match opened.await {
             Ok(logs) => logs,
             Err(error) => return Ok(Err(error)),
         };
-        let mut skip = self.shown;
         loop {
-            let mut data = match logs.next().await {
+            let data = match logs.next().await {
                 Ok(Some(data)) => data,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             };
-            let known = usize::try_from(skip).unwrap_or(usize::MAX).min(data.len());
-            skip -= known as u64;
-            data.drain(..known);
-            if data.is_empty() {
-                continue;
-            }
             self.shown += data.len() as u64;
             let text = match &mut self.lines {
                 Some(lines) => lines.push(&data),

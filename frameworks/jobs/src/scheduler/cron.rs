@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use framework_sdk::Now;
-use framework_sdk::reconciler::Order as Wish;
 
-use super::group::name_of;
 use super::report::Note;
 use super::work::{JobName, Work, is_over};
 use super::{Due, JOBS_MAX, Jobs, key};
@@ -129,11 +127,7 @@ impl Jobs {
 
     fn end_run(&mut self, run: &JobName, purge: bool) {
         self.record(Record::JobStopped { name: run.to_string(), purge });
-        if let Some(work) = self.work.get_mut(run)
-            && std::mem::take(&mut work.stated)
-        {
-            self.wishes.extend(name_of(run).map(Wish::Withdraw));
-        }
+        self.withdraw(run);
         self.touched.insert(run.clone());
     }
 

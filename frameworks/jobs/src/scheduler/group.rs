@@ -1,14 +1,12 @@
 //! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
 
 use framework_sdk::check::{self, CheckPort};
-use framework_sdk::desired::{
-    self, Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable,
-};
+use framework_sdk::desired::{Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable};
 use framework_sdk::quantities::Quantities;
 use framework_sdk::task::{CommandInfo, TaskInfo};
 
 use super::Jobs;
-use crate::spec::{Check, CheckKind, Command, JobSpec, Kind, RestartPolicy, Update};
+use crate::spec::{Check, CheckKind, JobSpec, Kind, RestartPolicy, Update};
 use crate::store::Job;
 
 /// The name of the group of a job.
@@ -36,7 +34,7 @@ pub(super) fn group_of(job: &Job) -> Option<Group> {
         .count(spec.instances)
         .priority(spec.priority)
         .restart(restart)
-        .back_off(desired::BackOff { initial: spec.restart.initial, max: spec.restart.max })
+        .back_off(spec.restart)
         .unreachable(unreachable);
     if spec.kind == Kind::Service {
         group = group.change(change_of(&spec.update));
@@ -73,7 +71,7 @@ fn change_of(update: &Update) -> RollingChange {
 
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
 pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
-    let (argv, shell) = argv_of(&spec.command);
+    let (argv, shell) = spec.command.to_argv();
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
     let command =
@@ -106,7 +104,7 @@ fn check_of(check: &Check, ports: &[String]) -> check::Check {
     };
     let kind = match &check.kind {
         CheckKind::Command(command) => {
-            let (argv, shell) = argv_of(command);
+            let (argv, shell) = command.to_argv();
             check::CheckKind::Command(check::CommandCheck { argv, shell })
         }
         CheckKind::Http { path, port: name, https } => {
@@ -122,13 +120,6 @@ fn check_of(check: &Check, ports: &[String]) -> check::Check {
         timeout: check.timeout,
         grace: check.grace,
         failures: check.failures,
-    }
-}
-
-fn argv_of(command: &Command) -> (Vec<String>, bool) {
-    match command {
-        Command::Shell(script) => (vec![script.clone()], true),
-        Command::Argv(argv) => (argv.clone(), false),
     }
 }
 

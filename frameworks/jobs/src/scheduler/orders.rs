@@ -19,9 +19,6 @@ use crate::wire;
 /// The master's own limit for the roles of one framework.
 pub(super) const ROLES_MAX: usize = 64;
 
-/// The names of its runs add a dash and a time.
-const CRON_NAME_MAX: usize = 64 - 14;
-
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -228,11 +225,6 @@ impl Jobs {
                 Refusal::new(Code::TooMuch, message).with_help("stop some with `stoa job stop --purge`")
             );
         }
-        if spec.kind == Kind::Cron && spec.name.len() > CRON_NAME_MAX {
-            let message = format!("{:?} is longer than {CRON_NAME_MAX} bytes", spec.name);
-            let help = "give the cron job a shorter name: its runs are named after it and the time";
-            return Err(Refusal::new(Code::Invalid, message).with_help(help));
-        }
         let roles = &self.info().roles;
         if roles.len() >= ROLES_MAX && !roles.contains(role) {
             let message = format!("jobs are in {ROLES_MAX} roles already; {role} would be one too many");
@@ -360,11 +352,7 @@ impl Jobs {
             self.record(Record::JobStopped { name: name.to_owned(), purge });
             self.report(Note::Job { job: name.to_owned(), what: "stopped" });
         }
-        if let Some(work) = self.work.get_mut(&job)
-            && std::mem::take(&mut work.stated)
-        {
-            self.wishes.extend(name_of(name).map(Wish::Withdraw));
-        }
+        self.withdraw(&job);
         if self.state.jobs.get(name).is_some_and(|stored| stored.spec.kind == Kind::Cron) {
             self.end_runs(&job, purge);
         }

@@ -1,5 +1,6 @@
 //! How instances go on: what the reconciler tells of their tasks, and when jobs are over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use framework_sdk::Now;
@@ -88,6 +89,7 @@ impl Jobs {
     }
 
     fn replace(&mut self, job: &JobName, instance: Instance) {
+        self.note(job, &instance);
         let (Some(stored), Some(work)) = (self.state.jobs.get_mut(&**job), self.work.get_mut(job)) else {
             return;
         };
@@ -96,7 +98,6 @@ impl Jobs {
         let number = instance.number;
         let before = stored.instances.insert(number, instance);
         work.sums.sub(Counted::of(before.as_ref()));
-        self.note(job, number);
     }
 
     fn task_moved(&mut self, now: Now, event: TaskEvent) {
@@ -184,7 +185,7 @@ impl Jobs {
             let earlier = &mut instance.earlier[at];
             set_state(earlier, status, ends);
             let earlier = earlier.clone();
-            self.note_task(job, &earlier);
+            self.note(job, &earlier);
         }
         if !ends {
             self.replace(job, instance);
@@ -264,7 +265,7 @@ impl Jobs {
             let Some(earlier) = ended.earlier.iter_mut().find(is) else { return };
             gone(earlier);
             let earlier = earlier.clone();
-            self.note_task(&job, &earlier);
+            self.note(&job, &earlier);
             self.put(&job, ended);
             return;
         }
@@ -320,7 +321,7 @@ impl Jobs {
         self.replace(job, ended.clone());
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let not_before_ms = if millis == 0 { 0 } else { now.wall.as_millis().saturating_add(millis) };
-        self.restarts += u64::from(counts.drops == 0);
+        self.totals.restarts += u64::from(counts.drops == 0);
         let waits = Instance {
             attempt: ended.made.saturating_add(1),
             task: None,
@@ -351,26 +352,37 @@ impl Jobs {
 
     /// Batches that came to their end need no more of the reconciler.
     pub(super) fn withdraw_what_is_over(&mut self) {
-        for job in &self.touched {
-            let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
-                continue;
-            };
-            if work.stated && stored.spec.kind == Kind::Batch && is_over(stored, &work.sums) {
-                work.stated = false;
-                self.wishes.extend(super::group::name_of(job).map(Order::Withdraw));
+        let ended = |job: &&JobName| match (self.state.jobs.get(&***job), self.work.get(*job)) {
+            (Some(stored), Some(work)) => {
+                work.stated && stored.spec.kind == Kind::Batch && is_over(stored, &work.sums)
             }
+            _ => false,
+        };
+        let ended: Vec<JobName> = self.touched.iter().filter(ended).cloned().collect();
+        ended.iter().for_each(|job| self.withdraw(job));
+    }
+
+    /// The reconciler is to let a job be, if it was told of it.
+    pub(super) fn withdraw(&mut self, job: &JobName) {
+        if let Some(work) = self.work.get_mut(job)
+            && std::mem::take(&mut work.stated)
+        {
+            self.wishes.extend(super::group::name_of(job).map(Order::Withdraw));
         }
     }
 
     /// Jobs that came to their end are forgotten, at once or in time.
     pub(super) fn summarize(&mut self, now: Now) {
         self.tell_watchers();
+        // Cron jobs of which a run changed.
+        let mut parents = BTreeSet::new();
         for job in std::mem::take(&mut self.touched) {
+            self.count(&job);
             let (Some(stored), Some(work)) = (self.state.jobs.get(&*job), self.work.get(&job)) else {
                 continue;
             };
             if let Some(parent) = stored.parent.clone() {
-                self.parents.insert(key(&parent));
+                parents.insert(key(&parent));
             }
             let due = Due::Forget(job.clone());
             if !is_over(stored, &work.sums) {
@@ -381,7 +393,7 @@ impl Jobs {
                 self.due.set(due, now.monotonic + FORGET_AFTER);
             }
         }
-        for parent in std::mem::take(&mut self.parents) {
+        for parent in parents {
             self.forget_old_runs(&parent);
         }
     }
@@ -394,10 +406,10 @@ impl Jobs {
         }
         self.due.cancel(&Due::Forget(job.clone()));
         self.due.cancel(&Due::Cron(job.clone()));
-        self.work.remove(job);
+        if let Some(work) = self.work.remove(job) {
+            self.totals.sub(&work.counted);
+        }
         self.record(Record::JobForgotten { name: job.to_string() });
-        // Nothing is left to summarize, but it counts no more.
-        self.touched.insert(job.clone());
         self.end_watches(job);
     }
 }

@@ -3,9 +3,10 @@
 use framework_sdk::id::{AgentId, TaskId};
 use tracing::{debug, info};
 
-use super::work::{is_live, is_over};
+use super::work::{JobName, Sums, is_live, is_over};
 use super::{Jobs, Output};
 use crate::spec::Kind;
+use crate::store::Job;
 use crate::wire::TaskState;
 
 /// A note for the log.
@@ -61,7 +62,7 @@ pub struct Totals {
     pub finished: u64,
     /// Instances that ended otherwise for good.
     pub failed: u64,
-    /// Starts after an end.
+    /// Starts after an end, in this life of the framework.
     pub restarts: u64,
 }
 
@@ -88,6 +89,47 @@ impl Note {
 // === impl Totals ===
 
 impl Totals {
+    /// What one job adds to them. Its restarts are those of its whole life, and count for nothing here.
+    pub(super) fn of(job: &Job, sums: &Sums) -> Totals {
+        let over = is_over(job, sums);
+        let (running, live) = (u64::from(sums.running), u64::from(sums.live));
+        let (finished, failed) = (u64::from(sums.finished), u64::from(sums.failed));
+        let none = job.stopped || job.failed.is_some() || job.spec.kind == Kind::Cron;
+        let wanted = if none { 0 } else { u64::from(job.spec.instances) };
+        Totals {
+            active: u64::from(!over && !job.stopped),
+            over: u64::from(over),
+            stopping: u64::from(!over && job.stopped),
+            waiting: wanted.saturating_sub(live + finished + failed),
+            starting: live.saturating_sub(running),
+            running,
+            finished,
+            failed,
+            restarts: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Totals) {
+        self.each(other, |mine, others| *mine += others);
+    }
+
+    pub(super) fn sub(&mut self, other: &Totals) {
+        self.each(other, |mine, others| *mine = mine.saturating_sub(others));
+    }
+
+    fn each(&mut self, other: &Totals, act: impl Fn(&mut u64, u64)) {
+        let Totals { active, over, stopping, waiting, starting, running, finished, failed, restarts } = self;
+        act(active, other.active);
+        act(over, other.over);
+        act(stopping, other.stopping);
+        act(waiting, other.waiting);
+        act(starting, other.starting);
+        act(running, other.running);
+        act(finished, other.finished);
+        act(failed, other.failed);
+        act(restarts, other.restarts);
+    }
+
     /// Sets the metrics.
     pub fn show(&self) {
         for (state, count) in [("active", self.active), ("over", self.over), ("stopping", self.stopping)] {
@@ -113,31 +155,21 @@ impl Jobs {
         self.outputs.push(Output::Note(note));
     }
 
+    /// A job changed: what it adds to the totals is counted anew.
+    pub(super) fn count(&mut self, job: &JobName) {
+        let (Some(stored), Some(work)) = (self.state.jobs.get(&**job), self.work.get_mut(job)) else {
+            return;
+        };
+        let counted = Totals::of(stored, &work.sums);
+        self.totals.sub(&std::mem::replace(&mut work.counted, counted));
+        self.totals.add(&counted);
+    }
+
     /// Tells how many of each there are, if that has changed.
     pub(super) fn total(&mut self) {
-        let mut totals = Totals { restarts: self.restarts, ..Totals::default() };
-        for (name, work) in &self.work {
-            let Some(job) = self.state.jobs.get(&**name) else { continue };
-            let sums = &work.sums;
-            let count = match (is_over(job, sums), job.stopped) {
-                (true, _) => &mut totals.over,
-                (false, true) => &mut totals.stopping,
-                (false, false) => &mut totals.active,
-            };
-            *count += 1;
-            let (running, live) = (u64::from(sums.running), u64::from(sums.live));
-            let ended = u64::from(sums.finished) + u64::from(sums.failed);
-            let none = job.stopped || job.failed.is_some() || job.spec.kind == Kind::Cron;
-            let wanted = if none { 0 } else { u64::from(job.spec.instances) };
-            totals.running += running;
-            totals.starting += live.saturating_sub(running);
-            totals.finished += u64::from(sums.finished);
-            totals.failed += u64::from(sums.failed);
-            totals.waiting += wanted.saturating_sub(live + ended);
-        }
-        if totals != self.totals {
-            self.totals = totals;
-            self.outputs.push(Output::Totals(totals));
+        if self.totals != self.told {
+            self.told = self.totals;
+            self.outputs.push(Output::Totals(self.totals));
         }
     }
 }

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framework_sdk::Dice;
 use framework_sdk::conversation::CallKind;
 use framework_sdk::harness::{Fake, agent, resources};
 use framework_sdk::id::TaskId;
@@ -22,7 +21,7 @@ use framework_sdk::resources::{Amount, Resources};
 use framework_sdk::role::Role;
 use framework_sdk::task::{Exit, TaskState};
 
-use super::{Order, Output, Ticket, Watcher};
+use super::{Order, Output, Reply, Ticket, Watcher};
 use crate::spec::{Command, JobSpec, Kind};
 use crate::wire;
 
@@ -68,6 +67,23 @@ fn nothing_is_asked_or_answered_before_it_is_stored() {
     process.harness.run();
     process.offer();
     assert_eq!(process.harness.master.accepted.len(), 2);
+}
+
+#[test]
+fn people_are_told_that_there_is_no_session() {
+    let mut process = start();
+    process.submit(spec("web", Kind::Service, 1)).expect("taken");
+    let none = "the framework has no session with a master".to_owned();
+    assert!(!process.held("web").held.contains(&none));
+    process.harness.break_link();
+    process.harness.input_only(Order::Explain { ticket: Ticket(9), name: "web".to_owned() });
+    let told = process.sync().into_iter().find_map(|output| match output {
+        Output::Reply(Ticket(9), Reply::Explained(reply)) => Some(reply.held),
+        _ => None,
+    });
+    assert_eq!(told, Some(vec![none.clone()]));
+    process.harness.advance(Duration::from_secs(10));
+    assert!(!process.held("web").held.contains(&none), "it is taken up again by itself");
 }
 
 #[test]
@@ -389,75 +405,6 @@ fn large_jobs_go_out_in_accepts_that_a_master_takes() {
     }
 }
 
-/// Whatever dies when: each instance of a batch is started once, and in the end all have run.
-#[test]
-fn nothing_is_doubled_or_forgotten_wherever_it_dies() {
-    for seed in 0..150 {
-        let mut dice = Dice::new(seed);
-        let mut process = start();
-        let mut jobs = 0;
-        for _ in 0..200 {
-            match dice.below(14) {
-                0 => process.harness.break_link(),
-                1 => process.harness.fail_over(),
-                2 | 3 => process.harness.master.make_offers(),
-                4 => process.harness.master.redeliver(),
-                5 => process.harness.advance(Duration::from_millis(dice.below(1500))),
-                6 if jobs < 5 => {
-                    jobs += 1;
-                    let instances = u32::try_from(1 + dice.below(6)).expect("small");
-                    let spec = Arc::new(spec(&format!("b{jobs}"), Kind::Batch, instances));
-                    let request = format!("request-{jobs}");
-                    // Repeated until it is stored, as a client does.
-                    while !process.disk.jobs.contains_key(&spec.name) {
-                        process.harness.input_only(Order::Submit {
-                            ticket: Ticket(0),
-                            request: request.clone(),
-                            spec: spec.clone(),
-                            ephemeral: false,
-                            replace: false,
-                        });
-                        process.sync();
-                        process = process.buried(&mut dice);
-                    }
-                }
-                7 => {
-                    let alive = process.harness.alive();
-                    if let Some(task) = dice.pick(&alive) {
-                        let state = if dice.chance(1, 3) { TaskState::Running } else { TaskState::Finished };
-                        process.harness.master.report(&TaskId::new(task).expect("an id"), state, None);
-                    }
-                }
-                8 if process.harness.dies_after.is_none() && dice.chance(1, 2) => {
-                    process.harness.dies_after = Some(dice.below(6) as usize);
-                }
-                9 => {
-                    process.harness.deliver_event();
-                }
-                _ => {
-                    process.harness.deliver_one();
-                }
-            }
-            process = process.buried(&mut dice);
-        }
-        process.harness.dies_after = None;
-        for _ in 0..12 {
-            process.harness.advance(Duration::from_secs(5));
-            process.harness.master.redeliver();
-            process.offer();
-            process.report_all(TaskState::Finished, Some(Exit::Code(0)));
-        }
-        assert!(process.harness.master.doubled.is_empty(), "seed {seed}");
-        for ((job, instance), tasks) in process.started() {
-            assert_eq!(tasks.len(), 1, "seed {seed}: {job}.{instance} ran as {tasks:?}");
-        }
-        for n in 1..=jobs {
-            let summary = process.summary(&format!("b{n}"));
-            assert!(summary.over && summary.failed == 0, "seed {seed}: b{n} {summary:?}");
-        }
-    }
-}
-
 #[test]
 fn what_happens_is_noted_and_counted() {
     use super::report::{Note, Totals};
@@ -499,5 +446,5 @@ fn what_happens_is_noted_and_counted() {
     assert!(process.stop("s", true).is_ok());
     process.report_all(TaskState::Killed, None);
     assert!(process.job("s").is_none(), "it is forgotten");
-    assert_eq!(process.harness.scheduler().totals, Totals { restarts: 1, ..Totals::default() });
+    assert_eq!(process.harness.scheduler().told, Totals { restarts: 1, ..Totals::default() });
 }

@@ -71,19 +71,8 @@ impl News {
 }
 
 impl Jobs {
-    /// An instance changed: remembered for those who watch its job.
-    pub(super) fn note(&mut self, job: &JobName, number: u32) {
-        if !self.watches.by_job.contains_key(job) {
-            return;
-        }
-        let Some(stored) = self.state.jobs.get(&**job) else { return };
-        let Some(instance) = stored.instances.get(&number) else { return };
-        let task = task(stored, instance);
-        self.watches.news.entry(job.clone()).or_default().add(task);
-    }
-
-    /// The same of an earlier task of an instance.
-    pub(super) fn note_task(&mut self, job: &JobName, instance: &Instance) {
+    /// An instance changed, or an earlier task of it: remembered for those who watch its job.
+    pub(super) fn note(&mut self, job: &JobName, instance: &Instance) {
         if !self.watches.by_job.contains_key(job) {
             return;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use framework_sdk::reconciler::RolloutStep;
 
+use super::report::Totals;
 use crate::spec::Kind;
 use crate::store::{Instance, Job};
 use crate::wire::TaskState;
@@ -19,6 +20,8 @@ pub(super) struct Work {
     /// How far the latest change of a service is, in this life of the framework.
     pub change: Option<RolloutStep>,
     pub sums: Sums,
+    /// What it adds to the totals, as last counted.
+    pub counted: Totals,
 }
 
 /// How many instances stand how.

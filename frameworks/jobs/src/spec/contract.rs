@@ -17,7 +17,7 @@ use framework_sdk::task::Artifact;
 impl JobSpec {
     /// As a message.
     pub fn to_wire(&self) -> wire::JobSpec {
-        let (argv, shell) = command_to_wire(&self.command);
+        let (argv, shell) = self.command.to_argv();
         let kind = match self.kind {
             Kind::Service => wire::JobKind::JobService,
             Kind::Batch => wire::JobKind::JobBatch,
@@ -162,14 +162,6 @@ impl JobSpec {
     }
 }
 
-/// `(argv, shell)`.
-fn command_to_wire(command: &Command) -> (Vec<String>, bool) {
-    match command {
-        Command::Shell(script) => (vec![script.clone()], true),
-        Command::Argv(argv) => (argv.clone(), false),
-    }
-}
-
 fn command_of_wire(
     argv: Vec<String>,
     shell: bool,
@@ -222,7 +214,7 @@ fn check_to_wire(check: &Check) -> wire::Check {
     use wire::check::Kind;
     let kind = match &check.kind {
         CheckKind::Command(command) => {
-            let (argv, shell) = command_to_wire(command);
+            let (argv, shell) = command.to_argv();
             Kind::Command(wire::CommandCheck { argv, shell })
         }
         CheckKind::Http { path, port, https } => {
@@ -331,7 +323,7 @@ fn cron_of_wire(cron: wire::Cron, wrong: &mut impl FnMut(&str, String)) -> Optio
 }
 
 fn task_to_wire(task: &GroupTask) -> wire::GroupTask {
-    let (argv, shell) = command_to_wire(&task.command);
+    let (argv, shell) = task.command.to_argv();
     wire::GroupTask {
         name: task.name.clone(),
         leader: task.leader,

@@ -228,32 +228,8 @@ fn no_damage_makes_it_panic() {
 }
 
 #[test]
-fn durations_read_and_show() {
-    for (text, millis) in [("500ms", 500), ("5s", 5000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("0s", 0)]
-    {
-        assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)));
-        assert_eq!(show_duration(Duration::from_millis(millis)), text);
-    }
-    for bad in
-        ["", "5", "s", "5 s", "-5s", "5y", "1.5h", "99999999999999999999s", "999999999999999999d", "5sm"]
-    {
-        assert_eq!(parse_duration(bad), None, "{bad}");
-    }
-}
-
-#[test]
-fn pauses_double_up_to_the_bound() {
-    let back_off = BackOff { initial: Duration::from_secs(1), max: Duration::from_secs(5) };
-    let pauses: Vec<u64> =
-        [0, 1, 2, 3, 4, 40, u32::MAX].iter().map(|n| back_off.pause(*n).as_secs()).collect();
-    assert_eq!(pauses, [0, 1, 2, 4, 5, 5, 5]);
-}
-
-#[test]
-fn an_instance_has_a_shape_and_a_name() {
+fn an_instance_has_a_name() {
     let mut job = one(toml(FULL));
-    assert_eq!(job.shape().range("ports").count(), 2);
-    assert_eq!(job.shape().scalars.cpus_milli(), 250);
     assert_eq!(job.instance_name(2), "web.2");
     job.instances = 1;
     assert_eq!(job.instance_name(0), "web");

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::duration::parse_duration;
 use super::fault::{Fault, meant};
 use super::keys;
+use super::parse_duration;
 use super::tree::{Key, Node, Value};
 
 /// A text. A number or truth value is the text of it: `args: [sleep, 100]` and `PORT: 80` mean what they look like.

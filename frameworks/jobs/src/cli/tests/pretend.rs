@@ -369,7 +369,8 @@ impl AgentDoor for Door {
             facts.read.push(key.clone());
             (facts.output.get(&key).cloned(), facts.break_output.remove(&key))
         });
-        let content = content.ok_or_else(|| Status::not_found("no such task here"))?;
+        let mut content = content.ok_or_else(|| Status::not_found("no such task here"))?;
+        content.drain(..usize::try_from(asked.offset.unwrap_or_default()).expect("small"));
         let (sender, chunks) = mpsc::channel(1);
         tokio::spawn(async move {
             let shown = if breaks { content.len() / 2 } else { content.len() };

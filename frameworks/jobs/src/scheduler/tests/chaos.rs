@@ -1,11 +1,13 @@
-//! A service that is changed again and again among crashes, failovers, lost messages and lost agents.
+//! Batches that are run, and a service that is changed again and again, among crashes, failovers, lost messages and lost
+//! agents.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use framework_sdk::Dice;
 use framework_sdk::id::TaskId;
-use framework_sdk::task::TaskState;
+use framework_sdk::task::{Exit, TaskState};
 
 use super::super::{Order, Ticket};
 use super::rig::*;
@@ -85,6 +87,7 @@ fn in_the_end_a_service_is_as_it_was_stated_last() {
             }
             process.sync();
             process = process.buried(&mut dice);
+            process.totals_hold();
         }
         process.harness.dies_after = None;
         for task in std::mem::take(&mut lost) {
@@ -106,5 +109,75 @@ fn in_the_end_a_service_is_as_it_was_stated_last() {
         assert_eq!(view.summary.expect("a summary").running, wanted.instances, "seed {seed}");
         let mut instances = process.disk.jobs["web"].instances.values();
         assert!(instances.all(|instance| instance.earlier.is_empty()), "seed {seed}");
+    }
+}
+
+/// Whatever dies when: each instance of a batch is started once, and in the end all have run.
+#[test]
+fn nothing_is_doubled_or_forgotten_wherever_it_dies() {
+    for seed in 0..150 {
+        let mut dice = Dice::new(seed);
+        let mut process = start();
+        let mut jobs = 0;
+        for _ in 0..200 {
+            match dice.below(14) {
+                0 => process.harness.break_link(),
+                1 => process.harness.fail_over(),
+                2 | 3 => process.harness.master.make_offers(),
+                4 => process.harness.master.redeliver(),
+                5 => process.harness.advance(Duration::from_millis(dice.below(1500))),
+                6 if jobs < 5 => {
+                    jobs += 1;
+                    let instances = u32::try_from(1 + dice.below(6)).expect("small");
+                    let spec = Arc::new(spec(&format!("b{jobs}"), Kind::Batch, instances));
+                    let request = format!("request-{jobs}");
+                    // Repeated until it is stored, as a client does.
+                    while !process.disk.jobs.contains_key(&spec.name) {
+                        process.harness.input_only(Order::Submit {
+                            ticket: Ticket(0),
+                            request: request.clone(),
+                            spec: spec.clone(),
+                            ephemeral: false,
+                            replace: false,
+                        });
+                        process.sync();
+                        process = process.buried(&mut dice);
+                    }
+                }
+                7 => {
+                    let alive = process.harness.alive();
+                    if let Some(task) = dice.pick(&alive) {
+                        let state = if dice.chance(1, 3) { TaskState::Running } else { TaskState::Finished };
+                        process.harness.master.report(&TaskId::new(task).expect("an id"), state, None);
+                    }
+                }
+                8 if process.harness.dies_after.is_none() && dice.chance(1, 2) => {
+                    process.harness.dies_after = Some(dice.below(6) as usize);
+                }
+                9 => {
+                    process.harness.deliver_event();
+                }
+                _ => {
+                    process.harness.deliver_one();
+                }
+            }
+            process = process.buried(&mut dice);
+            process.totals_hold();
+        }
+        process.harness.dies_after = None;
+        for _ in 0..12 {
+            process.harness.advance(Duration::from_secs(5));
+            process.harness.master.redeliver();
+            process.offer();
+            process.report_all(TaskState::Finished, Some(Exit::Code(0)));
+        }
+        assert!(process.harness.master.doubled.is_empty(), "seed {seed}");
+        for ((job, instance), tasks) in process.started() {
+            assert_eq!(tasks.len(), 1, "seed {seed}: {job}.{instance} ran as {tasks:?}");
+        }
+        for n in 1..=jobs {
+            let summary = process.summary(&format!("b{n}"));
+            assert!(summary.over && summary.failed == 0, "seed {seed}: b{n} {summary:?}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use framework_sdk::offer::Offer;
 use framework_sdk::task::{Exit, TaskState};
 use framework_sdk::{Calls, Now, Room, Scheduler, Update};
 
+use super::super::group::task_of;
 use super::rig::*;
 use crate::spec::{Command, GiveUp, JobSpec, Kind};
 use crate::store::{Instance, Record, State};
@@ -25,7 +26,7 @@ impl Scheduler for Starts {
         for offer in offers {
             let mut room = Room::new(offer);
             for task in std::mem::take(&mut self.0) {
-                let shape = spec("any", Kind::Batch, 1).shape();
+                let shape = task_of(&spec("any", Kind::Batch, 1)).shape();
                 room.place(&shape, task).expect("there is room");
             }
             out.accept([room], framework_sdk::demand::Filter::DEFAULT);

@@ -11,6 +11,8 @@ use framework_sdk::role::Role;
 use framework_sdk::task::{Exit, TaskState};
 use framework_sdk::{Config, Dice};
 
+use super::super::report::Totals;
+use super::super::work::Sums;
 use super::super::{Jobs, Order, Output, Reply, Ticket};
 use crate::spec::{Command, JobSpec, Kind};
 use crate::store::{Record, State};
@@ -208,6 +210,16 @@ impl Process {
 
     pub(super) fn calls(&self, which: impl Fn(&CallKind) -> bool) -> usize {
         self.harness.calls.iter().filter(|call| which(call)).count()
+    }
+
+    /// What is told of all jobs is what they come to one by one.
+    pub(super) fn totals_hold(&self) {
+        let jobs = self.harness.scheduler();
+        let mut totals = Totals { restarts: jobs.totals.restarts, ..Totals::default() };
+        if jobs.has_begun {
+            jobs.state.jobs.values().for_each(|job| totals.add(&Totals::of(job, &Sums::of(job))));
+        }
+        assert_eq!((jobs.totals, jobs.told), (totals, totals));
     }
 
     /// What each instance was started as, in the eyes of the master.

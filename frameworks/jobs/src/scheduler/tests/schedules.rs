@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use framework_sdk::refusal::Code;
 use framework_sdk::task::{Exit, TaskState};
 
 use super::super::{Order, Ticket};
@@ -119,8 +118,17 @@ fn its_runs_end_with_it() {
     assert!(process.jobs().is_empty(), "{:?}", process.jobs());
     wait(&mut process, 120 * MINUTE);
     assert!(process.jobs().is_empty());
-    let long = JobSpec { name: "n".repeat(51), ..cron("0 * * * *", Overlap::Allow) };
-    assert_eq!(process.submit(long).map_err(|refusal| refusal.code), Err(Code::Invalid));
+}
+
+#[test]
+fn the_longest_name_leaves_room_for_the_time() {
+    let mut process = start();
+    let named = |bytes| JobSpec { name: "n".repeat(bytes), ..cron("0 * * * *", Overlap::Allow) };
+    assert!(named(51).checked().is_err());
+    process.submit(named(50).checked().expect("as long as it may be")).expect("taken");
+    wait(&mut process, TO_THE_HOUR);
+    process.go_on();
+    assert_eq!(process.harness.alive().len(), 1, "{:?}", process.jobs());
 }
 
 /// It dies after each of the first things that it does around a run that is due, and is started again.

@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `5s`, `1h30m`.
+//! Durations as people write and read them: `500ms`, `5s`, `1h30m`.
 
 use std::time::Duration;
 
@@ -36,4 +36,24 @@ pub fn show_duration(duration: Duration) -> String {
         }
     }
     if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_and_show() {
+        for (text, millis) in
+            [("500ms", 500), ("5s", 5000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("0s", 0)]
+        {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)));
+            assert_eq!(show_duration(Duration::from_millis(millis)), text);
+        }
+        for bad in
+            ["", "5", "s", "5 s", "-5s", "5y", "1.5h", "99999999999999999999s", "999999999999999999d", "5sm"]
+        {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_containerizer::{Containerizer, Guest, How, StartFailure};
-use agent_core::{Ask, Checked, Container, Input, Verdict};
+use agent_core::{Ask, CheckOutcome, Checked, Container, Input};
 use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper::rt::{Read, Write};
@@ -78,11 +78,11 @@ impl Checker {
             let Ask { given, role, number } = ask;
             let number = checker.questions.answer((given.run, role)).unwrap_or(number);
             let (word, result) = match result {
-                Ok(()) => ("succeeded", Verdict::Good),
-                Err(Trouble::Task(why)) => ("failed", Verdict::Bad(why)),
+                Ok(()) => ("succeeded", CheckOutcome::Good),
+                Err(Trouble::Task(why)) => ("failed", CheckOutcome::Bad(why)),
                 Err(Trouble::Machine(why)) => {
                     warn!(run_id = %given.run, check = role.as_str(), why, "a check could not be carried out");
-                    ("not_carried_out", Verdict::NotCarriedOut)
+                    ("not_carried_out", CheckOutcome::NotCarriedOut)
                 }
             };
             metrics::counter!("agent_checks_total", "check" => role.as_str(), "result" => word).increment(1);

@@ -116,8 +116,12 @@ fn status(start: &ExecStart, failure: &StartFailure) -> Status {
     match failure {
         StartFailure::NotRunning => not_running(start),
         StartFailure::KeeperAway => Status::unavailable(message),
-        StartFailure::Keeper { .. } | StartFailure::TooLong { .. } => Status::invalid_argument(message),
-        StartFailure::Visit(_) => Status::internal(message),
+        StartFailure::Keeper { .. } | StartFailure::TooLong { .. } if failure.is_of_the_command() => {
+            Status::invalid_argument(message)
+        }
+        StartFailure::Keeper { .. } | StartFailure::TooLong { .. } | StartFailure::Visit(_) => {
+            Status::internal(message)
+        }
         StartFailure::Canceled
         | StartFailure::KeeperOld
         | StartFailure::UnknownUser(_)

@@ -7,6 +7,7 @@
 
 mod life;
 mod model;
+mod precedence;
 mod rules;
 mod told;
 

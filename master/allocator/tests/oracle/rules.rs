@@ -8,7 +8,8 @@ use proto::quantities::{Quantities, Scalar};
 use proto::resources::{Amount, Portion, Resources};
 use proto::role::Role;
 
-use crate::model::{Client, Model, unreserved};
+use crate::model::{Client, Model};
+use crate::precedence::unreserved;
 
 /// A round of turns: guarantees or fair share, and whether agents count that others were to have first.
 pub type Round = (bool, bool);

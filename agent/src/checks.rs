@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_containerizer::{Containerizer, Guest, How, StartFailure};
-use agent_core::{Ask, Checked, Container, Input, Verdict};
+use agent_core::{Ask, CheckOutcome, Checked, Container, Input};
 use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper::rt::{Read, Write};
@@ -14,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use proto::agent_link::TaskRun;
 use proto::check::{CheckKind, CheckPort, CheckRole, CommandCheck, HttpCheck};
 use proto::id::RunId;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle as Runtime;
@@ -78,11 +80,11 @@ impl Checker {
             let Ask { given, role, number } = ask;
             let number = checker.questions.answer((given.run, role)).unwrap_or(number);
             let (word, result) = match result {
-                Ok(()) => ("succeeded", Verdict::Good),
-                Err(Trouble::Task(why)) => ("failed", Verdict::Bad(why)),
+                Ok(()) => ("succeeded", CheckOutcome::Good),
+                Err(Trouble::Task(why)) => ("failed", CheckOutcome::Bad(why)),
                 Err(Trouble::Machine(why)) => {
                     warn!(run_id = %given.run, check = role.as_str(), why, "a check could not be carried out");
-                    ("not_carried_out", Verdict::NotCarriedOut)
+                    ("not_carried_out", CheckOutcome::NotCarriedOut)
                 }
             };
             metrics::counter!("agent_checks_total", "check" => role.as_str(), "result" => word).increment(1);
@@ -109,15 +111,15 @@ impl Checker {
             CheckKind::Tcp(tcp) => {
                 let port = port(given, tcp.port)?;
                 let what = format!("connecting to port {port}");
-                let done = timeout(check.timeout, connect(port)).await;
-                let done = done.map_err(|_| late(what.clone()))?;
-                done.map(drop).map_err(|e| Trouble::Task(format!("{what}: {e}")))
+                let done = timeout(check.timeout, connect(port, &what)).await;
+                done.map_err(|_| late(what))?.map(drop)
             }
             CheckKind::Http(http) => {
                 let port = port(given, http.port)?;
                 let what = format!("GET {} on port {port}", http.path);
-                let status = timeout(check.timeout, self.status(http, port)).await;
-                let status = status.map_err(|_| late(what.clone()))?.map_err(|e| format!("{what}: {e}"))?;
+                let tls = if http.https { Some(self.tls()?) } else { None };
+                let status = timeout(check.timeout, status(http, port, tls, &what)).await;
+                let status = status.map_err(|_| late(what.clone()))??;
                 if (200..400).contains(&status) {
                     Ok(())
                 } else {
@@ -138,16 +140,9 @@ impl Checker {
         }
     }
 
-    /// The status that a server answers.
-    async fn status(&self, http: &HttpCheck, port: u16) -> Result<u16, Chain> {
-        let stream = connect(port).await.map_err(Chain::of)?;
-        if !http.https {
-            return get(TokioIo::new(stream), http, port).await;
-        }
-        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-        let tls = self.tls.as_ref().map_err(|why| Chain(why.clone()))?;
-        let stream = tls.connect(name, stream).await.map_err(Chain::of)?;
-        get(TokioIo::new(stream), http, port).await
+    /// That this process has no TLS is not the task's fault.
+    fn tls(&self) -> Result<&TlsConnector, Trouble> {
+        self.tls.as_ref().map_err(|why| Trouble::Machine(format!("TLS could not be set up: {why}")))
     }
 
     async fn enter(&self, given: &TaskRun, command: &CommandCheck) -> Result<Guest, Trouble> {
@@ -232,6 +227,14 @@ impl Trouble {
         let why = format!("the command did not start: {failure}");
         if failure.is_of_the_command() { Trouble::Task(why) } else { Trouble::Machine(why) }
     }
+
+    /// What this process lacks to connect with says nothing of whoever would have been connected to.
+    fn of_connecting(what: &str, e: &io::Error) -> Trouble {
+        let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
+        let is_lack = lacks.iter().any(|lack| Some(lack.raw_os_error()) == e.raw_os_error());
+        let why = format!("{what}: {e}");
+        if is_lack { Trouble::Machine(why) } else { Trouble::Task(why) }
+    }
 }
 
 impl From<String> for Trouble {
@@ -246,8 +249,25 @@ fn port(given: &TaskRun, port: CheckPort) -> Result<u16, String> {
     port.among(&ports).ok_or_else(|| format!("the task has no such port: {port:?}"))
 }
 
-async fn connect(port: u16) -> std::io::Result<TcpStream> {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await
+async fn connect(port: u16, what: &str) -> Result<TcpStream, Trouble> {
+    let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+    connected.map_err(|e| Trouble::of_connecting(what, &e))
+}
+
+/// The status that a server answers.
+async fn status(http: &HttpCheck, port: u16, tls: Option<&TlsConnector>, what: &str) -> Result<u16, Trouble> {
+    let stream = connect(port, what).await?;
+    let answered = match tls {
+        None => get(TokioIo::new(stream), http, port).await,
+        Some(tls) => {
+            let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+            match tls.connect(name, stream).await {
+                Ok(stream) => get(TokioIo::new(stream), http, port).await,
+                Err(e) => Err(Chain::of(e)),
+            }
+        }
+    };
+    answered.map_err(|e| Trouble::Task(format!("{what}: {e}")))
 }
 
 /// Asks once and reads no more than the head of the answer.
@@ -329,6 +349,19 @@ impl fmt::Display for Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_agent_lacks_to_connect_with_is_not_the_fault_of_a_task() {
+        let trouble = |errno: Errno| {
+            Trouble::of_connecting("GET /", &io::Error::from_raw_os_error(errno.raw_os_error()))
+        };
+        for lack in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL] {
+            assert!(matches!(trouble(lack), Trouble::Machine(why) if why.starts_with("GET /: ")), "{lack}");
+        }
+        for own in [Errno::CONNREFUSED, Errno::CONNRESET] {
+            assert!(matches!(trouble(own), Trouble::Task(why) if why.starts_with("GET /: ")), "{own}");
+        }
+    }
 
     #[test]
     fn a_question_that_is_asked_again_is_carried_out_once_and_answers_the_newest() {

@@ -115,8 +115,10 @@ fn status(start: &ExecStart, failure: &StartFailure) -> Status {
     let message = format!("task {}: {failure}", start.task);
     match failure {
         StartFailure::NotRunning => not_running(start),
-        StartFailure::KeeperAway => Status::unavailable(message),
-        StartFailure::Keeper { .. } | StartFailure::TooLong { .. } => Status::invalid_argument(message),
+        StartFailure::TooLong { .. } => Status::invalid_argument(message),
+        StartFailure::Keeper { .. } if failure.is_of_the_command() => Status::invalid_argument(message),
+        // What this machine cannot do now it may do later.
+        StartFailure::KeeperAway | StartFailure::Keeper { .. } => Status::unavailable(message),
         StartFailure::Visit(_) => Status::internal(message),
         StartFailure::Canceled
         | StartFailure::KeeperOld
@@ -265,5 +267,36 @@ async fn some(read: impl Future<Output = io::Result<usize>>, over: &watch::Recei
         biased;
         read = read => read.ok().filter(|count| *count > 0),
         () = silence => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_keeper::protocol::{Failure, Stage};
+    use rustix::io::Errno;
+    use tonic::Code as Grpc;
+
+    use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_is_told_apart_from_what_was_typed_wrong() {
+        let start = ExecStart {
+            framework: proto::id::FrameworkId::new("F1-1").unwrap(),
+            task: proto::id::TaskId::new("web.0").unwrap(),
+            argv: vec!["ls".to_owned()],
+            terminal: None,
+            term: String::new(),
+        };
+        for (stage, errno, code) in [
+            (Stage::Exec, Errno::NOENT, Grpc::InvalidArgument),
+            (Stage::Exec, Errno::NOMEM, Grpc::Unavailable),
+            (Stage::Clone, Errno::AGAIN, Grpc::Unavailable),
+            (Stage::Cgroup, Errno::NOENT, Grpc::Unavailable),
+        ] {
+            let failure = Failure { stage, index: 0, errno: errno.raw_os_error() };
+            let status = status(&start, &StartFailure::Keeper { failure });
+            assert_eq!(status.code(), code, "{status:?}");
+            assert!(status.message().starts_with("task web.0: "), "{status:?}");
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use agent_core::{Contain, Input, Note, Output};
-use proto::agent_link::{TaskRun, ToMaster};
+use proto::agent_link::ToMaster;
 use proto::id::{FrameworkId, RunId};
-use proto::ledger::{Reached, Record, RunTaken};
+use proto::ledger::{Reached, Record};
 use proto::refusal::Refusal;
 use proto::task::{TaskState, TaskStatus};
 use proto_drive::Perform;
@@ -114,12 +114,9 @@ impl Performer {
     /// What is in the ledger now is news for the door, the sweeper and the metrics.
     fn note(&self, record: Record) {
         match record {
-            Record::RunTaken(RunTaken { run, framework, task, principal, volumes }) => {
-                let owner = Owner { framework, task: task.id.clone(), run };
-                let sandbox = self.sandboxes.path(&owner);
-                self.runs.begin(&owner.framework, &owner.task, run, &principal, sandbox);
-                let given = TaskRun { run, framework: owner.framework, task, principal, volumes };
-                self.runs.keep(Arc::new(given));
+            Record::RunTaken(taken) => {
+                let sandbox = self.sandboxes.path(&Owner::of(&taken));
+                self.runs.take(taken, sandbox);
                 self.alive.fetch_add(1, Ordering::Relaxed);
                 metrics::counter!("agent_runs_taken_total").increment(1);
             }

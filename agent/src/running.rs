@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 use agent_containerizer::Containerizer;
 use agent_core::{Agent, Input, Restore};
 use proto::agent::AgentInfo;
-use proto::agent_link::TaskRun;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
@@ -323,17 +322,8 @@ fn take_stock(sandboxes: &Sandboxes, records: &[Record]) -> (Runs, usize, Vec<(O
     for record in records {
         match record {
             Record::RunTaken(taken) => {
-                let (framework, task, run) = (taken.framework.clone(), taken.task.id.clone(), taken.run);
-                let owner = Owner { framework, task, run };
-                runs.begin(&owner.framework, &owner.task, run, &taken.principal, sandboxes.path(&owner));
-                runs.keep(Arc::new(TaskRun {
-                    run,
-                    framework: owner.framework,
-                    task: taken.task.clone(),
-                    principal: taken.principal.clone(),
-                    volumes: taken.volumes.clone(),
-                }));
-                alive.insert(run);
+                runs.take(taken.clone(), sandboxes.path(&Owner::of(taken)));
+                alive.insert(taken.run);
             }
             Record::Reached(reached) if reached.status.state.is_terminal() => {
                 if let Some(run) = reached.status.run {

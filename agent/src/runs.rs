@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::agent_link::TaskRun;
 use proto::id::{FrameworkId, RunId, TaskId};
+use proto::ledger::RunTaken;
 use tokio::sync::watch;
 
 /// The newest run of each task that this agent has a sandbox of. Clones are the same table.
@@ -62,8 +63,11 @@ impl Runs {
         tasks.insert(task.clone(), newest);
     }
 
-    /// What was given for a run that has begun.
-    pub fn keep(&self, given: Arc<TaskRun>) {
+    /// A run was taken on that this was given for.
+    pub fn take(&self, taken: RunTaken, sandbox: PathBuf) {
+        let RunTaken { run, framework, task, principal, volumes } = taken;
+        self.begin(&framework, &task.id, run, &principal, sandbox);
+        let given = Arc::new(TaskRun { run, framework, task, principal, volumes });
         let mut table = self.table();
         let newest = table.get_mut(&given.framework).and_then(|tasks| tasks.get_mut(&given.task.id));
         if let Some(newest) = newest.filter(|newest| newest.run == given.run) {

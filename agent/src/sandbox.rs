@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use agent_containerizer::{RunId as ContainerId, SandboxDir, escape};
 use proto::id::{FrameworkId, RunId, TaskId};
+use proto::ledger::RunTaken;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -30,6 +31,13 @@ pub(crate) struct Owner {
     pub framework: FrameworkId,
     pub task: TaskId,
     pub run: RunId,
+}
+
+impl Owner {
+    /// Of a run that was taken on.
+    pub fn of(taken: &RunTaken) -> Owner {
+        Owner { framework: taken.framework.clone(), task: taken.task.id.clone(), run: taken.run }
+    }
 }
 
 /// Tasks of other users pass through to what is theirs, and see nothing on the way.

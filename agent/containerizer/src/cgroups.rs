@@ -97,23 +97,6 @@ impl Cgroups {
         Ok(join)
     }
 
-    /// The files by which a process joins a run's cgroups.
-    ///
-    /// # Errors
-    /// The file of one that would limit it and is not there: without it the process would be under no such limit.
-    pub(crate) fn joined(&self, run_id: RunId) -> Result<Vec<PathBuf>, PathBuf> {
-        let mut join = Vec::with_capacity(self.trees.len());
-        for tree in &self.trees {
-            let file = tree.join_file(run_id);
-            if file.exists() {
-                join.push(file);
-            } else if !tree.is_for_killing_only() {
-                return Err(file);
-            }
-        }
-        Ok(join)
-    }
-
     /// Whether the kernel has killed a process of this run for memory.
     pub(crate) fn has_oom(&self, run_id: RunId) -> bool {
         let mut with_memory = self.trees.iter().filter(|tree| has_controller(tree, "memory"));

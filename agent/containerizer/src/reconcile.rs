@@ -1,6 +1,8 @@
 //! What the keeper says, and how its list is squared with what this process knows.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 use agent_keeper::protocol::{self, Cause, Event as Said, Exit, How, Loss, Request, RunId, RunState, Rusage};
 
@@ -8,6 +10,7 @@ use crate::cgroups::Cgroups;
 use crate::engine::{Engine, Phase};
 use crate::event::{self, Event, Recovered, RecoveredState, StartFailure};
 use crate::link::Greeting;
+use crate::visit::Place;
 
 impl Engine {
     /// One event of the keeper. Repetitions are normal: what is known already changes nothing.
@@ -31,8 +34,9 @@ impl Engine {
                     tracing::warn!(%run_id, error = %why, "the keeper could not send a signal");
                 }
             }
-            Said::Visited { run_id, errno: 0, pid, start_time } => {
-                self.visited(run_id, Ok((pid, start_time)))
+            Said::Visited { run_id, errno: 0, pid, start_time, cgroup_procs } => {
+                let cgroup_procs = cgroup_procs.into_iter().map(|path| OsString::from_vec(path).into());
+                self.visited(run_id, Ok(Place { pid, start_time, cgroup_procs: cgroup_procs.collect() }))
             }
             Said::Visited { run_id, .. } => self.visited(run_id, Err(StartFailure::NotRunning)),
             Said::Refused { cause: Cause::RunsAlive(count) } => {

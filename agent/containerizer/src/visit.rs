@@ -1,5 +1,7 @@
 //! Where a command beside a run goes: what the keeper knows of the run, and what the workshop finds for it.
 
+use std::path::PathBuf;
+
 use agent_keeper::protocol::{Request, RunId};
 use tokio::sync::oneshot;
 
@@ -7,6 +9,15 @@ use crate::engine::{Engine, Phase};
 use crate::event::StartFailure;
 use crate::launch::Launch;
 use crate::workshop::{Job, Prepared};
+
+/// Where a run is, by the keeper's word.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) pid: i32,
+    pub(crate) start_time: u64,
+    /// Its cgroups: those that it joined, whatever this agent would make of a launch now.
+    pub(crate) cgroup_procs: Vec<PathBuf>,
+}
 
 /// A run that a command may be run beside: where it is, and what the command needs.
 pub(crate) struct Visited {
@@ -17,13 +28,13 @@ pub(crate) struct Visited {
 }
 
 /// Somebody who waits for the keeper's word on a run.
-pub(crate) type Visitor = oneshot::Sender<Result<(i32, u64), StartFailure>>;
+pub(crate) type Visitor = oneshot::Sender<Result<Place, StartFailure>>;
 
 /// The keeper's protocol has Visit since this version.
 const VISIT_SINCE: u16 = 2;
 
 impl Engine {
-    /// Asks the keeper and the workshop at once.
+    /// Asks the keeper, and with its answer the workshop.
     pub(crate) fn visit(
         &mut self,
         launch: Box<Launch>,
@@ -45,11 +56,13 @@ impl Engine {
         let (told, place) = oneshot::channel();
         self.visitors.entry(run_id).or_default().push(told);
         self.ask(&Request::Visit { run_id });
-        let (found, prepared) = oneshot::channel();
-        self.job(Job::Visit(launch, found));
+        let jobs = self.jobs.clone();
         tokio::spawn(async move {
             let both = async {
-                let (pid, start_time) = place.await.unwrap_or(Err(StartFailure::KeeperAway))?;
+                let place = place.await.unwrap_or(Err(StartFailure::KeeperAway))?;
+                let Place { pid, start_time, cgroup_procs } = place;
+                let (found, prepared) = oneshot::channel();
+                let _workshop_gone = jobs.send(Job::Visit(launch, cgroup_procs, found));
                 let (launch, prepared) = prepared.await.unwrap_or(Err(StartFailure::KeeperAway))?;
                 Ok(Visited { pid, start_time, launch, prepared })
             };
@@ -58,7 +71,7 @@ impl Engine {
     }
 
     /// The keeper says where a run is.
-    pub(crate) fn visited(&mut self, run_id: RunId, place: Result<(i32, u64), StartFailure>) {
+    pub(crate) fn visited(&mut self, run_id: RunId, place: Result<Place, StartFailure>) {
         // One answer for each question, in order; the first serves all who asked so far.
         for visitor in self.visitors.remove(&run_id).unwrap_or_default() {
             let _asker_gone = visitor.send(place.clone());

@@ -22,8 +22,8 @@ use crate::volumes::{self, Removed as VolumeRemoved, Remover, VolumeDir};
 pub(crate) enum Job {
     /// Make what a launch needs. Answered by [`Done::Prepared`].
     Prepare(Box<Launch>),
-    /// Find what a command beside a run needs.
-    Visit(Box<Launch>, oneshot::Sender<Result<(Box<Launch>, Prepared), StartFailure>>),
+    /// Find what a command beside a run needs, which joins its cgroups by these files.
+    Visit(Box<Launch>, Vec<PathBuf>, oneshot::Sender<Result<(Box<Launch>, Prepared), StartFailure>>),
     /// A run is over: what do its cgroups say? Answered by [`Done::Ended`].
     Ended(RunId, protocol::Exit),
     /// Kill all of a run's processes that its cgroups know.
@@ -136,8 +136,8 @@ impl Bench {
                 let result = self.prepare(&launch);
                 return Some(Done::Prepared(launch, result));
             }
-            Job::Visit(launch, answer) => {
-                let found = self.find(&launch).map(|found| (launch, found));
+            Job::Visit(launch, cgroup_procs, answer) => {
+                let found = self.find(&launch, cgroup_procs).map(|found| (launch, found));
                 let _asker_gone = answer.send(found);
             }
             Job::Ended(run_id, exit) => {
@@ -184,16 +184,10 @@ impl Bench {
     }
 
     /// What was prepared for a run that runs.
-    fn find(&mut self, launch: &Launch) -> Result<Prepared, StartFailure> {
+    fn find(&mut self, launch: &Launch, cgroup_procs: Vec<PathBuf>) -> Result<Prepared, StartFailure> {
         let sandbox = launch.sandbox.path(&self.workshop.work_dir);
         let user = self.user_of_run(launch, &sandbox)?;
         let workshop = &self.workshop;
-        let cgroup_procs = workshop.cgroups.joined(launch.run_id).map_err(|file| {
-            StartFailure::Cgroup(format!(
-                "{} is missing: the task was started with other settings of the agent; start it anew",
-                file.display()
-            ))
-        })?;
         Ok(Prepared {
             sandbox,
             user,

@@ -2,6 +2,7 @@
 
 mod rig;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_containerizer::{Guest, How, Launch, RunId, StartFailure, TerminalSize};
@@ -101,17 +102,23 @@ async fn a_guest_is_who_its_run_was_started_as_whatever_the_agent_says_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_without_the_limits_of_its_run_is_not_let_in() {
+async fn a_guest_has_the_limits_that_its_run_was_started_with_whatever_the_agent_finds_later() {
     let mut rig = Rig::new("visit-cgroups").await;
     if !rig.has("memory") {
         return;
     }
-    let (_, launch) = host(&mut rig).await;
+    let (id, launch) = host(&mut rig).await;
+    let (before, ..) = all(visit(&rig, &launch, "cat /proc/self/cgroup").await).await;
+    assert!(before.contains(&id.to_string()), "{before}");
     let root = rig.scratch.config.cgroups_root.clone();
-    rig.scratch.config.cgroups_root = root.join("other");
-    let mut rig = rig.restart().await;
-    let failure = rig.containerizer.enter(beside(&launch, "true"), None).await.expect_err("no cgroups");
-    assert!(matches!(&failure, StartFailure::Cgroup(why) if why.contains("start it anew")), "{failure}");
+    // An agent that looks elsewhere, and one that finds no cgroups at all: no directory has this name.
+    for later in [root.join("other"), PathBuf::from("\0")] {
+        rig.scratch.config.cgroups_root = later;
+        rig = rig.restart().await;
+        let (out, _, how) = all(visit(&rig, &launch, "cat /proc/self/cgroup").await).await;
+        assert_eq!((out, how), (before.clone(), How::Code(0)));
+    }
+    assert!(!rig.has("memory"), "the second agent has none");
     rig.scratch.config.cgroups_root = root;
 }
 

@@ -88,12 +88,12 @@ pub struct Checked {
     /// The number of the question.
     pub number: u64,
     /// What came of it.
-    pub result: Verdict,
+    pub result: CheckOutcome,
 }
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckOutcome {
     /// It was good.
     Good,
     /// It was not, and why, for people.

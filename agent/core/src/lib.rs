@@ -64,7 +64,7 @@ mod tests;
 pub use agent::Agent;
 pub use config::Config;
 pub use input::{
-    Checked, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Restore, StartFailure,
-    Verdict,
+    CheckOutcome, Checked, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Restore,
+    StartFailure,
 };
 pub use output::{Ask, Contain, Note, Output};

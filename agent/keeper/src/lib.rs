@@ -14,7 +14,7 @@
 //! | `enter.rs` | a command beside a run, as a process of its own |
 //! | `log.rs`, `record.rs`, `recover.rs` | the durable log, its records, and what is made of it at start |
 //! | `output.rs` | stdout and stderr into size-rotated files |
-//! | `connection.rs`, `daemon.rs`, `sys.rs` | the socket, becoming a daemon, the system calls |
+//! | `connection.rs`, `daemon.rs`, `sys.rs`, `sys/` | the socket, becoming a daemon, the system calls |
 //!
 //! # Invariants
 //!

@@ -137,12 +137,18 @@ impl Keeper {
         let key = self.runs.find(run_id);
         let live = key.and_then(|key| self.runs.live_mut(key)).filter(|live| live.phase == Phase::Running);
         let Some(live) = live else {
-            return Event::Visited { run_id, errno: libc::ESRCH, pid: 0, start_time: 0 };
+            return Event::Visited {
+                run_id,
+                errno: libc::ESRCH,
+                pid: 0,
+                start_time: 0,
+                cgroup_procs: Vec::new(),
+            };
         };
-        let (pid, slot) = (live.pid, live.slot);
+        let (pid, slot, cgroup_procs) = (live.pid, live.slot, live.cgroup_procs.clone());
         self.inits.spoil(slot);
         let start_time = self.slots.get(slot).map_or(0, |slot| slot.start_time());
-        Event::Visited { run_id, errno: 0, pid, start_time }
+        Event::Visited { run_id, errno: 0, pid, start_time, cgroup_procs }
     }
 
     /// Returns 0 or an error number.

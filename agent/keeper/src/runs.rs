@@ -38,6 +38,8 @@ pub(crate) struct Live {
     pub(crate) turn: u32,
     /// What was asked, for a run that an init has been or will be called to, until it is executed.
     pub(crate) called_to: Option<Box<Spawn>>,
+    /// The files by which it joins its cgroups: whoever is brought beside it joins by the same.
+    pub(crate) cgroup_procs: Vec<Vec<u8>>,
     /// A signal that ends most commands was sent to it.
     pub(crate) is_to_end: bool,
     /// Whether the first process is our init, in a pid namespace.

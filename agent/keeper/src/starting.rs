@@ -73,6 +73,7 @@ impl Keeper {
                 turn,
                 has_init: true,
                 output: output_of(&spawn),
+                cgroup_procs: spawn.cgroup_procs.clone(),
                 called_to: Some(spawn),
                 is_to_end: false,
                 exec_pipe: None,
@@ -149,6 +150,7 @@ impl Keeper {
                 is_to_end: false,
                 has_init,
                 output: output_of(spawn),
+                cgroup_procs: spawn.cgroup_procs.clone(),
                 exec_pipe: None,
                 phase: Phase::Preparing,
             });

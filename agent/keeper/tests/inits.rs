@@ -200,12 +200,15 @@ fn wait(process: &fs::File) {
 fn an_init_whose_run_was_visited_has_no_other_run() {
     let Some(mut rig) = open_rig("visited") else { return };
     let init = warm_up(&mut rig);
-    let id = rig.spawn(guest(command(&["sleep", "1000"])));
+    // Any file that may be written will do to be joined by.
+    let joined = b"/dev/null".to_vec();
+    let spawn = Spawn { cgroup_procs: vec![joined.clone()], ..guest(command(&["sleep", "1000"])) };
+    let id = rig.spawn(spawn);
     assert_eq!(rig.spawned(id), init, "it had runs before");
     rig.send(&[Request::Visit { run_id: id }]);
     match rig.event() {
-        Event::Visited { run_id, errno: 0, pid, start_time } => {
-            assert_eq!((run_id, pid), (id, init));
+        Event::Visited { run_id, errno: 0, pid, start_time, cgroup_procs } => {
+            assert_eq!((run_id, pid, cgroup_procs), (id, init, vec![joined]));
             assert!(start_time > 0);
         }
         other => panic!("{other:?}"),
@@ -217,7 +220,7 @@ fn an_init_whose_run_was_visited_has_no_other_run() {
     rig.send(&[Request::Visit { run_id: id }]);
     assert_eq!(
         rig.event(),
-        Event::Visited { run_id: id, errno: libc::ESRCH, pid: 0, start_time: 0 },
+        Event::Visited { run_id: id, errno: libc::ESRCH, pid: 0, start_time: 0, cgroup_procs: vec![] },
         "it is over"
     );
 }

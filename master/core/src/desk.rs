@@ -190,6 +190,16 @@ impl Desk<'_> {
         });
     }
 
+    /// The time of day that comes in so long, for a deadline that outlives a leader. Never 0, which says that there is none.
+    pub fn deadline_ms(&self, within: Duration) -> u64 {
+        self.at_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX)).max(1)
+    }
+
+    /// Sets a deadline at a time of day; with a clock that was set back it is only later.
+    pub fn at(&mut self, deadline: Deadline, deadline_ms: u64) {
+        self.after(deadline, Duration::from_millis(deadline_ms.saturating_sub(self.at_ms())));
+    }
+
     /// Sets a deadline from now.
     pub fn after(&mut self, deadline: Deadline, wait: Duration) {
         self.l.deadlines.set(deadline, self.now.monotonic + wait);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::{
-    Agent, Checked, Config, Contain, Container, FailureKind, FoundState, Input, LinkId, Output, Restore,
+    Agent, CheckOutcome, Checked, Config, Contain, Container, FailureKind, FoundState, Input, LinkId, Output,
+    Restore,
 };
 use proto::agent::AgentInfo;
 use proto::agent_link::{TaskRun, ToMaster};
@@ -433,8 +434,8 @@ impl World {
                 let slot = agent.keeper.get(run);
                 let runs = slot.is_some_and(|slot| matches!(slot.state, FoundState::Running { .. }));
                 let result = match runs {
-                    true => agent_core::Verdict::Good,
-                    false => agent_core::Verdict::Bad("it does not run".to_owned()),
+                    true => CheckOutcome::Good,
+                    false => CheckOutcome::Bad("it does not run".to_owned()),
                 };
                 Some(Container::Checked(Checked { run, role, number, result }))
             }

@@ -15,8 +15,8 @@ use proto_machine::{Dice, Instant, Machine, Now, Outbox, WallTime};
 
 use super::{fixtures, rig};
 use crate::{
-    Agent, Checked, Contain, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss,
-    Output, Restore, StartFailure, Verdict,
+    Agent, CheckOutcome, Checked, Contain, Container, End, FailureKind, Found, FoundState, How, Input,
+    LinkId, Loss, Output, Restore, StartFailure,
 };
 
 /// A run as the master has it.
@@ -223,9 +223,9 @@ impl World {
                 let running = matches!(self.keeper.get(&run), Some(FoundState::Running { .. }));
                 let good = self.calm || self.dice.chance(2, 3);
                 let result = match running && good {
-                    true => Verdict::Good,
-                    false if self.dice.chance(1, 2) => Verdict::NotCarriedOut,
-                    false => Verdict::Bad("not now".to_owned()),
+                    true => CheckOutcome::Good,
+                    false if self.dice.chance(1, 2) => CheckOutcome::NotCarriedOut,
+                    false => CheckOutcome::Bad("not now".to_owned()),
                 };
                 // Some answers get lost with whoever was to give them.
                 if self.calm || self.dice.chance(9, 10) {

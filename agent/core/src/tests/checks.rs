@@ -10,7 +10,7 @@ use proto_machine::{Machine, WallTime};
 
 use super::fixtures::{code, health, member, signal, task_run};
 use super::rig::{Rig, brief, sent};
-use crate::{Checked, Contain, Container, Found, FoundState, Input, Output, Verdict};
+use crate::{CheckOutcome, Checked, Contain, Container, Found, FoundState, Input, Output};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,10 +35,16 @@ fn number(out: &[Output]) -> u64 {
 }
 
 fn answer(rig: &mut Rig, run: RunId, role: CheckRole, number: u64, result: Result<(), &str>) -> Vec<Output> {
-    judged(rig, run, role, number, result.map_or_else(|why| Verdict::Bad(why.to_owned()), |()| Verdict::Good))
+    judged(
+        rig,
+        run,
+        role,
+        number,
+        result.map_or_else(|why| CheckOutcome::Bad(why.to_owned()), |()| CheckOutcome::Good),
+    )
 }
 
-fn judged(rig: &mut Rig, run: RunId, role: CheckRole, number: u64, result: Verdict) -> Vec<Output> {
+fn judged(rig: &mut Rig, run: RunId, role: CheckRole, number: u64, result: CheckOutcome) -> Vec<Output> {
     rig.step(Input::Container(Container::Checked(Checked { run, role, number, result })))
 }
 
@@ -201,7 +207,7 @@ fn a_check_that_was_not_carried_out_counts_for_nothing_and_is_asked_again() {
     rig.acknowledge(run, 2);
     for _ in 0..9 {
         let asked = number(&until(&mut rig, "check"));
-        let out = judged(&mut rig, run, CheckRole::Health, asked, Verdict::NotCarriedOut);
+        let out = judged(&mut rig, run, CheckRole::Health, asked, CheckOutcome::NotCarriedOut);
         assert_eq!(brief(&out), [""; 0], "neither ill nor well");
     }
     let out = next(&mut rig, run, CheckRole::Health, Err("no"));

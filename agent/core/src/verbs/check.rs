@@ -8,7 +8,7 @@ use proto::ledger::{Record, Started};
 use proto::task::{StatusReason, TaskState};
 use proto_machine::{Now, Outbox, WallTime};
 
-use crate::input::{Checked, Verdict};
+use crate::input::{CheckOutcome, Checked};
 use crate::output::{Ask, Contain, Output};
 use crate::state::State;
 use crate::tables::checks::{Due, Watch};
@@ -93,7 +93,7 @@ pub(crate) fn wake(s: &mut State, now: Now, out: &mut Outbox<Output>) {
                 let overdue = s.checks.get_mut(run, role).is_some_and(|watch| watch.asked.is_some());
                 if overdue {
                     // It may have waited for its turn all the while.
-                    answered(s, now, run, role, Verdict::NotCarriedOut, out);
+                    answered(s, now, run, role, CheckOutcome::NotCarriedOut, out);
                 } else {
                     ask(s, now, run, role, out);
                 }
@@ -119,19 +119,26 @@ pub(crate) fn checked(s: &mut State, now: Now, checked: Checked, out: &mut Outbo
     }
 }
 
-fn answered(s: &mut State, now: Now, id: RunId, role: CheckRole, verdict: Verdict, out: &mut Outbox<Output>) {
+fn answered(
+    s: &mut State,
+    now: Now,
+    id: RunId,
+    role: CheckRole,
+    outcome: CheckOutcome,
+    out: &mut Outbox<Output>,
+) {
     let Some(Run { given, .. }) = s.runs.get(id) else { return };
     let given = given.clone();
     let Some(check) = given.task.checks.get(role) else { return };
     let Some(watch) = s.checks.get_mut(id, role) else { return };
-    match verdict {
-        Verdict::Good => {
+    match outcome {
+        CheckOutcome::Good => {
             (watch.decided, watch.failures, watch.says) = (true, 0, Some(true));
             watch.last = format!("the {} check succeeded", role.as_str());
         }
-        Verdict::NotCarriedOut => {}
-        Verdict::Bad(_) if !watch.decided && now.monotonic < watch.grace_until => {}
-        Verdict::Bad(why) => {
+        CheckOutcome::NotCarriedOut => {}
+        CheckOutcome::Bad(_) if !watch.decided && now.monotonic < watch.grace_until => {}
+        CheckOutcome::Bad(why) => {
             watch.decided = true;
             watch.failures = watch.failures.saturating_add(1);
             let why: String = why.chars().take(WORDS_MAX).collect();

@@ -126,13 +126,11 @@ fn verdict(run: &Run, end: End, now: Now) -> Said {
         (Some(Kill { cause, .. }), _) => {
             let (reason, why) = kill::words(cause, &run.why);
             let (state, why) = match cause {
-                Cause::Requested => (TaskState::Killed, "ended on request"),
-                Cause::GroupEnded => {
-                    (TaskState::Killed, "ended because another task of its group ended badly")
+                Cause::Requested => (TaskState::Killed, "ended on request".to_owned()),
+                Cause::GroupEnded | Cause::AgentGone | Cause::AgentEnding => {
+                    (TaskState::Killed, format!("ended because {why}"))
                 }
-                Cause::AgentGone => (TaskState::Killed, "ended because the agent was declared gone"),
-                Cause::AgentEnding => (TaskState::Killed, "ended because the agent ends"),
-                Cause::TimeLimit | Cause::Unhealthy => (TaskState::Failed, why),
+                Cause::TimeLimit | Cause::Unhealthy => (TaskState::Failed, why.to_owned()),
             };
             (state, reason, format!("{why}; {}", words(exit)))
         }

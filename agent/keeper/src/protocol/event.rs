@@ -56,6 +56,8 @@ pub enum Event {
         pid: i32,
         /// When that started, in clock ticks since boot.
         start_time: u64,
+        /// The files by which it joined its cgroups, as [`Spawn::cgroup_procs`](super::Spawn::cgroup_procs) named them.
+        cgroup_procs: Vec<Vec<u8>>,
     },
     /// One run, answering List.
     Listed(Run),
@@ -278,12 +280,13 @@ impl Event {
                 w.run_id(*run_id);
                 w.i32(*errno);
             }
-            Event::Visited { run_id, errno, pid, start_time } => {
+            Event::Visited { run_id, errno, pid, start_time, cgroup_procs } => {
                 w.u8(tag::VISITED);
                 w.run_id(*run_id);
                 w.i32(*errno);
                 w.i32(*pid);
                 w.u64(*start_time);
+                w.list(cgroup_procs, |w, path| w.bytes(path));
             }
             Event::Listed(run) => {
                 w.u8(tag::LISTED);
@@ -332,6 +335,7 @@ impl Event {
                 errno: r.i32("errno")?,
                 pid: r.i32("pid")?,
                 start_time: r.u64("start time")?,
+                cgroup_procs: r.list("cgroups", 4, |r| r.bytes("cgroup"))?,
             },
             0 | 12.. => return Err(Malformed { what: "known event" }),
         };

@@ -35,9 +35,7 @@ pub(crate) fn drain(d: &Desk<'_>, caller: &Caller, call: DrainAgent) -> Result<E
         let message = format!("reason has {} bytes; at most {REASON_BYTES_MAX}", reason.len());
         return Err(Refusal::new(Code::Invalid, message));
     }
-    let at =
-        |within: Duration| d.at_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-    let deadline_ms = within.map_or(0, |within| at(within).max(1));
+    let deadline_ms = within.map_or(0, |within| d.deadline_ms(within));
     let drain = Drain { since_ms: 0, deadline_ms, reason, by: caller.to_string() };
     Ok(Entry::AgentDrained(AgentDrained { agent, drain }))
 }
@@ -138,11 +136,7 @@ pub(crate) fn wait(d: &mut Desk<'_>, id: &AgentId) {
     let drain = d.registry.agent(id).and_then(|record| record.drain.as_ref());
     match drain.map_or(0, |drain| drain.deadline_ms) {
         0 => drop(d.l.deadlines.cancel(&Deadline::Drain(id.clone()))),
-        // A time of day, so that it outlives a leader; a clock that was set back only waits longer.
-        deadline_ms => {
-            let wait = Duration::from_millis(deadline_ms.saturating_sub(d.at_ms()));
-            d.after(Deadline::Drain(id.clone()), wait);
-        }
+        deadline_ms => d.at(Deadline::Drain(id.clone()), deadline_ms),
     }
 }
 

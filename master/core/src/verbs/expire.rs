@@ -1,7 +1,5 @@
 //! A deadline has passed.
 
-use std::time::Duration;
-
 use proto::log::Entry;
 use proto::scheduler::RescindReason;
 
@@ -38,8 +36,7 @@ pub(crate) fn expire(d: &mut Desk<'_>, deadline: Deadline) {
                 return super::subscribe::start_timer(d, &id);
             }
             if deadline_ms > d.at_ms() {
-                let wait = Duration::from_millis(deadline_ms - d.at_ms());
-                return d.after(Deadline::Framework(id), wait);
+                return d.at(Deadline::Framework(id), deadline_ms);
             }
             d.batch.propose(Entry::FrameworkRemoved(id), Pending::Nothing);
         }

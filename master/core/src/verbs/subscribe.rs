@@ -1,7 +1,5 @@
 //! A framework starts or takes up its session, changes what it says of itself, or is cut off.
 
-use std::time::Duration;
-
 use master_allocator::Change;
 use master_registry::Effect;
 use proto::authorize::{Action, authorize};
@@ -308,8 +306,7 @@ fn cut_off(d: &mut Desk<'_>, id: &FrameworkId) {
 /// Has it logged until when a framework without a session is waited for.
 pub(crate) fn start_timer(d: &mut Desk<'_>, id: &FrameworkId) {
     let Some(framework) = d.registry.framework(id) else { return };
-    let timeout = framework.record.info.failover_timeout;
-    let deadline_ms = d.at_ms().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).max(1);
+    let deadline_ms = d.deadline_ms(framework.record.info.failover_timeout);
     let entry = Entry::FrameworkDisconnected(FrameworkDisconnected { framework: id.clone(), deadline_ms });
     d.batch.propose(entry, Pending::Nothing);
 }
@@ -324,8 +321,7 @@ pub(crate) fn disconnected(d: &mut Desk<'_>, id: &FrameworkId, deadline_ms: u64)
         // It came back while the log was asked. The next leader must not take it for one that is cut off.
         return d.batch.propose(Entry::FrameworkReconnected(id.clone()), Pending::Nothing);
     }
-    let wait = Duration::from_millis(deadline_ms.saturating_sub(d.at_ms()));
-    d.after(Deadline::Framework(id.clone()), wait);
+    d.at(Deadline::Framework(id.clone()), deadline_ms);
 }
 
 /// Ends a session with a fault.

@@ -1,7 +1,5 @@
 //! A new leader begins: everything durable is known at once; agents and frameworks are awaited.
 
-use std::time::Duration;
-
 use master_allocator::Change;
 use proto::agent::AgentState;
 use proto::operator::EventKind as Changed;
@@ -27,12 +25,11 @@ pub(crate) fn take_lead(d: &mut Desk<'_>) {
             suppressed: Vec::new(),
         });
         d.change(Change::FrameworkActive { id: record.id.clone(), active: false });
-        // Deadlines are times of day, so that they outlive a leader; a clock that was set back only waits longer.
-        let wait = match record.deadline_ms {
-            0 => FRAMEWORK_RETURN,
-            deadline_ms => Duration::from_millis(deadline_ms.saturating_sub(d.at_ms())),
-        };
-        d.after(Deadline::Framework(record.id.clone()), wait);
+        let deadline = Deadline::Framework(record.id.clone());
+        match record.deadline_ms {
+            0 => d.after(deadline, FRAMEWORK_RETURN),
+            deadline_ms => d.at(deadline, deadline_ms),
+        }
     }
     // Tasks of frameworks that are gone still hold resources until their agents have ended them.
     for task in registry.tasks() {

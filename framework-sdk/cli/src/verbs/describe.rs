@@ -1,6 +1,6 @@
 //! `stoa describe`: everything about one thing, with what belongs to it.
 
-use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, SecretView, TaskView};
 
 use super::get::{cells, headers, volumes};
 use super::{list, resolve, written};
@@ -61,6 +61,10 @@ pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'
         Noun::Reservations => {
             let reservation = find::<Reservation>(client, all.clone(), &args.id).await?;
             write(args, &reservation, &reservation.sheet(now_ms))?
+        }
+        Noun::Secrets => {
+            let secret = find::<SecretView>(client, all.clone(), &args.id).await?;
+            write(args, &secret, &secret.sheet(now_ms))?
         }
         Noun::Volumes => {
             let all = volumes(client, all.clone()).await?.items;

@@ -1,6 +1,6 @@
 //! `stoa get`: lists.
 
-use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, SecretView, TaskView};
 
 use super::{json, list, resolve, watch, yaml};
 use crate::args::{Format, GetArgs, Noun};
@@ -28,6 +28,7 @@ pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -
             let listing = volumes(client, selection(args)).await?;
             show(listing, args, terminal)
         }
+        Noun::Secrets => of::<SecretView>(client, args, terminal).await,
     }
 }
 
@@ -41,7 +42,7 @@ fn selection(args: &GetArgs) -> List {
 }
 
 async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    if args.watch && args.noun == Noun::Reservations {
+    if matches!(args.noun, Noun::Reservations | Noun::Secrets) {
         unwatched::<V>(args)?;
     }
     if args.watch {
@@ -51,13 +52,17 @@ async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_
     show(listing, args, terminal)
 }
 
-/// What is told as a part of agents is not watched by itself.
+/// What is told as a part of agents, or to few, is not watched by itself.
 fn unwatched<V: View>(args: &GetArgs) -> Result<(), Stop> {
     if !args.watch {
         return Ok(());
     }
-    let hint =
-        "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them";
+    let hint = match args.noun {
+        Noun::Secrets => "`stoa events --watch --kind secret` tells each change of them",
+        _ => {
+            "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them"
+        }
+    };
     Err(Failure::usage(format!("{} cannot be watched", V::MANY), hint).into())
 }
 

@@ -74,8 +74,8 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
     let (argv, shell) = spec.command.to_argv();
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
-    let command =
-        CommandInfo { argv, shell, env, user: spec.user.clone(), artifacts: spec.artifacts.clone() };
+    let (user, artifacts) = (spec.user.clone(), spec.artifacts.clone());
+    let command = CommandInfo { argv, shell, env, user, artifacts, ..CommandInfo::default() };
     let task = TaskSpec::of(command)
         .scalars(Quantities::of(spec.cpus_milli, spec.mem_bytes).with_disk(spec.disk_bytes))
         .named_ports(spec.ports.iter().cloned())

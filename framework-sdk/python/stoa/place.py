@@ -54,10 +54,12 @@ class Room:
         shell: str = "",
         argv: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
+        secrets: Iterable[str] | Mapping[str, str] = (),
     ) -> t.TaskInfo:
         """Starts a task here: a script by /bin/sh -c, or a program. ValueError, and nothing changed, if it does not fit.
 
-        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on.
+        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on. `secrets` are names of secrets,
+        or file names with the secret that each is to hold: the task finds them as files in the directory STOA_SECRETS.
         """
         rest = t.Resources()
         rest.CopyFrom(self._rest)
@@ -66,6 +68,10 @@ class Room:
             raise ValueError(f"task {task_id} does not fit into what is left of offer {self.offer.id}")
         self._rest = rest
         command = t.CommandInfo(argv=[shell] if shell else list(argv), shell=bool(shell), env=env or {})
+        if isinstance(secrets, Mapping):
+            command.secrets.extend(t.SecretFile(name=name, file=file) for file, name in secrets.items())
+        else:
+            command.secrets.extend(t.SecretFile(name=name) for name in secrets)
         task = t.TaskInfo(id=task_id, name=task_id, command=command, resources=taken, kill_grace_ms=3000)
         self.tasks.append(task)
         return task

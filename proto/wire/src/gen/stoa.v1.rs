@@ -313,14 +313,14 @@ pub struct TcpCheck {
     #[prost(message, optional, tag = "1")]
     pub port: ::core::option::Option<CheckPort>,
 }
-/// Something that the agent asks of a running task again and again. In parentheses what Mesos has by default (its HealthCheck) and the
-/// SDK, too; on the wire each time is as it stands, and what is left out is 0.
+/// Something that the agent asks of a running task again and again. In parentheses what the SDK has by default; on the wire each time is as it stands, and what is left out is 0.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Check {
-    /// From the start of the task to the first check (15 s).
+    /// From the start of the task to the first check (0).
     #[prost(uint64, tag = "4")]
     pub delay_ms: u64,
-    /// From the end of one check to the next; 100 at least (10 s).
+    /// From the end of one check to the next; 100 at least (10 s). What is not known to be well, or ready, is asked each second at
+    /// least.
     #[prost(uint64, tag = "5")]
     pub interval_ms: u64,
     /// What takes longer has failed; 1 at least (20 s).

@@ -302,6 +302,35 @@ async fn a_task_reads_its_secret_and_it_is_nowhere_else() {
     assert_eq!(found_below(cluster.dir()), [PathBuf::new(); 0], "and when it is over");
 }
 
+#[test]
+fn a_job_waits_for_its_secret_and_reads_it() {
+    if !is_root() {
+        eprintln!("skipped: secrets need mount namespaces, and those root");
+        return;
+    }
+    let mut cluster = Cluster::up("secret-job", &["--masters", "1", "--agents", "1"]);
+    let job = format!(
+        "name = \"reader\"\nkind = \"batch\"\ncommand = '''{}'''\nsecrets = {{ key = \"db\" }}\ncpus = 0.05\nmem = \"8MiB\"\n",
+        holds("key", &value(1))
+    );
+    let file = cluster.file("reader.toml", &job);
+    cluster.apply(&file);
+    eventually("it says what is missing", LIMIT, || {
+        cluster.stoa(&["job", "get", "reader", "-o", "wide"]).out.contains("names db").then_some(())
+    });
+    let done = set(&cluster, &["db"], &value(1));
+    assert_eq!(done.code, 0, "{done:?}");
+    let applied = cluster.stoa(&["job", "apply", &file, "--wait"]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    assert_eq!(set(&cluster, &["db"], &value(2)).code, 0);
+    let plan = cluster.stoa(&["job", "plan", &file]);
+    assert_eq!(plan.code, 0, "another value is no other job: {plan:?}");
+    let all = cluster.stoa(&["get", "tasks", "--all", "-o", "json"]).out;
+    assert!(all.contains("\"file\": \"key\"") && !all.contains(CANARY), "{all}");
+    cluster.down();
+    assert_eq!(found_below(cluster.dir()), [PathBuf::new(); 0]);
+}
+
 /// Whether this process may do everything.
 fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -162,6 +162,9 @@ pub struct GroupTask {
     pub health: ::core::option::Option<Check>,
     #[prost(message, optional, tag = "12")]
     pub readiness: ::core::option::Option<Check>,
+    /// Secrets, by the name of the file.
+    #[prost(btree_map = "string, string", tag = "13")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// Disk of an instance that outlives its tasks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -261,13 +264,16 @@ pub struct JobSpec {
     /// Of a cron job, and only there.
     #[prost(message, optional, tag = "31")]
     pub cron: ::core::option::Option<Cron>,
-    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, health and
-    /// readiness are empty: each task says its own.
+    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, secrets,
+    /// health and readiness are empty: each task says its own.
     #[prost(message, repeated, tag = "32")]
     pub tasks: ::prost::alloc::vec::Vec<GroupTask>,
     /// Of each instance.
     #[prost(message, repeated, tag = "33")]
     pub volumes: ::prost::alloc::vec::Vec<Volume>,
+    /// Secrets of the job's role that each finds as files in the directory STOA_SECRETS, by the name of the file.
+    #[prost(btree_map = "string, string", tag = "34")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// One task of a job: one attempt to run one instance.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,8 +1,12 @@
 //! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
 
+use std::collections::BTreeMap;
+
 use framework_sdk::check::{self, CheckPort};
 use framework_sdk::desired::{Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable};
+use framework_sdk::id::{FileName, SecretName};
 use framework_sdk::quantities::Quantities;
+use framework_sdk::secret::SecretFile;
 use framework_sdk::task::{CommandInfo, TaskInfo};
 
 use super::Jobs;
@@ -75,7 +79,7 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
     let (user, artifacts) = (spec.user.clone(), spec.artifacts.clone());
-    let command = CommandInfo { argv, shell, env, user, artifacts, ..CommandInfo::default() };
+    let command = CommandInfo { argv, shell, env, user, artifacts, secrets: secrets_of(&spec.secrets) };
     let task = TaskSpec::of(command)
         .scalars(Quantities::of(spec.cpus_milli, spec.mem_bytes).with_disk(spec.disk_bytes))
         .named_ports(spec.ports.iter().cloned())
@@ -94,6 +98,15 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
         task = task.longest_run(limit);
     }
     task
+}
+
+/// By the names of their files, which were checked with the job.
+fn secrets_of(secrets: &BTreeMap<String, String>) -> Vec<SecretFile> {
+    let one = |(file, name): (&String, &String)| {
+        let (name, file) = (SecretName::new(name).ok()?, FileName::new(file).ok()?);
+        Some(SecretFile { name, file: Some(file) })
+    };
+    secrets.iter().filter_map(one).collect()
 }
 
 fn check_of(check: &Check, ports: &[String]) -> check::Check {

@@ -138,6 +138,7 @@ impl ReadModel {
             .agents
             .values()
             .filter(|agent| selects(&list.agent, agent.info.id.as_str(), &agent.info.hostname))
+            .filter(|agent| list.is_called(agent.info.id.as_str(), &agent.info.hostname))
             .cloned()
             .collect()
     }
@@ -146,6 +147,7 @@ impl ReadModel {
         let state = self.lock();
         let all = state.frameworks.values();
         all.filter(|framework| selects(&list.framework, framework.id.as_str(), &framework.info.name))
+            .filter(|framework| list.is_called(framework.id.as_str(), &framework.info.name))
             .cloned()
             .collect()
     }
@@ -156,6 +158,10 @@ impl ReadModel {
         all.filter(|task| list.ended || !task.status.state.is_terminal())
             .filter(|task| selects(&list.framework, task.framework.as_str(), &task.framework_name))
             .filter(|task| selects(&list.agent, task.agent.as_str(), &task.hostname))
+            .filter(|task| {
+                let (id, whose) = (task.info.id.as_str(), task.framework.as_str());
+                list.is_called(id, &task.info.name) || list.is_called_in_full(whose, id)
+            })
             .cloned()
             .collect()
     }
@@ -165,12 +171,16 @@ impl ReadModel {
         let all = state.offers.values();
         all.filter(|offer| selects(&list.framework, offer.framework.as_str(), &offer.framework_name))
             .filter(|offer| selects(&list.agent, offer.agent.as_str(), &offer.hostname))
+            // To write an id costs more than to pass by.
+            .filter(|offer| list.called.is_empty() || list.is_called(&offer.id.to_string(), ""))
             .cloned()
             .collect()
     }
 
-    pub fn roles(&self) -> Vec<RoleView> {
-        self.lock().all_roles()
+    pub fn roles(&self, list: &List) -> Vec<RoleView> {
+        let mut roles = self.lock().all_roles();
+        roles.retain(|view| list.is_called(view.role.as_str(), ""));
+        roles
     }
 
     /// Who registered each framework.
@@ -486,7 +496,7 @@ impl State {
 }
 
 /// A role of which nobody set anything.
-fn plain_role(role: Role) -> RoleView {
+pub(crate) fn plain_role(role: Role) -> RoleView {
     RoleView {
         role,
         weight: Weight::default(),

@@ -30,6 +30,26 @@ pub struct List {
     /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
     pub stale: bool,
 }
+    /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID. At most
+    /// [`CALLED_MAX`](List::CALLED_MAX).
+    pub called: Vec<String>,
+}
+
+impl List {
+    /// So many names at most are looked for at once: each thing of a list is held against each of them.
+    pub const CALLED_MAX: usize = 64;
+
+    /// Whether a thing of this id and name is called what it looks for, as far as was said.
+    pub fn is_called(&self, id: &str, name: &str) -> bool {
+        let begins = |word: &str| id.starts_with(word) || name.starts_with(word);
+        let fits = |word: &String| !word.is_empty() && begins(word);
+        self.called.is_empty() || self.called.iter().any(fits)
+    }
+
+    /// Whether a thing of a framework is called `FRAMEWORK_ID/ID`.
+    pub fn is_called_in_full(&self, framework: &str, id: &str) -> bool {
+        self.called.iter().any(|word| word.rsplit_once('/') == Some((framework, id)))
+    }
 
 /// Why does it wait?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,6 +291,20 @@ pub struct Status {
     pub frameworks_disconnected: u64,
     /// Tasks that run.
     pub tasks_running: u64,
+impl Call {
+    /// What is listed, if that is what it asks for.
+    pub fn list(&self) -> Option<&List> {
+        match self {
+            Call::Agents(list)
+            | Call::Frameworks(list)
+            | Call::Tasks(list)
+            | Call::Offers(list)
+            | Call::Roles(list) => Some(list),
+            _ => None,
+        }
+    }
+}
+
     /// All that active agents have.
     pub total: Quantities,
     /// All that tasks use.

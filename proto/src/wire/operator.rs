@@ -81,7 +81,13 @@ message!(MemberView = w::MemberView {
     plain matched: matched,
 });
 
-message!(List = w::List { plain framework: framework_id, plain agent: agent_id, plain ended: ended, plain stale: stale });
+message!(List = w::List {
+    plain framework: framework_id,
+    plain agent: agent_id,
+    plain ended: ended,
+    plain stale: stale,
+    plain called: called,
+});
 message!(TaskRef = w::TaskRef { plain framework: framework, plain task: task_id });
 message!(DemandRef = w::DemandRef { plain framework: framework, plain demand: demand_id });
 message!(KillTask = w::KillTask { plain framework: framework_id, plain task: task_id, optp grace: grace_ms });

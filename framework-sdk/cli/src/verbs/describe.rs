@@ -3,6 +3,7 @@
 use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
 
 use super::get::{cells, headers, volumes};
+use super::resolve::find;
 use super::{list, resolve, written};
 use crate::args::{DescribeArgs, Format, Noun};
 use crate::client::Client;
@@ -76,12 +77,6 @@ fn write<V: View>(args: &DescribeArgs, item: &V, sheet: &Sheet) -> Result<String
     written(args.output, &document(V::KIND, item.shape()), || sheet.render())
 }
 
-/// The one thing that was meant.
-pub async fn find<V: View>(client: &Client, selection: List, wanted: &str) -> Result<V, Stop> {
-    let items = list::<V>(client, selection).await?.items;
-    Ok(resolve::one(&items, wanted)?.clone())
-}
-
 /// The task that was meant: `TASK`, or `FRAMEWORK/TASK` where the framework goes by id or name.
 pub async fn task(client: &Client, wanted: &str, ended: bool) -> Result<TaskView, Stop> {
     let (framework, task) = split(wanted);
@@ -105,7 +100,7 @@ async fn related<V: View>(
     if items.is_empty() {
         return Ok(());
     }
-    items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
+    items.sort_by_cached_key(|item| resolve::Natural(item.id()));
     let mut table = Table::new(headers::<V>(Format::Table));
     for item in items.iter().take(RELATED_MAX) {
         table.push(cells(item, Format::Table, now_ms));

@@ -4,6 +4,7 @@ mod doctoring;
 mod finding;
 mod golden;
 mod guide;
+mod lists;
 mod logs;
 mod parsing;
 mod pool;

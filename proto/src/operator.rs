@@ -9,6 +9,7 @@ pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView
 use std::time::Duration;
 
 use crate::caller::Caller;
+use crate::demand::Demand;
 use crate::explain::{Explanation, Waiting};
 use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, TaskId};
 use crate::operation::Operation;
@@ -29,7 +30,6 @@ pub struct List {
     pub ended: bool,
     /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
     pub stale: bool,
-}
     /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID. At most
     /// [`CALLED_MAX`](List::CALLED_MAX).
     pub called: Vec<String>,
@@ -50,6 +50,7 @@ impl List {
     pub fn is_called_in_full(&self, framework: &str, id: &str) -> bool {
         self.called.iter().any(|word| word.rsplit_once('/') == Some((framework, id)))
     }
+}
 
 /// Why does it wait?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,22 @@ pub enum Explain {
     Agent(String),
     /// All that waits, in sum.
     Summary,
+    /// What would come of demands that nobody has declared.
+    Supposed(Supposed),
+}
+
+/// Demands that a framework is supposed to declare now, besides its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supposed {
+    /// Id or name; the one that is connected, if several have the name.
+    pub framework: String,
+    /// At most [`DEMANDS_MAX`](Supposed::DEMANDS_MAX), under ids that the framework does not use.
+    pub demands: Vec<Demand>,
+}
+
+impl Supposed {
+    /// So many are looked into at once.
+    pub const DEMANDS_MAX: usize = 16;
 }
 
 /// A task by framework and id.
@@ -274,6 +291,20 @@ pub enum Call {
     OperateAgent(OperateAgent),
 }
 
+impl Call {
+    /// What is listed, if that is what it asks for.
+    pub fn list(&self) -> Option<&List> {
+        match self {
+            Call::Agents(list)
+            | Call::Frameworks(list)
+            | Call::Tasks(list)
+            | Call::Offers(list)
+            | Call::Roles(list) => Some(list),
+            _ => None,
+        }
+    }
+}
+
 /// How the cluster is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -291,20 +322,6 @@ pub struct Status {
     pub frameworks_disconnected: u64,
     /// Tasks that run.
     pub tasks_running: u64,
-impl Call {
-    /// What is listed, if that is what it asks for.
-    pub fn list(&self) -> Option<&List> {
-        match self {
-            Call::Agents(list)
-            | Call::Frameworks(list)
-            | Call::Tasks(list)
-            | Call::Offers(list)
-            | Call::Roles(list) => Some(list),
-            _ => None,
-        }
-    }
-}
-
     /// All that active agents have.
     pub total: Quantities,
     /// All that tasks use.

@@ -10,8 +10,8 @@ use crate::operator::{
     AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
     Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
     OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView,
-    SetQuota, SetRights, SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
-    Verdict, Watch,
+    SetQuota, SetRights, SetWeight, Snapshot, Status, Supposed, TaskRef, TaskView, TeardownFramework, Token,
+    TokenKind, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Plain, Wire};
@@ -90,6 +90,7 @@ message!(List = w::List {
 });
 message!(TaskRef = w::TaskRef { plain framework: framework, plain task: task_id });
 message!(DemandRef = w::DemandRef { plain framework: framework, plain demand: demand_id });
+message!(Supposed = w::Supposed { plain framework: framework, rep demands: demands });
 message!(KillTask = w::KillTask { plain framework: framework_id, plain task: task_id, optp grace: grace_ms });
 message!(SetQuota = w::SetQuota { plain role: role, req quota: quota });
 message!(SetWeight = w::SetWeight { plain role: role, plain weight: weight_milli });
@@ -130,6 +131,7 @@ impl Wire for Explain {
             Explain::Role(role) => w::explain::What::Role(role.to_plain()),
             Explain::Agent(name) => w::explain::What::Agent(name.clone()),
             Explain::Summary => w::explain::What::Summary(Empty {}),
+            Explain::Supposed(supposed) => w::explain::What::Supposed(supposed.to_wire()),
         };
         w::Explain { what: Some(what) }
     }
@@ -143,6 +145,7 @@ impl Wire for Explain {
             }
             Some(w::explain::What::Agent(name)) => Ok(Explain::Agent(name)),
             Some(w::explain::What::Summary(Empty {})) => Ok(Explain::Summary),
+            Some(w::explain::What::Supposed(supposed)) => Ok(Explain::Supposed(Wire::from_wire(supposed)?)),
             None => Err(Malformed::at(
                 "what",
                 "is not set; name a framework, a task, a demand, a role or an agent, or ask for the summary",
@@ -228,6 +231,7 @@ message!(Explanation = w::Explanation {
     plain untried: untried,
     plain notes: notes,
     plain waiting_ms: waiting_ms,
+    plain fits: fits,
 });
 message!(WaitingGroup = w::WaitingGroup {
     plain code: code,

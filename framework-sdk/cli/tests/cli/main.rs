@@ -8,6 +8,7 @@ mod lists;
 mod logs;
 mod parsing;
 mod pool;
+mod running;
 mod settings;
 mod verbs;
 mod views;

@@ -307,11 +307,20 @@ impl Pool {
         address
     }
 
+    /// Who lets everybody in.
+    pub fn authority(&self) -> &Authority {
+        &self.ca
+    }
+
+    /// A context of these masters.
+    pub fn profile(&self, masters: &[&str]) -> Profile {
+        let credentials = self.ca.issue(&Identity::User("ada".into()), LEAF_VALIDITY).unwrap();
+        Profile { masters: masters.iter().map(|master| (*master).to_owned()).collect(), credentials }
+    }
+
     /// A client of these masters.
     pub fn client(&self, masters: &[&str]) -> Client {
-        let credentials = self.ca.issue(&Identity::User("ada".into()), LEAF_VALIDITY).unwrap();
-        let masters = masters.iter().map(|master| (*master).to_owned()).collect();
-        Client::new(&Profile { masters, credentials })
+        Client::new(&self.profile(masters))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Readers never ring the machine's doorbell. Sums (what is used and offered of an agent, by a framework, in a role) are
 //! kept as changes pass, so that a list costs what it shows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::agent::AgentState;
@@ -154,16 +154,23 @@ impl ReadModel {
 
     pub fn tasks(&self, list: &List) -> Vec<TaskView> {
         let state = self.lock();
-        let all = state.tasks.values();
-        all.filter(|task| list.ended || !task.status.state.is_terminal())
-            .filter(|task| selects(&list.framework, task.framework.as_str(), &task.framework_name))
-            .filter(|task| selects(&list.agent, task.agent.as_str(), &task.hostname))
-            .filter(|task| {
-                let (id, whose) = (task.info.id.as_str(), task.framework.as_str());
-                list.is_called(id, &task.info.name) || list.is_called_in_full(whose, id)
-            })
-            .cloned()
-            .collect()
+        let selected = || {
+            let all = state.tasks.values();
+            all.filter(|task| list.ended || !task.status.state.is_terminal())
+                .filter(|task| selects(&list.framework, task.framework.as_str(), &task.framework_name))
+                .filter(|task| selects(&list.agent, task.agent.as_str(), &task.hostname))
+        };
+        // The id of a task may be what a thousand others begin with.
+        let is_word = |id: &&str| list.called.iter().any(|word| word == id);
+        let ids: BTreeSet<&str> = match list.called.is_empty() {
+            true => BTreeSet::new(),
+            false => selected().map(|task| task.info.id.as_str()).filter(is_word).collect(),
+        };
+        let called = |task: &&TaskView| {
+            let (id, whose) = (task.info.id.as_str(), task.framework.as_str());
+            list.is_called_with(&ids, id, &task.info.name) || list.is_called_in_full(whose, id)
+        };
+        selected().filter(called).cloned().collect()
     }
 
     pub fn offers(&self, list: &List) -> Vec<OfferView> {

@@ -6,6 +6,7 @@ mod views;
 pub use happened::{EVENT_KINDS, Events, Happened};
 pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, TaskView};
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::caller::Caller;
@@ -41,9 +42,16 @@ impl List {
 
     /// Whether a thing of this id and name is called what it looks for, as far as was said.
     pub fn is_called(&self, id: &str, name: &str) -> bool {
-        let begins = |word: &str| id.starts_with(word) || name.starts_with(word);
-        let fits = |word: &String| !word.is_empty() && begins(word);
-        self.called.is_empty() || self.called.iter().any(fits)
+        self.called.is_empty() || self.called.iter().any(|word| begins(word, id, name))
+    }
+
+    /// The same where some words are ids, of which nothing else is meant.
+    pub fn is_called_with(&self, ids: &BTreeSet<&str>, id: &str, name: &str) -> bool {
+        let means = |word: &String| match ids.contains(word.as_str()) {
+            true => word == id,
+            false => begins(word, id, name),
+        };
+        self.called.is_empty() || self.called.iter().any(means)
     }
 
     /// Whether a thing of a framework is called `FRAMEWORK_ID/ID`.
@@ -289,6 +297,10 @@ pub enum Call {
     Events(EventsAfter),
     /// Change what an agent's resources are kept for.
     OperateAgent(OperateAgent),
+}
+
+fn begins(word: &str, id: &str, name: &str) -> bool {
+    !word.is_empty() && (id.starts_with(word) || name.starts_with(word))
 }
 
 impl Call {

@@ -47,7 +47,9 @@ pub(crate) fn escaped_json(json: String) -> String {
 /// The same of the JSON that begins there.
 pub(crate) fn escape_json_from(text: &mut Vec<u8>, from: usize) {
     let json = text.get(from..).unwrap_or_default();
-    if json.iter().all(|byte| is_plain(*byte) || *byte == b'\n') {
+    // Without a way out before the end many bytes are looked at in one step.
+    let strange = json.iter().fold(false, |found, byte| found | !(is_plain(*byte) | (*byte == b'\n')));
+    if !strange {
         return;
     }
     // JSON is written in UTF-8: nothing is lost.

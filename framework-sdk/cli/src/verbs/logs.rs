@@ -6,8 +6,8 @@ mod reading;
 use proto::operator::{List, TaskView};
 use proto::task::TaskState;
 
+use super::resolve;
 use super::watch::Watcher;
-use super::{list, resolve};
 use crate::args::LogsArgs;
 use crate::client::Client;
 use crate::escape::Sanitizer;

@@ -91,3 +91,23 @@ async fn what_is_looked_for_by_name_is_named_to_the_masters() {
     assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
     assert!(lists.iter().all(|list| list.called.is_empty()), "{lists:?}");
 }
+
+#[tokio::test]
+async fn of_many_things_the_first_are_shown_and_the_others_counted() {
+    let (_pool, client, world) = one_master().await;
+    let like =
+        world.lock().unwrap().snapshot.tasks.iter().find(|task| !task.status.state.is_terminal()).cloned();
+    let numbered = |n: usize| {
+        let mut task = like.clone().unwrap();
+        std::sync::Arc::make_mut(&mut task.info).id = proto::id::TaskId::new(&format!("many.{n}")).unwrap();
+        task
+    };
+    // Not in order, and more than go into one part.
+    world.lock().unwrap().snapshot.tasks = (0..30).map(|n| numbered((n * 7) % 30)).collect();
+    let ran = typed(&client, "describe framework jobs").await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let shown: Vec<&str> = ran.out.split_whitespace().filter(|word| word.starts_with("many.")).collect();
+    let first: Vec<String> = (0..20).map(|n| format!("many.{n}")).collect();
+    assert_eq!(shown, first);
+    assert!(ran.out.contains("tasks (and 10 more)"), "{}", ran.out);
+}

@@ -153,7 +153,8 @@ pub struct List {
     /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
     #[prost(bool, tag = "4")]
     pub stale: bool,
-    /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID. At most 64.
+    /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID; of tasks, only
+    /// the one whose id it is, if there is one. At most 64.
     #[prost(string, repeated, tag = "5")]
     pub called: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

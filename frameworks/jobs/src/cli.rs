@@ -5,6 +5,7 @@ mod change;
 mod client;
 mod explain;
 mod failure;
+mod fits;
 mod follow;
 mod history;
 mod job;
@@ -15,6 +16,7 @@ mod run;
 mod show;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,11 +99,11 @@ pub enum JobVerb {
     #[command(after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge")]
     Stop(StopArgs),
     /// Lets the others follow the canaries of a changed service
-    #[command(after_help = "Examples:\n  stoa job promote web")]
-    Promote(NamedArgs),
+    #[command(after_help = "Examples:\n  stoa job promote web\n  stoa job promote web --wait --timeout 5m")]
+    Promote(ChangeArgs),
     /// Has a service take on again what ran before its latest change
-    #[command(after_help = "Examples:\n  stoa job rollback web")]
-    Rollback(NamedArgs),
+    #[command(after_help = "Examples:\n  stoa job rollback web\n  stoa job rollback web --wait")]
+    Rollback(ChangeArgs),
 }
 
 /// Starts or changes the jobs of a file.
@@ -110,7 +112,7 @@ pub struct ApplyArgs {
     /// A job file: .toml, .yaml or .yml
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Wait until services run and batch jobs are over; exit 1 if one fails
+    /// Wait until services are in service as asked for and batch jobs are over; exit 1 if one fails
     #[arg(long)]
     pub wait: bool,
     /// Wait at most so long, such as 5m
@@ -168,11 +170,17 @@ pub struct StopArgs {
     pub purge: bool,
 }
 
-/// One job.
+/// A change of a service.
 #[derive(Clone, Debug, Args)]
-pub struct NamedArgs {
+pub struct ChangeArgs {
     /// The job
     pub name: String,
+    /// Wait until every instance is in service with it; exit 1 if the change fails
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait at most so long, such as 5m
+    #[arg(long, value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
 }
 
 /// Why a job waits.

@@ -1,11 +1,14 @@
 //! `stoa describe`: everything about one thing, with what belongs to it.
 
-use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, SecretView, TaskView};
+use std::collections::BTreeMap;
+
+use proto::operator::{AgentView, FrameworkView, List, OfferView, Reply, RoleView, SecretView, TaskView};
 
 use super::get::{cells, headers, volumes};
+use super::resolve::{Natural, find};
 use super::{list, resolve, written};
 use crate::args::{DescribeArgs, Format, Noun};
-use crate::client::Client;
+use crate::client::{Client, Gather};
 use crate::exit::Exit;
 use crate::failure::Stop;
 use crate::nouns::View;
@@ -80,12 +83,6 @@ fn write<V: View>(args: &DescribeArgs, item: &V, sheet: &Sheet) -> Result<String
     written(args.output, &document(V::KIND, item.shape()), || sheet.render())
 }
 
-/// The one thing that was meant.
-pub async fn find<V: View>(client: &Client, selection: List, wanted: &str) -> Result<V, Stop> {
-    let items = list::<V>(client, selection).await?.items;
-    Ok(resolve::one(&items, wanted)?.clone())
-}
-
 /// The task that was meant: `TASK`, or `FRAMEWORK/TASK` where the framework goes by id or name.
 pub async fn task(client: &Client, wanted: &str, ended: bool) -> Result<TaskView, Stop> {
     let (framework, task) = split(wanted);
@@ -105,17 +102,46 @@ async fn related<V: View>(
     now_ms: u64,
     colours: bool,
 ) -> Result<(), Stop> {
-    let mut items = list::<V>(client, selection).await?.items;
-    if items.is_empty() {
+    let mut first = First::<V> { items: BTreeMap::new(), count: 0 };
+    client.gather(V::call(selection), &mut first).await?;
+    if first.items.is_empty() {
         return Ok(());
     }
-    items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
     let mut table = Table::new(headers::<V>(Format::Table));
-    for item in items.iter().take(RELATED_MAX) {
+    for item in first.items.values() {
         table.push(cells(item, Format::Table, now_ms));
     }
-    let more = items.len().saturating_sub(RELATED_MAX);
+    let more = first.count.saturating_sub(RELATED_MAX);
     let name = if more > 0 { format!("{} (and {more} more)", V::MANY) } else { V::MANY.to_owned() };
     sheet.table(&name, &table, colours);
     Ok(())
+}
+
+/// The first lines of a list, in order, and how many it has.
+struct First<V> {
+    items: BTreeMap<(Natural, Natural), V>,
+    count: usize,
+}
+
+impl<V: View> Gather for First<V> {
+    fn begin(&mut self) {
+        self.items.clear();
+        self.count = 0;
+    }
+
+    fn take(&mut self, part: Reply) -> bool {
+        let Some(items) = V::of_reply(part.kind) else { return false };
+        self.count += items.len();
+        for item in items {
+            let order = (Natural(item.id()), Natural(item.full_name()));
+            let full = self.items.len() >= RELATED_MAX;
+            if !full || self.items.last_key_value().is_some_and(|(last, _)| order < *last) {
+                self.items.insert(order, item);
+            }
+            if self.items.len() > RELATED_MAX {
+                self.items.pop_last();
+            }
+        }
+        true
+    }
 }

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::describe::{find, task};
+use super::describe::task;
+use super::resolve::find;
 use crate::args::ExecArgs;
 use crate::client::Client;
 use crate::exit::Exit;

@@ -6,8 +6,8 @@ mod reading;
 use proto::operator::{List, TaskView};
 use proto::task::TaskState;
 
+use super::resolve;
 use super::watch::Watcher;
-use super::{list, resolve};
 use crate::args::LogsArgs;
 use crate::client::Client;
 use crate::escape::Sanitizer;
@@ -51,7 +51,7 @@ enum Meant {
 async fn meant(client: &Client, word: &str) -> Result<Meant, Stop> {
     let (framework, id) = super::describe::split(word);
     let selection = List { framework: framework.to_owned(), ended: true, ..List::default() };
-    let items = list::<TaskView>(client, selection).await?.items;
+    let items = resolve::listed::<TaskView>(client, selection, &[id.to_owned()]).await?.items;
     let exact = items.iter().any(|task| task.info.id.as_str() == id);
     // What is called so comes before what begins so.
     let mut alive = items.iter().filter(|task| !exact && is_called(task, id) && !task.is_over());

@@ -74,7 +74,7 @@ fn change_of(update: &Update) -> RollingChange {
 }
 
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
-pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
+pub(crate) fn task_of(spec: &JobSpec) -> TaskSpec {
     let (argv, shell) = spec.command.to_argv();
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());

@@ -85,7 +85,9 @@ fn past_of(now: Now, job: &Job, instance: &Instance) -> Past {
         agent: of.agent.clone(),
         is_current: of.revision == job.revision,
         began: of.state != TaskState::TaskStaging,
+        parts: Vec::new(),
         abandoned: of.state.is_terminal(),
+        ending: false,
     });
     let tasks: Vec<PastTask> = tasks.collect();
     let rests = instance.not_before_ms.saturating_sub(now.wall.as_millis());

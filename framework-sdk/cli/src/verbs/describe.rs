@@ -45,9 +45,7 @@ pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'
             write(args, &framework, &sheet)?
         }
         Noun::Tasks => {
-            let (framework, id) = split(&args.id);
-            let selection = List { framework: framework.to_owned(), ended: true, ..all.clone() };
-            let task = find::<TaskView>(client, selection, id).await?;
+            let task = task(client, &args.id, true).await?;
             write(args, &task, &task.sheet(now_ms))?
         }
         Noun::Offers => {
@@ -84,9 +82,44 @@ pub async fn find<V: View>(client: &Client, selection: List, wanted: &str) -> Re
 
 /// The task that was meant: `TASK`, or `FRAMEWORK/TASK` where the framework goes by id or name.
 pub async fn task(client: &Client, wanted: &str, ended: bool) -> Result<TaskView, Stop> {
-    let (framework, task) = split(wanted);
-    let selection = List { framework: framework.to_owned(), ended, ..List::default() };
-    find::<TaskView>(client, selection, task).await
+    let among = Among::tasks(client, wanted, ended).await?;
+    Ok(resolve::one(&among.items, &among.id)?.clone())
+}
+
+/// The tasks of which one was meant, and by what.
+pub struct Among {
+    pub items: Vec<TaskView>,
+    /// Empty: of any.
+    pub framework: String,
+    pub id: String,
+}
+
+impl Among {
+    /// `FRAMEWORK/TASK`; or a name that has a `/` in it, as those have that belong to an instance of several tasks.
+    pub async fn tasks(client: &Client, wanted: &str, ended: bool) -> Result<Among, Stop> {
+        let (framework, id) = split(wanted);
+        let selection = |framework: &str| List { framework: framework.to_owned(), ended, ..List::default() };
+        let items = list::<TaskView>(client, selection(framework)).await?.items;
+        let among = Among { items, framework: framework.to_owned(), id: id.to_owned() };
+        if framework.is_empty() || !among.items.is_empty() {
+            return Ok(among);
+        }
+        let all = list::<TaskView>(client, selection("")).await?.items;
+        let whole = all.into_iter().filter_map(|task| Some((of_name(wanted, &task)?, task)));
+        let (whose, items): (Vec<String>, Vec<TaskView>) = whole.unzip();
+        match items.first().map(|task| task.info.name.clone()) {
+            Some(id) => Ok(Among { items, framework: whose.into_iter().next().unwrap_or_default(), id }),
+            None => Ok(among),
+        }
+    }
+}
+
+/// What stands before the name of a task if that is how it was meant: nothing, or its framework.
+fn of_name(wanted: &str, task: &TaskView) -> Option<String> {
+    let before = wanted.strip_suffix(&task.info.name).filter(|_| task.info.name.contains('/'))?;
+    let framework = before.strip_suffix('/').unwrap_or_default();
+    let is_whose = [task.framework.as_str(), &task.framework_name].contains(&framework);
+    (before.is_empty() || is_whose).then(|| framework.to_owned())
 }
 
 /// `FRAMEWORK/TASK` in two; task ids hold no `/`, names of frameworks may.

@@ -17,6 +17,8 @@ const DENIED: u8 = 4;
 /// Nobody answers, or too late.
 pub(super) const UNAVAILABLE: u8 = 5;
 const CONFLICT: u8 = 6;
+/// Nobody said yes.
+pub(super) const UNCONFIRMED: u8 = 7;
 
 /// What to do about a name that nobody knows.
 pub(super) const LIST_HINT: &str = "list the jobs with `stoa job get`";

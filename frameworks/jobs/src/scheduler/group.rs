@@ -1,7 +1,9 @@
 //! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
 
 use framework_sdk::check::{self, CheckPort};
-use framework_sdk::desired::{Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable};
+use framework_sdk::desired::{
+    Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable, VolumeSpec,
+};
 use framework_sdk::quantities::Quantities;
 use framework_sdk::task::{CommandInfo, TaskInfo};
 
@@ -51,8 +53,16 @@ pub(super) fn group_of(job: &Job) -> Option<Group> {
             None => group.spread(&spread.by),
         };
     }
+    group = spec.prefer.0.iter().cloned().fold(group, Group::prefer);
     if let Some(role) = &spec.role {
         group = group.role(role.clone());
+    }
+    for volume in &spec.volumes {
+        let kept = VolumeSpec::named(&volume.name, 0).ok()?.disk_bytes(volume.size_bytes);
+        group = group.volume(match volume.anew_after {
+            Some(homeless) => kept.anew_after(homeless),
+            None => kept,
+        });
     }
     Some(group)
 }
@@ -69,6 +79,14 @@ fn change_of(update: &Update) -> RollingChange {
     }
 }
 
+/// What tells tasks apart that are alike in all else: they run on the resources of the role that they were started in, and
+/// find the volumes that there were then.
+fn variant_of(spec: &JobSpec) -> String {
+    let role = spec.role.as_ref().map_or_else(String::new, ToString::to_string);
+    // No role has a blank in it.
+    spec.volumes.iter().fold(role, |all, volume| format!("{all} {}={}", volume.name, volume.size_bytes))
+}
+
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
 pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
     let (argv, shell) = spec.command.to_argv();
@@ -81,8 +99,7 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
         .named_ports(spec.ports.iter().cloned())
         .kill_grace(spec.kill_grace)
         .label("job", &spec.name)
-        // A task runs on the resources of the role that it was started in.
-        .variant(spec.role.as_ref().map_or_else(String::new, ToString::to_string));
+        .variant(variant_of(spec));
     let mut task = spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint);
     if let Some(check) = &spec.health {
         task = task.health(check_of(check, &spec.ports));

@@ -798,41 +798,6 @@ impl Setback {
         }
     }
 }
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum SubmitOutcome {
-    Unspecified = 0,
-    SubmitCreated = 1,
-    /// The job took on the new spec.
-    SubmitUpdated = 2,
-    /// The job was just so.
-    SubmitUnchanged = 3,
-}
-impl SubmitOutcome {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "SUBMIT_OUTCOME_UNSPECIFIED",
-            Self::SubmitCreated => "SUBMIT_CREATED",
-            Self::SubmitUpdated => "SUBMIT_UPDATED",
-            Self::SubmitUnchanged => "SUBMIT_UNCHANGED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "SUBMIT_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
-            "SUBMIT_CREATED" => Some(Self::SubmitCreated),
-            "SUBMIT_UPDATED" => Some(Self::SubmitUpdated),
-            "SUBMIT_UNCHANGED" => Some(Self::SubmitUnchanged),
-            _ => None,
-        }
-    }
-}
 /// How a volume stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -865,6 +830,41 @@ impl VolumeState {
             "VOLUME_ASKED_FOR" => Some(Self::VolumeAskedFor),
             "VOLUME_KEPT" => Some(Self::VolumeKept),
             "VOLUME_TO_BE_DESTROYED" => Some(Self::VolumeToBeDestroyed),
+            _ => None,
+        }
+    }
+}
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SubmitOutcome {
+    Unspecified = 0,
+    SubmitCreated = 1,
+    /// The job took on the new spec.
+    SubmitUpdated = 2,
+    /// The job was just so.
+    SubmitUnchanged = 3,
+}
+impl SubmitOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SUBMIT_OUTCOME_UNSPECIFIED",
+            Self::SubmitCreated => "SUBMIT_CREATED",
+            Self::SubmitUpdated => "SUBMIT_UPDATED",
+            Self::SubmitUnchanged => "SUBMIT_UNCHANGED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SUBMIT_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "SUBMIT_CREATED" => Some(Self::SubmitCreated),
+            "SUBMIT_UPDATED" => Some(Self::SubmitUpdated),
+            "SUBMIT_UNCHANGED" => Some(Self::SubmitUnchanged),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use proto::caller::Caller;
 use proto::id::{AgentId, MasterId};
 use proto::log::TokenCreated;
 use proto::operator::{
-    Call, CreateToken, Event, Join, Joined, List, Raft, Reply, ReplyKind, Token, TokenKind, Watch,
+    Call, CreateToken, Event, Join, Joined, List, Raft, Reply, ReplyKind, SetSecret, Token, TokenKind, Watch,
 };
 use proto::refusal::{Code, Refusal};
 use proto_drive::Handle;
@@ -32,6 +32,7 @@ use crate::founding;
 use crate::parts::parts;
 use crate::peers::Heard;
 use crate::read_model::ReadModel;
+use crate::vault::Vault;
 
 /// How long an order may take before the operator is told that nobody knows yet.
 const ORDER_LIMIT: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ pub(crate) struct OperatorDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
     pub model: Arc<ReadModel>,
+    pub vault: Arc<Vault>,
     pub heard: Arc<Heard>,
 }
 
@@ -77,7 +79,7 @@ fn names_nobody(kind: &ReplyKind) -> bool {
     matches!(kind, ReplyKind::Redirect(address) if address.is_empty())
 }
 
-/// What the machine is asked; tokens are drawn here, and lists are answered here.
+/// What the machine is asked; tokens are drawn here, secrets are encrypted here, and lists are answered here.
 fn order_of(call: Call) -> Option<OperatorCall> {
     Some(match call {
         Call::Explain(what) => OperatorCall::Explain(what),
@@ -90,6 +92,7 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         Call::ResumeAgent(call) => OperatorCall::ResumeAgent(call),
         Call::OperateAgent(call) => OperatorCall::OperateAgent(call),
         Call::SetRights(call) => OperatorCall::SetRights(call),
+        Call::RemoveSecret(call) => OperatorCall::RemoveSecret(call),
         Call::WhoAmI => OperatorCall::WhoAmI,
         Call::CanI(asked) => OperatorCall::CanI(asked),
         Call::Principals => OperatorCall::Principals,
@@ -103,6 +106,8 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         | Call::Offers(_)
         | Call::Roles(_)
         | Call::Events(_)
+        | Call::Secrets
+        | Call::SetSecret(_)
         | Call::CreateToken(_)
         | Call::DryRun(_) => return None,
     })
@@ -179,6 +184,24 @@ impl OperatorDoor {
         }
         let dir = self.authority_dir.as_deref();
         Ok(dir.is_some_and(|dir| founding::admits(dir, *id, token)))
+    }
+
+    /// The secrets, to those who may know of them, as the leader knows them.
+    fn secrets(&self, caller: &Caller) -> ReplyKind {
+        match authorize(caller, &Action::ListSecrets) {
+            Ok(()) => self.elsewhere().unwrap_or_else(|| ReplyKind::Secrets(self.vault.views())),
+            Err(refusal) => ReplyKind::Refused(refusal),
+        }
+    }
+
+    /// Behind this door nobody sees what it holds: machine, log and snapshots are given what it was encrypted to.
+    async fn set_secret(&self, caller: Caller, call: SetSecret, dry_run: bool) -> Result<ReplyKind, Status> {
+        let order = match self.vault.seal(&call) {
+            Ok(set) => OperatorCall::SetSecret(set),
+            Err(refusal) => return Ok(ReplyKind::Refused(refusal)),
+        };
+        let order = if dry_run { OperatorCall::DryRun(Box::new(order)) } else { order };
+        self.order(caller, order).await
     }
 
     async fn create_token(
@@ -305,8 +328,11 @@ impl Operator for OperatorDoor {
                 None => ReplyKind::Events(self.model.history().after(&asked).await),
             },
             Call::CreateToken(call) => self.create_token(caller, call, false).await?,
+            Call::Secrets => self.secrets(&caller),
+            Call::SetSecret(call) => self.set_secret(caller, call, false).await?,
             Call::DryRun(call) => match *call {
                 Call::CreateToken(call) => self.create_token(caller, call, true).await?,
+                Call::SetSecret(call) => self.set_secret(caller, call, true).await?,
                 call => match order_of(call) {
                     Some(order) => self.order(caller, OperatorCall::DryRun(Box::new(order))).await?,
                     None => {

@@ -201,6 +201,11 @@ impl ReadModel {
         self.lock().frameworks.get(framework).map(|known| known.principal.clone()).unwrap_or_default()
     }
 
+    /// One task.
+    pub fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<TaskView> {
+        self.lock().tasks.get(&(framework.clone(), task.clone())).cloned()
+    }
+
     /// How the cluster is, apart from the masters.
     pub fn status(&self) -> Status {
         let state = self.lock();

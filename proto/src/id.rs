@@ -110,6 +110,10 @@ text_ids! {
     DemandId;
     /// A task group of a framework; chosen by it.
     GroupId;
+    /// One secret of a role; chosen by an operator.
+    SecretName;
+    /// The file of a secret, for a task.
+    FileName;
 }
 
 /// One member of the master group: the id of its Raft peer. Never zero, never reused after data loss.

@@ -4,7 +4,7 @@ mod happened;
 mod views;
 
 pub use happened::{EVENT_KINDS, Events, Happened};
-pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, TaskView};
+pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, SecretView, TaskView};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use std::time::Duration;
 use crate::caller::Caller;
 use crate::demand::Demand;
 use crate::explain::{Explanation, Waiting};
-use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, TaskId};
+use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, SecretName, TaskId};
 use crate::operation::Operation;
 use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
 use crate::rights::Rights;
 use crate::role::{Role, Weight};
+use crate::secret::Confidential;
 
 /// Which things to list; empty fields select all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -181,6 +182,26 @@ pub struct OperateAgent {
     pub operations: Vec<Operation>,
 }
 
+/// Sets what a secret holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSecret {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+    /// What it is to hold.
+    pub value: Confidential,
+}
+
+/// Removes a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveSecret {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+}
+
 /// What a join token lets somebody become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenKind {
@@ -297,6 +318,12 @@ pub enum Call {
     Events(EventsAfter),
     /// Change what an agent's resources are kept for.
     OperateAgent(OperateAgent),
+    /// List secrets, without what they hold.
+    Secrets,
+    /// Set what a secret holds.
+    SetSecret(SetSecret),
+    /// Remove a secret.
+    RemoveSecret(RemoveSecret),
 }
 
 fn begins(word: &str, id: &str, name: &str) -> bool {
@@ -434,6 +461,8 @@ pub enum ReplyKind {
     Events(Events),
     /// All that waits, in sum.
     Waiting(Waiting),
+    /// Secrets.
+    Secrets(Vec<SecretView>),
 }
 
 /// Where to start watching; the default is from a snapshot.

@@ -252,6 +252,7 @@ impl Client {
                 | ReplyKind::Verdict(_)
                 | ReplyKind::Events(_)
                 | ReplyKind::Waiting(_)
+                | ReplyKind::Secrets(_)
                 | ReplyKind::Token(_) => return Ok(Some(reply)),
             }
         }

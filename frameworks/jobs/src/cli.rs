@@ -14,6 +14,7 @@ mod plan;
 mod printer;
 mod run;
 mod show;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -96,7 +97,9 @@ pub enum JobVerb {
     #[command(after_help = "Examples:\n  stoa job history nightly\n  stoa job history nightly -o json")]
     History(HistoryArgs),
     /// Ends a job and its tasks
-    #[command(after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge")]
+    #[command(
+        after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge\n  stoa job stop web --purge --dry-run"
+    )]
     Stop(StopArgs),
     /// Lets the others follow the canaries of a changed service
     #[command(after_help = "Examples:\n  stoa job promote web\n  stoa job promote web --wait --timeout 5m")]
@@ -165,9 +168,15 @@ pub struct StopArgs {
     /// Wait until its tasks have ended
     #[arg(long)]
     pub wait: bool,
-    /// Forget it then
+    /// Forget it then, and destroy its volumes with what is on them
     #[arg(long)]
     pub purge: bool,
+    /// Say what would end, and end nothing
+    #[arg(long, conflicts_with_all = ["wait", "yes"])]
+    pub dry_run: bool,
+    /// Destroy volumes without asking
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// A change of a service.
@@ -241,7 +250,7 @@ pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
         JobVerb::Schema => printer.data(schema_text()).await.map(|()| 0),
         JobVerb::Get(args) => job::get(args, profile, &printer).await,
         JobVerb::History(args) => history::history(args, profile, &printer).await,
-        JobVerb::Stop(args) => job::stop(args, profile, &printer).await,
+        JobVerb::Stop(args) => stop::stop(args, profile, &printer).await,
         JobVerb::Promote(args) => change::promote(args, profile, &printer).await,
         JobVerb::Rollback(args) => change::roll_back(args, profile, &printer).await,
     };

@@ -15,6 +15,7 @@ pub mod report;
 #[cfg(test)]
 mod tests;
 mod views;
+mod volumes;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};

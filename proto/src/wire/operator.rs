@@ -9,9 +9,9 @@ use crate::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Wait
 use crate::operator::{
     AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
     Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
-    OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView,
-    SetQuota, SetRights, SetWeight, Snapshot, Status, Supposed, TaskRef, TaskView, TeardownFramework, Token,
-    TokenKind, Verdict, Watch,
+    OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, RemoveSecret, Reply, ReplyKind, ResumeAgent,
+    RoleView, SecretView, SetQuota, SetRights, SetSecret, SetWeight, Snapshot, Status, Supposed, TaskRef,
+    TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Plain, Wire};
@@ -72,6 +72,13 @@ message!(RoleView = w::RoleView {
     req reserved: reserved,
     plain frameworks: frameworks,
 });
+message!(SecretView = w::SecretView {
+    plain role: role,
+    plain name: name,
+    plain version: version,
+    plain size_bytes: size_bytes,
+    plain changed_ms: changed_ms,
+});
 message!(MemberView = w::MemberView {
     plain id: id,
     plain address: address,
@@ -112,6 +119,8 @@ message!(Rights = w::Rights { repp roles: roles });
 message!(DrainAgent = w::DrainAgent { plain agent: agent_id, optp within: within_ms, plain reason: reason });
 message!(ResumeAgent = w::ResumeAgent { plain agent: agent_id });
 message!(OperateAgent = w::OperateAgent { plain agent: agent_id, rep operations: operations });
+message!(SetSecret = w::SetSecret { plain role: role, plain name: name, plain value: value });
+message!(RemoveSecret = w::RemoveSecret { plain role: role, plain name: name });
 message!(SetRights = w::SetRights { plain principal: principal, opt rights: rights });
 message!(CanI = w::CanI {
     plain verb: verb,
@@ -180,6 +189,9 @@ oneof!(Call = w::call::Kind {
     msg ResumeAgent: ResumeAgent,
     msg Events: Events,
     msg OperateAgent: OperateAgent,
+    unit Secrets: Secrets,
+    msg SetSecret: SetSecret,
+    msg RemoveSecret: RemoveSecret,
 });
 only_oneof! { Call = w::Call; }
 
@@ -314,6 +326,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Verdict(inner) => K::Verdict(inner.to_wire()),
             ReplyKind::Events(inner) => K::Events(inner.to_wire()),
             ReplyKind::Waiting(inner) => K::Waiting(inner.to_wire()),
+            ReplyKind::Secrets(items) => K::Secrets(w::SecretList { secrets: all(items) }),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -336,6 +349,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Verdict(m) => ReplyKind::Verdict(Wire::from_wire(m)?),
             K::Events(m) => ReplyKind::Events(Wire::from_wire(m)?),
             K::Waiting(m) => ReplyKind::Waiting(Wire::from_wire(m)?),
+            K::Secrets(m) => ReplyKind::Secrets(field_from!(rep m.secrets, "secrets")),
         })
     }
 }

@@ -5,6 +5,7 @@ pub mod framework;
 pub mod offer;
 pub mod reservation;
 pub mod role;
+pub mod secret;
 pub mod task;
 pub mod volume;
 

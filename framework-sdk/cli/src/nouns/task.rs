@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use proto::operator::{Call, EventKind, List, ReplyKind, TaskView};
-use proto::task::{Exit, StatusSource, TaskState};
+use proto::secret::SecretFile;
+use proto::task::{CommandInfo, Exit, StatusSource, TaskState};
 use serde::Serialize;
 
 use super::{Change, View, matches};
@@ -50,6 +51,21 @@ struct Command<'a> {
     user: Option<&'a str>,
     env_names: Vec<&'a str>,
     artifacts: Vec<&'a str>,
+    secrets: Vec<SecretShape<'a>>,
+}
+
+/// A secret that a task names, in JSON.
+#[derive(Debug, Serialize)]
+struct SecretShape<'a> {
+    name: &'a str,
+    file: &'a str,
+}
+
+fn secrets(command: &CommandInfo) -> Vec<SecretShape<'_>> {
+    fn shape(secret: &SecretFile) -> SecretShape<'_> {
+        SecretShape { name: secret.name.as_str(), file: secret.file_name() }
+    }
+    command.secrets.iter().map(shape).collect()
 }
 
 pub(crate) fn tone(state: TaskState) -> Tone {
@@ -214,6 +230,7 @@ impl View for TaskView {
                 user: Some(command.user.as_str()).filter(|user| !user.is_empty()),
                 env_names: command.env.keys().map(String::as_str).collect(),
                 artifacts: command.artifacts.iter().map(|artifact| artifact.uri.as_str()).collect(),
+                secrets: secrets(command),
             },
             resources: portions(&self.info.resources),
             kill_grace_ms: u64::try_from(self.info.kill_grace.as_millis()).unwrap_or(u64::MAX),
@@ -233,6 +250,7 @@ impl View for TaskView {
             self.info.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let names: Vec<&str> = command.env.keys().map(String::as_str).collect();
         let uris: Vec<&str> = command.artifacts.iter().map(|artifact| artifact.uri.as_str()).collect();
+        let secrets: Vec<String> = command.secrets.iter().map(|secret| secret.name.to_string()).collect();
         let mut sheet = Sheet::default();
         sheet
             .fact("Task", self.info.id.as_str())
@@ -255,6 +273,7 @@ impl View for TaskView {
             .fact("User", &command.user)
             .fact("Environment", names.join(" "))
             .fact("Artifacts", uris.join(" "))
+            .fact("Secrets", secrets.join(" "))
             .fact("Resources", self.info.resources.to_string())
             .fact("Kill grace", show_duration(self.info.kill_grace))
             .fact("Longest run", self.info.longest_run.map(show_duration).unwrap_or_default())

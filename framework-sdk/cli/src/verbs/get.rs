@@ -2,7 +2,7 @@
 
 mod rows;
 
-use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, SecretView, TaskView};
 
 use super::{json, list, resolve, watch, yaml};
 use crate::args::{Format, GetArgs, Noun};
@@ -32,6 +32,7 @@ pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -
             let listing = volumes(client, selection(args)).await?;
             show(listing, args, terminal)
         }
+        Noun::Secrets => of::<SecretView>(client, args, terminal).await,
     }
 }
 
@@ -46,7 +47,7 @@ fn selection(args: &GetArgs) -> List {
 }
 
 async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    if args.watch && args.noun == Noun::Reservations {
+    if matches!(args.noun, Noun::Reservations | Noun::Secrets) {
         unwatched::<V>(args)?;
     }
     if args.watch {
@@ -81,13 +82,17 @@ async fn as_it_comes<V: View>(
     Ok(Exit::Ok)
 }
 
-/// What is told as a part of agents is not watched by itself.
+/// What is told as a part of agents, or to few, is not watched by itself.
 fn unwatched<V: View>(args: &GetArgs) -> Result<(), Stop> {
     if !args.watch {
         return Ok(());
     }
-    let hint =
-        "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them";
+    let hint = match args.noun {
+        Noun::Secrets => "`stoa events --watch --kind secret` tells each change of them",
+        _ => {
+            "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them"
+        }
+    };
     Err(Failure::usage(format!("{} cannot be watched", V::MANY), hint).into())
 }
 

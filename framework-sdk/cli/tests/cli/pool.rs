@@ -12,7 +12,7 @@ use proto::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use proto::id::{AgentId, Epoch, MasterId};
 use proto::operator::{
     Call, Event, EventKind, Events, EventsAfter, Happened, Join, Joined, List, Raft, Reply, ReplyKind,
-    Snapshot, Status as Health, Token, Watch,
+    SecretView, Snapshot, Status as Health, Token, Watch,
 };
 use proto::refusal::{Code, Refusal};
 use proto_grpc::services::agent_door::agent_door_server::{AgentDoor, AgentDoorServer};
@@ -46,6 +46,7 @@ pub enum Mood {
 pub struct World {
     pub mood: Mood,
     pub snapshot: Snapshot,
+    pub secrets: Vec<SecretView>,
     pub raft: Raft,
     pub health: Health,
     pub calls: Vec<Call>,
@@ -126,6 +127,7 @@ impl World {
             })),
             Call::Offers(_) => ReplyKind::Offers(all.offers.clone()),
             Call::Roles(_) => ReplyKind::Roles(all.roles.clone()),
+            Call::Secrets => ReplyKind::Secrets(self.secrets.clone()),
             Call::Explain(what) => match what {
                 proto::operator::Explain::Task(task) if task.task.as_str() != "web.10" => ReplyKind::Refused(
                     Refusal::new(Code::NotFound, format!("task {} is not known", task.task)),
@@ -273,6 +275,7 @@ impl Pool {
     pub async fn master(&self, id: u64) -> (String, Shared) {
         let world = World {
             snapshot: views::snapshot(),
+            secrets: views::secrets(),
             raft: views::members(Some(1), &[]),
             health: views::status(0),
             history: views::history(),
@@ -348,6 +351,8 @@ pub struct Screen<'a> {
     pub interactive: bool,
     /// What somebody would type.
     pub answer: Option<&'a str>,
+    /// What another program writes to its standard input.
+    pub piped: Option<&'a [u8]>,
     /// After so many lines nobody reads any more.
     pub reads: Option<usize>,
 }
@@ -375,11 +380,13 @@ pub async fn type_in(client: &Client, line: &str, screen: Screen<'_>) -> Ran {
     let mut out = Pipe { text: Vec::new(), reads: screen.reads.unwrap_or(usize::MAX) };
     let mut err = Vec::new();
     let mut answers = screen.answer.map(|answer| Cursor::new(answer.to_owned()));
+    let mut piped = screen.piped.map(Cursor::new);
     let action = crate::parsing::parsed(line);
     let mut terminal = Terminal {
         out: &mut out,
         err: &mut err,
         answers: answers.as_mut().map(|answers| answers as &mut dyn io::BufRead),
+        piped: piped.as_mut().map(|piped| piped as &mut dyn io::BufRead),
         interactive: screen.interactive,
         colours: false,
         clock: || views::NOW_MS,

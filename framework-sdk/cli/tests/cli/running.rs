@@ -77,6 +77,7 @@ async fn checked(
         out: &mut out,
         err: &mut err,
         answers: None,
+        piped: None,
         interactive: false,
         colours: false,
         clock: || views::NOW_MS,

@@ -18,6 +18,8 @@ const DENIED: u8 = 4;
 pub(super) const UNAVAILABLE: u8 = 5;
 /// It is not as it has to be for that.
 pub(super) const CONFLICT: u8 = 6;
+/// Nobody said yes.
+pub(super) const UNCONFIRMED: u8 = 7;
 
 /// What to do about a name that nobody knows.
 pub(super) const LIST_HINT: &str = "list the jobs with `stoa job get`";

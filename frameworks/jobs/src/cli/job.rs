@@ -9,14 +9,16 @@ use framework_sdk::Profile;
 
 use super::client::Client;
 use super::failure::{BAD, Failure, Stop, USAGE};
-use super::follow::Followed;
 use super::printer::Printer;
 use super::run::new_id;
-use super::show::{Format, Jobs, document, escaped, job_head, job_row, next_run, table, task_head, task_row};
+use super::show::{
+    Format, Jobs, VOLUME_HEAD, document, escaped, job_head, job_row, next_run, table, task_head, task_row,
+    volume_row,
+};
 use super::wait::{self, Wanted};
-use super::{ApplyArgs, GetArgs, Output, StopArgs};
+use super::{ApplyArgs, GetArgs, Output};
 use crate::spec::{FILE_BYTES_MAX, JobSpec, parse_file};
-use crate::wire::{GetReply, GetRequest, StopRequest, SubmitOutcome, SubmitRequest, WatchRequest};
+use crate::wire::{GetReply, GetRequest, SubmitOutcome, SubmitRequest, WatchRequest};
 
 pub(super) async fn apply(args: &ApplyArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
     let specs = read(&args.file)?;
@@ -107,6 +109,12 @@ fn shown(args: &GetArgs, reply: GetReply) -> Result<String, Failure> {
                     reply.jobs.iter().flat_map(|job| &job.tasks).map(|task| task_row(task, wide)).collect();
                 text.push('\n');
                 text.push_str(&table(&task_head(wide), &tasks));
+                let volumes: Vec<Vec<String>> =
+                    reply.jobs.iter().flat_map(|job| &job.volumes).map(volume_row).collect();
+                if !volumes.is_empty() {
+                    text.push('\n');
+                    text.push_str(&table(&VOLUME_HEAD, &volumes));
+                }
                 for (_, at) in reply.jobs.iter().filter_map(next_run) {
                     text.push_str(&format!("\nnext run: {at}\n"));
                 }
@@ -144,37 +152,4 @@ fn changed(
             (before.insert(key, words.clone()).as_ref() != Some(&words)).then(|| format!("{line}\n"))
         })
         .collect())
-}
-
-pub(super) async fn stop(args: &StopArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
-    let mut client = Client::new(profile);
-    // A job that is purged is not there to be watched afterwards.
-    let watch = WatchRequest { name: args.name.clone(), until_over: true };
-    let mut events = if args.wait { Some(client.watch(watch.clone()).await?) } else { None };
-    let reply = client.stop(StopRequest { name: args.name.clone(), purge: args.purge }).await?;
-    let already = if reply.was_stopped { "was already stopped" } else { "stopped" };
-    printer.data(format!("{} {already} ({} tasks are being killed)\n", args.name, reply.killing)).await?;
-    let mut job = Followed::default();
-    while let Some(stream) = &mut events {
-        match stream.message().await {
-            Ok(Some(event)) => {
-                job.take(event);
-                if job.over {
-                    return Ok(0);
-                }
-            }
-            // Ended because it is over, or forgotten.
-            Ok(None) => return Ok(0),
-            Err(_) => {
-                client.forget();
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                events = match client.watch(watch.clone()).await {
-                    Ok(stream) => Some(stream),
-                    Err(_) if args.purge => return Ok(0),
-                    Err(failure) => return Err(failure.into()),
-                };
-            }
-        }
-    }
-    Ok(0)
 }

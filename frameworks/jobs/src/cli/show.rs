@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::{BAD, Failure};
 use crate::spec::{JobSpec, show_duration};
-use crate::wire::{JobKind, JobView, Progress, Setback, Task};
+use crate::wire::{JobKind, JobView, Progress, Setback, Task, VolumeState, VolumeView};
 
 /// Of every document; a change that is not an addition makes another.
 pub(super) const API_VERSION: &str = "stoa.jobs/v1";
@@ -106,6 +106,30 @@ pub(super) fn task_row(task: &Task, wide: bool) -> Vec<String> {
         row.extend([task.attempt.to_string(), or_dash(&task.agent_id)]);
     }
     row
+}
+
+/// The columns of a volume.
+pub(super) const VOLUME_HEAD: [&str; 6] = ["VOLUME", "NAME", "INSTANCE", "STATE", "HOST", "SIZE"];
+
+pub(super) fn volume_row(volume: &VolumeView) -> Vec<String> {
+    let host = if volume.hostname.is_empty() { &volume.agent_id } else { &volume.hostname };
+    vec![
+        escaped(&volume.volume_id),
+        escaped(&volume.name),
+        volume.instance.to_string(),
+        volume_state(volume.state()).to_owned(),
+        escaped(host),
+        show_bytes(volume.size_bytes),
+    ]
+}
+
+fn volume_state(state: VolumeState) -> &'static str {
+    match state {
+        VolumeState::Unspecified => "unknown",
+        VolumeState::VolumeAskedFor => "asked-for",
+        VolumeState::VolumeKept => "kept",
+        VolumeState::VolumeToBeDestroyed => "to-be-destroyed",
+    }
 }
 
 /// Columns as wide as their widest cell.
@@ -236,6 +260,19 @@ struct JobShape {
     /// Of a cron job that is neither paused nor stopped.
     next_run_ms: Option<u64>,
     tasks: Vec<TaskShape>,
+    volumes: Vec<VolumeShape>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VolumeShape {
+    id: String,
+    name: String,
+    instance: u32,
+    state: &'static str,
+    agent_id: String,
+    hostname: String,
+    size_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -298,6 +335,19 @@ fn job_shape(job: JobView) -> JobShape {
         spec: lines.into_iter().collect(),
         next_run_ms: next_run.map(|(at, _)| at),
         tasks: job.tasks.into_iter().map(task_shape).collect(),
+        volumes: job.volumes.into_iter().map(volume_shape).collect(),
+    }
+}
+
+fn volume_shape(volume: VolumeView) -> VolumeShape {
+    VolumeShape {
+        state: volume_state(volume.state()),
+        id: volume.volume_id,
+        name: volume.name,
+        instance: volume.instance,
+        agent_id: volume.agent_id,
+        hostname: volume.hostname,
+        size_bytes: volume.size_bytes,
     }
 }
 

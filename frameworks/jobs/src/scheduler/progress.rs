@@ -34,13 +34,13 @@ impl Jobs {
         match event {
             Event::Task(event) => self.task_moved(now, event),
             Event::GivenUp { instance, task } => self.given_up(now, &instance, &task),
+            Event::Volume { instance, volume, step } => self.volume_moved(&instance, volume, step),
             Event::Rollout { group, step, .. } => self.change_moved(group.as_str(), step),
             Event::AsStated(group) => self.settled(group.as_str()),
             Event::Session(_)
             | Event::Drain { .. }
             | Event::AgentDraining(_)
             | Event::AgentResumed(_)
-            | Event::Volume { .. }
             | Event::Over(_)
             | Event::Withdrawn(_)
             | Event::Unclaimed(_)

@@ -156,6 +156,7 @@ impl Jobs {
             tasks: if with_tasks { tasks(stored) } else { Vec::new() },
             ephemeral: stored.ephemeral,
             parent: stored.parent.clone().unwrap_or_default(),
+            volumes: self.volumes(name, stored),
         })
     }
 }

@@ -138,6 +138,22 @@ pub struct MemberView {
     #[prost(uint64, tag = "6")]
     pub matched: u64,
 }
+/// A secret as operators see it: what it holds is nobody's to read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretView {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// How often it was set since it is there.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    #[prost(uint64, tag = "4")]
+    pub size_bytes: u64,
+    /// When it was set last.
+    #[prost(uint64, tag = "5")]
+    pub changed_ms: u64,
+}
 // ---- calls ----
 
 /// Which things to list; empty fields select all.
@@ -334,6 +350,25 @@ pub struct CanI {
     #[prost(string, tag = "5")]
     pub principal: ::prost::alloc::string::String,
 }
+/// Sets what a secret holds, in place of what it held.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetSecret {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// 1 to 65,536 bytes. Stored encrypted, and never told to anybody but the agents whose tasks name it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+}
+/// Removes a secret. Tasks that run keep what they were given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveSecret {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
 /// What happened? The same with the same numbers on every master, since it is told from the log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventsAfter {
@@ -350,7 +385,7 @@ pub struct EventsAfter {
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28, 64, 65, 66")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -411,6 +446,13 @@ pub mod call {
         Events(super::EventsAfter),
         #[prost(message, tag = "28")]
         OperateAgent(super::OperateAgent),
+        /// The secrets, without what they hold.
+        #[prost(message, tag = "64")]
+        Secrets(super::super::Empty),
+        #[prost(message, tag = "65")]
+        SetSecret(super::SetSecret),
+        #[prost(message, tag = "66")]
+        RemoveSecret(super::RemoveSecret),
     }
 }
 // ---- replies ----
@@ -476,6 +518,12 @@ pub struct OfferList {
 pub struct RoleList {
     #[prost(message, repeated, tag = "1")]
     pub roles: ::prost::alloc::vec::Vec<RoleView>,
+}
+/// Lists.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SecretList {
+    #[prost(message, repeated, tag = "1")]
+    pub secrets: ::prost::alloc::vec::Vec<SecretView>,
 }
 /// One step of the funnel: how many agents are left after it, and who fell out there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -695,7 +743,7 @@ pub struct Happened {
     pub framework_id: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
     pub task_id: ::prost::alloc::string::String,
-    /// A role, a principal, the public part of a token, or a volume.
+    /// A role, a principal, the public part of a token, a volume, or a secret.
     #[prost(string, tag = "8")]
     pub subject: ::prost::alloc::string::String,
     /// In words; may be empty.
@@ -758,7 +806,7 @@ pub struct Reply {
     /// Whether a leader gave it.
     #[prost(bool, tag = "2")]
     pub from_leader: bool,
-    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30")]
+    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 64")]
     pub kind: ::core::option::Option<reply::Kind>,
 }
 /// Nested message and enum types in `Reply`.
@@ -800,6 +848,8 @@ pub mod reply {
         Events(super::EventList),
         #[prost(message, tag = "30")]
         Waiting(super::WaitingReply),
+        #[prost(message, tag = "64")]
+        Secrets(super::SecretList),
     }
 }
 // ---- the stream ----

@@ -118,6 +118,9 @@ fn shown(args: &GetArgs, reply: GetReply) -> Result<String, Failure> {
                 for (_, at) in reply.jobs.iter().filter_map(next_run) {
                     text.push_str(&format!("\nnext run: {at}\n"));
                 }
+                for change in reply.jobs.iter().filter_map(wait::change) {
+                    text.push_str(&format!("\nchange: {change}\n"));
+                }
             }
             Ok(text)
         }

@@ -8,14 +8,17 @@ use super::client::Client;
 use super::failure::{BAD, CONFLICT, Failure, Stop, UNAVAILABLE};
 use super::follow::Followed;
 use super::printer::Printer;
-use super::show::now_ms;
+use super::show::{escaped, now_ms};
 use crate::spec::{Cron, Kind, show_duration};
-use crate::wire::{JobEvent, Progress, Setback, Summary, WatchRequest};
+use crate::wire::{JobEvent, JobView, Progress, Setback, Summary, Task, TaskState, WatchRequest};
 
 /// A stream that ends at once is not asked for in a circle.
 const PAUSE: Duration = Duration::from_millis(100);
 /// After so long in which nothing changed it is said, once, why it waits.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// So many tasks that end badly are told of.
+const MISHAPS_MAX: usize = 3;
 
 /// What is waited for.
 pub(super) struct Wanted<'a> {
@@ -69,7 +72,8 @@ async fn for_one(client: &mut Client, wanted: &Wanted<'_>, printer: &Printer) ->
         printer.note(&format!("{name} is scheduled; next run: {next}")).await;
         return Ok(0);
     }
-    let (mut job, mut told, mut explained) = (Followed::default(), String::new(), false);
+    let (mut job, mut told, mut mishaps) = (Followed::default(), String::new(), 0);
+    let (mut seen, mut explained) = (false, false);
     loop {
         let request = WatchRequest { name: name.to_owned(), until_over: true };
         let mut events = client.watch(request).await?;
@@ -86,7 +90,14 @@ async fn for_one(client: &mut Client, wanted: &Wanted<'_>, printer: &Printer) ->
                 },
             };
             let Ok(Some(event)) = next else { break };
-            match stands(wanted, &event, &mut job)? {
+            let standing = stands(wanted, event, &mut job);
+            // What had ended before anybody looked is of an earlier spec, or is told by how the job stands.
+            let new = if std::mem::replace(&mut seen, true) { standing.mishaps } else { Vec::new() };
+            for words in new.iter().take(MISHAPS_MAX.saturating_sub(mishaps)) {
+                printer.note(words).await;
+            }
+            mishaps += new.len();
+            match standing.now? {
                 Standing::OnItsWay => {}
                 Standing::News(news) if news == told => {}
                 Standing::News(news) => {
@@ -111,13 +122,40 @@ async fn explain(client: &mut Client, name: &str, printer: &Printer) {
     }
 }
 
-fn stands(wanted: &Wanted<'_>, event: &JobEvent, job: &mut Followed) -> Result<Standing, Failure> {
+/// What an event says.
+struct Told {
+    now: Result<Standing, Failure>,
+    /// Tasks that ended badly.
+    mishaps: Vec<String>,
+}
+
+fn stands(wanted: &Wanted<'_>, event: JobEvent, job: &mut Followed) -> Told {
+    let revision = event.revision;
+    let mishaps = job.take(event).iter().filter_map(mishap).collect();
+    Told { now: stands_now(wanted, revision, job), mishaps }
+}
+
+/// That a task ended badly, and how.
+fn mishap(task: &Task) -> Option<String> {
+    let state = match task.state() {
+        state @ (TaskState::TaskFailed | TaskState::TaskError | TaskState::TaskLost) => state.word(),
+        _ => return None,
+    };
+    let how = match (task.message.as_str(), task.exit_code, task.exit_signal) {
+        ("", Some(code), _) => format!(": exit code {code}"),
+        ("", None, Some(signal)) => format!(": signal {signal}"),
+        ("", None, None) => String::new(),
+        (message, ..) => format!(": {}", escaped(message)),
+    };
+    Some(format!("{} {state}{how}", escaped(&task.name)))
+}
+
+fn stands_now(wanted: &Wanted<'_>, revision: u64, job: &Followed) -> Result<Standing, Failure> {
     let name = wanted.name;
-    if event.revision > wanted.revision {
-        let message = format!("{name} was changed again meanwhile: it is at revision {}", event.revision);
+    if revision > wanted.revision {
+        let message = format!("{name} was changed again meanwhile: it is at revision {revision}");
         return Err(Failure::new(CONFLICT, message, format!("look at it with `stoa job get {name}`")));
     }
-    job.take(event.clone());
     let s = job.summary;
     if job.over {
         let words = format!("{name} is over: {} of {} finished, {} failed", s.finished, s.wanted, s.failed);
@@ -173,6 +211,24 @@ fn service(name: &str, s: &Summary) -> Standing {
             );
             Standing::Over(words, BAD)
         }
+    }
+}
+
+/// How far the change of a service is, where that is worth a word.
+pub(super) fn change(job: &JobView) -> Option<String> {
+    let (s, name) = (job.summary?, escaped(&job.spec.as_ref()?.name));
+    let why = setback(s.setback());
+    match s.progress() {
+        Progress::Unspecified | Progress::Done => None,
+        // What begins is no change.
+        Progress::UnderWay if job.revision <= 1 => None,
+        Progress::UnderWay => Some("under way".to_owned()),
+        Progress::CanaryWaits => Some(format!(
+            "canaries are in service, and wait for a word: `stoa job promote {name}` or `stoa job rollback {name}`"
+        )),
+        Progress::GoesBack => Some(format!("failed: {why}; what ran before comes back")),
+        Progress::RolledBack => Some(format!("failed: {why}; it runs what it ran before")),
+        Progress::Stopped => Some(format!("failed: {why}; it stays as it is")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::jobs::{File, go};
 use super::pretend::{Facts, Paper, Pretend, event};
-use crate::wire::{JobEvent, Progress, Setback, TaskState};
+use crate::wire::{JobEvent, Progress, Setback, Summary, Task, TaskState};
 
 /// A service of one, as far as its change is.
 fn stands(cluster: &Pretend, running: bool, progress: Progress, setback: Setback) -> JobEvent {
@@ -80,6 +80,32 @@ async fn a_change_that_failed_says_why() {
         waits(&APPLY, |cluster| vec![stands(cluster, true, Progress::Stopped, Setback::Deadline)]).await;
     assert_eq!(code, 1);
     assert!(told.contains("no instance more came into service in time; it stays as it is"), "{told}");
+}
+
+#[tokio::test]
+async fn what_fails_on_the_way_is_told_a_few_times() {
+    let (code, told) = waits(&APPLY, |cluster| {
+        let failed = |n: u32| {
+            let id = format!("web.0-{n}");
+            let task = Task { exit_code: Some(3), attempt: n, ..cluster.task(&id, TaskState::TaskFailed) };
+            let task = if n == 2 { Task { message: "no\u{7} luck".into(), ..task } } else { task };
+            let mut event = stands(cluster, false, Progress::UnderWay, Setback::Unspecified);
+            (event.tasks, event.summary) = (vec![task], event.summary.map(|s| Summary { failed: 0, ..s }));
+            event
+        };
+        let mut events: Vec<JobEvent> = (0..6).map(failed).collect();
+        events.push(stands(cluster, true, Progress::Done, Setback::Unspecified));
+        events
+    })
+    .await;
+    assert_eq!(
+        (code, told.as_str()),
+        (
+            0,
+            "web.0-1 failed: exit code 3\nweb.0-2 failed: no\\u{7} luck\nweb.0-3 failed: exit code 3\nweb runs (1 of 1)\n"
+        ),
+        "of the first nobody knows when it was"
+    );
 }
 
 #[tokio::test]

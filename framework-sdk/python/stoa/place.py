@@ -55,6 +55,7 @@ class Room:
         shell: str = "",
         argv: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
+        secrets: Iterable[str] | Mapping[str, str] = (),
         *,
         readiness: t.Check | None = None,
         health: t.Check | None = None,
@@ -62,9 +63,11 @@ class Room:
     ) -> t.TaskInfo:
         """Starts a task here: a script by /bin/sh -c, or a program. ValueError, and nothing changed, if it does not fit.
 
-        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on. What `stoa.check` makes is asked
-        of it while it runs: `readiness` tells whether it can serve (`is_ready`), and by `health` it is ended when it is not
-        well. One that runs for longer than `longest_run_ms` is ended, too; both ways its state is FAILED.
+        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on. `secrets` are names of secrets,
+        or file names with the secret that each is to hold: the task finds them as files in the directory STOA_SECRETS.
+        What `stoa.check` makes is asked of it while it runs: `readiness` tells whether it can serve (`is_ready`), and by
+        `health` it is ended when it is not well. One that runs for longer than `longest_run_ms` is ended, too; both ways
+        its state is FAILED.
         """
         rest = t.Resources()
         rest.CopyFrom(self._rest)
@@ -72,6 +75,10 @@ class Room:
         if taken is None:
             raise ValueError(f"task {task_id} does not fit into what is left of offer {self.offer.id}")
         command = t.CommandInfo(argv=[shell] if shell else list(argv), shell=bool(shell), env=env or {})
+        if isinstance(secrets, Mapping):
+            command.secrets.extend(t.SecretFile(name=name, file=file) for file, name in secrets.items())
+        else:
+            command.secrets.extend(t.SecretFile(name=name) for name in secrets)
         task = t.TaskInfo(id=task_id, name=task_id, command=command, resources=taken, kill_grace_ms=3000)
         for role, asked in (("readiness", readiness), ("health", health)):
             if asked is None:

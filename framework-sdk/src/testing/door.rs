@@ -136,6 +136,12 @@ impl Operator for Door {
         Ok(Response::new(Reply { as_of: 0, from_leader: true, kind }))
     }
 
+    type ListStream = Pin<Box<dyn Stream<Item = Result<Reply, Status>> + Send>>;
+
+    async fn list(&self, _: Request<operator::Call>) -> Result<Response<Self::ListStream>, Status> {
+        Err(Status::unimplemented("a pretend master answers whole"))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<operator::Event, Status>> + Send>>;
 
     async fn watch(&self, _: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {

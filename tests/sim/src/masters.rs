@@ -120,7 +120,7 @@ impl World {
         for output in out.iter() {
             match output {
                 Output::Changed(event) if leads => look |= self.checks.conservation.changed(node, event),
-                Output::Changed(_) | Output::Happened(_) => {}
+                Output::Changed(_) | Output::Happened(_) | Output::Secrets(_) => {}
                 Output::Part { leads: false, .. } => self.checks.conservation.forget(node),
                 Output::Part { .. } | Output::Applied(_) => look = true,
                 Output::Note(Note::Books { what }) => {
@@ -243,7 +243,7 @@ impl World {
                 }
             }
             // Told from the registry, whose images are compared.
-            Output::Happened(_) => {}
+            Output::Happened(_) | Output::Secrets(_) => {}
             Output::Applied(index) => {
                 let master = &mut self.masters[node.index()];
                 while master.images.front().is_some_and(|(at, _)| *at <= index) {

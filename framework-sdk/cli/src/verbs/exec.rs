@@ -11,7 +11,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::describe::{find, task};
+use super::describe::task;
+use super::resolve::find;
 use crate::args::ExecArgs;
 use crate::client::Client;
 use crate::exit::Exit;

@@ -10,7 +10,7 @@ import stoa
 SHAPES = {"server": stoa.shape(50, 32 << 20, ports=1), "work": stoa.shape(50, 32 << 20)}
 # As servers do, it takes its time before it answers: that its process runs does not mean that it can serve.
 SERVER = "mkdir www && date +%s.%N > www/index.html && sleep 1 && cd www && exec python3 -u -m http.server $PORT0"
-ANSWERS = stoa.check.http("/", delay_ms=0, interval_ms=200)
+ANSWERS = stoa.check.http("/", interval_ms=200)
 WORK = "python3 -c \"from urllib.request import urlopen; print(urlopen('http://$SERVER/').read())\" && sleep 2"
 COUNT = 6
 

@@ -4,6 +4,7 @@ It finds the leader, fails over, resumes, reconciles, acknowledges what was take
 """
 
 from stoa import check
+from stoa.beside import Command, Ran, Wrote
 from stoa.framework import Framework, Refused, Scheduler, run
 from stoa.place import Room, ports, shape
 from stoa.profile import Profile
@@ -13,11 +14,13 @@ from stoa.v1.types_pb2 import Check, Demand, FrameworkInfo, Offer, TaskInfo, Tas
 
 __all__ = [
     "Check",
+    "Command",
     "Demand",
     "Framework",
     "FrameworkInfo",
     "Offer",
     "Profile",
+    "Ran",
     "Refused",
     "Room",
     "Scheduler",
@@ -28,6 +31,7 @@ __all__ = [
     "Turn",
     "Unavailable",
     "Unknown",
+    "Wrote",
     "check",
     "is_ready",
     "is_terminal",

@@ -1,6 +1,6 @@
 """What the agent asks of a task again and again while it runs: is it well, can it serve?
 
-The defaults are those of the Rust SDK, and of Mesos. A port is one of the task's own: `index` is the one that it finds as
+The defaults are those of the Rust SDK. A port is one of the task's own: `index` is the one that it finds as
 PORT0, PORT1 and so on; with `port` it is that number.
 """
 
@@ -19,7 +19,7 @@ def http(
     *,
     port: int | None = None,
     https: bool = False,
-    delay_ms: int = 15_000,
+    delay_ms: int = 0,
     interval_ms: int = 10_000,
     timeout_ms: int = 20_000,
     grace_ms: int = 10_000,
@@ -36,7 +36,7 @@ def tcp(
     index: int = 0,
     *,
     port: int | None = None,
-    delay_ms: int = 15_000,
+    delay_ms: int = 0,
     interval_ms: int = 10_000,
     timeout_ms: int = 20_000,
     grace_ms: int = 10_000,
@@ -51,7 +51,7 @@ def command(
     shell: str = "",
     argv: Iterable[str] = (),
     *,
-    delay_ms: int = 15_000,
+    delay_ms: int = 0,
     interval_ms: int = 10_000,
     timeout_ms: int = 20_000,
     grace_ms: int = 10_000,

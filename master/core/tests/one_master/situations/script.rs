@@ -543,5 +543,6 @@ fn status(run: &TaskRun, state: TaskState, sequence: u64) -> TaskStatus {
         pid: 42,
         healthy: None,
         ready: None,
+        grace: None,
     }
 }

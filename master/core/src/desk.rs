@@ -11,6 +11,7 @@ use proto::operator::{EventKind as Changed, OfferEnd, OfferEnded};
 use proto::refusal::Refusal;
 use proto::scheduler::{Answer, Event, EventKind, Outcome, Rescind, RescindReason};
 use proto::task::TaskStatus;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::batch::Batch;
@@ -170,7 +171,9 @@ impl Desk<'_> {
             | RescindReason::Operator => OfferEnd::Rescinded,
         };
         let Some(offer) = self.end_offer(id, how) else { return };
-        self.tell(&offer.framework, EventKind::Rescind(Rescind { offer: id, reason }));
+        if !mutants::is(Mutant::ForgetRescind) {
+            self.tell(&offer.framework, EventKind::Rescind(Rescind { offer: id, reason }));
+        }
         let held = self.config.offer_timeout;
         let refuse = (reason == RescindReason::Expired)
             .then(|| self.l.frameworks.standing(&offer.framework).let_expire(self.now.monotonic, held));
@@ -180,6 +183,9 @@ impl Desk<'_> {
     /// Frees what was offered; with a filter, the agent is not offered to the framework again for so long.
     pub fn recover(&mut self, offer: OpenOffer, refuse: Option<Duration>) {
         let OpenOffer { framework, agent, role, resources, demand, .. } = offer;
+        let refuse = refuse.filter(|_| !mutants::is(Mutant::ForgetFilter));
+        let refuse =
+            refuse.map(|refuse| if mutants::is(Mutant::FilterForever) { Filter::MAX } else { refuse });
         let until = refuse.map(|refuse| self.now.monotonic + refuse.min(Filter::MAX));
         self.change(match until {
             Some(until) => Change::Declined { framework, role, agent, resources, demand, until },

@@ -128,6 +128,7 @@ impl World {
         framework.driver = None;
         framework.mailbox.clear();
         framework.stream = None;
+        self.checks.rescinds.forget(node);
     }
 
     pub(crate) fn framework_turn(&mut self, node: Node) -> Verdict {
@@ -151,7 +152,7 @@ impl World {
         let id = framework.memory.framework.clone();
         for answer in &answers {
             if let Some(id) = &id {
-                self.checks.launches.answered(id, answer);
+                self.checks.launches.answered(id, answer)?;
             }
         }
         self.trace.event(self.now, node.number(), 9);
@@ -190,6 +191,10 @@ impl World {
                     self.checks.launches.asked(framework, operation, accept);
                 }
                 self.mark_call(&call.kind);
+                self.checks.rescinds.calls(node, &call.kind);
+                if let CallKind::Acknowledge(call) = &call.kind {
+                    self.checks.updates.acknowledged(node, call)?;
+                }
                 if let (CallKind::Kill(kill), Some(framework)) = (&call.kind, &framework) {
                     self.checks.launches.killed(framework, &kill.task);
                 }
@@ -302,6 +307,10 @@ impl World {
 
     pub(crate) fn framework_hears(&mut self, node: Node, link: u64, down: Down) {
         let link = Link(link);
+        let newest = self.frameworks[node.index()].stream.is_some_and(|(newest, _)| newest == link);
+        if let (true, Down::Event(event)) = (newest, &down) {
+            self.checks.rescinds.heard(node, &event.kind);
+        }
         let input = match down {
             Down::Event(event) => Input::Event { link, event: *event },
             Down::Close => Input::Lost { link },

@@ -15,6 +15,7 @@
 //! | `workload.rs` | framework personalities |
 //! | `options.rs` | what a seed does |
 //! | `check/` | the promises, one file each |
+//! | `mutants.rs` | bugs put in on purpose, and what must catch them |
 //! | `run.rs` | a seed from its beginning to its verdict |
 //! | `story.rs`, `words.rs` | golden transcripts, and how messages read in them |
 //! | `trace.rs` | the fold by which two runs are compared |
@@ -27,6 +28,8 @@ pub mod disk;
 pub mod faults;
 pub mod frameworks;
 pub mod masters;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod node;
 pub mod operator;

@@ -192,6 +192,7 @@ impl World {
     pub fn one(&mut self) -> Verdict {
         let Some((at, event)) = self.queue.pop() else { return Ok(()) };
         self.now = at;
+        self.checks.effort.happens(at)?;
         match event {
             Event::Turn(node, plan) => self.turn(node, plan),
             Event::Stored(node, life) => self.stored(node, life),

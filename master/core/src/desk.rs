@@ -183,9 +183,6 @@ impl Desk<'_> {
     /// Frees what was offered; with a filter, the agent is not offered to the framework again for so long.
     pub fn recover(&mut self, offer: OpenOffer, refuse: Option<Duration>) {
         let OpenOffer { framework, agent, role, resources, demand, .. } = offer;
-        let refuse = refuse.filter(|_| !mutants::is(Mutant::ForgetFilter));
-        let refuse =
-            refuse.map(|refuse| if mutants::is(Mutant::FilterForever) { Filter::MAX } else { refuse });
         let until = refuse.map(|refuse| self.now.monotonic + refuse.min(Filter::MAX));
         self.change(match until {
             Some(until) => Change::Declined { framework, role, agent, resources, demand, until },

@@ -73,7 +73,7 @@ mutants! {
     CasIgnoresRevision, "cas-ignores-revision", "a compare-and-swap does not compare";
     WatchSkips, "watch-skips", "a watch leaves a revision out";
     LeaseEndsWithLeader, "lease-ends-with-leader", "a new leader lets leases run out at once";
-    KeepEndedLease, "keep-ended-lease", "a lease that has run out is said to be kept alive";
+    ForgetKeepAlive, "forget-keep-alive", "a lease that is kept alive runs out all the same";
     StaleRead, "stale-read", "a read is answered without asking whether the leader still leads";
     ForgetEpoch, "forget-epoch", "a write of an earlier epoch than was claimed is taken";
     // the SDK

@@ -7,6 +7,7 @@ use master_raft::{NodeId, Persist, Role};
 use proto::agent_link::ToAgentKind;
 use proto::caller::Caller;
 use proto::id::MasterId;
+use proto::operator::EventKind;
 use proto::wire::Wire;
 use proto_machine::{Machine, Outbox};
 use std::time::Duration;
@@ -246,6 +247,9 @@ impl World {
             Output::Changed(event) => {
                 let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
                 self.checks.offers.changed(self.now, &event)?;
+                if matches!(event, EventKind::OfferMade(_)) {
+                    self.checks.effort.offers()?;
+                }
                 if leads && let Some(text) = words::changed(&event) {
                     self.tell(node, |_| text.clone());
                 }
@@ -281,8 +285,10 @@ impl World {
                     self.mark("a call was refused");
                     self.trace.line(self.now, || format!("{node} refused: {} {message}", code.as_str()));
                 }
-                Note::Accepted { .. }
-                | Note::Agent { .. }
+                Note::Accepted { framework, operation, .. } => {
+                    self.checks.takeover.carried_out(&framework, &operation)?;
+                }
+                Note::Agent { .. }
                 | Note::Framework { .. }
                 | Note::Books { .. }
                 | Note::Unreadable { .. } => {}

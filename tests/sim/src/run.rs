@@ -35,8 +35,8 @@ pub struct Report {
     pub offers: usize,
     /// How many statuses were told.
     pub told: u64,
-    /// The most events in one second.
-    pub busiest: u64,
+    /// The most events, and the most offers, in one second.
+    pub busiest: (u64, u64),
     /// How often registries were compared.
     pub compared: u64,
     /// How often what happened that is worth counting.

@@ -37,7 +37,10 @@ impl Timers {
     /// A lease begins, or begins again. False if it is ending.
     pub fn start(&mut self, key: LeaseKey, ttl_ms: u64, now: Instant) -> bool {
         if self.ending.contains(&key) {
-            return mutants::is(Mutant::KeepEndedLease);
+            return false;
+        }
+        if mutants::is(Mutant::ForgetKeepAlive) && self.deadlines.get(&key).is_some() {
+            return true;
         }
         self.deadlines.set(key, now + Duration::from_millis(ttl_ms));
         true

@@ -48,6 +48,8 @@ impl Wish {
 /// Every wish that was ever sent.
 #[derive(Debug, Default)]
 pub struct Launches {
+    /// Which task each run is of.
+    runs: BTreeMap<RunId, (FrameworkId, TaskId)>,
     wishes: BTreeMap<(FrameworkId, TaskId), Wish>,
     operations: BTreeMap<(FrameworkId, OperationId), Vec<TaskId>>,
 }
@@ -101,6 +103,11 @@ impl Launches {
             return broken(PROMISE, format!("{} was launched under two runs", given.task.id));
         }
         wish.run = Some(given.run);
+        let first = self.runs.entry(given.run).or_insert_with(|| key.clone());
+        if *first != key {
+            let how = format!("run {} is {} of {} and of {}", given.run, first.1, first.0, given.task.id);
+            return broken("P2 at most one start", how);
+        }
         wish.is_in_the_log(&given.task.id)?;
         ledger.used(given.task.id.as_str(), &wish.offers)
     }

@@ -13,6 +13,7 @@ pub mod one_place;
 pub mod quota;
 pub mod rescinds;
 pub mod store;
+pub mod takeover;
 pub mod updates;
 pub mod volumes;
 
@@ -64,6 +65,8 @@ pub struct Checks {
     pub quota: quota::Quotas,
     /// Frameworks know which of their offers are over.
     pub rescinds: rescinds::Rescinds,
+    /// An instance that was succeeded can do nothing.
+    pub takeover: takeover::Takeover,
     /// Updates come in order.
     pub updates: updates::Updates,
     /// Data is kept, for its owner, until it is destroyed.

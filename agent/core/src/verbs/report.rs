@@ -5,6 +5,7 @@ use proto::check::CheckRole;
 use proto::id::RunId;
 use proto::ledger::{Reached, Record};
 use proto::task::{Exit, StatusReason, StatusSource, TaskState, TaskStatus};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::output::Output;
@@ -87,7 +88,7 @@ pub(crate) fn wake(s: &mut State, now: Now, out: &mut Outbox<Output>) {
 }
 
 fn send(s: &mut State, now: Now, run: RunId, out: &mut Outbox<Output>) -> bool {
-    if !s.membership.joined() {
+    if !s.membership.joined() || mutants::is(Mutant::RedeliverNever) {
         return false;
     }
     let Some(known) = s.runs.get(run) else { return false };

@@ -68,6 +68,8 @@ pub enum Action {
     SetRights,
     /// Read metrics.
     ReadMetrics,
+    /// Take all that the masters remember as a backup.
+    SaveBackup,
     /// Use a framework's state.
     UseStore {
         /// Whose.
@@ -117,6 +119,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::DrainAgent
             | Action::Reserve
             | Action::CreateToken
+            | Action::SaveBackup
             | Action::SetRights
             | Action::RunAs { .. },
         ) => true,
@@ -137,6 +140,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::DrainAgent
             | Action::Reserve
             | Action::CreateToken
+            | Action::SaveBackup
             | Action::SetRights
             | Action::UseStore { .. }
             | Action::RunAs { .. },
@@ -173,6 +177,7 @@ fn in_words(action: &Action) -> String {
         Action::DrainAgent => "drain agents".to_owned(),
         Action::Reserve => "say what agents' resources are kept for; frameworks reserve by offers".to_owned(),
         Action::CreateToken => "make join tokens".to_owned(),
+        Action::SaveBackup => "take a backup of the masters".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
@@ -229,6 +234,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "drain-agent" => Action::DrainAgent,
         "reserve" => Action::Reserve,
         "create-token" => Action::CreateToken,
+        "save-backup" => Action::SaveBackup,
         "set-rights" => Action::SetRights,
         other => {
             return Err(Refusal::new(Code::Invalid, format!("verb {other:?} is unknown"))

@@ -4,6 +4,7 @@ mod config;
 mod pool;
 mod reserve;
 mod rights;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use reserve::{RESERVE_EXAMPLES, UNRESERVE_EXAMPLES, VOLUME_EXAMPLES};
 pub use reserve::{ReserveArgs, VolumeCreateArgs, VolumeDestroyArgs, VolumeListArgs, VolumeVerb};
 use rights::{AUTH_EXAMPLES, TOKEN_EXAMPLES};
 pub use rights::{AuthVerb, CanIArgs, FormArgs, GrantArgs, RevokeArgs, TokenArgs, TokenFor, TokenVerb};
+pub use snapshot::{InspectArgs, SaveArgs, SnapshotVerb};
 
 /// Which cluster is meant; for every verb.
 #[derive(Clone, Debug, Default, Args)]

@@ -70,6 +70,7 @@ impl Registry {
             removed_frameworks: self.removed.iter().cloned().collect(),
             rights: self.rights.iter().map(|(who, rights)| remembered(who, rights)).collect(),
             history: self.history.all().cloned().collect(),
+            restored: self.restored,
         }
         .encode()
     }
@@ -90,6 +91,7 @@ impl Registry {
             removed: image.removed_frameworks.into(),
             rights: image.rights.into_iter().filter_map(|r| Some((r.principal, r.rights?))).collect(),
             history: History::of_image(image.history),
+            restored: image.restored,
             ..Registry::default()
         };
         for mut record in image.frameworks {

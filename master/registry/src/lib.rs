@@ -7,6 +7,7 @@ mod effect;
 mod history;
 mod image;
 mod registry;
+mod restore;
 mod total;
 
 pub use effect::{Effect, TaskKey};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::{AgentId, FrameworkId, TaskId};
 
 /// The words for what can happen; `docs/guide/events.md` says what each means.
-pub const EVENT_KINDS: [&str; 27] = [
+pub const EVENT_KINDS: [&str; 28] = [
     "agent-admitted",
     "agent-back",
     "agent-changed",
@@ -34,6 +34,7 @@ pub const EVENT_KINDS: [&str; 27] = [
     "token-created",
     "token-used",
     "rights-set",
+    "restored",
 ];
 
 /// Something that happened to the pool, as the log tells it: the same with the same number on every master.

@@ -4,8 +4,9 @@ use proto_wire::log as w;
 
 use crate::log::{
     Accepted, AcceptedPart, AgentDrained, AgentOperated, AgentRecord, Batch, Entry, FrameworkDisconnected,
-    FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet,
-    RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
+    FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, Restored,
+    RightsSet, RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten,
+    WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -162,4 +163,6 @@ message!(RegistryImage = w::Registry {
     rep removed_frameworks: removed_frameworks,
     rep rights: rights,
     rep history: history,
+    opt restored: restored,
 });
+message!(Restored = w::Restored { plain known_index: known_index, plain index: index, plain at_ms: at_ms });

@@ -309,7 +309,7 @@ impl World {
 
     fn perform_one_of_store(&mut self, node: Node, output: Output) -> Verdict {
         match output {
-            Output::Persist(_) | Output::Applied(_) | Output::Stands(_) => {}
+            Output::Persist(_) | Output::Applied(_) | Output::Stands(_) | Output::Saved { .. } => {}
             Output::ToPeer { to, bytes } => {
                 self.trace.bytes(&bytes);
                 let input = master_raft::Input::Peer { from: NodeId(node.number()), bytes };

@@ -16,6 +16,7 @@ pub mod raft;
 pub mod remove;
 pub mod reserve;
 pub mod resolve;
+pub mod snapshot;
 pub mod status;
 pub mod token;
 pub mod waiting;

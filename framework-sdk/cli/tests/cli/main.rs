@@ -7,6 +7,7 @@ mod guide;
 mod logs;
 mod parsing;
 mod pool;
+mod secrets;
 mod settings;
 mod verbs;
 mod views;

@@ -15,6 +15,7 @@ pub mod author;
 pub mod client;
 pub mod door;
 pub mod duration;
+pub mod exec;
 mod link;
 pub mod logs;
 pub mod operator;

@@ -11,6 +11,7 @@ mod history;
 mod log;
 mod meters;
 mod operator_api;
+mod parts;
 mod peers;
 mod perform;
 mod raft_api;

@@ -12,7 +12,7 @@ use proto::caller::Caller;
 use proto::id::{AgentId, MasterId};
 use proto::log::TokenCreated;
 use proto::operator::{
-    Call, CreateToken, Event, Join, Joined, Raft, Reply, ReplyKind, SetSecret, Token, TokenKind, Watch,
+    Call, CreateToken, Event, Join, Joined, List, Raft, Reply, ReplyKind, SetSecret, Token, TokenKind, Watch,
 };
 use proto::refusal::{Code, Refusal};
 use proto_drive::Handle;
@@ -29,6 +29,7 @@ use crate::caller::{caller, status};
 use crate::conceal::Eyes;
 use crate::doors::Doors;
 use crate::founding;
+use crate::parts::parts;
 use crate::peers::Heard;
 use crate::read_model::ReadModel;
 use crate::vault::Vault;
@@ -256,6 +257,12 @@ impl OperatorDoor {
 #[tonic::async_trait]
 impl Operator for OperatorDoor {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+    type ListStream = Pin<Box<dyn Stream<Item = Result<Reply, Status>> + Send>>;
+
+    async fn list(&self, request: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        let reply = self.ask(request).await?.into_inner();
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts(reply).map(Ok)))))
+    }
 
     async fn ask(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
         let caller = caller(&request)?;
@@ -275,6 +282,12 @@ impl Operator for OperatorDoor {
         );
         if reads && let Err(refusal) = authorize(&caller, &Action::Read) {
             return Err(status(&refusal));
+        }
+        if let Some(list) = call.list().filter(|list| list.called.len() > List::CALLED_MAX) {
+            let message =
+                format!("called has {} words; look for {} at once", list.called.len(), List::CALLED_MAX);
+            let refused = ReplyKind::Refused(Refusal::new(Code::Invalid, message));
+            return Ok(Response::new(self.replied(refused)));
         }
         // Unless it was asked not to, a follower sends readers to the leader, if there is one: it knows more.
         let fresh = match &call {
@@ -308,7 +321,7 @@ impl Operator for OperatorDoor {
                 Some(redirect) => redirect,
                 None => ReplyKind::Offers(self.model.offers(&list)),
             },
-            Call::Roles(_) => ReplyKind::Roles(self.model.roles()),
+            Call::Roles(list) => ReplyKind::Roles(self.model.roles(&list)),
             // Numbers are the same everywhere; the leader knows the last ones first.
             Call::Events(asked) => match self.elsewhere() {
                 Some(redirect) => redirect,

@@ -282,6 +282,8 @@ pub struct TaskStatus {
     pub healthy: Option<bool>,
     /// What its readiness check says, false until the first success; `None` without one.
     pub ready: Option<bool>,
+    /// While it is killed: so long it has from `at_ms` on. `None` otherwise, and if its agent does not say it.
+    pub grace: Option<Duration>,
 }
 
 impl TaskStatus {
@@ -307,6 +309,7 @@ impl TaskStatus {
             pid: 0,
             healthy: None,
             ready: None,
+            grace: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
 use proto::wire::Wire;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 use crate::batch::{Batch, Pending};
@@ -351,6 +352,7 @@ impl Master {
         let mut ordinal = 0;
         for entry in batch.entries {
             let pending = pendings.next().unwrap_or(Pending::Nothing);
+            ordinal = if mutants::is(Mutant::ReuseRun) { 0 } else { ordinal };
             if self.leading.is_some() {
                 // The second half reads the entry and what came of it.
                 let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry.clone());

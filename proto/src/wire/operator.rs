@@ -10,8 +10,8 @@ use crate::operator::{
     AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
     Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
     OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, RemoveSecret, Reply, ReplyKind, ResumeAgent,
-    RoleView, SecretView, SetQuota, SetRights, SetSecret, SetWeight, Snapshot, Status, TaskRef, TaskView,
-    TeardownFramework, Token, TokenKind, Verdict, Watch,
+    RoleView, SecretView, SetQuota, SetRights, SetSecret, SetWeight, Snapshot, Status, Supposed, TaskRef,
+    TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Plain, Wire};
@@ -88,9 +88,16 @@ message!(MemberView = w::MemberView {
     plain matched: matched,
 });
 
-message!(List = w::List { plain framework: framework_id, plain agent: agent_id, plain ended: ended, plain stale: stale });
+message!(List = w::List {
+    plain framework: framework_id,
+    plain agent: agent_id,
+    plain ended: ended,
+    plain stale: stale,
+    plain called: called,
+});
 message!(TaskRef = w::TaskRef { plain framework: framework, plain task: task_id });
 message!(DemandRef = w::DemandRef { plain framework: framework, plain demand: demand_id });
+message!(Supposed = w::Supposed { plain framework: framework, rep demands: demands });
 message!(KillTask = w::KillTask { plain framework: framework_id, plain task: task_id, optp grace: grace_ms });
 message!(SetQuota = w::SetQuota { plain role: role, req quota: quota });
 message!(SetWeight = w::SetWeight { plain role: role, plain weight: weight_milli });
@@ -133,6 +140,7 @@ impl Wire for Explain {
             Explain::Role(role) => w::explain::What::Role(role.to_plain()),
             Explain::Agent(name) => w::explain::What::Agent(name.clone()),
             Explain::Summary => w::explain::What::Summary(Empty {}),
+            Explain::Supposed(supposed) => w::explain::What::Supposed(supposed.to_wire()),
         };
         w::Explain { what: Some(what) }
     }
@@ -146,6 +154,7 @@ impl Wire for Explain {
             }
             Some(w::explain::What::Agent(name)) => Ok(Explain::Agent(name)),
             Some(w::explain::What::Summary(Empty {})) => Ok(Explain::Summary),
+            Some(w::explain::What::Supposed(supposed)) => Ok(Explain::Supposed(Wire::from_wire(supposed)?)),
             None => Err(Malformed::at(
                 "what",
                 "is not set; name a framework, a task, a demand, a role or an agent, or ask for the summary",
@@ -234,6 +243,7 @@ message!(Explanation = w::Explanation {
     plain untried: untried,
     plain notes: notes,
     plain waiting_ms: waiting_ms,
+    plain fits: fits,
 });
 message!(WaitingGroup = w::WaitingGroup {
     plain code: code,

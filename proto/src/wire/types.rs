@@ -402,6 +402,7 @@ message!(TaskStatus = w::TaskStatus {
     plain pid: pid,
     optp healthy: healthy,
     optp ready: ready,
+    optp grace: grace_ms,
 });
 
 // === operations ===

@@ -77,6 +77,7 @@ all! {
     proto::operator::MemberView = operator::MemberView;
     proto::operator::List = operator::List;
     proto::operator::TaskRef = operator::TaskRef;
+    proto::operator::Supposed = operator::Supposed;
     proto::operator::DemandRef = operator::DemandRef;
     proto::operator::KillTask = operator::KillTask;
     proto::operator::SetQuota = operator::SetQuota;

@@ -27,7 +27,7 @@ impl View for SecretView {
     const MANY: &'static str = "secrets";
     const COLUMNS: &'static [&'static str] = &["SECRET", "ROLE", "VERSION", "SIZE", "CHANGED"];
     const WIDE: &'static [&'static str] = &[];
-    type Shape = Shape;
+    type Shape<'a> = Shape;
 
     fn call(_: List) -> Call {
         Call::Secrets

@@ -1,5 +1,7 @@
 //! `stoa get`: lists.
 
+mod rows;
+
 use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, SecretView, TaskView};
 
 use super::{json, list, resolve, watch, yaml};
@@ -13,6 +15,8 @@ use crate::nouns::volume::Volume;
 use crate::shapes::{Listing, document};
 use crate::table::{Cell, Table};
 use crate::terminal::Terminal;
+use crate::verbs::resolve::Natural;
+use rows::Rows;
 
 /// Lists, and with `--watch` stays.
 pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
@@ -38,6 +42,7 @@ fn selection(args: &GetArgs) -> List {
         framework: args.framework.clone().unwrap_or_default(),
         agent: args.agent.clone().unwrap_or_default(),
         ended: args.all,
+        called: Vec::new(),
     }
 }
 
@@ -48,8 +53,33 @@ async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_
     if args.watch {
         return watch::run::<V>(client, &selection(args), args, terminal).await;
     }
-    let listing = list::<V>(client, selection(args)).await?;
+    if args.ids.is_empty()
+        && let Some(rows) = Rows::<V>::new(args.output, terminal.now_ms())
+    {
+        return as_it_comes(client, rows, args, terminal).await;
+    }
+    let listing = resolve::listed::<V>(client, selection(args), &args.ids).await?;
     show(listing, args, terminal)
+}
+
+/// All of a list: nothing of it needs the others to be written.
+async fn as_it_comes<V: View>(
+    client: &Client,
+    mut rows: Rows<V>,
+    args: &GetArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, Stop> {
+    client.gather(V::call(selection(args)), &mut rows).await?;
+    if args.stale {
+        let (as_of, from_leader) = rows.as_of();
+        super::say_as_of(as_of, from_leader, terminal);
+    }
+    if rows.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        terminal.note(&format!("no {}", V::MANY));
+        return Ok(Exit::Ok);
+    }
+    rows.print(terminal)?;
+    Ok(Exit::Ok)
 }
 
 /// What is told as a part of agents, or to few, is not watched by itself.
@@ -85,9 +115,7 @@ fn show<V: View>(mut listing: Listing<V>, args: &GetArgs, terminal: &mut Termina
         }
         listing.items = picked;
     }
-    listing.items.sort_by(|a, b| {
-        resolve::natural(&a.id(), &b.id()).then_with(|| resolve::natural(&a.full_name(), &b.full_name()))
-    });
+    listing.items.sort_by_cached_key(|item| (Natural(item.id()), Natural(item.full_name())));
     if args.stale {
         super::say_as_of(listing.as_of, listing.from_leader, terminal);
     }
@@ -116,7 +144,7 @@ pub fn render<V: View>(
     }
 }
 
-fn shaped<V: View>(listing: &Listing<V>) -> crate::shapes::Document<Listing<V::Shape>> {
+fn shaped<V: View>(listing: &Listing<V>) -> crate::shapes::Document<Listing<V::Shape<'_>>> {
     let items = listing.items.iter().map(View::shape).collect();
     document(V::LIST, Listing { as_of: listing.as_of, from_leader: listing.from_leader, items })
 }

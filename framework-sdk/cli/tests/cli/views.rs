@@ -344,6 +344,7 @@ pub fn explanation() -> Explanation {
         untried: 2,
         notes: vec![format!("this master leads since 3 s {HOSTILE}")],
         waiting_ms: 90_000,
+        fits: 0,
     }
 }
 

@@ -179,7 +179,7 @@ impl TaskSpec {
     }
 
     /// Another task that is part of each instance: they start together on one agent, and when this one ends, or any of
-    /// them badly, the others end, too. What the other's machine must be like counts for all of them.
+    /// them badly, the others end, too. Each finds the ports of all that have a name. What the other's machine must be like counts for all of them.
     pub fn beside(mut self, name: impl Into<String>, mut other: TaskSpec) -> Self {
         self.constraints.0.append(&mut other.constraints.0);
         self.beside.push((name.into(), other));
@@ -297,8 +297,27 @@ impl TaskSpec {
     /// The tasks of one launch, the first of which has the first of these ids, on resources of [`TaskSpec::shapes`].
     pub(crate) fn tasks(&self, instance: &InstanceName, on: Vec<(TaskId, Resources)>) -> Vec<TaskInfo> {
         let names = std::iter::once(instance.to_string()).chain(self.names_beside(&instance.to_string()));
-        let all = self.flatten().into_iter().zip(names).zip(on);
-        all.map(|((spec, name), (id, resources))| spec.task(id, name, instance, resources)).collect()
+        let specs = self.flatten();
+        let ports: Vec<(String, u64)> =
+            specs.iter().zip(&on).flat_map(|(spec, (_, resources))| spec.ports_of(resources)).collect();
+        let all = specs.into_iter().zip(names).zip(on);
+        let task = |((spec, name), (id, resources)): ((&TaskSpec, String), (TaskId, Resources))| {
+            let mut task = spec.task(id, name, instance, resources);
+            for (name, port) in &ports {
+                // Its own goes before.
+                if !spec.port_names.contains(name) {
+                    task.command.env.insert(format!("PORT_{name}"), port.to_string());
+                }
+            }
+            task
+        };
+        all.map(task).collect()
+    }
+
+    /// The ports that have a name, on these resources.
+    fn ports_of(&self, resources: &Resources) -> Vec<(String, u64)> {
+        let ports = resources.flatten().range("ports");
+        self.port_names.iter().cloned().zip(ports.iter()).collect()
     }
 
     fn flatten(&self) -> Vec<&TaskSpec> {
@@ -463,9 +482,10 @@ mod tests {
         let id = TaskId::new("t").expect("an id");
         let spec = TaskSpec::shell("true")
             .named_ports(["HTTP", "ADMIN"])
-            .beside("log", TaskSpec::shell("tail").ports(1));
+            .beside("log", TaskSpec::shell("tail").named_ports(["LOG"]));
         assert_eq!(spec.shape().range("ports").count(), 3);
-        let beside = (TaskId::new("t.1").expect("an id"), Resources::EMPTY);
+        let log = Amount::default().with_ports(Ranges::single(31_009, 31_009));
+        let beside = (TaskId::new("t.1").expect("an id"), Resources::unreserved(log));
         let tasks = spec.tasks(&instance, vec![(id, Resources::unreserved(ports)), beside]);
         let [task, beside] = &tasks[..] else { panic!("{tasks:?}") };
         assert_eq!(beside.name, "web.3/log");
@@ -474,5 +494,12 @@ mod tests {
         assert_eq!((env("PORT_HTTP"), env("PORT_ADMIN")), (Some("31000"), Some("31007")));
         assert_eq!((env("STOA_GROUP"), env("STOA_INSTANCE")), (Some("web"), Some("3")));
         assert_eq!(task.name, "web.3");
+        let theirs = |name: &str| beside.command.env.get(name).map(String::as_str);
+        assert_eq!((env("PORT_LOG"), theirs("PORT_LOG")), (Some("31009"), Some("31009")));
+        assert_eq!(
+            (theirs("PORT_HTTP"), theirs("PORT0")),
+            (Some("31000"), Some("31009")),
+            "its own, and by name"
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use super::check::{
     ARTIFACTS_MAX, CPUS_MILLI_MAX, CPUS_MILLI_MIN, FAILURES_MAX, HISTORY_MAX, INSTANCES_MAX, MEM_BYTES_MIN,
-    NAME_BYTES_MAX, PORTS_MAX, PRIORITY_MAX, RETRIES_MAX, TASKS_MAX, VOLUME_BYTES_MIN, VOLUMES_MAX,
+    NAME_BYTES_MAX, PORTS_MAX, PRIORITY_MAX, RETRIES_MAX, TASKS_MAX, VOLUME_BYTES_MIN, VOLUME_NAME_BYTES_MAX,
+    VOLUMES_MAX,
 };
 use super::{Overlap, RestartPolicy};
 use framework_sdk::secret::TASK_SECRETS_MAX;
@@ -183,8 +184,14 @@ pub(crate) const SPREAD: &[Key] = &[
 
 /// Of one volume.
 pub(crate) const VOLUME: &[Key] = &[
-    needed("name", NAME, "Its name, unique in the job."),
+    needed("name", Takes::Pattern("^[A-Za-z0-9][A-Za-z0-9_-]{0,29}$"), "Its name, unique in the job."),
     needed("size", Takes::Bytes(VOLUME_BYTES_MIN), "How large it is."),
+    key(
+        "anew_after",
+        Takes::Duration,
+        "",
+        "An instance kept from its volumes for so long begins anew elsewhere; by default it waits.",
+    ),
 ];
 
 /// Of one task of a group.
@@ -308,3 +315,4 @@ pub(crate) fn names(table: &'static [Key]) -> Vec<&'static str> {
 }
 
 const _: () = assert!(NAME_BYTES_MAX == 64, "the pattern of names says 64");
+const _: () = assert!(VOLUME_NAME_BYTES_MAX == 30, "the pattern of volumes says 30");

@@ -43,7 +43,7 @@ impl Difference {
     /// Whether running tasks are replaced for it.
     pub fn replaces(&self) -> bool {
         let top = self.key.split(['.', '[']).next().unwrap_or_default();
-        !KEPT.contains(&top)
+        !KEPT.contains(&top) && !(top == "volumes" && self.key.ends_with("].anew_after"))
     }
 }
 
@@ -105,7 +105,9 @@ impl JobSpec {
             lines.add("paused", cron.paused);
         }
         for volume in &self.volumes {
-            lines.add(&format!("volumes[{}].size", volume.name), show_exact(volume.size_bytes));
+            let at = format!("volumes[{}]", volume.name);
+            lines.add(&format!("{at}.size"), show_exact(volume.size_bytes));
+            lines.some(&format!("{at}.anew_after"), volume.anew_after.map(show_duration));
         }
         for task in &self.tasks {
             lines.task(task);

@@ -243,11 +243,12 @@ pub(super) fn volumes(at: &str, node: Node) -> Result<Vec<Volume>, Vec<Fault>> {
     const WANTED: &str = "{ name = \"data\", size = \"1GiB\" }";
     let items = list(at, node, &format!("a list of tables such as {WANTED}"))?;
     each(items.into_iter().enumerate(), |(n, node)| {
-        let mut volume = Volume { name: String::new(), size_bytes: 0 };
+        let mut volume = Volume { name: String::new(), size_bytes: 0, anew_after: None };
         within(&format!("{at}[{n}]"), node, WANTED, keys::VOLUME, |key, at, node| {
             match key {
                 "name" => volume.name = text(at, node)?,
                 "size" => volume.size_bytes = amount(at, node, "\"1GiB\"", parse_bytes)?,
+                "anew_after" => volume.anew_after = Some(duration(at, node)?),
                 _ => return Ok(false),
             }
             Ok(true)

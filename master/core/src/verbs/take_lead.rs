@@ -3,6 +3,7 @@
 use master_allocator::Change;
 use proto::agent::AgentState;
 use proto::operator::EventKind as Changed;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::config::FRAMEWORK_RETURN;
 use crate::desk::Desk;
@@ -28,6 +29,7 @@ pub(crate) fn take_lead(d: &mut Desk<'_>) {
         d.change(Change::FrameworkActive { id: record.id.clone(), active: false });
         let deadline = Deadline::Framework(record.id.clone());
         match record.deadline_ms {
+            _ if mutants::is(Mutant::LoseFailoverTimer) => {}
             0 => d.after(deadline, FRAMEWORK_RETURN),
             deadline_ms => d.at(deadline, deadline_ms),
         }

@@ -314,6 +314,7 @@ pub fn update(framework: &FrameworkId, run: RunId, task: &str, sequence: u64, st
         pid: 42,
         healthy: None,
         ready: None,
+        grace: None,
     };
     let update = Update { framework: framework.clone(), status };
     Input::Agent { link: LinkId(1), agent: AgentId::new("a1").unwrap(), message: ToMaster::Update(update) }

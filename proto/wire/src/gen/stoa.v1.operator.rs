@@ -169,16 +169,20 @@ pub struct List {
     /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
     #[prost(bool, tag = "4")]
     pub stale: bool,
+    /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID; of tasks, only
+    /// the one whose id it is, if there is one. At most 64.
+    #[prost(string, repeated, tag = "5")]
+    pub called: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Why does it wait? One of the fields.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Explain {
-    #[prost(oneof = "explain::What", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "explain::What", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub what: ::core::option::Option<explain::What>,
 }
 /// Nested message and enum types in `Explain`.
 pub mod explain {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum What {
         /// A framework by id or name.
         #[prost(string, tag = "1")]
@@ -196,7 +200,19 @@ pub mod explain {
         /// All that waits, in sum.
         #[prost(message, tag = "6")]
         Summary(super::super::Empty),
+        #[prost(message, tag = "7")]
+        Supposed(super::Supposed),
     }
+}
+/// What would come of it if a framework declared these demands now, besides its own? Nothing is declared.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Supposed {
+    /// Id or name of the framework; the one that is connected, if several have the name.
+    #[prost(string, tag = "1")]
+    pub framework: ::prost::alloc::string::String,
+    /// At most 16, under ids that the framework does not use.
+    #[prost(message, repeated, tag = "2")]
+    pub demands: ::prost::alloc::vec::Vec<super::Demand>,
 }
 /// A task by framework and id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -615,6 +631,9 @@ pub struct Explanation {
     /// How long the demand has been declared, as far as the answering master knows; 0 when that is not known.
     #[prost(uint64, tag = "10")]
     pub waiting_ms: u64,
+    /// Of a demand that was only supposed: so many units of it were given on a copy of the pool.
+    #[prost(uint64, tag = "11")]
+    pub fits: u64,
 }
 /// What waits for one reason.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

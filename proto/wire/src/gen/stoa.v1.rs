@@ -436,6 +436,9 @@ pub struct TaskStatus {
     /// What its readiness check says; false until the first success. Absent without one.
     #[prost(bool, optional, tag = "13")]
     pub ready: ::core::option::Option<bool>,
+    /// While KILLING: from `at_ms` on it has so long before it is killed. Absent in the words of an agent that does not say it.
+    #[prost(uint64, optional, tag = "14")]
+    pub grace_ms: ::core::option::Option<u64>,
 }
 // ---- operations ----
 

@@ -4,8 +4,8 @@ mod choose;
 mod gang;
 mod volume;
 
-pub(crate) use choose::choose_spread_of;
 pub use choose::{Packing, choose, choose_spread, value_of};
+pub(crate) use choose::{choose_spread_of, rules_held};
 pub(crate) use gang::plan_together;
 pub use gang::{Together, place_together};
 

@@ -43,7 +43,7 @@ pub use self::event::{
     Asked, Change, Event, Follows, Order, Output, RolloutStep, TaskEvent, Ticket, VolumeStep, WhyBack,
     remembered_framework,
 };
-pub use self::resume::{Past, PastTask};
+pub use self::resume::{KeptVolume, Past, PastTask, VolumeIs};
 pub use self::table::Sums;
 
 use self::learn::LEARNING;
@@ -144,7 +144,8 @@ pub struct Reconciler {
     demanded: Option<Vec<Demand>>,
     asks: BTreeMap<DemandId, Ask>,
     demands_changed: bool,
-    /// Volumes that are to be destroyed; those of them for which that is asked; and those that an offer of their agent lacked.
+    /// Volumes that are to be destroyed, each with those made with it, under the first of them; those of them for which
+    /// that is asked; and those that an offer of their agent lacked.
     purges: BTreeMap<VolumeId, Kept>,
     purging: BTreeSet<VolumeId>,
     unseen: BTreeSet<VolumeId>,
@@ -184,10 +185,17 @@ impl Reconciler {
         if info.roles.is_empty() {
             info.roles.push(role.clone());
         }
-        let granted = info.roles.iter().cloned().collect();
         let has_past = remembered_framework(&memory).is_some();
         let memory = Memory::new(memory);
-        let purges = memory.purges().into_iter().map(|kept| (kept.volume.clone(), kept)).collect();
+        let purges: BTreeMap<VolumeId, Kept> =
+            memory.purges().into_iter().filter_map(|kept| Some((kept.first()?.clone(), kept))).collect();
+        // Where nothing else runs in its role, a volume is destroyed all the same.
+        for kept in purges.values() {
+            if info.roles.len() < demands::ROLES_MAX && !info.roles.contains(&kept.role) {
+                info.roles.push(kept.role.clone());
+            }
+        }
+        let info_roles = info.roles.iter().cloned().collect();
         Reconciler {
             info,
             role,
@@ -206,7 +214,7 @@ impl Reconciler {
             knows_all: false,
             agents: BTreeMap::new(),
             due: Deadlines::new(),
-            granted,
+            granted: info_roles,
             demanded: None,
             asks: BTreeMap::new(),
             demands_changed: true,

@@ -5,6 +5,7 @@ mod change;
 mod client;
 mod explain;
 mod failure;
+mod fits;
 mod follow;
 mod history;
 mod job;
@@ -13,8 +14,10 @@ mod plan;
 mod printer;
 mod run;
 mod show;
+mod stop;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,14 +97,16 @@ pub enum JobVerb {
     #[command(after_help = "Examples:\n  stoa job history nightly\n  stoa job history nightly -o json")]
     History(HistoryArgs),
     /// Ends a job and its tasks
-    #[command(after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge")]
+    #[command(
+        after_help = "Examples:\n  stoa job stop web\n  stoa job stop web --wait --purge\n  stoa job stop web --purge --dry-run"
+    )]
     Stop(StopArgs),
     /// Lets the others follow the canaries of a changed service
-    #[command(after_help = "Examples:\n  stoa job promote web")]
-    Promote(NamedArgs),
+    #[command(after_help = "Examples:\n  stoa job promote web\n  stoa job promote web --wait --timeout 5m")]
+    Promote(ChangeArgs),
     /// Has a service take on again what ran before its latest change
-    #[command(after_help = "Examples:\n  stoa job rollback web")]
-    Rollback(NamedArgs),
+    #[command(after_help = "Examples:\n  stoa job rollback web\n  stoa job rollback web --wait")]
+    Rollback(ChangeArgs),
 }
 
 /// Starts or changes the jobs of a file.
@@ -110,7 +115,7 @@ pub struct ApplyArgs {
     /// A job file: .toml, .yaml or .yml
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Wait until services run and batch jobs are over; exit 1 if one fails
+    /// Wait until services are in service as asked for and batch jobs are over; exit 1 if one fails
     #[arg(long)]
     pub wait: bool,
     /// Wait at most so long, such as 5m
@@ -163,16 +168,28 @@ pub struct StopArgs {
     /// Wait until its tasks have ended
     #[arg(long)]
     pub wait: bool,
-    /// Forget it then
+    /// Forget it then, and destroy its volumes with what is on them
     #[arg(long)]
     pub purge: bool,
+    /// Say what would end, and end nothing
+    #[arg(long, conflicts_with_all = ["wait", "yes"])]
+    pub dry_run: bool,
+    /// Destroy volumes without asking
+    #[arg(long)]
+    pub yes: bool,
 }
 
-/// One job.
+/// A change of a service.
 #[derive(Clone, Debug, Args)]
-pub struct NamedArgs {
+pub struct ChangeArgs {
     /// The job
     pub name: String,
+    /// Wait until every instance is in service with it; exit 1 if the change fails
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait at most so long, such as 5m
+    #[arg(long, value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
 }
 
 /// Why a job waits.
@@ -233,7 +250,7 @@ pub async fn job(verb: &JobVerb, profile: &Profile, screen: Screen) -> u8 {
         JobVerb::Schema => printer.data(schema_text()).await.map(|()| 0),
         JobVerb::Get(args) => job::get(args, profile, &printer).await,
         JobVerb::History(args) => history::history(args, profile, &printer).await,
-        JobVerb::Stop(args) => job::stop(args, profile, &printer).await,
+        JobVerb::Stop(args) => stop::stop(args, profile, &printer).await,
         JobVerb::Promote(args) => change::promote(args, profile, &printer).await,
         JobVerb::Rollback(args) => change::roll_back(args, profile, &printer).await,
     };

@@ -15,6 +15,7 @@ pub mod report;
 #[cfg(test)]
 mod tests;
 mod views;
+mod volumes;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ use framework_sdk::{
     Answered, Calls, Deadlines, Draining, Instant, Now, Reconciler, Scheduler, Session, Update,
 };
 
+pub(crate) use self::group::task_of;
 pub use self::orders::{Order, Reply, Ticket, Watcher};
 use self::views::Watches;
 use self::work::{JobName, Sums, Work, is_over};

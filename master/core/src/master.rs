@@ -203,6 +203,7 @@ impl Master {
             OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
             OperatorCall::DrainAgent(_) | OperatorCall::ResumeAgent(_) => Some(Action::DrainAgent),
             OperatorCall::OperateAgent(_) => Some(Action::Reserve),
+            OperatorCall::SetSecret(_) | OperatorCall::RemoveSecret(_) => Some(Action::SetSecret),
             OperatorCall::CreateToken(_) => Some(Action::CreateToken),
             OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
             OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
@@ -240,6 +241,8 @@ impl Master {
             | OperatorCall::OperateAgent(_)
             | OperatorCall::DryRun(_)
             | OperatorCall::SetRights(_)
+            | OperatorCall::SetSecret(_)
+            | OperatorCall::RemoveSecret(_)
             | OperatorCall::CreateToken(_)
             | OperatorCall::RedeemToken { .. } => None,
         }

@@ -60,6 +60,7 @@ fn staging(info: &AgentInfo, run: &Run, now: Now) -> TaskStatus {
         pid: 0,
         healthy: None,
         ready: None,
+        grace: None,
     }
 }
 

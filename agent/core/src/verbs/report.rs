@@ -37,6 +37,7 @@ pub(crate) fn reached(s: &mut State, now: Now, run: RunId, said: Said, sync: boo
     let running = said.state == TaskState::Running;
     let says = |role| s.checks.says(run, role).filter(|_| running);
     let (healthy, ready) = (says(CheckRole::Health), says(CheckRole::Readiness));
+    let kill = known.kill.filter(|_| said.state == TaskState::Killing);
     let status = TaskStatus {
         task: known.given.task.id.clone(),
         state: said.state,
@@ -51,6 +52,7 @@ pub(crate) fn reached(s: &mut State, now: Now, run: RunId, said: Said, sync: boo
         pid: said.pid,
         healthy,
         ready,
+        grace: kill.map(|kill| kill.grace),
     };
     let record = Record::Reached(Reached { framework: framework.clone(), status: status.clone() });
     out.push(Output::Store { record, sync });

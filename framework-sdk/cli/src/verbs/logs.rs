@@ -3,11 +3,12 @@
 mod group;
 mod reading;
 
-use proto::operator::{List, TaskView};
+use proto::operator::TaskView;
 use proto::task::TaskState;
 
+use super::describe::Among;
+use super::resolve;
 use super::watch::Watcher;
-use super::{list, resolve};
 use crate::args::LogsArgs;
 use crate::client::Client;
 use crate::escape::Sanitizer;
@@ -49,18 +50,16 @@ enum Meant {
 
 /// One task, or all tasks of a name: those of a job, say.
 async fn meant(client: &Client, word: &str) -> Result<Meant, Stop> {
-    let (framework, id) = super::describe::split(word);
-    let selection = List { framework: framework.to_owned(), ended: true, ..List::default() };
-    let items = list::<TaskView>(client, selection).await?.items;
+    let Among { items, framework, id } = Among::tasks(client, word, true).await?;
     let exact = items.iter().any(|task| task.info.id.as_str() == id);
     // What is called so comes before what begins so.
-    let mut alive = items.iter().filter(|task| !exact && is_called(task, id) && !task.is_over());
+    let mut alive = items.iter().filter(|task| !exact && is_called(task, &id) && !task.is_over());
     let one = match (alive.next(), alive.next()) {
         (Some(_), Some(_)) => {
-            return Ok(Meant::All(Wanted::Named { framework: framework.to_owned(), name: id.to_owned() }));
+            return Ok(Meant::All(Wanted::Named { framework, name: id }));
         }
         (Some(one), None) => one,
-        (None, _) => resolve::one(&items, id)?,
+        (None, _) => resolve::one(&items, &id)?,
     };
     Ok(Meant::One(Box::new(one.clone())))
 }

@@ -178,3 +178,30 @@ async fn one_of_several_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "web.2| one\nweb.10| one\n"), "{}", ran.err);
     assert!(ran.err.starts_with("warning: web.3: "), "{}", ran.err);
 }
+
+#[tokio::test]
+async fn tasks_of_one_instance_go_by_its_name_and_each_by_its_own() {
+    let (_pool, client, world, _asked) = with_agent(vec![b"one\n"], 0).await;
+    world.lock().unwrap().snapshot.tasks.truncate(2);
+    for (task, name) in world.lock().unwrap().snapshot.tasks.iter_mut().zip(["shop.1/log", "shop.1"]) {
+        std::sync::Arc::make_mut(&mut task.info).name = name.to_owned();
+    }
+    for line in ["logs shop.1", "logs shop", "logs jobs/shop.1", "logs -l name=shop"] {
+        let ran = typed(&client, line).await;
+        assert_eq!(
+            (ran.exit, ran.out.as_str()),
+            (Exit::Ok, "shop.1| one\nshop.1/log| one\n"),
+            "{line}: {}",
+            ran.err
+        );
+    }
+    for line in ["logs shop.1/log", "logs jobs/shop.1/log", "logs F-1/shop.1/log"] {
+        let ran = typed(&client, line).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "one\n"), "{line}: {}", ran.err);
+    }
+    let ran = typed(&client, "describe task shop.1/log").await;
+    assert!(ran.exit == Exit::Ok && ran.out.contains("shop.1/log"), "{} {}", ran.out, ran.err);
+    for line in ["logs other/shop.1/log", "logs shop.2/log", "exec shop.1/lo -- true"] {
+        assert_eq!(typed(&client, line).await.exit, Exit::NotFound, "{line}");
+    }
+}

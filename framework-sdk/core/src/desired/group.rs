@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use proto::attributes::{Constraint, Constraints};
 use proto::id::BadId;
 use proto::role::Role;
 
@@ -28,8 +29,9 @@ pub struct Group {
     pub(crate) back_off: BackOff,
     pub(crate) change: RollingChange,
     pub(crate) spread: Option<Spread>,
+    pub(crate) prefer: Constraints,
     pub(crate) gang: bool,
-    pub(crate) volume: Option<VolumeSpec>,
+    pub(crate) volumes: Vec<VolumeSpec>,
     pub(crate) stay: Option<Duration>,
     pub(crate) unreachable: Unreachable,
     pub(crate) drain: Duration,
@@ -98,8 +100,9 @@ impl Group {
             back_off: BackOff::DEFAULT,
             change: RollingChange::DEFAULT,
             spread: None,
+            prefer: Constraints::default(),
             gang: false,
-            volume: None,
+            volumes: Vec::new(),
             stay: None,
             unreachable: Unreachable::DEFAULT,
             drain: Duration::ZERO,
@@ -179,6 +182,15 @@ impl Group {
         self
     }
 
+    /// A rule that need not hold; of several the first weighs most. Those that wait hold out for a second for agents of
+    /// which all such rules hold, then for a second without the last of them, and so on. Of what is offered at once the
+    /// agents of which more hold are taken first. An even spread goes before. It is no part of the spec: what runs already
+    /// stays where it is.
+    pub fn prefer(mut self, rule: Constraint) -> Self {
+        self.prefer.0.push(rule);
+        self
+    }
+
     /// All instances start together, over as many agents as it takes, or none of them does; while they wait they hold
     /// nothing. When one ends badly all start again, and a changed spec changes all at once. A gang starts in one call: at
     /// most a thousand tasks. With that, [`Group::parallel`] and [`Group::stay`] say nothing, and [`Group::volume`] is refused.
@@ -187,9 +199,11 @@ impl Group {
         self
     }
 
-    /// Each instance keeps a volume, and runs where that is.
+    /// Each instance keeps a volume, and runs where that is. Of several they are made together, and one of a name that was
+    /// given before replaces that.
     pub fn volume(mut self, volume: VolumeSpec) -> Self {
-        self.volume = Some(volume);
+        self.volumes.retain(|other| other.name != volume.name);
+        self.volumes.push(volume);
         self
     }
 
@@ -219,6 +233,16 @@ impl Group {
     /// What its instances run.
     pub fn spec(&self) -> &TaskSpec {
         &self.spec
+    }
+
+    pub(crate) fn has_volumes(&self) -> bool {
+        !self.volumes.is_empty()
+    }
+
+    /// After so long without its volumes an instance may begin anew: each of them has to allow that.
+    pub(crate) fn anew(&self) -> Option<Duration> {
+        let each: Option<Vec<Duration>> = self.volumes.iter().map(|volume| volume.anew).collect();
+        each?.into_iter().max()
     }
 
     /// Which instances there are.

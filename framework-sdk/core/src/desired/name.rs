@@ -97,6 +97,12 @@ impl InstanceName {
         Birth::parse(task).map(|birth| birth.instance)
     }
 
+    /// Of an instance that is several tasks: the first of those that were started with this one, and which of them it is,
+    /// from 0. `None` for a task that no reconciler launched.
+    pub fn part_of_launch(task: &TaskId) -> Option<(TaskId, u32)> {
+        Birth::parse(task).map(|birth| (birth.first_of(task), birth.part))
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (group, number) = text.rsplit_once('.')?;
         let canonical = number == "0" || !number.starts_with(['0', '+']);
@@ -214,6 +220,8 @@ mod tests {
             let other = beside.task_id(Life::drawn(5), u64::MAX).expect("an id");
             assert_eq!(Birth::parse(&other), Some(beside.clone()), "{other}");
             assert_eq!(beside.first_of(&other), id);
+            assert_eq!(InstanceName::part_of_launch(&other), Some((id.clone(), u32::MAX)));
+            assert_eq!(InstanceName::part_of_launch(&id), Some((id, 0)));
         }
     }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use proto::attributes::{Constraint, Constraints, Predicate};
 use proto::check::{Check, CheckKind, CheckPort, Checks};
-use proto::id::TaskId;
+use proto::id::{FileName, SecretName, TaskId};
 use proto::quantities::Quantities;
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
+use proto::secret::SecretFile;
 use proto::task::{Artifact, CommandInfo, TaskInfo};
 
 use super::name::{InstanceName, Revision};
@@ -112,6 +113,18 @@ impl TaskSpec {
         self
     }
 
+    /// A secret of its role, or of one above it, which the task finds as a file of this name in the directory `STOA_SECRETS`.
+    pub fn secret(mut self, name: SecretName) -> Self {
+        self.command.secrets.push(SecretFile::named(name));
+        self
+    }
+
+    /// The same as a file of another name.
+    pub fn secret_as(mut self, name: SecretName, file: FileName) -> Self {
+        self.command.secrets.push(SecretFile { name, file: Some(file) });
+        self
+    }
+
     /// Time between TERM and KILL.
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.kill_grace = grace;
@@ -166,7 +179,7 @@ impl TaskSpec {
     }
 
     /// Another task that is part of each instance: they start together on one agent, and when this one ends, or any of
-    /// them badly, the others end, too. What the other's machine must be like counts for all of them.
+    /// them badly, the others end, too. Each finds the ports of all that have a name. What the other's machine must be like counts for all of them.
     pub fn beside(mut self, name: impl Into<String>, mut other: TaskSpec) -> Self {
         self.constraints.0.append(&mut other.constraints.0);
         self.beside.push((name.into(), other));
@@ -225,6 +238,10 @@ impl TaskSpec {
             hash.field(b'n', artifact.name.as_bytes());
             hash.field(b'x', &[u8::from(artifact.executable)]);
         }
+        for secret in &self.command.secrets {
+            hash.field(b'S', secret.name.as_str().as_bytes());
+            hash.field(b'F', secret.file_name().as_bytes());
+        }
         for (scalar, amount) in self.scalars.iter() {
             hash.field(b'r', scalar.name().as_bytes());
             hash.field(b'=', &amount.to_be_bytes());
@@ -269,17 +286,38 @@ impl TaskSpec {
         let pairs = self.command.env.iter().chain(&self.labels);
         let pairs: usize = pairs.map(|(name, value)| name.len() + value.len() + 16).sum();
         let files: usize = self.command.artifacts.iter().map(|file| file.uri.len() + 128).sum();
+        let secret = |secret: &SecretFile| secret.name.as_str().len() + secret.file_name().len() + 16;
+        let secrets: usize = self.command.secrets.iter().map(secret).sum();
         let beside: usize = self.beside.iter().map(|(_, other)| other.task_bytes()).sum();
         let checks = [&self.checks.health, &self.checks.readiness];
         let checks: usize = checks.into_iter().flatten().map(check_bytes).sum();
-        512 + argv + pairs + files + checks + beside
+        512 + argv + pairs + files + secrets + checks + beside
     }
 
     /// The tasks of one launch, the first of which has the first of these ids, on resources of [`TaskSpec::shapes`].
     pub(crate) fn tasks(&self, instance: &InstanceName, on: Vec<(TaskId, Resources)>) -> Vec<TaskInfo> {
         let names = std::iter::once(instance.to_string()).chain(self.names_beside(&instance.to_string()));
-        let all = self.flatten().into_iter().zip(names).zip(on);
-        all.map(|((spec, name), (id, resources))| spec.task(id, name, instance, resources)).collect()
+        let specs = self.flatten();
+        let ports: Vec<(String, u64)> =
+            specs.iter().zip(&on).flat_map(|(spec, (_, resources))| spec.ports_of(resources)).collect();
+        let all = specs.into_iter().zip(names).zip(on);
+        let task = |((spec, name), (id, resources)): ((&TaskSpec, String), (TaskId, Resources))| {
+            let mut task = spec.task(id, name, instance, resources);
+            for (name, port) in &ports {
+                // Its own goes before.
+                if !spec.port_names.contains(name) {
+                    task.command.env.insert(format!("PORT_{name}"), port.to_string());
+                }
+            }
+            task
+        };
+        all.map(task).collect()
+    }
+
+    /// The ports that have a name, on these resources.
+    fn ports_of(&self, resources: &Resources) -> Vec<(String, u64)> {
+        let ports = resources.flatten().range("ports");
+        self.port_names.iter().cloned().zip(ports.iter()).collect()
     }
 
     fn flatten(&self) -> Vec<&TaskSpec> {
@@ -385,6 +423,7 @@ mod tests {
     #[test]
     fn whatever_differs_is_another_revision() {
         let spec = || TaskSpec::argv(["a", "b"]);
+        let db = SecretName::new("db").unwrap();
         let others = [
             TaskSpec::argv(["ab"]),
             TaskSpec::argv(["a", "b", ""]),
@@ -415,6 +454,8 @@ mod tests {
             spec().health(Check::http("/", CheckPort::Index(0))),
             spec().health(Check::https("/", CheckPort::Index(0))),
             spec().longest_run(Duration::from_secs(1)),
+            spec().secret(db.clone()),
+            spec().secret_as(db.clone(), FileName::new("key").unwrap()),
         ];
         let mut seen = vec![spec().revision()];
         for other in others {
@@ -441,9 +482,10 @@ mod tests {
         let id = TaskId::new("t").expect("an id");
         let spec = TaskSpec::shell("true")
             .named_ports(["HTTP", "ADMIN"])
-            .beside("log", TaskSpec::shell("tail").ports(1));
+            .beside("log", TaskSpec::shell("tail").named_ports(["LOG"]));
         assert_eq!(spec.shape().range("ports").count(), 3);
-        let beside = (TaskId::new("t.1").expect("an id"), Resources::EMPTY);
+        let log = Amount::default().with_ports(Ranges::single(31_009, 31_009));
+        let beside = (TaskId::new("t.1").expect("an id"), Resources::unreserved(log));
         let tasks = spec.tasks(&instance, vec![(id, Resources::unreserved(ports)), beside]);
         let [task, beside] = &tasks[..] else { panic!("{tasks:?}") };
         assert_eq!(beside.name, "web.3/log");
@@ -452,5 +494,12 @@ mod tests {
         assert_eq!((env("PORT_HTTP"), env("PORT_ADMIN")), (Some("31000"), Some("31007")));
         assert_eq!((env("STOA_GROUP"), env("STOA_INSTANCE")), (Some("web"), Some("3")));
         assert_eq!(task.name, "web.3");
+        let theirs = |name: &str| beside.command.env.get(name).map(String::as_str);
+        assert_eq!((env("PORT_LOG"), theirs("PORT_LOG")), (Some("31009"), Some("31009")));
+        assert_eq!(
+            (theirs("PORT_HTTP"), theirs("PORT0")),
+            (Some("31000"), Some("31009")),
+            "its own, and by name"
+        );
     }
 }

@@ -4,10 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use proto::agent::AgentInfo;
+use proto::attributes::Constraints;
 use proto::quantities::Quantities;
 use proto::resources::Amount;
 
 use super::Room;
+
+const NO_RULES: Constraints = Constraints(Vec::new());
 
 /// How to choose between offers that all fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +25,23 @@ pub enum Packing {
 
 /// The room that suits a shape best; `None` when it fits nowhere.
 pub fn choose(rooms: &[Room], shape: &Amount, packing: Packing) -> Option<usize> {
+    choose_preferring(rooms, shape, packing, &NO_RULES)
+}
+
+/// The same, among those of whose agents the most of these rules hold.
+pub(crate) fn choose_preferring(
+    rooms: &[Room],
+    shape: &Amount,
+    packing: Packing,
+    prefer: &Constraints,
+) -> Option<usize> {
     let fitting = rooms.iter().enumerate().filter(|(_, room)| room.fits(shape));
-    best(fitting, shape, packing)
+    best(fitting, shape, packing, prefer)
+}
+
+/// How many of these rules hold of an agent.
+pub(crate) fn rules_held(prefer: &Constraints, agent: &AgentInfo) -> usize {
+    prefer.0.iter().filter(|rule| rule.allows(agent)).count()
 }
 
 /// The room whose agent has the least used value of an attribute (or of `agent`, or `hostname`), and of several the one
@@ -37,10 +55,11 @@ pub fn choose_spread(
     used: &BTreeMap<String, u32>,
     at_most: Option<u32>,
 ) -> Option<usize> {
-    choose_spread_of(rooms.iter().enumerate(), shape, packing, by, used, at_most)
+    choose_spread_of(rooms.iter().enumerate(), shape, packing, by, used, at_most, &NO_RULES)
 }
 
-/// The same, of some rooms, each with what it is called.
+/// The same, of some rooms, each with what it is called; of those that are used alike, those of whose agents the most of
+/// the last rules hold.
 pub(crate) fn choose_spread_of<'a>(
     rooms: impl Iterator<Item = (usize, &'a Room)>,
     shape: &Amount,
@@ -48,6 +67,7 @@ pub(crate) fn choose_spread_of<'a>(
     by: &str,
     used: &BTreeMap<String, u32>,
     at_most: Option<u32>,
+    prefer: &Constraints,
 ) -> Option<usize> {
     let fitting: Vec<(u32, usize, &Room)> = rooms
         .filter_map(|(name, room)| Some((room_of(room, by, used, at_most)?, name, room)))
@@ -55,7 +75,7 @@ pub(crate) fn choose_spread_of<'a>(
         .collect();
     let least = fitting.iter().map(|(uses, ..)| *uses).min()?;
     let fewest = fitting.iter().filter(|(uses, ..)| *uses == least).map(|(_, name, room)| (*name, *room));
-    best(fewest, shape, packing)
+    best(fewest, shape, packing, prefer)
 }
 
 /// How often the value of a room's agent is used; `None` when that is as often as may be.
@@ -77,7 +97,12 @@ fn best<'a>(
     fitting: impl Iterator<Item = (usize, &'a Room)>,
     shape: &Amount,
     packing: Packing,
+    prefer: &Constraints,
 ) -> Option<usize> {
+    let fitting: Vec<(usize, &Room)> = fitting.collect();
+    let held = |room: &Room| rules_held(prefer, &room.offer().agent);
+    let most = fitting.iter().map(|(_, room)| held(room)).max()?;
+    let fitting = fitting.into_iter().filter(|(_, room)| held(room) == most);
     let slack = |room: &Room| slack(&room.rest().quantities(), &shape.scalars);
     let chosen = match packing {
         Packing::BestFit => fitting.min_by_key(|(at, room)| (slack(room), *at)),
@@ -141,5 +166,28 @@ mod tests {
         assert_eq!(chosen(&[("x", 1), ("y", 2), ("", 2)], None), Some(0));
         assert_eq!(chosen(&[("x", 1), ("y", 1), ("", 1)], Some(1)), None, "z would be free and is too small");
         assert_eq!(value_of(&rooms[0].offer().agent, "hostname"), "a");
+    }
+
+    #[test]
+    fn the_room_of_which_more_rules_hold_is_taken_though_another_fits_better() {
+        let rooms = [room("a", "x", 500), room("b", "y", 4000), room("c", "z", 3000), room("d", "y", 300)];
+        let chosen = |rules: &[&str], used: &[(&str, u32)]| {
+            let parse = |rule: &&str| proto::attributes::Constraint::parse(rule).expect("a rule");
+            let prefer = Constraints(rules.iter().map(parse).collect());
+            let used: BTreeMap<String, u32> = used.iter().map(|(zone, n)| ((*zone).to_owned(), *n)).collect();
+            let shape = Amount::scalars(Quantities::of(400, 0));
+            let plain = choose_preferring(&rooms, &shape, Packing::BestFit, &prefer);
+            let all = rooms.iter().enumerate();
+            (plain, choose_spread_of(all, &shape, Packing::BestFit, "zone", &used, None, &prefer))
+        };
+        assert_eq!(chosen(&[], &[]), (Some(0), Some(0)));
+        assert_eq!(chosen(&["zone=y|z"], &[]), (Some(2), Some(2)), "of those preferred the tightest");
+        assert_eq!(chosen(&["zone=y|z", "zone=y", "hostname!=c"], &[]), (Some(1), Some(1)));
+        assert_eq!(
+            chosen(&["zone=y"], &[("y", 1), ("z", 1)]),
+            (Some(1), Some(0)),
+            "an even spread goes before"
+        );
+        assert_eq!(chosen(&["zone=nowhere"], &[]), (Some(0), Some(0)), "none of them has to hold");
     }
 }

@@ -1,9 +1,11 @@
 //! Gangs: tasks that start together, over several agents, or not at all.
 
+use proto::attributes::Constraints;
 use proto::resources::Amount;
 use proto::task::TaskInfo;
 
-use super::{Packing, Room, choose};
+use super::choose::choose_preferring;
+use super::{Packing, Room};
 
 /// A task that starts with others, and what it needs.
 #[derive(Clone, Debug)]
@@ -25,7 +27,9 @@ pub fn place_together(
     packing: Packing,
 ) -> Result<(), Vec<Together>> {
     let shapes: Vec<Amount> = gang.iter().map(|one| one.shape.clone()).collect();
-    let Some(places) = plan_together(rooms.to_vec(), &shapes, packing) else { return Err(gang) };
+    let Some(places) = plan_together(rooms.to_vec(), &shapes, packing, &Constraints::default()) else {
+        return Err(gang);
+    };
     for (Together { shape, task }, at) in gang.into_iter().zip(places) {
         // They were planned on rooms like these.
         let _ = rooms[at].place(&shape, task);
@@ -34,12 +38,17 @@ pub fn place_together(
 }
 
 /// A room for each of these shapes; `None` when they do not all fit.
-pub(crate) fn plan_together(mut rooms: Vec<Room>, shapes: &[Amount], packing: Packing) -> Option<Vec<usize>> {
+pub(crate) fn plan_together(
+    mut rooms: Vec<Room>,
+    shapes: &[Amount],
+    packing: Packing,
+    prefer: &Constraints,
+) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..shapes.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(largest(&shapes[*at])));
     let mut places = vec![0; shapes.len()];
     for at in order {
-        let room = choose(&rooms, &shapes[at], packing)?;
+        let room = choose_preferring(&rooms, &shapes[at], packing, prefer)?;
         rooms[room].take(&shapes[at])?;
         places[at] = room;
     }

@@ -11,7 +11,7 @@ use proto::role::Role;
 use proto_machine::Now;
 
 use super::place::Ask;
-use super::table::{Evenness, Table, Which};
+use super::table::{Table, Which};
 use super::{Due, Output, Reconciler};
 use crate::calls::Calls;
 use crate::desired::{Group, GroupName};
@@ -21,11 +21,14 @@ const DEMANDS_MAX: usize = 1000;
 /// So many of these are left to volumes that are to be destroyed, however many groups wait.
 const DEMANDS_OF_PURGES: usize = 16;
 /// So many roles at most may one framework be in (the master's own limit); it refuses a framework in more altogether.
-const ROLES_MAX: usize = 64;
+pub(super) const ROLES_MAX: usize = 64;
 /// So many words at most stand in one condition (the master's own limit).
 const WORDS_MAX: usize = 256;
-/// So long those that wait hold out for a value that is less used, before they take what there is.
-const EVEN_PATIENCE: Duration = Duration::from_secs(1);
+/// So many conditions at most stand in one demand (the master's own limit).
+const CONDITIONS_MAX: usize = 64;
+/// So long those that wait hold out for a value that is less used, or for agents that are preferred, before they take what
+/// there is.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Reconciler {
     /// Says what is wanted, if that changed.
@@ -97,28 +100,22 @@ impl Reconciler {
         }
     }
 
-    /// Those of a spread group that wait hold out for a while for an even spread.
+    /// Those that wait hold out for a while for an even spread, and for agents that are preferred.
     fn keep_patience(&mut self, now: Now, name: &GroupName) {
         let Some(table) = self.groups.get_mut(name) else { return };
         let due = Due::Relax(name.clone());
-        if table.group.spread.as_ref().is_none_or(|spread| spread.at_most.is_some()) {
-            return;
-        }
         if table.waiting(Which::Stated).is_empty() && table.waiting(Which::Good).is_empty() {
-            table.evenness = Evenness::OneEach;
+            table.hold_out();
             self.due.cancel(&due);
-        } else if table.evenness != Evenness::Any && self.due.get(&due).is_none() {
-            self.due.set(due, now.monotonic + EVEN_PATIENCE);
+        } else if table.holds_out() && self.due.get(&due).is_none() {
+            self.due.set(due, now.monotonic + PATIENCE);
         }
     }
 
     /// Those that wait come down in what they hold out for.
     pub(super) fn relax(&mut self, name: &GroupName) {
         if let Some(table) = self.groups.get_mut(name) {
-            table.evenness = match table.evenness {
-                Evenness::OneEach => Evenness::LeastUsed,
-                Evenness::LeastUsed | Evenness::Any => Evenness::Any,
-            };
+            table.come_down();
             self.demands_changed = true;
         }
     }
@@ -148,7 +145,9 @@ fn conditions(table: &Table, which: Which, home: Option<&AgentId>) -> Constraint
     };
     if let Some(agent) = home {
         must("agent", Predicate::In(vec![agent.to_string()]));
-    } else if let (Some(spread), Some(most)) = (&table.group.spread, table.at_most()) {
+        return constraints;
+    }
+    if let (Some(spread), Some(most)) = (&table.group.spread, table.at_most()) {
         let full = table.used().iter().filter(|(_, used)| **used >= most).map(|(value, _)| value.clone());
         let (words, lacking): (Vec<String>, Vec<String>) =
             full.take(WORDS_MAX).partition(|value| !value.is_empty());
@@ -160,5 +159,7 @@ fn conditions(table: &Table, which: Which, home: Option<&AgentId>) -> Constraint
             must(&spread.by, Predicate::NotIn(words));
         }
     }
+    let room = CONDITIONS_MAX.saturating_sub(constraints.0.len());
+    constraints.0.extend(table.held_out_for().iter().take(room).cloned());
     constraints
 }

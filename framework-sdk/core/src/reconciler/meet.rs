@@ -215,7 +215,7 @@ impl Reconciler {
         let at_volume = |kept: &Kept| Home { agent: kept.agent.clone(), value: String::new() };
         let home = self.memory.home(&instance).or(kept.as_ref().map(at_volume));
         if over.is_some() || home.is_some() {
-            let homing = kept.is_some() && table.group.volume.is_some();
+            let homing = kept.is_some() && table.group.has_volumes();
             table.change(number, |slot| {
                 (slot.over, slot.home, slot.kept, slot.homing) = (over, home, kept, homing);
             });

@@ -55,9 +55,10 @@ impl Memory {
         self.put(FRAMEWORK.to_owned(), Some(id.to_string()));
     }
 
-    /// The framework is no more, and nothing of it: the next start begins as a new one.
+    /// The framework is no more, and nothing of it but its volumes, which are its roles': the next start begins as a new one.
     pub fn forget_all(&mut self) {
-        let keys: Vec<String> = self.known.keys().cloned().collect();
+        let is_volume = |key: &&String| key.starts_with("volume/") || key.starts_with("purge/");
+        let keys: Vec<String> = self.known.keys().filter(|key| !is_volume(key)).cloned().collect();
         keys.into_iter().for_each(|key| self.put(key, None));
     }
 
@@ -135,7 +136,7 @@ impl Memory {
         self.set_rollout(group, None);
     }
 
-    /// The volume that an instance keeps.
+    /// The volumes that an instance keeps.
     pub fn kept(&self, instance: &InstanceName) -> Option<Kept> {
         self.known.get(&volume_key(instance)).and_then(|text| Kept::parse(text))
     }
@@ -146,7 +147,9 @@ impl Memory {
 
     /// Every volume that instances of a group keep, also of such as there should be no more.
     pub fn all_kept(&self, group: &GroupName) -> Vec<(InstanceName, Kept)> {
-        let kept = self.known.iter().filter_map(|(key, text)| {
+        // Only what stands under its name: there may be many other groups.
+        let keys = self.known.range(format!("volume/{group}.")..format!("volume/{group}/"));
+        let kept = keys.filter_map(|(key, text)| {
             let instance = InstanceName::parse(key.strip_prefix("volume/")?)?;
             Some((instance, Kept::parse(text)?))
         });

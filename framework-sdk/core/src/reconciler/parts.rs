@@ -22,6 +22,12 @@ impl Parts {
         Parts { states: tasks.map(|task| (task, TaskState::Staging)).collect(), ..Parts::default() }
     }
 
+    /// As an author remembers them: with how those ended that did.
+    pub fn resumed(tasks: impl Iterator<Item = (TaskId, Option<TaskState>)>) -> Self {
+        let states = tasks.map(|(task, end)| (task, end.unwrap_or(TaskState::Staging))).collect();
+        Parts { states, ..Parts::default() }
+    }
+
     /// One more of them is met, as after a new start of the framework.
     pub fn join(&mut self, task: TaskId, state: TaskState) {
         self.states.entry(task).or_insert(state);

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use proto::attributes::Constraints;
 use proto::demand::{DeclineReason, Filter};
-use proto::id::{AgentId, GroupId, TaskId};
+use proto::id::{AgentId, GroupId, TaskId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::Operation;
 use proto::resources::Amount;
@@ -16,12 +17,12 @@ use proto_machine::Now;
 use super::event::{Event, Follows, TaskEvent};
 use super::parts::Parts;
 use super::slot::{Attempt, Home};
-use super::table::{Evenness, Table, Which};
+use super::table::{Table, Which};
 use super::volumes::{self, Kept};
 use super::{Due, Output, Reconciler};
 use crate::calls::{ACCEPT_TASKS_MAX, Calls};
-use crate::desired::{Birth, GroupName, InstanceName, Spread};
-use crate::place::{Packing, Room, choose_spread_of, plan_together, value_of};
+use crate::desired::{Birth, GroupName, InstanceName, Spread, VolumeSpec};
+use crate::place::{Packing, Room, choose_spread_of, plan_together, rules_held, value_of};
 
 /// An accept stays below half of the 4 MiB that a master takes in one call.
 pub(super) const ACCEPT_BYTES_MAX: usize = 2 << 20;
@@ -221,8 +222,8 @@ impl Reconciler {
             let numbers: Vec<u32> = waiting.into_iter().flatten().copied().collect();
             return !numbers.is_empty() && self.serve_together(now, lane, used, &numbers);
         }
-        if lane.ask.home.is_some() && table.group.volume.is_some() {
-            // Each has a volume of its own, which may be there or not.
+        if lane.ask.home.is_some() && table.group.has_volumes() {
+            // Each has volumes of its own, which may be there or not.
             let numbers: Vec<u32> = waiting.into_iter().flatten().copied().collect();
             let mut tries = numbers.iter().flat_map(|number| lane.rooms.iter().map(|at| (*number, *at)));
             return tries.any(|(number, at)| self.launch(now, &lane.ask, number, &mut used[at]));
@@ -235,9 +236,17 @@ impl Reconciler {
             }
             let rooms = lane.rooms.iter().map(|at| (*at, &used[*at].room));
             let shape = table.shape_to_begin(lane.ask.which);
+            let (used_by, at_most, prefer) = (table.used(), table.at_most(), &table.group.prefer);
             let chosen =
-                choose_spread_of(rooms, &shape, Packing::BestFit, &spread.by, table.used(), table.at_most());
+                choose_spread_of(rooms, &shape, Packing::BestFit, &spread.by, used_by, at_most, prefer);
             return chosen.is_some_and(|at| self.launch(now, &lane.ask, number, &mut used[at]));
+        }
+        if lane.ask.home.is_none() && !table.group.prefer.0.is_empty() && !lane.widened {
+            lane.widened = true;
+            self.widen(lane, used);
+            let prefer = &table.group.prefer;
+            // Its own come first among those that are preferred alike.
+            lane.rooms.sort_by_key(|at| Reverse(rules_held(prefer, &used[*at].room.offer().agent)));
         }
         loop {
             while let Some(at) = lane.rooms.get(lane.at) {
@@ -267,8 +276,11 @@ impl Reconciler {
         let edition = table.edition(lane.ask.which);
         let shape = &edition.shape;
         let places = match &table.group.spread {
-            None => plan_together(rooms, &vec![shape.clone(); numbers.len()], Packing::BestFit),
-            Some(spread) => plan_spread(rooms, shape, numbers.len(), spread),
+            None => {
+                let shapes = vec![shape.clone(); numbers.len()];
+                plan_together(rooms, &shapes, Packing::BestFit, &table.group.prefer)
+            }
+            Some(spread) => plan_spread(rooms, shape, numbers.len(), spread, &table.group.prefer),
         };
         let Some(places) = places else { return false };
         // Task by task it has to fit, too, before the first one is launched.
@@ -300,27 +312,33 @@ impl Reconciler {
         let Ok(ids) = ids else { return false };
         let Some(id) = ids.first().cloned() else { return false };
         let kept = table.slot(number).and_then(|slot| slot.kept.clone());
-        if table.group.volume.is_some() && kept.is_none() && self.memory.kept(&instance).is_some() {
+        if table.group.has_volumes() && kept.is_none() && self.memory.kept(&instance).is_some() {
             // It was none for a while, and comes back to its data.
             self.remember_volume(now, &instance);
             return false;
         }
         let mut made = None;
-        let taken = match (&table.group.volume, &kept) {
-            (None, _) => room.take_all(&edition.shapes),
-            (Some(_), Some(kept)) => volumes::find(room, &edition.shapes, &kept.volume),
-            (Some(spec), None) => {
-                let Ok(volume) = spec.id(&instance, self.life, self.serial) else { return false };
-                volumes::make(room, &edition.shapes, &volume, spec.disk_bytes).map(|(taken, reserved)| {
+        let taken = match (table.group.volumes.as_slice(), &kept) {
+            ([], _) => room.take_all(&edition.shapes),
+            (_, Some(kept)) => volumes::find(room, &edition.shapes, &kept.volumes),
+            (specs, None) => {
+                let id = |spec: &VolumeSpec| {
+                    spec.id(&instance, self.life, self.serial).map(|id| (id, spec.disk_bytes))
+                };
+                let wanted: Result<Vec<(VolumeId, u64)>, _> = specs.iter().map(id).collect();
+                let Ok(wanted) = wanted else { return false };
+                volumes::make(room, &edition.shapes, &wanted).map(|(taken, reserved)| {
+                    let volumes = wanted.into_iter().map(|(volume, _)| volume).collect();
                     let (agent, role) = (room.offer().agent.id.clone(), room.offer().role.clone());
-                    made = Some(Kept { volume, agent, made: false, role, reserved });
+                    made = Some(Kept { volumes, agent, made: false, role, reserved });
                     taken
                 })
             }
         };
         let Some(resources) = taken else { return false };
-        let volume = made.as_ref().or(kept.as_ref()).filter(|_| table.group.volume.is_some());
-        let volume = volume.map(|kept| kept.volume.clone());
+        let has_volumes = table.group.has_volumes();
+        let its = made.as_ref().or(kept.as_ref()).filter(|_| has_volumes);
+        let its: Vec<VolumeId> = its.map(|kept| kept.volumes.clone()).unwrap_or_default();
         used.bytes += edition.task_bytes;
         self.serial += 1;
         let agent = room.offer().agent.clone();
@@ -333,8 +351,8 @@ impl Reconciler {
         };
         let on = ids.iter().cloned().zip(resources).collect();
         let mut tasks = edition.spec.tasks(&instance, on);
-        if let (Some(volume), Some(first)) = (volume, tasks.first_mut()) {
-            first.command.env.insert("STOA_VOLUME".to_owned(), format!("volumes/{volume}"));
+        if let Some(first) = tasks.first_mut() {
+            volumes::tell_paths(&its, &mut first.command.env);
         }
         match (tasks.len(), GroupId::new(id.as_str())) {
             (2.., Ok(together)) => room.launch_group(together, tasks),
@@ -356,7 +374,7 @@ impl Reconciler {
         if remembers {
             self.memory.set_home(&instance, &home);
         }
-        if table.evenness != Evenness::Any {
+        if table.holds_out() {
             // It went well: those that wait hold out anew.
             self.due.cancel(&Due::Relax(group.clone()));
         }
@@ -377,12 +395,19 @@ impl Reconciler {
 }
 
 /// A room for each of so many, as evenly as they are spread.
-fn plan_spread(mut rooms: Vec<Room>, shape: &Amount, count: usize, spread: &Spread) -> Option<Vec<usize>> {
+fn plan_spread(
+    mut rooms: Vec<Room>,
+    shape: &Amount,
+    count: usize,
+    spread: &Spread,
+    prefer: &Constraints,
+) -> Option<Vec<usize>> {
     let mut used: BTreeMap<String, u32> = BTreeMap::new();
     let mut places = Vec::new();
     for _ in 0..count {
         let among = rooms.iter().enumerate();
-        let at = choose_spread_of(among, shape, Packing::BestFit, &spread.by, &used, spread.at_most)?;
+        let (by, at_most) = (&spread.by, spread.at_most);
+        let at = choose_spread_of(among, shape, Packing::BestFit, by, &used, at_most, prefer)?;
         rooms[at].take(shape)?;
         *used.entry(value_of(&rooms[at].offer().agent, &spread.by)).or_default() += 1;
         places.push(at);

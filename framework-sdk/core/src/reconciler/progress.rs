@@ -298,11 +298,8 @@ impl Reconciler {
     /// Where it stays, an instance first waits for the agent that it ran on.
     pub(super) fn waits_for_home(&mut self, now: Now, instance: &InstanceName) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
-        let has_volume = table.group.volume.is_some();
-        let patience = match &table.group.volume {
-            Some(volume) => volume.anew,
-            None => table.group.stay,
-        };
+        let has_volume = table.group.has_volumes();
+        let patience = if has_volume { table.group.anew() } else { table.group.stay };
         if patience.is_none() && !has_volume {
             return;
         }
@@ -328,7 +325,7 @@ impl Reconciler {
     pub(super) fn homeless(&mut self, instance: &InstanceName) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let keeps = |slot: &Slot| slot.kept.is_some() && slot.attempts.iter().all(Attempt::is_abandoned);
-        if table.group.volume.is_some() && table.slot(instance.number).is_some_and(keeps) {
+        if table.group.has_volumes() && table.slot(instance.number).is_some_and(keeps) {
             if self.in_session && self.is_ready() {
                 self.leave_behind(instance);
             }
@@ -344,7 +341,7 @@ impl Reconciler {
     /// Those that wait for their data wait anew: until now nothing could be heard of it.
     pub(super) fn await_homes(&mut self, now: Now) {
         for (name, table) in &self.groups {
-            let Some(patience) = table.group.volume.as_ref().and_then(|volume| volume.anew) else { continue };
+            let Some(patience) = table.group.anew() else { continue };
             for (number, _) in table.slots().filter(|(_, slot)| slot.homing && slot.kept.is_some()) {
                 let instance = InstanceName { group: name.clone(), number };
                 self.due.set(Due::Homeless(instance), now.monotonic + patience);

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use proto::agent::AgentInfo;
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, DemandId, TaskId};
+use proto::id::{AgentId, DemandId, TaskId, VolumeId};
 use proto::role::Role;
 use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::Now;
 
+use super::parts::Parts;
 use super::slot::{Attempt, Leaving, Slot};
+use super::volumes::Kept;
 use super::{Due, Reconciler};
-use crate::desired::{Birth, Counts, Group, GroupName, InstanceName, Revision};
+use crate::desired::{Birth, Counts, Group, GroupName, InstanceName, Revision, VolumeSpec};
 
 /// What an author remembers of one instance.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,9 @@ pub struct Past {
 pub struct PastTask {
     /// Which.
     pub task: TaskId,
+    /// Of an instance that is several tasks: all of them, this one being the first, with how those ended that did. Else
+    /// none.
+    pub parts: Vec<(TaskId, Option<TaskState>)>,
     /// Where.
     pub agent: Option<AgentId>,
     /// It is of the present spec of its group. Asked only of a task whose id does not say so itself.
@@ -41,6 +46,35 @@ pub struct PastTask {
     pub began: bool,
     /// Its instance went on without it: it is ended when it is seen.
     pub abandoned: bool,
+    /// Of several tasks: the end of one of them is the end of all, and what follows was decided. The others are on their way
+    /// out, and the instance waits for that.
+    pub ending: bool,
+}
+
+/// A volume of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptVolume {
+    /// Whose.
+    pub instance: InstanceName,
+    /// Which.
+    pub id: VolumeId,
+    /// What it is called in its group.
+    pub name: String,
+    /// Where.
+    pub agent: AgentId,
+    /// How it stands.
+    pub is: VolumeIs,
+}
+
+/// How a volume stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeIs {
+    /// It was asked for.
+    AskedFor,
+    /// It is there.
+    There,
+    /// It is destroyed as soon as its agent is seen and nobody has it.
+    ToBeDestroyed,
 }
 
 impl Reconciler {
@@ -75,6 +109,22 @@ impl Reconciler {
     pub fn counts(&self, instance: &InstanceName) -> Counts {
         let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
         slot.map(|slot| slot.counts).unwrap_or_default()
+    }
+
+    /// The volumes of a group's instances, also of such as there should be no more; then those that are to be destroyed.
+    pub fn volumes_of(&self, group: &GroupName) -> Vec<KeptVolume> {
+        let kept = self.memory.all_kept(group).into_iter();
+        let kept = kept.map(|(_, kept)| (if kept.made { VolumeIs::There } else { VolumeIs::AskedFor }, kept));
+        let purged = self.purges.values().map(|kept| (VolumeIs::ToBeDestroyed, kept.clone()));
+        let one = |(is, kept): (VolumeIs, Kept)| {
+            let Kept { volumes, agent, .. } = kept;
+            volumes.into_iter().filter_map(move |id| {
+                let instance = VolumeSpec::owner(&id)?;
+                let name = VolumeSpec::name_of(&id)?.to_owned();
+                Some(KeptVolume { instance, id, name, agent: agent.clone(), is })
+            })
+        };
+        kept.chain(purged).flat_map(one).filter(|volume| volume.instance.group == *group).collect()
     }
 
     /// Whether an instance is over for good.
@@ -113,7 +163,13 @@ impl Reconciler {
                 slot.attempts = attempts;
             });
             for task in past.tasks {
-                self.tasks.insert(task.task, instance.clone());
+                if task.ending {
+                    // Whoever decided that may have died before it had said so.
+                    self.end_task(now, task.task.clone());
+                }
+                for id in task.parts.into_iter().map(|(id, _)| id).chain([task.task]) {
+                    self.tasks.insert(id, instance.clone());
+                }
             }
             if !past.rests.is_zero() {
                 self.due.set(Due::Rested(instance), now.monotonic + past.rests);
@@ -135,7 +191,12 @@ impl Reconciler {
         Attempt {
             began: past.began,
             draining,
-            leaving: if past.abandoned { Leaving::Abandoned } else { Leaving::No },
+            parts: Parts::resumed(past.parts.iter().cloned()),
+            leaving: match (past.abandoned, past.ending) {
+                (true, _) => Leaving::Abandoned,
+                (false, true) => Leaving::Ending,
+                (false, false) => Leaving::No,
+            },
             ..Attempt::new(past.task.clone(), revision, place)
         }
     }
@@ -144,7 +205,11 @@ impl Reconciler {
     fn all_gone(&mut self, now: Now, name: &GroupName) {
         let Some(table) = self.groups.get(name) else { return };
         let attempts = table.slots().flat_map(|(_, slot)| &slot.attempts);
-        let tasks: Vec<TaskId> = attempts.map(|attempt| attempt.task.clone()).collect();
+        let all = |attempt: &Attempt| match attempt.parts.is_single() {
+            true => vec![attempt.task.clone()],
+            false => attempt.parts.live().cloned().collect(),
+        };
+        let tasks: Vec<TaskId> = attempts.flat_map(all).collect();
         for task in tasks {
             let (none, wall_ms) = (StatusReason::None, now.wall.as_millis());
             let message = "the framework was removed";

@@ -5,6 +5,7 @@ mod members;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use proto::attributes::Constraint;
 use proto::id::AgentId;
 use proto::quantities::Quantities;
 use proto::resources::Amount;
@@ -35,6 +36,8 @@ pub(super) struct Table {
     pub withdrawn: bool,
     /// How much those that wait have come down in their wish for an even spread.
     pub evenness: Evenness,
+    /// Of the rules that need not hold, those that wait hold out for agents of which so many do, from the first on.
+    held_out: usize,
     /// As last told.
     pub told: Told,
     /// When one of it was started last, by the count of starts: of groups that are alike the one that waits longest is next.
@@ -73,7 +76,7 @@ fn fitting(mut group: Group) -> Group {
         // Some first, or some where they were, would be a part of it.
         (group.parallel, group.stay) = (None, None);
     }
-    if group.volume.is_some() {
+    if group.has_volumes() {
         // One above the number would have no data.
         group.change.surge = 0;
     }
@@ -93,6 +96,7 @@ impl Table {
             group,
             withdrawn: false,
             evenness: Evenness::OneEach,
+            held_out: 0,
             told: Told::Nothing,
             served: 0,
             members: BTreeSet::new(),
@@ -100,6 +104,7 @@ impl Table {
             slots: BTreeMap::new(),
             index: Index::default(),
         };
+        table.hold_out();
         table.rebuild();
         table
     }
@@ -119,7 +124,8 @@ impl Table {
             }
         }
         (self.stated, self.group) = (stated, group);
-        (self.withdrawn, self.evenness, self.told) = (false, Evenness::OneEach, Told::Nothing);
+        (self.withdrawn, self.told) = (false, Told::Nothing);
+        self.hold_out();
         self.know_previous();
         self.rebuild()
     }
@@ -189,7 +195,7 @@ impl Table {
     pub fn moves(&self) -> bool {
         let for_ever =
             self.group.restart == Restart::Always || matches!(self.group.numbers, Numbers::Elastic(_));
-        for_ever && self.group.volume.is_none()
+        for_ever && !self.group.has_volumes()
     }
 
     /// In which edition an instance is started.
@@ -277,13 +283,13 @@ impl Table {
 
     /// Whether what is offered for it serves nobody else.
     pub fn stands_apart(&self) -> bool {
-        self.group.gang || self.group.volume.is_some()
+        self.group.gang || self.group.has_volumes()
     }
 
-    /// What one that waits needs of an agent, with a volume that it has yet to make.
+    /// What one that waits needs of an agent, with the volumes that it has yet to make.
     pub fn shape_to_begin(&self, which: Which) -> Amount {
         let mut shape = self.edition(which).shape.clone();
-        if let Some(volume) = &self.group.volume {
+        for volume in &self.group.volumes {
             shape.add(&Amount::scalars(Quantities::ZERO.with_disk(volume.disk_bytes)));
         }
         shape
@@ -297,7 +303,7 @@ impl Table {
 
     /// Whether it is a gang that could not start as a whole: where its volumes are, or where they can be made.
     pub fn is_torn(&self) -> bool {
-        self.group.gang && self.group.volume.is_some()
+        self.group.gang && self.group.has_volumes()
     }
 
     /// Whether a gang fits into one call.
@@ -402,6 +408,34 @@ impl Table {
             Evenness::LeastUsed => Some(self.index.used.values().min().map_or(1, |least| least + 1)),
             Evenness::Any => None,
         })
+    }
+
+    /// Those that wait next hold out for the best there may be.
+    pub fn hold_out(&mut self) {
+        (self.evenness, self.held_out) = (Evenness::OneEach, self.group.prefer.0.len());
+    }
+
+    /// Whether those that wait hold out for something that there may not be.
+    pub fn holds_out(&self) -> bool {
+        let for_evenness = self.group.spread.as_ref().is_some_and(|spread| spread.at_most.is_none());
+        self.held_out > 0 || for_evenness && self.evenness != Evenness::Any
+    }
+
+    /// The rules that need not hold and that they hold out for.
+    pub fn held_out_for(&self) -> &[Constraint] {
+        self.group.prefer.0.get(..self.held_out).unwrap_or_default()
+    }
+
+    /// They come down in what they hold out for: by the last rule, and in evenness when there is none left.
+    pub fn come_down(&mut self) {
+        if self.held_out > 0 {
+            self.held_out -= 1;
+            return;
+        }
+        self.evenness = match self.evenness {
+            Evenness::OneEach => Evenness::LeastUsed,
+            Evenness::LeastUsed | Evenness::Any => Evenness::Any,
+        };
     }
 
     pub fn used(&self) -> &BTreeMap<String, u32> {

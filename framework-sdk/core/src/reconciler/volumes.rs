@@ -1,5 +1,6 @@
 //! Volumes of instances: made with their first task, come back to, left behind, and destroyed when a group is purged.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use proto::attributes::{Constraint, Constraints, Predicate};
@@ -22,15 +23,16 @@ use crate::calls::Calls;
 use crate::desired::{Birth, GroupName, InstanceName, VolumeSpec};
 use crate::place::Room;
 
-/// A volume that an instance keeps.
+/// The volumes that an instance keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
-    pub volume: VolumeId,
+    /// At least one. They were made in one step and are destroyed in one.
+    pub volumes: Vec<VolumeId>,
     pub agent: AgentId,
-    /// It is known to be there; otherwise it was asked for.
+    /// They are known to be there; otherwise they were asked for.
     pub made: bool,
     pub role: Role,
-    /// What was reserved for it and its instance, the disk of the volume included.
+    /// What was reserved for them and their instance, the disk of the volumes included.
     pub reserved: Amount,
 }
 
@@ -40,7 +42,8 @@ impl Kept {
     /// As it is remembered.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        let volume = VolumeId::new(words.next()?).ok()?;
+        // No id has a `/` in it.
+        let volumes = words.next()?.split('/').map(VolumeId::new).collect::<Result<Vec<_>, _>>().ok()?;
         let agent = AgentId::new(words.next()?).ok()?;
         let made = match words.next()? {
             "made" => true,
@@ -56,7 +59,12 @@ impl Kept {
                 (None, None) => return None,
             }
         }
-        Some(Kept { volume, agent, made, role, reserved })
+        Some(Kept { volumes, agent, made, role, reserved })
+    }
+
+    /// The one by which all are known where they are to be destroyed.
+    pub fn first(&self) -> Option<&VolumeId> {
+        self.volumes.first()
     }
 }
 
@@ -71,7 +79,8 @@ fn parse_ranges(text: &str) -> Option<Ranges> {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let made = if self.made { "made" } else { "asked" };
-        write!(f, "{} {} {made} {}", self.volume, self.agent, self.role)?;
+        let volumes: Vec<&str> = self.volumes.iter().map(VolumeId::as_str).collect();
+        write!(f, "{} {} {made} {}", volumes.join("/"), self.agent, self.role)?;
         for (scalar, amount) in self.reserved.scalars.iter() {
             write!(f, " {}={amount}", scalar.name())?;
         }
@@ -83,44 +92,70 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Reserves and makes a volume for the first of some tasks, and takes what all of them need: what each takes, and what was
-/// reserved. `None`, and nothing changed, when it does not fit.
+/// Reserves and makes volumes, each of so many bytes, for the first of some tasks, and takes what all of them need: what
+/// each takes, and what was reserved. `None`, and nothing changed, when it does not fit.
 pub(super) fn make(
     room: &mut Room,
     shapes: &[Amount],
-    volume: &VolumeId,
-    disk_bytes: u64,
+    volumes: &[(VolumeId, u64)],
 ) -> Option<(Vec<Resources>, Amount)> {
     let before = room.clone();
     let (first, others) = shapes.split_first()?;
-    let taken = room.reserve_and_create(first, volume.clone(), disk_bytes).and_then(|first| {
+    // The first of them comes with what the task needs besides.
+    let mut shape = first.clone();
+    let mut all = Resources::EMPTY;
+    let mut make = |(volume, disk_bytes): &(VolumeId, u64)| {
+        let shape = std::mem::take(&mut shape);
+        all.add(&room.reserve_and_create(&shape, volume.clone(), *disk_bytes)?);
+        Some(())
+    };
+    let made: Option<()> = volumes.iter().try_for_each(&mut make);
+    let taken = made.and_then(|()| {
         let others = room.take_all(others)?;
-        Some(std::iter::once(first).chain(others).collect())
+        Some(std::iter::once(all).chain(others).collect())
     });
     let Some(taken) = taken else {
         *room = before;
         return None;
     };
-    let added = room.operations.iter().skip(before.operations.len());
-    let reserve = |operation: &Operation| match operation {
-        Operation::Reserve(reserve) => Some(reserve.amount.clone()),
-        _ => None,
-    };
-    Some((taken, added.filter_map(reserve).next().unwrap_or_default()))
+    let mut reserved = Amount::default();
+    for operation in room.operations.iter().skip(before.operations.len()) {
+        if let Operation::Reserve(reserve) = operation {
+            reserved.add(&reserve.amount);
+        }
+    }
+    Some((taken, reserved))
 }
 
-/// The same for tasks that come back to a volume.
-pub(super) fn find(room: &mut Room, shapes: &[Amount], volume: &VolumeId) -> Option<Vec<Resources>> {
+/// The same for tasks that come back to volumes.
+pub(super) fn find(room: &mut Room, shapes: &[Amount], volumes: &[VolumeId]) -> Option<Vec<Resources>> {
     let before = room.clone();
-    let (first, others) = shapes.split_first()?;
-    let taken = room.take_with_volume(first, volume).and_then(|first| {
-        let others = room.take_all(others)?;
-        Some(std::iter::once(first).chain(others).collect())
+    let mut data = Resources::EMPTY;
+    let found = volumes.iter().try_for_each(|volume| {
+        data.add(&room.take_volume(volume)?);
+        Some(())
+    });
+    let taken: Option<Vec<Resources>> = found.and_then(|()| room.take_all(shapes)).map(|mut taken| {
+        if let Some(first) = taken.first_mut() {
+            first.add(&data);
+        }
+        taken
     });
     if taken.is_none() {
         *room = before;
     }
     taken
+}
+
+/// Tells a task where its volumes are: each by its name, and the first without.
+pub(super) fn tell_paths(volumes: &[VolumeId], env: &mut BTreeMap<String, String>) {
+    for volume in volumes.iter().rev() {
+        let path = format!("volumes/{volume}");
+        if let Some(name) = VolumeSpec::name_of(volume) {
+            env.insert(VolumeSpec::variable_of(name), path.clone());
+        }
+        env.insert("STOA_VOLUME".to_owned(), path);
+    }
 }
 
 fn has(resources: &Resources, volume: &VolumeId) -> bool {
@@ -141,7 +176,7 @@ impl Reconciler {
 
     /// Those of a group that was stated anew come back to the volumes that they had.
     pub(super) fn remember_volumes(&mut self, now: Now, group: &GroupName) {
-        let Some(table) = self.groups.get(group).filter(|table| table.group.volume.is_some()) else { return };
+        let Some(table) = self.groups.get(group).filter(|table| table.group.has_volumes()) else { return };
         let blank = table.slots().filter(|(_, slot)| slot.is_blank() && slot.kept.is_none());
         let numbers: Vec<u32> = blank.map(|(number, _)| number).collect();
         for number in numbers {
@@ -164,10 +199,11 @@ impl Reconciler {
 
     /// At its home an offer lacks the volume that was only asked for: it was never made.
     pub(super) fn learn_unmade(&mut self, group: &GroupName, offer: &Offer) {
-        let Some(table) = self.groups.get(group).filter(|table| table.group.volume.is_some()) else { return };
+        let Some(table) = self.groups.get(group).filter(|table| table.group.has_volumes()) else { return };
         let unmade = table.slots().filter(|(_, slot)| {
             let is_missing = |kept: &Kept| {
-                !kept.made && kept.agent == offer.agent.id && !has(&offer.resources, &kept.volume)
+                let lacks = |volume: &VolumeId| !has(&offer.resources, volume);
+                !kept.made && kept.agent == offer.agent.id && kept.volumes.iter().any(lacks)
             };
             slot.attempts.is_empty() && slot.kept.as_ref().is_some_and(is_missing)
         });
@@ -185,9 +221,13 @@ impl Reconciler {
                 Operation::CreateVolume(create) => self.made_answered(&create.volume, done),
                 Operation::DestroyVolume(destroy) => {
                     self.demands_changed = true;
-                    self.purging.remove(&destroy.volume);
+                    // Those that were made together stand in one accept.
+                    let mut of =
+                        self.purges.iter().filter(|(_, kept)| kept.volumes.contains(&destroy.volume));
+                    let Some(first) = of.next().map(|(first, _)| first.clone()) else { continue };
+                    self.purging.remove(&first);
                     if done {
-                        self.purged(&destroy.volume, VolumeStep::Destroyed);
+                        self.purged(&first, VolumeStep::Destroyed);
                     }
                 }
                 Operation::Launch(_)
@@ -200,20 +240,21 @@ impl Reconciler {
 
     fn made_answered(&mut self, volume: &VolumeId, done: bool) {
         let Some(instance) = VolumeSpec::owner(volume) else { return };
-        if let Some(kept) = self.purges.get_mut(volume) {
+        if let Some((first, kept)) = self.purges.iter_mut().find(|(_, kept)| kept.volumes.contains(volume)) {
             // Its group was purged meanwhile.
             kept.made = done;
-            let kept = kept.clone();
-            self.memory.set_purge(&kept.volume, Some(&kept));
+            self.memory.set_purge(first, Some(kept));
             return;
         }
         let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
-        let asked =
-            slot.and_then(|slot| slot.kept.clone()).filter(|kept| kept.volume == *volume && !kept.made);
+        let asked = slot
+            .and_then(|slot| slot.kept.clone())
+            .filter(|kept| kept.volumes.contains(volume) && !kept.made);
         match asked {
             Some(kept) if done => {
-                self.keep(&instance, &Kept { made: true, ..kept });
-                self.tell(Event::Volume { instance, volume: volume.clone(), step: VolumeStep::Made });
+                let kept = Kept { made: true, ..kept };
+                self.keep(&instance, &kept);
+                self.tell_volumes(&instance, &kept, VolumeStep::Made);
             }
             Some(_) => self.unkeep(&instance),
             None => {}
@@ -232,15 +273,22 @@ impl Reconciler {
         // A launch that was carried out has a run.
         let slot = slot.filter(|_| status.run.is_some()).filter(its);
         if let Some(kept) = slot.and_then(|slot| slot.kept.as_ref()).filter(|kept| !kept.made) {
-            let volume = kept.volume.clone();
-            self.made_answered(&volume, true);
+            let first = kept.first().cloned();
+            first.into_iter().for_each(|volume| self.made_answered(&volume, true));
+        }
+    }
+
+    fn tell_volumes(&mut self, instance: &InstanceName, kept: &Kept, step: VolumeStep) {
+        for volume in &kept.volumes {
+            self.tell(Event::Volume { instance: instance.clone(), volume: volume.clone(), step });
         }
     }
 
     /// The same of a group that is not stated yet: the volume was made with this task.
     pub(super) fn remember_made(&mut self, instance: &InstanceName, task: &TaskId) {
         let launch = |id: &str| id.rsplit_once('-').map(|(_, launch)| launch.to_owned());
-        let its = |kept: &Kept| !kept.made && launch(kept.volume.as_str()) == launch(task.as_str());
+        let first = |kept: &Kept| kept.first().and_then(|volume| launch(volume.as_str()));
+        let its = |kept: &Kept| !kept.made && first(kept) == launch(task.as_str());
         if let Some(kept) = self.memory.kept(instance).filter(its) {
             self.memory.set_kept(instance, Some(&Kept { made: true, ..kept }));
         }
@@ -258,14 +306,14 @@ impl Reconciler {
         let slot = self.groups.get(&instance.group).and_then(|table| table.slot(instance.number));
         let Some(kept) = slot.and_then(|slot| slot.kept.clone()) else { return };
         self.unkeep(instance);
-        let (instance, volume) = (instance.clone(), kept.volume.clone());
-        self.tell(Event::Volume { instance, volume, step: VolumeStep::LeftBehind });
-        self.purge_volume(kept);
+        self.tell_volumes(instance, &kept, VolumeStep::LeftBehind);
+        self.purge_volumes(kept);
     }
 
-    fn purge_volume(&mut self, kept: Kept) {
-        self.memory.set_purge(&kept.volume, Some(&kept));
-        self.purges.insert(kept.volume.clone(), kept);
+    fn purge_volumes(&mut self, kept: Kept) {
+        let Some(first) = kept.first().cloned() else { return };
+        self.memory.set_purge(&first, Some(&kept));
+        self.purges.insert(first, kept);
         self.demands_changed = true;
     }
 
@@ -273,7 +321,7 @@ impl Reconciler {
     pub(super) fn purge(&mut self, group: &GroupName) {
         for (instance, kept) in self.memory.all_kept(group) {
             self.unkeep(&instance);
-            self.purge_volume(kept);
+            self.purge_volumes(kept);
         }
     }
 
@@ -281,21 +329,17 @@ impl Reconciler {
         self.memory.set_purge(volume, None);
         self.unseen.remove(volume);
         self.demands_changed = true;
-        if self.purges.remove(volume).is_some()
+        if let Some(kept) = self.purges.remove(volume)
             && let Some(instance) = VolumeSpec::owner(volume)
         {
-            self.tell(Event::Volume { instance, volume: volume.clone(), step });
+            self.tell_volumes(&instance, &kept, step);
         }
     }
 
     /// An agent is gone for good, and its volumes with it.
     pub(super) fn volumes_lost(&mut self, agent: &AgentId) {
-        let lost: Vec<VolumeId> = self
-            .purges
-            .values()
-            .filter(|kept| kept.agent == *agent)
-            .map(|kept| kept.volume.clone())
-            .collect();
+        let lost = self.purges.iter().filter(|(_, kept)| kept.agent == *agent);
+        let lost: Vec<VolumeId> = lost.map(|(volume, _)| volume.clone()).collect();
         for volume in lost {
             self.purged(&volume, VolumeStep::Destroyed);
         }
@@ -311,23 +355,23 @@ impl Reconciler {
             // While a task has it nobody is offered it.
             slot.is_none_or(|slot| slot.attempts.is_empty() || slot.kept.is_some())
         };
-        let open = self.purges.values().filter(|kept| {
-            !self.purging.contains(&kept.volume) && self.granted.contains(&kept.role) && is_idle(&kept.volume)
+        let open = self.purges.iter().filter(|(volume, kept)| {
+            !self.purging.contains(*volume) && self.granted.contains(&kept.role) && is_idle(volume)
         });
-        let demand = |kept: &Kept| {
+        let demand = |(volume, kept): (&VolumeId, &Kept)| {
             let at_home = Constraint {
                 attribute: "agent".to_owned(),
                 predicate: Predicate::In(vec![kept.agent.to_string()]),
             };
             let demand = Demand {
-                id: DemandId::new(&format!("{}@purge", kept.volume)).ok()?,
+                id: DemandId::new(&format!("{volume}@purge")).ok()?,
                 role: kept.role.clone(),
                 shape: shape_of(kept),
                 count: 1,
                 constraints: Constraints(vec![at_home]),
                 priority: 0,
             };
-            Some((demand, kept.volume.clone()))
+            Some((demand, volume.clone()))
         };
         open.filter_map(demand).collect()
     }
@@ -340,7 +384,7 @@ impl Reconciler {
         if !kept.made {
             return true;
         }
-        if self.may_be_held(kept) {
+        if self.may_be_held(volume, kept) {
             self.unseen.remove(volume);
             return false;
         }
@@ -348,8 +392,8 @@ impl Reconciler {
     }
 
     /// Whether a task of its instance may have it, also one of a group that nobody has stated yet.
-    fn may_be_held(&self, kept: &Kept) -> bool {
-        let Some(owner) = VolumeSpec::owner(&kept.volume) else { return false };
+    fn may_be_held(&self, volume: &VolumeId, kept: &Kept) -> bool {
+        let Some(owner) = VolumeSpec::owner(volume) else { return false };
         let is_there = |agent: Option<&AgentId>| agent.is_none_or(|agent| *agent == kept.agent);
         let slot = self.groups.get(&owner.group).and_then(|table| table.slot(owner.number));
         let mut attempts = slot.iter().flat_map(|slot| &slot.attempts);
@@ -366,7 +410,9 @@ impl Reconciler {
         let Some(kept) = self.purges.get(volume) else {
             return out.decline(offer, DeclineReason::Unused, Filter { refuse: std::time::Duration::ZERO });
         };
-        if !has(&offer.resources, volume) {
+        let here = |volume: &&VolumeId| has(&offer.resources, volume);
+        let found: Vec<VolumeId> = kept.volumes.iter().filter(here).cloned().collect();
+        if found.is_empty() {
             if self.is_gone(volume) {
                 self.purged(volume, VolumeStep::Destroyed);
             }
@@ -377,14 +423,16 @@ impl Reconciler {
         let mut there = Amount::default();
         for portion in offer.resources.portions() {
             let is_plain = portion.volume.is_none() && portion.reservation.as_ref() == Some(&role);
-            if is_plain || portion.volume.as_ref() == Some(&volume) {
+            if is_plain || portion.volume.as_ref().is_some_and(|volume| found.contains(volume)) {
                 there.add(&portion.amount);
             }
         }
         // No more than was reserved for it, and no more than is there.
         let amount = kept.reserved.saturating_sub(&there.lacking(&kept.reserved));
         let mut room = Room::new(offer);
-        room.operate(Operation::DestroyVolume(DestroyVolume { role: role.clone(), volume: volume.clone() }));
+        for volume in found {
+            room.operate(Operation::DestroyVolume(DestroyVolume { role: role.clone(), volume }));
+        }
         if !amount.is_empty() {
             room.operate(Operation::Unreserve(Unreserve { role, amount }));
         }
@@ -415,7 +463,7 @@ mod tests {
     fn what_is_remembered_reads_back() {
         let ports = Ranges::from_pairs([(31_000, 31_001), (31_007, 31_007)]);
         let kept = Kept {
-            volume: VolumeId::new("web.0.data-1").expect("an id"),
+            volumes: ["web.0.data-1", "web.0.log-1"].map(|id| VolumeId::new(id).expect("an id")).into(),
             agent: AgentId::new("a1").expect("an id"),
             made: true,
             role: Role::new("prod/kafka").expect("a role"),
@@ -424,6 +472,8 @@ mod tests {
         assert_eq!(Kept::parse(&kept.to_string()), Some(kept.clone()));
         assert_eq!(shape_of(&kept).range("ports").count(), 3);
         assert_eq!(shape_of(&kept).scalars.disk_bytes(), 0);
+        let single = "web.0.data-1 a1 made prod/kafka cpus=500 disk=4294967296";
+        assert_eq!(Kept::parse(single).map(|kept| kept.to_string()).as_deref(), Some(single), "as ever");
         let bare = Kept { made: false, reserved: Amount::default(), ..kept };
         assert_eq!(Kept::parse(&bare.to_string()), Some(bare.clone()));
         assert!(!shape_of(&bare).is_empty());

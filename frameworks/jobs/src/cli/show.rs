@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::{BAD, Failure};
 use crate::spec::{JobSpec, show_duration};
-use crate::wire::{JobKind, JobView, Task};
+use crate::wire::{JobKind, JobView, Progress, Setback, Task, VolumeState, VolumeView};
 
 /// Of every document; a change that is not an addition makes another.
 pub(super) const API_VERSION: &str = "stoa.jobs/v1";
@@ -108,6 +108,30 @@ pub(super) fn task_row(task: &Task, wide: bool) -> Vec<String> {
     row
 }
 
+/// The columns of a volume.
+pub(super) const VOLUME_HEAD: [&str; 6] = ["VOLUME", "NAME", "INSTANCE", "STATE", "HOST", "SIZE"];
+
+pub(super) fn volume_row(volume: &VolumeView) -> Vec<String> {
+    let host = if volume.hostname.is_empty() { &volume.agent_id } else { &volume.hostname };
+    vec![
+        escaped(&volume.volume_id),
+        escaped(&volume.name),
+        volume.instance.to_string(),
+        volume_state(volume.state()).to_owned(),
+        escaped(host),
+        show_bytes(volume.size_bytes),
+    ]
+}
+
+fn volume_state(state: VolumeState) -> &'static str {
+    match state {
+        VolumeState::Unspecified => "unknown",
+        VolumeState::VolumeAskedFor => "asked-for",
+        VolumeState::VolumeKept => "kept",
+        VolumeState::VolumeToBeDestroyed => "to-be-destroyed",
+    }
+}
+
 /// Columns as wide as their widest cell.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
@@ -153,6 +177,27 @@ pub(super) fn state(job: &JobView) -> &'static str {
     }
 }
 
+fn progress(progress: Progress) -> Option<&'static str> {
+    match progress {
+        Progress::Unspecified => None,
+        Progress::UnderWay => Some("under-way"),
+        Progress::Done => Some("done"),
+        Progress::CanaryWaits => Some("canary-waits"),
+        Progress::GoesBack => Some("goes-back"),
+        Progress::RolledBack => Some("rolled-back"),
+        Progress::Stopped => Some("stopped"),
+    }
+}
+
+fn setback(setback: Setback) -> Option<&'static str> {
+    match setback {
+        Setback::Unspecified => None,
+        Setback::Deadline => Some("deadline"),
+        Setback::Failures => Some("failures"),
+        Setback::Abandoned => Some("abandoned"),
+    }
+}
+
 /// Milliseconds since 1970, by the clock of this machine.
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -194,6 +239,10 @@ struct JobShape {
     finished: u32,
     failed: u32,
     restarts: u64,
+    /// Of a service that runs: how far what was asked for last is.
+    progress: Option<&'static str>,
+    /// Why it failed, if it did.
+    setback: Option<&'static str>,
     cpus_milli: u64,
     mem_bytes: u64,
     disk_bytes: u64,
@@ -211,6 +260,19 @@ struct JobShape {
     /// Of a cron job that is neither paused nor stopped.
     next_run_ms: Option<u64>,
     tasks: Vec<TaskShape>,
+    volumes: Vec<VolumeShape>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VolumeShape {
+    id: String,
+    name: String,
+    instance: u32,
+    state: &'static str,
+    agent_id: String,
+    hostname: String,
+    size_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -256,6 +318,8 @@ fn job_shape(job: JobView) -> JobShape {
         finished: s.finished,
         failed: s.failed,
         restarts: s.restarts,
+        progress: progress(s.progress()),
+        setback: setback(s.setback()),
         cpus_milli: spec.cpus_milli,
         mem_bytes: spec.mem_bytes,
         disk_bytes: spec.disk_bytes,
@@ -271,6 +335,19 @@ fn job_shape(job: JobView) -> JobShape {
         spec: lines.into_iter().collect(),
         next_run_ms: next_run.map(|(at, _)| at),
         tasks: job.tasks.into_iter().map(task_shape).collect(),
+        volumes: job.volumes.into_iter().map(volume_shape).collect(),
+    }
+}
+
+fn volume_shape(volume: VolumeView) -> VolumeShape {
+    VolumeShape {
+        state: volume_state(volume.state()),
+        id: volume.volume_id,
+        name: volume.name,
+        instance: volume.instance,
+        agent_id: volume.agent_id,
+        hostname: volume.hostname,
+        size_bytes: volume.size_bytes,
     }
 }
 

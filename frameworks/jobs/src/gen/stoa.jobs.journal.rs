@@ -53,7 +53,7 @@ pub struct JobStored {
 pub struct JobStopped {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Forget it once its tasks have ended.
+    /// Forget it once its tasks have ended, and destroy its volumes.
     #[prost(bool, tag = "2")]
     pub purge: bool,
 }

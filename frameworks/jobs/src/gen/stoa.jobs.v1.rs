@@ -162,15 +162,21 @@ pub struct GroupTask {
     pub health: ::core::option::Option<Check>,
     #[prost(message, optional, tag = "12")]
     pub readiness: ::core::option::Option<Check>,
+    /// Secrets, by the name of the file.
+    #[prost(btree_map = "string, string", tag = "13")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// Disk of an instance that outlives its tasks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Volume {
-    /// a-z, A-Z, 0-9, '-', '_' and '.'; unique in the job.
+    /// a-z, A-Z, 0-9, '-' and '_'; unique in the job, also as part of the name of a variable.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub size_bytes: u64,
+    /// An instance that was kept from its volumes for so long begins anew elsewhere, with empty ones; 0: it waits for them.
+    #[prost(uint64, tag = "3")]
+    pub anew_after_ms: u64,
 }
 /// A job as somebody asked for it, every default filled in.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -261,13 +267,16 @@ pub struct JobSpec {
     /// Of a cron job, and only there.
     #[prost(message, optional, tag = "31")]
     pub cron: ::core::option::Option<Cron>,
-    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, health and
-    /// readiness are empty: each task says its own.
+    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, secrets,
+    /// health and readiness are empty: each task says its own.
     #[prost(message, repeated, tag = "32")]
     pub tasks: ::prost::alloc::vec::Vec<GroupTask>,
     /// Of each instance.
     #[prost(message, repeated, tag = "33")]
     pub volumes: ::prost::alloc::vec::Vec<Volume>,
+    /// Secrets of the job's role that each finds as files in the directory STOA_SECRETS, by the name of the file.
+    #[prost(btree_map = "string, string", tag = "34")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// One task of a job: one attempt to run one instance.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -332,6 +341,34 @@ pub struct Summary {
     /// Somebody asked for its end.
     #[prost(bool, tag = "7")]
     pub stopped: bool,
+    #[prost(enumeration = "Progress", tag = "8")]
+    pub progress: i32,
+    /// Why what was asked for last failed.
+    #[prost(enumeration = "Setback", tag = "9")]
+    pub setback: i32,
+}
+/// A volume of an instance.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeView {
+    /// At the masters.
+    #[prost(string, tag = "1")]
+    pub volume_id: ::prost::alloc::string::String,
+    /// In the job.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// From 0.
+    #[prost(uint32, tag = "3")]
+    pub instance: u32,
+    #[prost(enumeration = "VolumeState", tag = "4")]
+    pub state: i32,
+    #[prost(string, tag = "5")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Empty when the machine was not seen in this life of the framework.
+    #[prost(string, tag = "6")]
+    pub hostname: ::prost::alloc::string::String,
+    /// 0 when the job says nothing of it any more.
+    #[prost(uint64, tag = "7")]
+    pub size_bytes: u64,
 }
 /// A job as it stands.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -355,6 +392,9 @@ pub struct JobView {
     /// Of a run of a cron job: which one.
     #[prost(string, tag = "7")]
     pub parent: ::prost::alloc::string::String,
+    /// Those of all its instances, also of such as there are no more.
+    #[prost(message, repeated, tag = "8")]
+    pub volumes: ::prost::alloc::vec::Vec<VolumeView>,
 }
 // ---- calls ----
 
@@ -409,7 +449,7 @@ pub struct GetReply {
 pub struct StopRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Forgets the job once its tasks have ended.
+    /// Forgets the job once its tasks have ended, and destroys its volumes with what is on them.
     #[prost(bool, tag = "2")]
     pub purge: bool,
 }
@@ -668,6 +708,128 @@ impl TaskState {
             "TASK_UNREACHABLE" => Some(Self::TaskUnreachable),
             "TASK_GONE" => Some(Self::TaskGone),
             "TASK_GONE_BY_OPERATOR" => Some(Self::TaskGoneByOperator),
+            _ => None,
+        }
+    }
+}
+/// How far what was asked of a service last is brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Progress {
+    /// Not a service that runs.
+    Unspecified = 0,
+    /// Not every instance runs it and is in service.
+    UnderWay = 1,
+    /// Every instance came into service with it, or is over.
+    Done = 2,
+    /// Its canaries are in service, and the others wait for a word: Promote, or Rollback.
+    CanaryWaits = 3,
+    /// It failed, and what ran before comes back.
+    GoesBack = 4,
+    /// It failed, and every instance runs again what ran before.
+    RolledBack = 5,
+    /// It failed, and stays as it is.
+    Stopped = 6,
+}
+impl Progress {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROGRESS_UNSPECIFIED",
+            Self::UnderWay => "PROGRESS_UNDER_WAY",
+            Self::Done => "PROGRESS_DONE",
+            Self::CanaryWaits => "PROGRESS_CANARY_WAITS",
+            Self::GoesBack => "PROGRESS_GOES_BACK",
+            Self::RolledBack => "PROGRESS_ROLLED_BACK",
+            Self::Stopped => "PROGRESS_STOPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROGRESS_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROGRESS_UNDER_WAY" => Some(Self::UnderWay),
+            "PROGRESS_DONE" => Some(Self::Done),
+            "PROGRESS_CANARY_WAITS" => Some(Self::CanaryWaits),
+            "PROGRESS_GOES_BACK" => Some(Self::GoesBack),
+            "PROGRESS_ROLLED_BACK" => Some(Self::RolledBack),
+            "PROGRESS_STOPPED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+/// Why a change of a service failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Setback {
+    /// It did not.
+    Unspecified = 0,
+    /// For too long no instance more came into service.
+    Deadline = 1,
+    /// Too many of its tasks ended badly in a row.
+    Failures = 2,
+    /// It was given up.
+    Abandoned = 3,
+}
+impl Setback {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SETBACK_UNSPECIFIED",
+            Self::Deadline => "SETBACK_DEADLINE",
+            Self::Failures => "SETBACK_FAILURES",
+            Self::Abandoned => "SETBACK_ABANDONED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SETBACK_UNSPECIFIED" => Some(Self::Unspecified),
+            "SETBACK_DEADLINE" => Some(Self::Deadline),
+            "SETBACK_FAILURES" => Some(Self::Failures),
+            "SETBACK_ABANDONED" => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
+/// How a volume stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum VolumeState {
+    Unspecified = 0,
+    /// It was asked for, with the first task that has it.
+    VolumeAskedFor = 1,
+    /// It is there.
+    VolumeKept = 2,
+    /// It is destroyed as soon as its agent is seen and no task has it.
+    VolumeToBeDestroyed = 3,
+}
+impl VolumeState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VOLUME_STATE_UNSPECIFIED",
+            Self::VolumeAskedFor => "VOLUME_ASKED_FOR",
+            Self::VolumeKept => "VOLUME_KEPT",
+            Self::VolumeToBeDestroyed => "VOLUME_TO_BE_DESTROYED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VOLUME_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "VOLUME_ASKED_FOR" => Some(Self::VolumeAskedFor),
+            "VOLUME_KEPT" => Some(Self::VolumeKept),
+            "VOLUME_TO_BE_DESTROYED" => Some(Self::VolumeToBeDestroyed),
             _ => None,
         }
     }

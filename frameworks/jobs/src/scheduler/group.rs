@@ -1,8 +1,14 @@
 //! A job as what the SDK's reconciler is told: a group of that name, and what only this framework says of its tasks.
 
+use std::collections::BTreeMap;
+
 use framework_sdk::check::{self, CheckPort};
-use framework_sdk::desired::{Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable};
+use framework_sdk::desired::{
+    Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable, VolumeSpec,
+};
+use framework_sdk::id::{FileName, SecretName};
 use framework_sdk::quantities::Quantities;
+use framework_sdk::secret::SecretFile;
 use framework_sdk::task::{CommandInfo, TaskInfo};
 
 use super::Jobs;
@@ -51,8 +57,16 @@ pub(super) fn group_of(job: &Job) -> Option<Group> {
             None => group.spread(&spread.by),
         };
     }
+    group = spec.prefer.0.iter().cloned().fold(group, Group::prefer);
     if let Some(role) = &spec.role {
         group = group.role(role.clone());
+    }
+    for volume in &spec.volumes {
+        let kept = VolumeSpec::named(&volume.name, 0).ok()?.disk_bytes(volume.size_bytes);
+        group = group.volume(match volume.anew_after {
+            Some(homeless) => kept.anew_after(homeless),
+            None => kept,
+        });
     }
     Some(group)
 }
@@ -69,20 +83,27 @@ fn change_of(update: &Update) -> RollingChange {
     }
 }
 
+/// What tells tasks apart that are alike in all else: they run on the resources of the role that they were started in, and
+/// find the volumes that there were then.
+fn variant_of(spec: &JobSpec) -> String {
+    let role = spec.role.as_ref().map_or_else(String::new, ToString::to_string);
+    // No role has a blank in it.
+    spec.volumes.iter().fold(role, |all, volume| format!("{all} {}={}", volume.name, volume.size_bytes))
+}
+
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
-pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
+pub(crate) fn task_of(spec: &JobSpec) -> TaskSpec {
     let (argv, shell) = spec.command.to_argv();
     let mut env = spec.env.clone();
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
-    let command =
-        CommandInfo { argv, shell, env, user: spec.user.clone(), artifacts: spec.artifacts.clone() };
+    let (user, artifacts) = (spec.user.clone(), spec.artifacts.clone());
+    let command = CommandInfo { argv, shell, env, user, artifacts, secrets: secrets_of(&spec.secrets) };
     let task = TaskSpec::of(command)
         .scalars(Quantities::of(spec.cpus_milli, spec.mem_bytes).with_disk(spec.disk_bytes))
         .named_ports(spec.ports.iter().cloned())
         .kill_grace(spec.kill_grace)
         .label("job", &spec.name)
-        // A task runs on the resources of the role that it was started in.
-        .variant(spec.role.as_ref().map_or_else(String::new, ToString::to_string));
+        .variant(variant_of(spec));
     let mut task = spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint);
     if let Some(check) = &spec.health {
         task = task.health(check_of(check, &spec.ports));
@@ -94,6 +115,15 @@ pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
         task = task.longest_run(limit);
     }
     task
+}
+
+/// By the names of their files, which were checked with the job.
+fn secrets_of(secrets: &BTreeMap<String, String>) -> Vec<SecretFile> {
+    let one = |(file, name): (&String, &String)| {
+        let (name, file) = (SecretName::new(name).ok()?, FileName::new(file).ok()?);
+        Some(SecretFile { name, file: Some(file) })
+    };
+    secrets.iter().filter_map(one).collect()
 }
 
 fn check_of(check: &Check, ports: &[String]) -> check::Check {

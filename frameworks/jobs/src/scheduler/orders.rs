@@ -168,6 +168,7 @@ impl Jobs {
         let role = spec.role.clone().unwrap_or_else(|| self.role.clone());
         self.check_room(&spec, &role)?;
         self.check_after(&spec)?;
+        self.check_volumes(&spec, ephemeral)?;
         let job = key(&spec.name);
         let before = self
             .state
@@ -320,6 +321,7 @@ impl Jobs {
         let (old, old_revision) = (stored.spec.clone(), stored.revision);
         let role = before.role.clone().unwrap_or_else(|| self.role.clone());
         self.check_room(&before, &role)?;
+        self.check_volumes(&before, false)?;
         let (created_ms, ephemeral) = (now.wall.as_millis(), stored.ephemeral);
         let record = self.state.store_again(before.clone(), created_ms, ephemeral);
         self.record(record);
@@ -353,6 +355,9 @@ impl Jobs {
             self.report(Note::Job { job: name.to_owned(), what: "stopped" });
         }
         self.withdraw(&job);
+        if purge {
+            self.wishes.extend(name_of(name).map(Wish::Purge));
+        }
         if self.state.jobs.get(name).is_some_and(|stored| stored.spec.kind == Kind::Cron) {
             self.end_runs(&job, purge);
         }
@@ -374,6 +379,7 @@ impl Jobs {
             held.push(format!("the master does not know yet that the framework is in role {role}"));
         }
         held.extend(self.held_back(name, stored, work));
+        held.extend(self.held_by_volumes(name, stored));
         let now_ms = now.wall.as_millis();
         for instance in stored.instances.values().filter(|_| !stored.stopped) {
             if instance.state == wire::TaskState::TaskWaiting && instance.not_before_ms > now_ms {
@@ -438,7 +444,7 @@ impl Jobs {
 }
 
 /// So many reasons are enough for people.
-const HELD_MAX: usize = 20;
+pub(super) const HELD_MAX: usize = 20;
 
 fn no_job(name: &str) -> Refusal {
     Refusal::new(Code::NotFound, format!("there is no job {name}")).with_help("list them with `stoa job get`")

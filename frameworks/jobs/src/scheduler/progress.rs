@@ -34,13 +34,13 @@ impl Jobs {
         match event {
             Event::Task(event) => self.task_moved(now, event),
             Event::GivenUp { instance, task } => self.given_up(now, &instance, &task),
+            Event::Volume { instance, volume, step } => self.volume_moved(&instance, volume, step),
             Event::Rollout { group, step, .. } => self.change_moved(group.as_str(), step),
             Event::AsStated(group) => self.settled(group.as_str()),
             Event::Session(_)
             | Event::Drain { .. }
             | Event::AgentDraining(_)
             | Event::AgentResumed(_)
-            | Event::Volume { .. }
             | Event::Over(_)
             | Event::Withdrawn(_)
             | Event::Unclaimed(_)
@@ -79,6 +79,7 @@ impl Jobs {
         let failed = self.work.get(name).and_then(|work| work.change).is_some_and(has_failed);
         if self.state.jobs.get(name).filter(service).is_some() && !failed {
             self.record(Record::JobSettled { name: name.to_owned() });
+            self.touched.extend(self.work.get_key_value(name).map(|(job, _)| job.clone()));
         }
     }
 

@@ -9,7 +9,7 @@ use framework_sdk::reconciler::{Order, Past, PastTask};
 use framework_sdk::{Calls, Instant, Now, Scheduler};
 
 use super::dependencies::may_begin;
-use super::group::group_of;
+use super::group::{group_of, name_of};
 use super::work::{JobName, Sums, Work, is_over};
 use super::{Due, Jobs, key};
 use crate::spec::Kind;
@@ -48,6 +48,11 @@ impl Jobs {
             let (Some(stored), Some(work)) = (self.state.jobs.get(&*job), self.work.get_mut(&job)) else {
                 continue;
             };
+            if stored.purge {
+                // Before it is forgotten.
+                let purge = name_of(&stored.spec.name).map(Order::Purge);
+                purge.into_iter().for_each(|purge| self.reconciler.input(now, purge, &mut nothing));
+            }
             if is_over(stored, &work.sums) {
                 continue;
             }
@@ -85,7 +90,9 @@ fn past_of(now: Now, job: &Job, instance: &Instance) -> Past {
         agent: of.agent.clone(),
         is_current: of.revision == job.revision,
         began: of.state != TaskState::TaskStaging,
+        parts: Vec::new(),
         abandoned: of.state.is_terminal(),
+        ending: false,
     });
     let tasks: Vec<PastTask> = tasks.collect();
     let rests = instance.not_before_ms.saturating_sub(now.wall.as_millis());

@@ -1,6 +1,7 @@
 //! What the scheduler says for logs and metrics, and the lines and numbers that its shell makes of it.
 
-use framework_sdk::id::{AgentId, TaskId};
+use framework_sdk::id::{AgentId, TaskId, VolumeId};
+use framework_sdk::reconciler::VolumeStep;
 use tracing::{debug, info};
 
 use super::work::{JobName, Sums, is_live, is_over};
@@ -41,6 +42,15 @@ pub enum Note {
         /// Whether another attempt follows.
         again: bool,
     },
+    /// A volume has come, or gone.
+    Volume {
+        /// Of which job.
+        job: String,
+        /// Which.
+        volume: VolumeId,
+        /// What came about.
+        step: VolumeStep,
+    },
 }
 
 /// How many of each there are.
@@ -74,6 +84,14 @@ impl Note {
         match self {
             Note::Job { job, what } => info!(job, what, "job"),
             Note::Launch { job, task, agent } => debug!(job, task_id = %task, agent_id = %agent, "launch"),
+            Note::Volume { job, volume, step } => {
+                let what = match step {
+                    VolumeStep::Made => "made",
+                    VolumeStep::LeftBehind => "left behind: its instance begins anew without it",
+                    VolumeStep::Destroyed => "destroyed",
+                };
+                info!(job, volume_id = %volume, what, "volume");
+            }
             Note::Ended { job, task, state, message, again } => {
                 let state_name = state.as_str_name();
                 if *state == TaskState::TaskFinished || *state == TaskState::TaskKilled {

@@ -5,9 +5,11 @@ mod changes;
 mod chaos;
 mod cost;
 mod lives;
+mod places;
 mod rig;
 mod roles;
 mod schedules;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

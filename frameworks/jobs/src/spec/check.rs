@@ -34,6 +34,10 @@ pub(super) const FAILURES_MAX: u32 = 1_000;
 pub(super) const TASKS_MAX: usize = 16;
 /// Volumes of one instance.
 pub(super) const VOLUMES_MAX: usize = 16;
+/// With the name of an instance and a number a volume's name must still be an id.
+pub(super) const VOLUME_NAME_BYTES_MAX: usize = 30;
+/// What is out of reach for less may only be slow.
+const ANEW_AFTER_MIN: Duration = Duration::from_secs(1);
 /// Less is not worth a volume.
 pub(super) const VOLUME_BYTES_MIN: u64 = 1 << 20;
 /// Runs that are remembered.
@@ -108,6 +112,7 @@ impl JobSpec {
             ("disk", self.disk_bytes != 0),
             ("ports", !self.ports.is_empty()),
             ("artifacts", !self.artifacts.is_empty()),
+            ("secrets", !self.secrets.is_empty()),
             ("health", self.health.is_some()),
             ("readiness", self.readiness.is_some()),
         ];
@@ -149,12 +154,30 @@ impl JobSpec {
             let why = "are for jobs of one task: a volume goes whole to one task";
             wrong("volumes", why.to_owned());
         }
+        if !self.volumes.is_empty() && self.update.max_surge > 0 {
+            let why = "is for jobs without volumes: a new instance has the data once the old one has ended";
+            wrong("update.max_surge", why.to_owned());
+        }
+        let begins_anew = self.volumes.iter().any(|volume| volume.anew_after.is_some());
         let mut names = BTreeSet::new();
         for (n, volume) in self.volumes.iter().enumerate() {
-            if let Some(why) = bad_name(&volume.name) {
+            if let Some(why) = bad_volume_name(&volume.name) {
                 wrong(&format!("volumes[{n}].name"), why);
-            } else if !names.insert(&volume.name) {
-                wrong(&format!("volumes[{n}].name"), format!("two are named {:?}", volume.name));
+            } else if !names.insert(volume.variable()) {
+                let why = format!("two are found as {} in the environment", volume.variable());
+                wrong(&format!("volumes[{n}].name"), why);
+            }
+            match volume.anew_after {
+                Some(after) if after < ANEW_AFTER_MIN || after > LIMIT_MAX => {
+                    let why = "is not between 1s and a year; write for example \"1h\"";
+                    wrong(&format!("volumes[{n}].anew_after"), why.to_owned());
+                }
+                None if begins_anew => {
+                    let why =
+                        "is missing: an instance begins anew without any of its volumes; give it to each";
+                    wrong(&format!("volumes[{n}].anew_after"), why.to_owned());
+                }
+                Some(_) | None => {}
             }
             if !(VOLUME_BYTES_MIN..=BYTES_MAX).contains(&volume.size_bytes) {
                 let given = framework_sdk::quantities::show_bytes(volume.size_bytes);
@@ -174,6 +197,21 @@ impl JobSpec {
 fn is_word(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(word)
+}
+
+fn bad_volume_name(name: &str) -> Option<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(word);
+    if good && name.len() <= VOLUME_NAME_BYTES_MAX {
+        return None;
+    }
+    if name.is_empty() {
+        return bad_name(name);
+    }
+    let shown: String = name.chars().take(80).collect();
+    Some(format!(
+        "{shown:?} is not the name of a volume; use at most {VOLUME_NAME_BYTES_MAX} letters, digits, - and _, beginning with a letter or digit"
+    ))
 }
 
 fn bad_name(name: &str) -> Option<String> {

@@ -41,6 +41,7 @@ impl JobSpec {
             ports: self.ports.clone(),
             env: self.env.clone(),
             artifacts: self.artifacts.iter().map(artifact_to_wire).collect(),
+            secrets: self.secrets.clone(),
             constraints: rules_to_wire(&self.constraints),
             role: self.role.as_ref().map_or_else(String::new, ToString::to_string),
             user: self.user.clone(),
@@ -65,11 +66,7 @@ impl JobSpec {
             time_limit_ms: self.time_limit.map_or(0, millis),
             cron: self.cron.as_ref().map(cron_to_wire),
             tasks: self.tasks.iter().map(task_to_wire).collect(),
-            volumes: self
-                .volumes
-                .iter()
-                .map(|volume| wire::Volume { name: volume.name.clone(), size_bytes: volume.size_bytes })
-                .collect(),
+            volumes: self.volumes.iter().map(volume_to_wire).collect(),
         }
     }
 
@@ -116,6 +113,7 @@ impl JobSpec {
             ports: message.ports,
             env: message.env,
             artifacts: message.artifacts.into_iter().map(artifact_of_wire).collect(),
+            secrets: message.secrets,
             constraints: rules_of_wire(&message.constraints, "constraints", &mut wrong),
             role,
             user: message.user,
@@ -149,11 +147,7 @@ impl JobSpec {
                 .enumerate()
                 .map(|(n, task)| task_of_wire(task, &format!("task[{n}]."), &mut wrong))
                 .collect(),
-            volumes: message
-                .volumes
-                .into_iter()
-                .map(|volume| Volume { name: volume.name, size_bytes: volume.size_bytes })
-                .collect(),
+            volumes: message.volumes.into_iter().map(volume_of_wire).collect(),
         };
         // What could not be read is missing in the job, and was said.
         let said: Vec<String> = faults.iter().map(|fault| fault.key.clone()).collect();
@@ -335,6 +329,7 @@ fn task_to_wire(task: &GroupTask) -> wire::GroupTask {
         ports: task.ports.clone(),
         env: task.env.clone(),
         artifacts: task.artifacts.iter().map(artifact_to_wire).collect(),
+        secrets: task.secrets.clone(),
         health: task.health.as_ref().map(check_to_wire),
         readiness: task.readiness.as_ref().map(check_to_wire),
     }
@@ -351,9 +346,23 @@ fn task_of_wire(task: wire::GroupTask, at: &str, wrong: &mut impl FnMut(&str, St
         ports: task.ports,
         env: task.env,
         artifacts: task.artifacts.into_iter().map(artifact_of_wire).collect(),
+        secrets: task.secrets,
         health: task.health.and_then(|check| check_of_wire(check, &format!("{at}health"), wrong)),
         readiness: task.readiness.and_then(|check| check_of_wire(check, &format!("{at}readiness"), wrong)),
     }
+}
+
+fn volume_to_wire(volume: &Volume) -> wire::Volume {
+    wire::Volume {
+        name: volume.name.clone(),
+        size_bytes: volume.size_bytes,
+        anew_after_ms: volume.anew_after.map_or(0, millis),
+    }
+}
+
+fn volume_of_wire(volume: wire::Volume) -> Volume {
+    let anew_after = (volume.anew_after_ms > 0).then(|| Duration::from_millis(volume.anew_after_ms));
+    Volume { name: volume.name, size_bytes: volume.size_bytes, anew_after }
 }
 
 /// Durations of jobs are bounded, so this never saturates.

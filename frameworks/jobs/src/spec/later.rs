@@ -7,11 +7,7 @@ use super::{Fault, Faults, JobSpec};
 impl JobSpec {
     /// The job, unless it says something that is not carried out yet.
     pub fn carried_out(self) -> Result<JobSpec, Faults> {
-        let asked = [
-            ("prefer", !self.prefer.0.is_empty()),
-            ("task", !self.tasks.is_empty()),
-            ("volumes", !self.volumes.is_empty()),
-        ];
+        let asked = [("task", !self.tasks.is_empty())];
         let fault = |(key, _): (&str, bool)| Fault {
             line: None,
             key: key.to_owned(),

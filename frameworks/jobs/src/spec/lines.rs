@@ -43,7 +43,7 @@ impl Difference {
     /// Whether running tasks are replaced for it.
     pub fn replaces(&self) -> bool {
         let top = self.key.split(['.', '[']).next().unwrap_or_default();
-        !KEPT.contains(&top)
+        !KEPT.contains(&top) && !(top == "volumes" && self.key.ends_with("].anew_after"))
     }
 }
 
@@ -60,6 +60,7 @@ impl JobSpec {
         }
         lines.map("env", &self.env);
         lines.artifacts("", &self.artifacts);
+        lines.map("secrets", &self.secrets);
         lines.rules("constraints", &self.constraints);
         lines.rules("prefer", &self.prefer);
         if let Some(spread) = &self.spread {
@@ -104,7 +105,9 @@ impl JobSpec {
             lines.add("paused", cron.paused);
         }
         for volume in &self.volumes {
-            lines.add(&format!("volumes[{}].size", volume.name), show_exact(volume.size_bytes));
+            let at = format!("volumes[{}]", volume.name);
+            lines.add(&format!("{at}.size"), show_exact(volume.size_bytes));
+            lines.some(&format!("{at}.anew_after"), volume.anew_after.map(show_duration));
         }
         for task in &self.tasks {
             lines.task(task);
@@ -200,6 +203,7 @@ impl Lines {
         self.work(&at, &task.command, [task.cpus_milli, task.mem_bytes, task.disk_bytes], &task.ports);
         self.map(&format!("{at}env"), &task.env);
         self.artifacts(&at, &task.artifacts);
+        self.map(&format!("{at}secrets"), &task.secrets);
         self.check(&format!("{at}health"), task.health.as_ref());
         self.check(&format!("{at}readiness"), task.readiness.as_ref());
     }

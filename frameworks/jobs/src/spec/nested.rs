@@ -88,6 +88,22 @@ fn artifact(at: &str, node: Node) -> Result<Artifact, Vec<Fault>> {
     Ok(artifact)
 }
 
+/// A list of secrets, or a table of file names with the secret that each is to hold.
+pub(super) fn secrets(at: &str, node: Node) -> Result<BTreeMap<String, String>, Vec<Fault>> {
+    if matches!(node.value, Value::Table(_)) {
+        return env(at, node);
+    }
+    let line = node.line;
+    let items = list(at, node, "a list such as [\"db-password\"], or a table of file names and secrets")?;
+    let names = each(items.into_iter().enumerate(), |(n, node)| text(&format!("{at}[{n}]"), node))?;
+    let count = names.len();
+    let files: BTreeMap<String, String> = names.into_iter().map(|name| (name.clone(), name)).collect();
+    if files.len() < count {
+        return Err(one(line, at, "names one twice; name it once".to_owned()));
+    }
+    Ok(files)
+}
+
 pub(super) fn restart(at: &str, node: Node, job: &mut JobSpec) -> Result<(), Vec<Fault>> {
     let (mut pause, mut given_max) = (BackOff::DEFAULT, false);
     let (mut attempts, mut window) = (0, GiveUp::WINDOW_DEFAULT);
@@ -227,11 +243,12 @@ pub(super) fn volumes(at: &str, node: Node) -> Result<Vec<Volume>, Vec<Fault>> {
     const WANTED: &str = "{ name = \"data\", size = \"1GiB\" }";
     let items = list(at, node, &format!("a list of tables such as {WANTED}"))?;
     each(items.into_iter().enumerate(), |(n, node)| {
-        let mut volume = Volume { name: String::new(), size_bytes: 0 };
+        let mut volume = Volume { name: String::new(), size_bytes: 0, anew_after: None };
         within(&format!("{at}[{n}]"), node, WANTED, keys::VOLUME, |key, at, node| {
             match key {
                 "name" => volume.name = text(at, node)?,
                 "size" => volume.size_bytes = amount(at, node, "\"1GiB\"", parse_bytes)?,
+                "anew_after" => volume.anew_after = Some(duration(at, node)?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -262,6 +279,7 @@ fn task(at: &str, node: Node) -> Result<GroupTask, Vec<Fault>> {
         ports: Vec::new(),
         env: BTreeMap::new(),
         artifacts: Vec::new(),
+        secrets: BTreeMap::new(),
         health: None,
         readiness: None,
     };
@@ -276,6 +294,7 @@ fn task(at: &str, node: Node) -> Result<GroupTask, Vec<Fault>> {
             "ports" => task.ports = ports(at, node)?,
             "env" => task.env = env(at, node)?,
             "artifacts" => task.artifacts = artifacts(at, node)?,
+            "secrets" => task.secrets = secrets(at, node)?,
             "health" => task.health = Some(check(at, node)?),
             "readiness" => task.readiness = Some(check(at, node)?),
             _ => return Ok(false),

@@ -140,6 +140,8 @@ pub struct GroupTask {
     pub env: BTreeMap<String, String>,
     /// Files to fetch first.
     pub artifacts: Vec<Artifact>,
+    /// Secrets that it finds as files, by the name of the file.
+    pub secrets: BTreeMap<String, String>,
     /// Whether it is well.
     pub health: Option<Check>,
     /// Whether it can serve.
@@ -153,6 +155,8 @@ pub struct Volume {
     pub name: String,
     /// How large.
     pub size_bytes: u64,
+    /// An instance that was kept from its volumes for so long begins anew elsewhere; `None`: it waits.
+    pub anew_after: Option<Duration>,
 }
 
 // === impl Check ===
@@ -169,6 +173,15 @@ impl Check {
             grace: Duration::from_secs(10),
             failures: 3,
         }
+    }
+}
+
+// === impl Volume ===
+
+impl Volume {
+    /// The variable in which a task finds the path of it.
+    pub fn variable(&self) -> String {
+        framework_sdk::desired::VolumeSpec::variable_of(&self.name)
     }
 }
 

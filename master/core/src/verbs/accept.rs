@@ -25,6 +25,7 @@ use crate::desk::Desk;
 use crate::output::{Note, Output};
 use crate::tables::offers::OpenOffer;
 use crate::validate;
+use crate::verbs::secrets;
 use crate::views;
 use proto::authorize::{Action, authorize};
 
@@ -281,6 +282,7 @@ fn fit(
     validate::task(task).map_err(error)?;
     may_run_as(d, id, &task.command.user)
         .map_err(|why| (TaskState::Error, StatusReason::TaskUnauthorized, why))?;
+    secrets::known(d.registry, &plan.role, &task.command.secrets)?;
     let known = d.registry.knows_task(id, &task.id) || d.l.tasks.launching(id, &task.id);
     if known || !named.insert(task.id.clone()) {
         let why = format!("id {} is taken by another task of this framework; choose a new one", task.id);

@@ -8,6 +8,7 @@ use proto_machine::mutants::{self, Mutant};
 use crate::config::FRAMEWORK_RETURN;
 use crate::desk::Desk;
 use crate::leading::Deadline;
+use crate::output::Output;
 use crate::views;
 
 pub(crate) fn take_lead(d: &mut Desk<'_>) {
@@ -58,4 +59,5 @@ pub(crate) fn take_lead(d: &mut Desk<'_>) {
     super::beat::beat(d);
     let snapshot = views::snapshot(d.registry, Some(d.l), d.at_ms());
     d.changed(Changed::Snapshot(snapshot));
+    d.out.push(Output::Secrets(d.registry.secrets().clone()));
 }

@@ -230,23 +230,29 @@ fn group_of(name: &str) -> Option<&str> {
         .then_some(group)
 }
 
-/// Whether a task has this name, or is an instance of what has it.
+/// Whether a task has this name, or is an instance of what has it, or one of several tasks of that.
 pub(super) fn is_called(task: &TaskView, name: &str) -> bool {
-    task.info.name == name || group_of(&task.info.name) == Some(name)
+    let instance = in_two(&task.info.name).0;
+    task.info.name == name || instance == name || group_of(instance) == Some(name)
+}
+
+/// A name as that of an instance, and what is behind it where that is several tasks: `web.0` and `/log`.
+fn in_two(name: &str) -> (&str, &str) {
+    name.split_at(name.find('/').unwrap_or(name.len()))
 }
 
 /// What people call it: its name with the number of the instance, which may stand in the id only (`web.0` of
 /// `web.0-1ab2c3d-9xyz01k4`).
 fn label(task: &TaskView) -> String {
-    let (id, name) = (task.info.id.as_str(), task.info.name.as_str());
+    let (id, (name, part)) = (task.info.id.as_str(), in_two(&task.info.name));
     if group_of(name).is_some() {
-        return name.to_owned();
+        return format!("{name}{part}");
     }
     let number = id.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
     let digits: String = number.unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
     match digits.is_empty() || name.is_empty() {
         true => id.to_owned(),
-        false => format!("{name}.{digits}"),
+        false => format!("{name}.{digits}{part}"),
     }
 }
 

@@ -62,6 +62,63 @@ fn at_most_so_many_share_a_value_and_more_wait() {
     assert_eq!(play.alive().len(), 3);
 }
 
+fn prefers(rules: &[&str]) -> Group {
+    let parse = |rule: &&str| proto::attributes::Constraint::parse(rule).expect("a rule");
+    rules.iter().map(parse).fold(group("web"), Group::prefer)
+}
+
+#[test]
+fn agents_of_which_all_preferences_hold_are_taken_first_and_then_any() {
+    let mut play = Play::new([zoned("a1", "x"), zoned("b1", "y")]);
+    play.submit(prefers(&["zone=y", "!gpu"]).count(12));
+    assert_eq!(zones(&play), BTreeMap::from([("y".to_owned(), 10)]), "a first agent that fits better waits");
+    play.wait(1);
+    play.wait(1);
+    assert_eq!(zones(&play), BTreeMap::from([("x".to_owned(), 2), ("y".to_owned(), 10)]));
+}
+
+#[test]
+fn rules_that_do_not_hold_together_are_given_up_from_the_last_on_a_second_each() {
+    let mut play = Play::new([zoned("a1", "x"), zoned("b1", "y")]);
+    play.submit(prefers(&["zone=z", "zone=y", "zone=x"]).count(2));
+    for _ in 0..2 {
+        assert!(play.alive().is_empty());
+        play.wait(1);
+    }
+    assert!(play.alive().is_empty(), "nobody is in zone z");
+    play.wait(1);
+    assert_eq!(play.alive().len(), 2, "anywhere");
+    play.submit(group("web").count(0));
+    play.submit(prefers(&["zone=y", "zone=x"]).count(2));
+    play.wait(1);
+    assert_eq!(zones(&play), BTreeMap::from([("y".to_owned(), 2)]), "the first rule weighs most");
+    assert_eq!(play.harness.master.demands().len(), 0);
+}
+
+#[test]
+fn a_changed_preference_leaves_what_runs_and_holds_for_what_is_started() {
+    let mut play = Play::new([zoned("a1", "x"), zoned("b1", "y")]);
+    play.submit(prefers(&["zone=x"]).count(2).restart(Restart::Always));
+    play.all_run();
+    let before = play.alive_tasks();
+    play.submit(prefers(&["zone=y"]).count(2).restart(Restart::Always));
+    play.all_run();
+    assert_eq!(play.alive_tasks(), before);
+    play.report("web.0", TaskState::Failed);
+    play.wait(1);
+    assert_eq!((agent_of(&play, "web.0").as_str(), agent_of(&play, "web.1").as_str()), ("b1", "a1"));
+}
+
+#[test]
+fn an_even_spread_goes_before_a_preference() {
+    let mut play = Play::new([zoned("a1", "x"), zoned("b1", "y")]);
+    play.submit(prefers(&["zone=y"]).count(4).spread("zone"));
+    for _ in 0..3 {
+        play.wait(1);
+    }
+    assert_eq!(zones(&play), BTreeMap::from([("x".to_owned(), 2), ("y".to_owned(), 2)]));
+}
+
 #[test]
 fn the_limit_holds_over_lives() {
     let mut play = Play::new([zoned("a1", "x"), zoned("a2", "x")]);

@@ -196,6 +196,57 @@ fn a_withdrawn_group_leaves_its_volumes_and_a_purged_one_does_not() {
     assert_eq!(play.alive().len(), 10, "nothing is reserved any more");
 }
 
+/// The volumes that the latest task of an instance has.
+fn volumes_of(play: &Play, instance: &str) -> Vec<String> {
+    let task = play.harness.master.task(play.task(instance).as_str()).expect("it was started");
+    let volumes = task.info.resources.portions().iter().filter_map(|portion| portion.volume.as_ref());
+    let volumes: Vec<String> = volumes.map(ToString::to_string).collect();
+    for volume in &volumes {
+        let name = if volume.contains(".log-file-") { "STOA_VOLUME_LOG_FILE" } else { "STOA_VOLUME_DATA" };
+        assert_eq!(task.info.command.env.get(name), Some(&format!("volumes/{volume}")));
+    }
+    let first = volumes.iter().find(|volume| volume.contains(".data-")).expect("the first");
+    assert_eq!(task.info.command.env.get("STOA_VOLUME"), Some(&format!("volumes/{first}")));
+    volumes
+}
+
+#[test]
+fn several_volumes_are_made_and_come_back_to_and_destroyed_together() {
+    let two = || store(1).volume(VolumeSpec::named("log-file", 1024).expect("a name"));
+    let mut play = Play::new([disk_agent("a1"), disk_agent("a2")]);
+    play.submit(two());
+    play.all_run();
+    let (home, before) = (agent_of(&play, "store.0"), volumes_of(&play, "store.0"));
+    assert_eq!(before.len(), 2, "{before:?}");
+    let free = play.harness.master.free(&home).scalars;
+    assert_eq!(free.disk_bytes(), 5 * GIB, "4 and 1 GiB are kept");
+    play.report("store.0", TaskState::Failed);
+    let mut play = play.restart();
+    play.submit(two());
+    play.wait(2);
+    assert_eq!((agent_of(&play, "store.0"), volumes_of(&play, "store.0")), (home.clone(), before));
+    play.all_run();
+    play.order(Order::Purge(two().name().clone()));
+    play.wait(10);
+    assert_eq!(play.told.iter().filter(|told| told.ends_with("Destroyed")).count(), 2, "{:?}", play.told);
+    assert_eq!(play.memory.keys().collect::<Vec<_>>(), ["framework"]);
+    let free = play.harness.master.free(&home).scalars;
+    assert_eq!((free.disk_bytes(), free.cpus_milli()), (10 * GIB, 1000), "nothing is reserved any more");
+}
+
+#[test]
+fn a_framework_that_was_removed_finds_the_volumes_of_its_role_again() {
+    let mut play = Play::new([disk_agent("a1"), disk_agent("a2")]);
+    play.submit(store(1));
+    play.all_run();
+    let (home, volume) = (agent_of(&play, "store.0"), volume_of(&play, "store.0"));
+    play.harness.master.fault(proto::refusal::Code::FrameworkRemoved);
+    play.go();
+    assert!(!play.memory.contains_key("framework"));
+    let kept = play.memory.get("volume/store.0").cloned().expect("it is remembered");
+    assert!(kept.starts_with(&format!("{volume} {home} made")), "{kept}");
+}
+
 #[test]
 fn a_purge_goes_on_in_the_next_life() {
     let mut play = Play::new([disk_agent("a1")]);

@@ -8,7 +8,7 @@ use super::pretend::{Facts, Paper, Pretend, event};
 use crate::cli::{ExplainJobArgs, JobVerb, explain_job, job};
 use crate::spec::{Command as What, JobSpec, Kind};
 use crate::token::random_hex;
-use crate::wire::{GetReply, JobView, Summary, Task, TaskState};
+use crate::wire::{GetReply, JobView, Progress, Setback, Summary, Task, TaskState, VolumeState, VolumeView};
 
 #[derive(Parser)]
 pub(super) struct Command {
@@ -123,10 +123,11 @@ async fn with_jobs() -> Pretend {
             message: "bell\u{7}".into(),
             ..cluster.task(&format!("{name}.0-1"), TaskState::TaskRunning)
         }],
-        ephemeral: false,
-        parent: String::new(),
+        ..JobView::default()
     };
-    let running = Summary { wanted: 1, running: 1, restarts: 4, ..Summary::default() };
+    let progress = Progress::RolledBack.into();
+    let setback = Setback::Failures.into();
+    let running = Summary { wanted: 1, running: 1, restarts: 4, progress, setback, ..Summary::default() };
     let failed = Summary { wanted: 3, finished: 1, failed: 2, over: true, ..Summary::default() };
     let jobs = vec![view("etl", Kind::Batch, failed), view("web", Kind::Service, running)];
     cluster.with(|facts| facts.jobs = GetReply { jobs, framework_id: "F1".into() });
@@ -154,13 +155,25 @@ async fn jobs_are_listed_for_people_and_programs() {
     let (code, one, _) = shown(&["get", "web", "-o", "wide"]).await;
     assert_eq!(code, 0);
     assert!(one.contains("64MiB") && one.contains("web.0-1") && one.contains("bell\\u{7}"), "{one}");
-    assert_eq!(shown(&["get", "etl"]).await.0, 1, "it failed");
+    assert!(
+        one.ends_with(
+            "\nchange: failed: too many of its tasks failed in a row; it runs what it ran before\n"
+        ),
+        "{one}"
+    );
+    let (code, etl, _) = shown(&["get", "etl"]).await;
+    assert!(code == 1 && !etl.contains("change:"), "it failed, and is no service: {etl}");
     assert_eq!(shown(&["get", "-o", "name"]).await.1, "etl\nweb\n");
     let (_, json, _) = shown(&["get", "-o", "json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["apiVersion"], "stoa.jobs/v1");
     assert_eq!((&json["items"][1]["name"], &json["items"][1]["running"]), (&"web".into(), &1.into()));
     assert_eq!(json["items"][1]["tasks"][0]["state"], "running");
+    assert_eq!(
+        (&json["items"][1]["progress"], &json["items"][1]["setback"]),
+        (&"rolled-back".into(), &"failures".into())
+    );
+    assert!(json["items"][0]["progress"].is_null() && json["items"][0]["setback"].is_null(), "of a batch");
     let spec = &json["items"][1]["spec"];
     assert_eq!((&spec["command"], &spec["update.max_unavailable"]), (&"x".into(), &"1".into()));
     let (_, yaml, _) = shown(&["get", "web", "-o", "yaml"]).await;
@@ -286,6 +299,65 @@ async fn a_stop_is_told_and_waited_for() {
     });
     assert_eq!(go(&cluster, &["stop", "web", "--wait"], &Paper::default()).await, 0);
     assert_eq!(cluster.with(|facts| facts.stopped.clone()), ["web", "web"]);
+}
+
+fn with_volumes(facts: &mut Facts) {
+    let volume = |name: &str| VolumeView {
+        volume_id: format!("web.0.{name}-1"),
+        name: name.into(),
+        state: VolumeState::VolumeKept.into(),
+        agent_id: "a1".into(),
+        size_bytes: 1 << 30,
+        ..VolumeView::default()
+    };
+    let web = facts.jobs.jobs.iter_mut().find(|job| job.spec.as_ref().is_some_and(|s| s.name == "web"));
+    web.expect("the service").volumes = vec![volume("data"), VolumeView { instance: 1, ..volume("log") }];
+}
+
+#[tokio::test]
+async fn volumes_are_shown_and_destroyed_only_when_that_is_confirmed() {
+    let cluster = with_jobs().await;
+    cluster.with(with_volumes);
+    let shown = async |line: &[&str]| {
+        let paper = Paper::default();
+        (go(&cluster, line, &paper).await, paper.out(), paper.err())
+    };
+    let (_, table, _) = shown(&["get", "web"]).await;
+    assert!(
+        table.ends_with(
+            "\nVOLUME        NAME  INSTANCE  STATE  HOST  SIZE\n\
+             web.0.data-1  data  0         kept   a1    1GiB\n\
+             web.0.log-1   log   1         kept   a1    1GiB\n"
+        ),
+        "{table}"
+    );
+    let (_, json, _) = shown(&["get", "web", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let volume = &json["items"][0]["volumes"][1];
+    assert_eq!((&volume["state"], &volume["instance"]), (&"kept".into(), &1.into()));
+
+    let (code, _, told) = shown(&["stop", "web", "--dry-run"]).await;
+    assert_eq!(
+        (code, told.as_str()),
+        (0, "dry run, nothing was done: stop web and its task; its 2 volumes stay\n")
+    );
+    let (code, _, told) = shown(&["stop", "web", "--purge", "--dry-run"]).await;
+    let ends = "stop web and its task, forget it, and destroy its 2 volumes with what is on them";
+    assert_eq!((code, told), (0, format!("dry run, nothing was done: {ends}\n")));
+    let (code, _, told) = shown(&["stop", "web", "--purge"]).await;
+    assert!(code == 7 && told.contains(&format!("nobody is here to confirm it: {ends}")), "{told}");
+    assert!(told.contains("help:  add --yes"), "{told}");
+    assert_eq!(shown(&["stop", "nothing", "--purge"]).await.0, 3);
+    assert!(cluster.with(|facts| facts.stopped.is_empty()));
+
+    let (code, _, told) = shown(&["stop", "web"]).await;
+    assert!(
+        code == 0 && told.contains("its volumes stay; `stoa job stop --purge web` destroys them"),
+        "{told}"
+    );
+    assert_eq!(shown(&["stop", "web", "--purge", "--yes"]).await.0, 0);
+    assert_eq!(shown(&["stop", "etl", "--purge"]).await.0, 0, "one without volumes is as ever");
+    assert_eq!(cluster.with(|facts| facts.stopped.clone()), ["web", "web", "etl"]);
 }
 
 #[tokio::test]

@@ -19,8 +19,34 @@ restart = { policy = "on-failure", initial = "2s", attempts = 5, window = "10m" 
 spread = { by = "zone", at_most = 3 }
 prefer = "disk=ssd"
 priority = -7
-volumes = [{ name = "data", size = "1GiB" }]
 "#;
+
+/// What a service with data says.
+pub(super) const STORE: &str = r#"
+name = "store"
+command = "serve"
+volumes = [
+  { name = "data", size = "1GiB", anew_after = "1h" },
+  { name = "log-files", size = "64MiB", anew_after = "2h" },
+]
+"#;
+
+#[test]
+fn volumes_say_how_large_they_are_and_how_long_they_are_waited_for() {
+    let job = one(toml(STORE));
+    let hours = |n: u64| Some(Duration::from_secs(n * 3600));
+    let data = Volume { name: "data".into(), size_bytes: 1 << 30, anew_after: hours(1) };
+    let logs = Volume { name: "log-files".into(), size_bytes: 64 << 20, anew_after: hours(2) };
+    assert_eq!(logs.variable(), "STOA_VOLUME_LOG_FILES");
+    assert_eq!(job.volumes, [data, logs]);
+    assert_eq!(JobSpec::from_wire(job.to_wire()), Ok(job.clone()));
+    let longer = one(toml(&STORE.replace("\"2h\"", "\"3h\"")));
+    let differences = job.differences(&longer);
+    let [difference] = &differences[..] else { panic!("{differences:?}") };
+    assert_eq!((difference.key.as_str(), difference.replaces()), ("volumes[log-files].anew_after", false));
+    let larger = one(toml(&STORE.replace("1GiB", "2GiB")));
+    assert!(job.differences(&larger).iter().all(|difference| difference.replaces()));
+}
 
 #[test]
 fn a_service_says_how_it_is_kept() {
@@ -43,7 +69,6 @@ fn a_service_says_how_it_is_kept() {
     assert_eq!(job.give_up, Some(GiveUp { attempts: 5, window: secs(600) }));
     assert_eq!(job.spread, Some(Spread { by: "zone".into(), at_most: Some(3) }));
     assert_eq!((job.prefer.0.len(), job.priority), (1, -7));
-    assert_eq!(job.volumes, [Volume { name: "data".into(), size_bytes: 1 << 30 }]);
     assert_eq!(JobSpec::from_wire(job.to_wire()), Ok(job));
 }
 
@@ -244,7 +269,32 @@ fn what_does_not_go_together_is_said() {
         (
             "service",
             "volumes = [{ name = \"d\", size = \"1GiB\", path = \"/d\" }]",
-            "volumes[0].path: there is no such key; known are name, size",
+            "volumes[0].path: there is no such key; known are name, size, anew_after",
+        ),
+        (
+            "service",
+            "volumes = [{ name = \"a.b\", size = \"1GiB\" }]",
+            "volumes[0].name: \"a.b\" is not the name of a volume; use at most 30 letters, digits, - and _, beginning with a letter or digit",
+        ),
+        (
+            "service",
+            "volumes = [{ name = \"a-b\", size = \"1GiB\" }, { name = \"A_b\", size = \"1GiB\" }]",
+            "volumes[1].name: two are found as STOA_VOLUME_A_B in the environment",
+        ),
+        (
+            "service",
+            "volumes = [{ name = \"a\", size = \"1GiB\" }, { name = \"b\", size = \"1GiB\", anew_after = \"1h\" }]",
+            "volumes[0].anew_after: is missing: an instance begins anew without any of its volumes; give it to each",
+        ),
+        (
+            "service",
+            "volumes = [{ name = \"a\", size = \"1GiB\", anew_after = \"1ms\" }]",
+            "volumes[0].anew_after: is not between 1s and a year; write for example \"1h\"",
+        ),
+        (
+            "service",
+            "update = { max_surge = 1 }\nvolumes = [{ name = \"a\", size = \"1GiB\" }]",
+            "update.max_surge: is for jobs without volumes: a new instance has the data once the old one has ended",
         ),
     ];
     for (kind, line, expected) in cases {

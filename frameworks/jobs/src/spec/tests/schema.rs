@@ -294,6 +294,7 @@ fn every_key_that_differs_is_told() {
                 "spread" if key.name != "by" => ", by = \"x\"",
                 "artifacts" if key.name != "uri" => ", uri = \"file:///x\"",
                 "restart" if key.name == "window" => ", attempts = 3",
+                "volumes" if key.name == "anew_after" => ", name = \"x\", size = \"64MiB\"",
                 "volumes" if key.name != "name" => ", name = \"x\"",
                 "volumes" => ", size = \"64MiB\"",
                 _ => "",

@@ -295,11 +295,15 @@ async fn a_task_reads_its_secret_and_it_is_nowhere_else() {
     assert!(!everything_said(&cluster, &task).contains(CANARY));
 
     let planted = PathBuf::from(cluster.file("planted", CANARY));
-    assert_eq!(found_below(cluster.dir()), [planted.clone()], "while it runs; and what is there is found");
+    assert_eq!(
+        found_below(cluster.dir()),
+        std::slice::from_ref(&planted),
+        "while it runs; and what is there is found"
+    );
     std::fs::remove_file(planted).unwrap();
     drop(owner);
     cluster.down();
-    assert_eq!(found_below(cluster.dir()), [PathBuf::new(); 0], "and when it is over");
+    assert_eq!(found_below(cluster.dir()), Vec::<PathBuf>::new(), "and when it is over");
 }
 
 #[test]
@@ -328,7 +332,7 @@ fn a_job_waits_for_its_secret_and_reads_it() {
     let all = cluster.stoa(&["get", "tasks", "--all", "-o", "json"]).out;
     assert!(all.contains("\"file\": \"key\"") && !all.contains(CANARY), "{all}");
     cluster.down();
-    assert_eq!(found_below(cluster.dir()), [PathBuf::new(); 0]);
+    assert_eq!(found_below(cluster.dir()), Vec::<PathBuf>::new());
 }
 
 /// Whether this process may do everything.

@@ -210,7 +210,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 20] = [
+pub const VERBS: [&str; 21] = [
     "read",
     "read-metrics",
     "read-output",
@@ -230,6 +230,7 @@ pub const VERBS: [&str; 20] = [
     "set-secret",
     "read-secrets",
     "create-token",
+    "save-backup",
     "set-rights",
 ];
 

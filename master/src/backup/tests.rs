@@ -1,3 +1,5 @@
+//! Restoring: the same log for each member, beyond the old one, and nothing of another cluster or over another log.
+
 use master_core::Master;
 use proto::backup::Member;
 

@@ -281,6 +281,9 @@ async fn a_task_reads_its_secret_and_it_is_nowhere_else() {
     let ended = owner.starts("rotated", &rotated, TaskState::Finished).await;
     assert_eq!(ended.state, TaskState::Finished, "{ended:?}");
     assert_eq!(beside(&compares(1)).code, 0, "what runs keeps what it was given");
+    let backup = cluster.path("pool.backup").display().to_string();
+    let saved = cluster.stoa(&["snapshot", "save", &backup]);
+    assert_eq!(saved.code, 0, "it is looked through with all the other files: {saved:?}");
     let said = everything_said(&cluster, &task);
     assert!(said.contains("secret-set") && !said.contains(CANARY), "{said}");
 

@@ -200,10 +200,7 @@ impl Client {
             };
             let mut door = OperatorClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
             // Lent anew for each try.
-            let gatherer = match &mut gather {
-                Some(gather) => Some(&mut **gather),
-                None => None,
-            };
+            let gatherer = gather.as_deref_mut();
             let reply = match timeout(ONE_TRY, gather::ask(&mut door, call, gatherer)).await {
                 Ok(Ok(Said::Whole(reply))) => reply,
                 Ok(Ok(Said::Gathered)) => return Ok(None),

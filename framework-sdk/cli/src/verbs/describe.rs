@@ -48,8 +48,9 @@ pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'
             write(args, &framework, &sheet)?
         }
         Noun::Tasks => {
-            let task = task(client, &args.id, true).await?;
-            write(args, &task, &task.sheet(now_ms))?
+            let among = Among::tasks(client, &args.id, args.stale).await?;
+            let task = resolve::one(&among.items, &among.id)?;
+            write(args, task, &task.sheet(now_ms))?
         }
         Noun::Offers => {
             let offer = find::<OfferView>(client, all.clone(), &args.id).await?;
@@ -82,8 +83,8 @@ fn write<V: View>(args: &DescribeArgs, item: &V, sheet: &Sheet) -> Result<String
 }
 
 /// The task that was meant: `TASK`, or `FRAMEWORK/TASK` where the framework goes by id or name.
-pub async fn task(client: &Client, wanted: &str, ended: bool) -> Result<TaskView, Stop> {
-    let among = Among::tasks(client, wanted, ended).await?;
+pub async fn task(client: &Client, wanted: &str) -> Result<TaskView, Stop> {
+    let among = Among::tasks(client, wanted, false).await?;
     Ok(resolve::one(&among.items, &among.id)?.clone())
 }
 
@@ -97,9 +98,10 @@ pub struct Among {
 
 impl Among {
     /// `FRAMEWORK/TASK`; or a name that has a `/` in it, as those have that belong to an instance of several tasks.
-    pub async fn tasks(client: &Client, wanted: &str, ended: bool) -> Result<Among, Stop> {
+    pub async fn tasks(client: &Client, wanted: &str, stale: bool) -> Result<Among, Stop> {
         let (framework, id) = split(wanted);
-        let selection = |framework: &str| List { framework: framework.to_owned(), ended, ..List::default() };
+        let selection =
+            |framework: &str| List { framework: framework.to_owned(), ended: true, stale, ..List::default() };
         let items = resolve::listed::<TaskView>(client, selection(framework), &[id.to_owned()]).await?.items;
         let among = Among { items, framework: framework.to_owned(), id: id.to_owned() };
         if framework.is_empty() || !among.items.is_empty() {

@@ -29,7 +29,7 @@ const SIGNALED: u8 = 128;
 
 /// Runs the command with the streams of this process; its exit code.
 pub async fn run(client: &Client, args: &ExecArgs) -> Result<u8, Stop> {
-    let found = task(client, &args.task, true).await?;
+    let found = task(client, &args.task).await?;
     if found.status.state != TaskState::Running {
         let message = format!("{} does not run: it is {}", found.full_name(), found.status.state.as_str());
         let hint = "a command runs beside a task that runs; see `stoa get tasks`";

@@ -45,7 +45,7 @@ async fn of_task(client: &Client, args: &ExplainArgs) -> Result<Vec<Explanation>
         other => return other,
     };
     // Not a whole id: perhaps the beginning of one, or a slip of the pen.
-    match task(client, &args.name, true).await {
+    match task(client, &args.name).await {
         Ok(found) => {
             let asked = TaskRef { framework: found.framework.to_string(), task: found.info.id.clone() };
             ask(client, Explain::Task(asked)).await

@@ -32,7 +32,7 @@ pub async fn run(client: &Client, args: &KillArgs, terminal: &mut Terminal<'_>) 
 
 /// Ended ones are looked at too: the name of a task that has ended must not pass for the beginning of another's.
 async fn running(client: &Client, wanted: &str) -> Result<TaskView, Stop> {
-    let found = task(client, wanted, true).await?;
+    let found = task(client, wanted).await?;
     if !found.status.state.is_terminal() {
         return Ok(found);
     }

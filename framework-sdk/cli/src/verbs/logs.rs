@@ -50,7 +50,7 @@ enum Meant {
 
 /// One task, or all tasks of a name: those of a job, say.
 async fn meant(client: &Client, word: &str) -> Result<Meant, Stop> {
-    let Among { items, framework, id } = Among::tasks(client, word, true).await?;
+    let Among { items, framework, id } = Among::tasks(client, word, false).await?;
     let exact = items.iter().any(|task| task.info.id.as_str() == id);
     // What is called so comes before what begins so.
     let mut alive = items.iter().filter(|task| !exact && is_called(task, &id) && !task.is_over());

@@ -143,7 +143,7 @@ impl<'a> Reading<'a> {
 
     /// Whether the masters say that it has ended; one they no longer know has too.
     async fn has_ended(&self) -> bool {
-        match task(self.client, &self.task.full_name(), true).await {
+        match task(self.client, &self.task.full_name()).await {
             Ok(task) => task.status.state.is_terminal(),
             Err(Stop::Failed(failure)) => failure.exit == Exit::NotFound,
             Err(Stop::HungUp) => true,

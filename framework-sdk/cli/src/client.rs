@@ -204,7 +204,7 @@ impl Client {
             };
             let mut door = OperatorClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
             // Lent anew for each try.
-            let gatherer = gather.as_mut().map(|gather| &mut **gather as &mut (dyn Gather + '_));
+            let gatherer = gather.as_deref_mut();
             let reply = match timeout(ONE_TRY, gather::ask(&mut door, call, gatherer)).await {
                 Ok(Ok(Said::Whole(reply))) => reply,
                 Ok(Ok(Said::Gathered)) => return Ok(None),

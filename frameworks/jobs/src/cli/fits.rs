@@ -47,13 +47,15 @@ pub(super) enum Starts {
     Some(u64),
     /// Instances, each once another of it has ended.
     AfterEnds,
+    /// Instances that go where their volumes are.
+    AtHome,
 }
 
 /// What comes of each, in order; `None` of those that start nothing.
 pub(super) async fn ask(client: &Client, jobs: &[(&JobSpec, Starts)]) -> Vec<Option<Fit>> {
     let counted = |(at, (spec, starts)): (usize, &(&JobSpec, Starts))| match starts {
         Starts::Some(count) if *count > 0 => Some((at, spec.name.clone(), *count)),
-        Starts::Some(_) | Starts::Nothing | Starts::AfterEnds => None,
+        Starts::Some(_) | Starts::Nothing | Starts::AfterEnds | Starts::AtHome => None,
     };
     let asked: Vec<(usize, String, u64)> = jobs.iter().enumerate().filter_map(counted).collect();
     let mut fits: Vec<Option<Fit>> = jobs.iter().map(|(_, starts)| without_asking(*starts)).collect();
@@ -82,6 +84,10 @@ fn without_asking(starts: Starts) -> Option<Fit> {
         Starts::Nothing | Starts::Some(_) => None,
         Starts::AfterEnds => {
             let why = "each is ended before the one that takes its place is started, in the room that is there then";
+            Some(Fit::unknown(0, why.to_owned()))
+        }
+        Starts::AtHome => {
+            let why = "its instances go where their volumes are, and which agents these are is the jobs framework's to know";
             Some(Fit::unknown(0, why.to_owned()))
         }
     }

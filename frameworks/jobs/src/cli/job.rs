@@ -109,6 +109,9 @@ fn shown(args: &GetArgs, reply: GetReply) -> Result<String, Failure> {
                     reply.jobs.iter().flat_map(|job| &job.tasks).map(|task| task_row(task, wide)).collect();
                 text.push('\n');
                 text.push_str(&table(&task_head(wide), &tasks));
+                for change in reply.jobs.iter().filter_map(wait::change) {
+                    text.push_str(&format!("\nchange: {change}\n"));
+                }
                 let volumes: Vec<Vec<String>> =
                     reply.jobs.iter().flat_map(|job| &job.volumes).map(volume_row).collect();
                 if !volumes.is_empty() {
@@ -117,9 +120,6 @@ fn shown(args: &GetArgs, reply: GetReply) -> Result<String, Failure> {
                 }
                 for (_, at) in reply.jobs.iter().filter_map(next_run) {
                     text.push_str(&format!("\nnext run: {at}\n"));
-                }
-                for change in reply.jobs.iter().filter_map(wait::change) {
-                    text.push_str(&format!("\nchange: {change}\n"));
                 }
             }
             Ok(text)

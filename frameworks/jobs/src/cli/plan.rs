@@ -153,6 +153,9 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<(Plan, Start
         changes(&old, spec, &view, replaced)
     };
     plan.keys = differences.into_iter().map(changed).collect();
+    if starts != Starts::Nothing && !(old.volumes.is_empty() && spec.volumes.is_empty()) {
+        starts = Starts::AtHome;
+    }
     Ok((plan, starts))
 }
 

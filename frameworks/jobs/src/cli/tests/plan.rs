@@ -307,3 +307,22 @@ async fn what_the_masters_do_not_say_is_not_known() {
     assert_eq!(paper.out().matches("  fits now\n").count(), 16);
     assert_eq!(paper.out().matches("asked about 16 jobs of a file at most").count(), 2);
 }
+
+#[tokio::test]
+async fn where_volumes_are_is_not_for_the_masters_to_say() {
+    let text = "name = \"db\"\ncommand = \"x\"\ncpus = 0.5\nvolumes = [{ name = \"d\", size = \"1GiB\" }]\n";
+    // Of a new job they are made where its instances are placed.
+    let cluster = Pretend::start(Facts::default()).await;
+    let (_, told) = plan(&cluster, text).await;
+    assert!(told.ends_with("  fits now\n"), "{told}");
+    let supposed = cluster.with(|facts| std::mem::take(&mut facts.supposed));
+    assert_eq!(supposed[0].demands[0].shape.scalars, Quantities::of(500, 64 << 20).with_disk(1 << 30));
+    let stopped = with(text, Summary { over: true, stopped: true, ..Summary::default() }).await;
+    let (code, told) = plan(&stopped, text).await;
+    assert_eq!(code, 1);
+    assert!(
+        told.contains("  whether it fits is not known: its instances go where their volumes are"),
+        "{told}"
+    );
+    assert_eq!(asked(&stopped), [0; 0]);
+}

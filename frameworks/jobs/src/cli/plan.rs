@@ -1,5 +1,7 @@
 //! `stoa job plan`: what applying a file would change, without changing it.
 
+use std::collections::BTreeSet;
+
 use framework_sdk::Profile;
 use serde::Serialize;
 
@@ -10,7 +12,7 @@ use super::printer::Printer;
 use super::show::{API_VERSION, Format, document, escaped, now_ms};
 use super::{DocumentOutput, PlanArgs};
 use crate::spec::{Command, Cron, Difference, JobSpec, Kind, show_duration};
-use crate::wire::{GetRequest, JobView, TaskState};
+use crate::wire::{GetRequest, JobView, TaskState, VolumeState};
 
 /// So many runs of a cron job are shown.
 const RUNS_SHOWN: usize = 5;
@@ -95,13 +97,6 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
         effects: Vec::new(),
         next_runs: spec.cron.as_ref().map(|cron| next_runs(cron, now_ms)).unwrap_or_default(),
     };
-    // What the framework would say of it, if it is of this version.
-    if let Err(faults) = spec.clone().carried_out() {
-        plan.outcome = Outcome::Refused;
-        plan.revision = view.map_or(0, |view| view.revision);
-        plan.effects = faults.faults.iter().map(|fault| format!("refused: {fault}")).collect();
-        return Ok(plan);
-    }
     let Some(view) = view else {
         plan.keys = own_keys(spec);
         plan.effects = begins(spec);
@@ -133,6 +128,12 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
             "refused: the batch is not over; wait for it, or end it with `stoa job stop {}`",
             spec.name
         )]
+    } else if has_volumes(&view) && !old.shares_volumes(spec) {
+        plan.outcome = Outcome::Refused;
+        vec![format!(
+            "refused: what it says of volumes, and its role, cannot change while they are there; destroy them with `stoa job stop --purge {}`",
+            spec.name
+        )]
     } else if summary.stopped || spec.kind == Kind::Batch {
         begins(spec)
     } else {
@@ -140,6 +141,10 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
     };
     plan.keys = differences.into_iter().map(changed).collect();
     Ok(plan)
+}
+
+fn has_volumes(view: &JobView) -> bool {
+    view.volumes.iter().any(|volume| volume.state() != VolumeState::VolumeToBeDestroyed)
 }
 
 /// Of a new job: what it says beyond the defaults.
@@ -196,7 +201,9 @@ fn changes(old: &JobSpec, new: &JobSpec, view: &JobView, differences: &[Differen
         effects.push(format!("ends {} of {before}: those from number {after} on", before - after));
     }
     let live = |state: TaskState| !state.is_terminal() && state != TaskState::TaskWaiting;
-    let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < after).count();
+    let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < after);
+    // An instance may be several tasks.
+    let running = running.map(|task| task.instance).collect::<BTreeSet<_>>().len();
     if differences.iter().any(Difference::replaces) && running > 0 {
         let update = &new.update;
         let mut how = match (update.max_surge, update.max_unavailable) {

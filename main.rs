@@ -259,6 +259,10 @@ fn main() -> ExitCode {
                 cli::explain_job(&job, profile, Screen::of_process()).await
             })
         }
+        Verb::Config(ConfigVerb::Check(check)) if check.asks() => {
+            let command = command();
+            client(framework_sdk_cli::run_config_check(&check, &args.context, &command, &fits))
+        }
         Verb::Config(verb) => {
             ExitCode::from(framework_sdk_cli::run_config(&verb, &args.context, &command(), &fits))
         }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::checks::Checker;
 use crate::master_link::LateMachine;
 use crate::sandbox::{Owner, Sandboxes, container};
+use crate::secrets::Secrets;
 
 /// Most processes and threads of one task: far above what a server needs, far below what a fork bomb takes (systemd
 /// gives a service 15 % of the machine's, which is 4,915 on a usual one).
@@ -33,6 +34,7 @@ pub(crate) struct Orders {
     containerizer: Containerizer,
     facts: Arc<TaskFacts>,
     checker: Checker,
+    secrets: Arc<Secrets>,
     /// Told when something is done that is no event of a run.
     machine: LateMachine,
 }
@@ -50,17 +52,21 @@ impl Orders {
     pub fn new(
         containerizer: Containerizer,
         facts: Arc<TaskFacts>,
+        secrets: Arc<Secrets>,
         machine: LateMachine,
         runtime: Runtime,
     ) -> Orders {
         let checker = Checker::new(containerizer.clone(), facts.clone(), machine.clone(), runtime);
-        Orders { containerizer, facts, checker, machine }
+        Orders { containerizer, facts, checker, secrets, machine }
     }
 
     /// Gives an order; what comes of it is told as an event.
     pub fn give(&self, order: Contain) {
         match order {
-            Contain::Launch(given) => self.containerizer.launch(launch(&given, &self.facts)),
+            Contain::Launch(given) => {
+                self.secrets.will_be_asked_for(&given);
+                self.containerizer.launch(launch(&given, &self.facts));
+            }
             Contain::Kill { run, grace } => self.containerizer.kill(container(run), grace),
             Contain::Check(ask) => self.checker.carry_out(ask),
             Contain::Destroy(run) => self.containerizer.destroy(container(run)),
@@ -95,6 +101,7 @@ fn launch(given: &TaskRun, facts: &TaskFacts) -> Launch {
         pids_max: PIDS_MAX,
         volumes: given.volumes.iter().map(volume_dir).collect(),
         artifacts: command.artifacts.iter().map(artifact).collect(),
+        has_secrets: !command.secrets.is_empty(),
         ..Launch::new(container(given.run), argv(command), Sandboxes::dir(&owner))
     }
 }
@@ -201,6 +208,7 @@ fn failure(why: &StartFailure) -> agent_core::StartFailure {
     let kind = match why {
         StartFailure::Canceled => FailureKind::Canceled,
         StartFailure::Artifact { .. } => FailureKind::Fetch,
+        StartFailure::Secrets(_) => FailureKind::Secret,
         StartFailure::RootForbidden => FailureKind::Unauthorized,
         StartFailure::UnknownUser(_)
         | StartFailure::NotIsolated { .. }

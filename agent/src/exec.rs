@@ -127,6 +127,7 @@ fn status(start: &ExecStart, failure: &StartFailure) -> Status {
         | StartFailure::NotIsolated { .. }
         | StartFailure::Sandbox(_)
         | StartFailure::Volume(_)
+        | StartFailure::Secrets(_)
         | StartFailure::Artifact { .. }
         | StartFailure::Cgroup(_) => Status::failed_precondition(message),
     }

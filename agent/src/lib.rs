@@ -37,6 +37,7 @@ mod sandbox;
 mod sandbox_files;
 #[cfg(test)]
 mod scratch;
+mod secrets;
 mod unverified;
 
 pub use args::AgentArgs;

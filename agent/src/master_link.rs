@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{debug, info};
 
+use crate::secrets::Secrets;
+
 /// The largest message taken of a master. A launch of very many tasks is one message; what is longer than the longest
 /// record of the ledger must not get in.
 const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -26,6 +28,7 @@ pub(crate) struct MasterLink {
     runtime: Runtime,
     machine: LateMachine,
     credentials: Arc<Credentials>,
+    secrets: Arc<Secrets>,
     current: Option<Current>,
 }
 
@@ -50,8 +53,13 @@ enum Ended {
 
 impl MasterLink {
     /// With nobody. `runtime` is where connections live.
-    pub fn new(runtime: Runtime, machine: LateMachine, credentials: Arc<Credentials>) -> MasterLink {
-        MasterLink { runtime, machine, credentials, current: None }
+    pub fn new(
+        runtime: Runtime,
+        machine: LateMachine,
+        credentials: Arc<Credentials>,
+        secrets: Arc<Secrets>,
+    ) -> MasterLink {
+        MasterLink { runtime, machine, credentials, secrets, current: None }
     }
 
     /// Opens a connection in place of any other. What comes of it is told to the machine.
@@ -59,9 +67,11 @@ impl MasterLink {
         self.close();
         let (say, said) = mpsc::unbounded_channel();
         let (machine, credentials) = (self.machine.clone(), self.credentials.clone());
+        let secrets = self.secrets.clone();
         let task = self.runtime.spawn(async move {
             let Some(machine) = machine.get() else { return };
-            let Err(end) = session(link, &address, &credentials, machine, said).await;
+            let Err(end) = session(link, &address, &credentials, machine, &secrets, said).await;
+            secrets.unlinked(link);
             tell(&address, &end);
             // Stopped: nobody needs to know.
             let _ = machine.send_async(Input::Unlinked(link)).await;
@@ -92,6 +102,7 @@ impl MasterLink {
     fn close(&mut self) {
         if let Some(current) = self.current.take() {
             current.task.abort();
+            self.secrets.unlinked(current.link);
         }
     }
 }
@@ -107,11 +118,13 @@ async fn session(
     address: &str,
     credentials: &Credentials,
     machine: &Machine<Input>,
+    secrets: &Secrets,
     said: mpsc::UnboundedReceiver<ToMaster>,
 ) -> Result<std::convert::Infallible, Ended> {
     let channel = channel(address, PeerRole::Master, credentials).await?;
     // Before the session is asked for: a master answers the first message, and the machine says that on this word.
     machine.send_async(Input::Linked(link)).await?;
+    secrets.linked(link, channel.clone());
     let mut client = AgentLinkClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut heard = client.session(UnboundedReceiverStream::new(said)).await?.into_inner();
     while let Some(message) = heard.message().await? {

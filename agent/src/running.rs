@@ -37,6 +37,7 @@ use crate::master_link::MasterLink;
 use crate::perform::{Leave, Performer};
 use crate::runs::Runs;
 use crate::sandbox::{self, Owner, Sandboxes};
+use crate::secrets::Secrets;
 
 /// When tasks end with the agent they have so long; what is left then is killed with the keeper.
 const END_TASKS_LIMIT: Duration = Duration::from_secs(10);
@@ -109,7 +110,9 @@ pub async fn start(
     let sandboxes = Sandboxes::below(&settings.work_dir)
         .map_err(|source| Error::Sandboxes { work_dir: settings.work_dir.clone(), source })?;
 
-    let (containerizer, mut events) = Containerizer::start(containerizer_config(&settings, &id)).await?;
+    let secrets = Arc::new(Secrets::default());
+    let (containerizer, mut events) =
+        Containerizer::start(containerizer_config(&settings, &id, &secrets)).await?;
     // Its first event says what it has found; nothing can be said to a master before that.
     let Some(recovered) = events.recv().await else { return Err(Error::Stopped) };
     info!(
@@ -142,10 +145,16 @@ pub async fn start(
     let task_facts = Arc::new(TaskFacts { agent: id.clone(), hostname, default_user });
     let performer = Performer {
         ledger: opened.ledger,
-        link: MasterLink::new(tokio::runtime::Handle::current(), late.clone(), credentials.clone()),
+        link: MasterLink::new(
+            tokio::runtime::Handle::current(),
+            late.clone(),
+            credentials.clone(),
+            secrets.clone(),
+        ),
         orders: Orders::new(
             containerizer.clone(),
             task_facts.clone(),
+            secrets,
             late.clone(),
             tokio::runtime::Handle::current(),
         ),
@@ -284,12 +293,17 @@ async fn listen(settings: &Settings, hostname: &str) -> Result<(TcpListener, Str
     Ok((listener, settings.address(bound, hostname)))
 }
 
-fn containerizer_config(settings: &Settings, id: &AgentId) -> agent_containerizer::Config {
+fn containerizer_config(
+    settings: &Settings,
+    id: &AgentId,
+    secrets: &Arc<Secrets>,
+) -> agent_containerizer::Config {
     let mut config = agent_containerizer::Config::new(&settings.work_dir, id.as_str());
     config.cgroups_root = settings.cgroups_root.clone().into();
     config.cpu_quota = settings.cpu_quota;
     config.allow_root = settings.allow_root_tasks;
     config.artifact_roots.clone_from(&settings.artifact_roots);
+    config.secrets = Some(secrets.clone());
     config
 }
 

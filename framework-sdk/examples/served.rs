@@ -24,7 +24,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let framework = framework.connect(Profile::from_env()?).await?;
     let mut events = framework.events();
     let mut done: BTreeSet<String> = framework.kept().keys().cloned().collect();
-    let server = TaskSpec::shell(SERVER).cpus_milli(50).mem_mib(32).ports(1);
+    // That its process runs does not mean that it answers; work that comes too early would fail.
+    let answers = Check::http("/", CheckPort::Index(0));
+    let server = TaskSpec::shell(SERVER).cpus_milli(50).mem_mib(32).ports(1).readiness(answers);
     let serving = framework.submit(Group::of(server).named("server")?.restart(Restart::Always)).await?;
     let mut told = String::new();
     while done.len() < COUNT as usize {
@@ -34,8 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             done.insert(group.as_str().to_owned());
         }
         // Wherever the server is now: after a restart of it, of this process, or of a master.
-        let running = |member: &Member| member.state == TaskState::Running;
-        let server = framework.members(serving.group()).await?.into_iter().find(running);
+        let server = framework.members(serving.group()).await?.into_iter().find(|member| member.ready);
         let Some(Member { host, ports, .. }) = server else { continue };
         let address = format!("http://{host}:{}", ports[0]);
         if address != told {

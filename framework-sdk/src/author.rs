@@ -31,6 +31,7 @@ use self::end::judged;
 use self::listeners::Listeners;
 use self::shell::{OnTask, Shell};
 use self::turn::{Turn, wait_for_turn};
+use crate::exec::{Exec, ExecError};
 use crate::operator::{AskError, Operator};
 use crate::profile::Profile;
 use crate::run::{Running, StartError, spawn_fenced, unused_prefix};
@@ -383,6 +384,16 @@ impl Framework {
             Ok(_) => Err(AskError::Unfitting { asked: "explain" }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Begins a command beside a task of this framework that runs: in its namespaces, limits and sandbox, as its user, with its
+    /// environment. Dropped, it is killed.
+    pub async fn exec<S: Into<String>>(
+        &self,
+        task: &TaskId,
+        argv: impl IntoIterator<Item = S>,
+    ) -> Result<Exec, ExecError> {
+        self.operator.exec(&self.id, task, argv).await
     }
 
     async fn order(&self, order: Order) -> Result<(), FrameworkError> {

@@ -15,6 +15,7 @@ pub mod author;
 pub mod client;
 pub mod door;
 pub mod duration;
+pub mod exec;
 mod link;
 pub mod logs;
 pub mod operator;
@@ -35,7 +36,7 @@ pub use profile::{Profile, ProfileError};
 pub use proto::operator as views;
 pub use proto::{
     agent, agent_link, attributes, check, demand, explain, framework, id, offer, operation, quantities,
-    ranges, refusal, resources, role, scheduler as conversation, task,
+    ranges, refusal, resources, role, scheduler as conversation, secret, task,
 };
 pub use proto_drive::{Clock, telemetry};
 pub use proto_machine::{Deadlines, Dice, Instant, Machine, Now, Outbox, WallTime};
@@ -49,7 +50,7 @@ pub mod prelude {
     pub use crate::desired::{
         BackOff, ElasticSet, Group, Restart, RollingChange, TaskSpec, Unreachable, VolumeSpec,
     };
-    pub use crate::id::{DemandId, TaskId};
+    pub use crate::id::{DemandId, FileName, SecretName, TaskId};
     pub use crate::offer::Offer;
     pub use crate::quantities::Quantities;
     pub use crate::reconciler::{Event, RolloutStep};

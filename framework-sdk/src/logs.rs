@@ -48,6 +48,10 @@ impl AgentDoor {
         Ok(AgentDoor { client: AgentDoorClient::new(channel) })
     }
 
+    pub(crate) fn client(&self) -> AgentDoorClient<tonic::transport::Channel> {
+        self.client.clone()
+    }
+
     /// The output of a task; one channel serves many at once.
     pub async fn logs(&self, request: LogsRequest) -> Result<Logs, LogsError> {
         Ok(Logs { stream: self.client.clone().logs(request).await?.into_inner() })

@@ -73,6 +73,10 @@ impl Operator {
         }
     }
 
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     /// Asks; follows redirects and tries other masters until one answers or ten seconds have passed. An order may then
     /// have been carried out all the same: all orders can be asked again.
     pub async fn ask(&self, call: Call) -> Result<Reply, AskError> {

@@ -1,9 +1,11 @@
 //! For tests of frameworks: [`Rehearsal`], a scheduler in a pretend pool on a pretend clock, without a socket;
-//! [`FakeCluster`], a pretend master behind a real door (gRPC, mutual TLS), for whole programs; and [`FakeStore`], a store that
-//! fails when the test says so.
+//! [`FakeCluster`], a pretend master behind a real door (gRPC, mutual TLS), for whole programs, and a [`Cable`] to it for each
+//! of several instances; and [`FakeStore`], a store that fails when the test says so.
 
+mod cable;
 mod door;
 mod journal;
+mod state;
 mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,6 +16,7 @@ use proto::id::MasterId;
 use proto::scheduler::Event;
 use proto_grpc::services::operator::operator_server::OperatorServer;
 use proto_grpc::services::scheduler::scheduler_server::SchedulerServer;
+use proto_grpc::services::store::store_server::StoreServer;
 use proto_grpc::{Identity, ServeError, serve};
 use proto_pki::{Authority, LEAF_VALIDITY, PkiError};
 use tokio::net::TcpListener;
@@ -21,10 +24,13 @@ use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use tonic::service::Routes;
 
+use cable::Wiring;
 use door::Door;
 
 use crate::profile::Profile;
 
+pub use cable::{Cable, Cut};
+pub use framework_sdk_core::fake::FakeState;
 pub use framework_sdk_core::life::Life;
 pub use framework_sdk_core::rehearsal::{Agent, Behaviour, Mishap, Pace, Rehearsal};
 pub use framework_sdk_core::tape::{BadTape, Divergence, Tape};
@@ -54,22 +60,35 @@ pub enum FakeError {
 pub struct FakeCluster {
     authority: Authority,
     shared: Arc<Shared>,
+    masters: usize,
     stop: watch::Sender<bool>,
 }
 
 struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
-    /// The doors, in the order of the masters.
-    addresses: Vec<String>,
     begun: Instant,
+}
+
+/// The session that stands.
+struct Session {
+    number: u64,
+    cable: usize,
+    sender: mpsc::UnboundedSender<Result<Event, Status>>,
 }
 
 #[derive(Default)]
 struct State {
     fake: Fake,
-    session: Option<(u64, mpsc::UnboundedSender<Result<Event, Status>>)>,
+    /// What frameworks keep.
+    kept: FakeState,
+    /// The ways to the masters; the first one is that of all who have none of their own.
+    cables: Vec<Wiring>,
+    session: Option<Session>,
     sessions: u64,
+    is_ticking: bool,
+    /// The cluster is dropped.
+    is_over: bool,
     /// What happens by itself, in real time.
     life: Option<Life>,
     heartbeat_at: Option<Instant>,
@@ -93,24 +112,36 @@ impl FakeCluster {
     /// So many masters, without agents; the first one leads.
     pub async fn of_masters(count: usize) -> Result<Self, FakeError> {
         let authority = Authority::create("fake")?;
+        let state = State { fake: Fake::new(), ..State::default() };
+        let (changed, begun) = (watch::Sender::new(0), Instant::now());
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed, begun });
+        let cluster = FakeCluster { authority, shared, masters: count, stop: watch::Sender::new(false) };
+        cluster.lay_cable().await?;
+        Ok(cluster)
+    }
+
+    /// One door more to each master; the number of this way to them.
+    async fn lay_cable(&self) -> Result<usize, FakeError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
-        for _ in 0..count {
+        for _ in 0..self.masters {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             addresses.push(listener.local_addr()?.to_string());
             listeners.push(listener);
         }
-        let state = State { fake: Fake::new(), ..State::default() };
-        let (changed, begun) = (watch::Sender::new(0), Instant::now());
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed, addresses, begun });
-        let stop = watch::Sender::new(false);
+        let cable = {
+            let mut state = self.shared.lock();
+            state.cables.push(Wiring::new(addresses));
+            state.cables.len() - 1
+        };
         for (number, listener) in listeners.into_iter().enumerate() {
             let credentials =
-                authority.issue(&Identity::Master(MasterId(number as u64 + 1)), LEAF_VALIDITY)?;
-            let door = Door { shared: shared.clone(), number };
-            let routes =
-                Routes::new(SchedulerServer::new(door.clone())).add_service(OperatorServer::new(door));
-            let mut stopped = stop.subscribe();
+                self.authority.issue(&Identity::Master(MasterId(number as u64 + 1)), LEAF_VALIDITY)?;
+            let door = Door { shared: self.shared.clone(), number, cable };
+            let routes = Routes::new(SchedulerServer::new(door.clone()))
+                .add_service(OperatorServer::new(door.clone()))
+                .add_service(StoreServer::new(door));
+            let mut stopped = self.stop.subscribe();
             tokio::spawn(async move {
                 let stopped = async {
                     // Dropping the sender means the same.
@@ -121,13 +152,23 @@ impl FakeCluster {
                 }
             });
         }
-        Ok(FakeCluster { authority, shared, stop })
+        Ok(cable)
     }
 
     /// Credentials for somebody, and where the masters are.
     pub fn profile(&self, who: &Identity) -> Result<Profile, FakeError> {
+        self.profile_by(0, who)
+    }
+
+    fn profile_by(&self, cable: usize, who: &Identity) -> Result<Profile, FakeError> {
         let credentials = self.authority.issue(who, LEAF_VALIDITY)?;
-        Ok(Profile { credentials, masters: self.shared.addresses.clone() })
+        Ok(Profile { credentials, masters: self.shared.lock().cables[cable].addresses.clone() })
+    }
+
+    /// A way to the masters of somebody's own: of one of several instances, which can be cut off.
+    pub async fn cable(&self, who: &Identity) -> Result<Cable, FakeError> {
+        let number = self.lay_cable().await?;
+        Ok(Cable::new(self.shared.clone(), number, self.profile_by(number, who)?))
     }
 
     /// From now on tasks start and end well by themselves, and offers are made whenever something is wanted.
@@ -142,11 +183,9 @@ impl FakeCluster {
     pub fn live(&self, life: Life) {
         let mut state = self.shared.lock();
         state.life = Some(life);
-        let is_first = state.heartbeat_at.replace(Instant::now()).is_none();
+        state.heartbeat_at.get_or_insert_with(Instant::now);
+        self.shared.tick(&mut state);
         self.shared.flush(state);
-        if is_first {
-            tokio::spawn(tick(Arc::downgrade(&self.shared)));
-        }
     }
 
     /// Does something with the pretend master; what it then has to say is sent.
@@ -155,6 +194,29 @@ impl FakeCluster {
         let result = act(&mut state.fake);
         self.shared.flush(state);
         result
+    }
+
+    /// Does something with what frameworks keep on the pretend masters, or looks at it.
+    pub fn with_state<R>(&self, act: impl FnOnce(&mut FakeState) -> R) -> R {
+        let mut state = self.shared.lock();
+        let result = act(&mut state.kept);
+        self.shared.notify(state);
+        result
+    }
+
+    /// Resolves when something holds of what frameworks keep.
+    pub async fn until_state(&self, holds: impl Fn(&FakeState) -> bool) {
+        let mut changed = self.shared.changed.subscribe();
+        while !holds(&self.shared.lock().kept) {
+            // The sender lives as long as `self`, so this never fails.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// All leases run out now, as if their holders had been silent for long enough: whoever has its turn has lost it. They
+    /// run out in real time, too.
+    pub fn let_leases_run_out(&self) {
+        self.with_state(FakeState::let_leases_run_out);
     }
 
     /// What was said at the doors so far.
@@ -214,7 +276,10 @@ impl FakeCluster {
 impl Drop for FakeCluster {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        self.shared.lock().session = None;
+        let mut state = self.shared.lock();
+        state.session = None;
+        state.is_over = true;
+        self.shared.notify(state);
     }
 }
 
@@ -225,6 +290,10 @@ async fn tick(shared: Weak<Shared>) {
         ticks.tick().await;
         let Some(shared) = shared.upgrade() else { return };
         let mut state = shared.lock();
+        if state.is_over {
+            return;
+        }
+        state.kept.attend(shared.now());
         if state.heartbeat_at.is_some_and(|at| at <= Instant::now()) {
             state.heartbeat_at = Some(Instant::now() + HEARTBEAT);
             state.fake.heartbeat();
@@ -240,16 +309,28 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The pretend masters' clock.
+    fn now(&self) -> proto_machine::Instant {
+        let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        proto_machine::Instant::from_nanos(nanos)
+    }
+
+    /// Things happen at their time from now on.
+    fn tick(self: &Arc<Self>, state: &mut State) {
+        if !std::mem::replace(&mut state.is_ticking, true) {
+            tokio::spawn(tick(Arc::downgrade(self)));
+        }
+    }
+
     fn flush(&self, mut state: MutexGuard<'_, State>) {
         let State { life, fake, .. } = &mut *state;
         if let Some(life) = life {
-            let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            life.attend(proto_machine::Instant::from_nanos(nanos), fake);
+            life.attend(self.now(), fake);
         }
         while let Some(event) = state.fake.next_event() {
-            if let Some((_, session)) = &state.session {
+            if let Some(session) = &state.session {
                 // A session that is gone is noticed by its reader.
-                let _ = session.send(Ok(event.clone()));
+                let _ = session.sender.send(Ok(event.clone()));
                 state.journal.note(Noted::Told(event));
             }
         }
@@ -263,12 +344,23 @@ impl Shared {
 
     fn move_lead(&self, state: &mut State) {
         state.fake.elect();
+        state.kept.elect(self.now());
         state.end_session();
-        state.leader = (state.leader + 1) % self.addresses.len().max(1);
+        state.leader = (state.leader + 1) % state.cables[0].addresses.len().max(1);
     }
 }
 
 impl State {
+    /// Whether this session is the one that stands.
+    fn stands(&self, number: u64) -> bool {
+        self.session.as_ref().is_some_and(|session| session.number == number)
+    }
+
+    /// Where the leader is reached by a cable.
+    fn leader_by(&self, cable: usize) -> String {
+        self.cables[cable].addresses.get(self.leader).cloned().unwrap_or_default()
+    }
+
     fn end_session(&mut self) {
         if self.session.take().is_some() {
             self.journal.note(Noted::Broke);

@@ -32,6 +32,12 @@ struct Master(Arc<Mutex<Script>>);
 
 #[tonic::async_trait]
 impl operator_server::Operator for Master {
+    type ListStream = Pin<Box<dyn Stream<Item = Result<Reply, Status>> + Send>>;
+
+    async fn list(&self, _: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        Err(Status::unimplemented("list"))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
 
     async fn ask(&self, _: Request<Call>) -> Result<Response<Reply>, Status> {

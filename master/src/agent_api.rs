@@ -4,21 +4,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use master_core::Input;
-use proto::agent_link::{ToAgent, ToMaster};
+use proto::agent_link::{SecretsReply, SecretsRequest, ToAgent, ToMaster};
+use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto_drive::Handle;
 use proto_grpc::services::agent_link::agent_link_server::AgentLink;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::debug;
 
-use crate::caller::caller;
+use crate::caller::{caller, status};
 use crate::doors::{Doors, first_word};
+use crate::read_model::ReadModel;
+use crate::vault::Vault;
 
 /// The agents' door.
 pub(crate) struct AgentDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
+    pub model: Arc<ReadModel>,
+    pub vault: Arc<Vault>,
 }
 
 #[tonic::async_trait]
@@ -65,6 +71,26 @@ impl AgentLink for AgentDoor {
             doors.close_link(link);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(words))))
+    }
+
+    async fn secrets(&self, request: Request<SecretsRequest>) -> Result<Response<SecretsReply>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        // Only what was committed before it led is sure to be known to a leader: anybody else may take a run for none.
+        let (_, leads, _) = self.model.as_of();
+        if !leads {
+            return Err(Status::unavailable("this master does not lead"));
+        }
+        let task = self.model.task(&asked.framework, &asked.task);
+        let task = task.filter(|task| task.status.run == Some(asked.run) && !task.status.state.is_terminal());
+        let owner =
+            task.as_ref().map(|task| Caller::Agent(task.agent.clone()).to_string()).unwrap_or_default();
+        authorize(&caller, &Action::ReadSecrets { owner }).map_err(|refusal| status(&refusal))?;
+        let Some(task) = task else { return Err(Status::not_found("there is no such run")) };
+        let files =
+            self.vault.open(&task.role, &task.info.command.secrets).map_err(|refusal| status(&refusal))?;
+        debug!(agent_id = %task.agent, task_id = %asked.task, run_id = %asked.run, secrets = files.len(), "secrets given");
+        Ok(Response::new(SecretsReply { files }))
     }
 }
 

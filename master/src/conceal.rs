@@ -67,8 +67,11 @@ impl Eyes {
     }
 
     fn task(&self, task: &mut TaskView, owner: &str) {
-        if !task.info.command.env.is_empty() && !may_read(&self.caller, owner) {
-            Arc::make_mut(&mut task.info).command.env.clear();
+        let told = &task.info.command;
+        if !(told.env.is_empty() && told.secrets.is_empty()) && !may_read(&self.caller, owner) {
+            let command = &mut Arc::make_mut(&mut task.info).command;
+            command.env.clear();
+            command.secrets.clear();
         }
     }
 }
@@ -82,11 +85,12 @@ mod tests {
     use std::time::Duration;
 
     use proto::framework::FrameworkInfo;
-    use proto::id::{AgentId, TaskId};
+    use proto::id::{AgentId, SecretName, TaskId};
     use proto::operator::{List, Snapshot, Watch};
     use proto::quantities::Quantities;
     use proto::resources::Resources;
     use proto::role::Role;
+    use proto::secret::SecretFile;
     use proto::task::{CommandInfo, StatusReason, TaskInfo, TaskState, TaskStatus};
 
     use super::*;
@@ -114,13 +118,14 @@ mod tests {
     fn task() -> TaskView {
         let id = TaskId::new("t1").unwrap();
         let env = [("PASSWORD".to_owned(), "hunter2".to_owned())].into();
+        let secrets = vec![SecretFile::named(SecretName::new("db").unwrap())];
         TaskView {
             framework: FrameworkId::new("F1").unwrap(),
             framework_name: "jobs".into(),
             info: Arc::new(TaskInfo {
                 id: id.clone(),
                 name: "t".into(),
-                command: CommandInfo { env, ..CommandInfo::default() },
+                command: CommandInfo { env, secrets, ..CommandInfo::default() },
                 resources: Resources::EMPTY,
                 kill_grace: Duration::ZERO,
                 labels: Default::default(),
@@ -150,7 +155,11 @@ mod tests {
             ("agent/a1", false),
         ] {
             let eyes = Eyes::of(caller.parse().unwrap());
-            let holds = |task: &TaskView| task.info.command.env.contains_key("PASSWORD");
+            let holds = |task: &TaskView| {
+                let told = &task.info.command;
+                assert_eq!(told.env.is_empty(), told.secrets.is_empty());
+                told.env.contains_key("PASSWORD")
+            };
             let listed = eyes.tasks(model.tasks(&List::default()), &model);
             assert_eq!(listed.iter().map(holds).collect::<Vec<_>>(), [sees], "{caller}");
             let mut seen = 0;

@@ -11,12 +11,14 @@ mod history;
 mod log;
 mod meters;
 mod operator_api;
+mod parts;
 mod peers;
 mod perform;
 mod raft_api;
 mod read_model;
 mod scheduler_api;
 mod store;
+mod vault;
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -130,8 +132,15 @@ pub async fn run(
     let store_end = store::Ending::default();
     let state = store::start(&config, own.clone(), seed(&config).rotate_left(16), store_end.clone())?;
     let peers = peers::Peers::start(own, &config.members, peers::Talk::Registry, reporting.clone());
-    let hands =
-        Hands { store, doors: doors.clone(), peers, model: model.clone(), meters: meters::Meters::default() };
+    let vault = Arc::new(vault::Vault::of(authority.as_ref())?);
+    let hands = Hands {
+        store,
+        doors: doors.clone(),
+        peers,
+        model: model.clone(),
+        vault: vault.clone(),
+        meters: meters::Meters::default(),
+    };
     let (ended, mut end) = oneshot::channel();
     let handle = proto_drive::spawn("master", machine, hands, move |how| {
         let _ = ended.send(match how {
@@ -145,7 +154,12 @@ pub async fn run(
     let _ = reporting.set(tell.clone());
 
     let scheduler = scheduler_api::SchedulerDoor { doors: doors.clone(), handle: handle.clone() };
-    let agents = agent_api::AgentDoor { doors: doors.clone(), handle: handle.clone() };
+    let agents = agent_api::AgentDoor {
+        doors: doors.clone(),
+        handle: handle.clone(),
+        model: model.clone(),
+        vault: vault.clone(),
+    };
     let raft = |tell| raft_api::RaftDoor {
         id: config.id,
         cluster: cluster.clone(),
@@ -165,6 +179,7 @@ pub async fn run(
         doors,
         handle: handle.clone(),
         model,
+        vault,
         heard,
     };
     let routes = Routes::new(SchedulerServer::new(scheduler))

@@ -12,7 +12,7 @@ use proto::caller::Caller;
 use proto::id::{AgentId, MasterId};
 use proto::log::TokenCreated;
 use proto::operator::{
-    Call, CreateToken, Event, Join, Joined, Raft, Reply, ReplyKind, Token, TokenKind, Watch,
+    Call, CreateToken, Event, Join, Joined, List, Raft, Reply, ReplyKind, SetSecret, Token, TokenKind, Watch,
 };
 use proto::refusal::{Code, Refusal};
 use proto_drive::Handle;
@@ -29,8 +29,10 @@ use crate::caller::{caller, status};
 use crate::conceal::Eyes;
 use crate::doors::Doors;
 use crate::founding;
+use crate::parts::parts;
 use crate::peers::Heard;
 use crate::read_model::ReadModel;
+use crate::vault::Vault;
 
 /// How long an order may take before the operator is told that nobody knows yet.
 const ORDER_LIMIT: Duration = Duration::from_secs(10);
@@ -49,6 +51,7 @@ pub(crate) struct OperatorDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
     pub model: Arc<ReadModel>,
+    pub vault: Arc<Vault>,
     pub heard: Arc<Heard>,
 }
 
@@ -76,7 +79,7 @@ fn names_nobody(kind: &ReplyKind) -> bool {
     matches!(kind, ReplyKind::Redirect(address) if address.is_empty())
 }
 
-/// What the machine is asked; tokens are drawn here, and lists are answered here.
+/// What the machine is asked; tokens are drawn here, secrets are encrypted here, and lists are answered here.
 fn order_of(call: Call) -> Option<OperatorCall> {
     Some(match call {
         Call::Explain(what) => OperatorCall::Explain(what),
@@ -89,6 +92,7 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         Call::ResumeAgent(call) => OperatorCall::ResumeAgent(call),
         Call::OperateAgent(call) => OperatorCall::OperateAgent(call),
         Call::SetRights(call) => OperatorCall::SetRights(call),
+        Call::RemoveSecret(call) => OperatorCall::RemoveSecret(call),
         Call::WhoAmI => OperatorCall::WhoAmI,
         Call::CanI(asked) => OperatorCall::CanI(asked),
         Call::Principals => OperatorCall::Principals,
@@ -102,6 +106,8 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         | Call::Offers(_)
         | Call::Roles(_)
         | Call::Events(_)
+        | Call::Secrets
+        | Call::SetSecret(_)
         | Call::CreateToken(_)
         | Call::DryRun(_) => return None,
     })
@@ -180,6 +186,24 @@ impl OperatorDoor {
         Ok(dir.is_some_and(|dir| founding::admits(dir, *id, token)))
     }
 
+    /// The secrets, to those who may know of them, as the leader knows them.
+    fn secrets(&self, caller: &Caller) -> ReplyKind {
+        match authorize(caller, &Action::ListSecrets) {
+            Ok(()) => self.elsewhere().unwrap_or_else(|| ReplyKind::Secrets(self.vault.views())),
+            Err(refusal) => ReplyKind::Refused(refusal),
+        }
+    }
+
+    /// Behind this door nobody sees what it holds: machine, log and snapshots are given what it was encrypted to.
+    async fn set_secret(&self, caller: Caller, call: SetSecret, dry_run: bool) -> Result<ReplyKind, Status> {
+        let order = match self.vault.seal(&call) {
+            Ok(set) => OperatorCall::SetSecret(set),
+            Err(refusal) => return Ok(ReplyKind::Refused(refusal)),
+        };
+        let order = if dry_run { OperatorCall::DryRun(Box::new(order)) } else { order };
+        self.order(caller, order).await
+    }
+
     async fn create_token(
         &self,
         caller: Caller,
@@ -233,6 +257,12 @@ impl OperatorDoor {
 #[tonic::async_trait]
 impl Operator for OperatorDoor {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+    type ListStream = Pin<Box<dyn Stream<Item = Result<Reply, Status>> + Send>>;
+
+    async fn list(&self, request: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        let reply = self.ask(request).await?.into_inner();
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts(reply).map(Ok)))))
+    }
 
     async fn ask(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
         let caller = caller(&request)?;
@@ -252,6 +282,12 @@ impl Operator for OperatorDoor {
         );
         if reads && let Err(refusal) = authorize(&caller, &Action::Read) {
             return Err(status(&refusal));
+        }
+        if let Some(list) = call.list().filter(|list| list.called.len() > List::CALLED_MAX) {
+            let message =
+                format!("called has {} words; look for {} at once", list.called.len(), List::CALLED_MAX);
+            let refused = ReplyKind::Refused(Refusal::new(Code::Invalid, message));
+            return Ok(Response::new(self.replied(refused)));
         }
         // Unless it was asked not to, a follower sends readers to the leader, if there is one: it knows more.
         let fresh = match &call {
@@ -285,15 +321,18 @@ impl Operator for OperatorDoor {
                 Some(redirect) => redirect,
                 None => ReplyKind::Offers(self.model.offers(&list)),
             },
-            Call::Roles(_) => ReplyKind::Roles(self.model.roles()),
+            Call::Roles(list) => ReplyKind::Roles(self.model.roles(&list)),
             // Numbers are the same everywhere; the leader knows the last ones first.
             Call::Events(asked) => match self.elsewhere() {
                 Some(redirect) => redirect,
                 None => ReplyKind::Events(self.model.history().after(&asked).await),
             },
             Call::CreateToken(call) => self.create_token(caller, call, false).await?,
+            Call::Secrets => self.secrets(&caller),
+            Call::SetSecret(call) => self.set_secret(caller, call, false).await?,
             Call::DryRun(call) => match *call {
                 Call::CreateToken(call) => self.create_token(caller, call, true).await?,
+                Call::SetSecret(call) => self.set_secret(caller, call, true).await?,
                 call => match order_of(call) {
                     Some(order) => self.order(caller, OperatorCall::DryRun(Box::new(order))).await?,
                     None => {

@@ -14,6 +14,7 @@ use crate::log;
 use crate::meters::Meters;
 use crate::peers::Peers;
 use crate::read_model::ReadModel;
+use crate::vault::Vault;
 
 /// The registry's place among the groups of a store.
 pub(crate) const REGISTRY: Group = Group(1);
@@ -24,6 +25,7 @@ pub(crate) struct Hands<S = Disk> {
     pub doors: Arc<Doors>,
     pub peers: Peers,
     pub model: Arc<ReadModel>,
+    pub vault: Arc<Vault>,
     pub meters: Meters,
 }
 
@@ -103,6 +105,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     self.meters.part(term, leads);
                     folded.get_or_insert_with(|| model.fold()).part(term, leads, leader);
                 }
+                Output::Secrets(secrets) => self.vault.hold(secrets),
                 Output::Happened(events) => model.history().happened(events),
                 Output::Applied(index) => {
                     self.meters.applied(index);
@@ -174,8 +177,14 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("stoa-readers-{}", std::process::id()));
         let store = Slow { model: model.clone(), disk: Disk::open(&dir).unwrap(), read: Vec::new() };
         let peers = Peers::start(own, &BTreeMap::new(), Talk::Registry, Reporting::default());
-        let mut hands =
-            Hands { store, doors: Arc::default(), peers, model: model.clone(), meters: Meters::default() };
+        let mut hands = Hands {
+            store,
+            doors: Arc::default(),
+            peers,
+            model: model.clone(),
+            vault: Arc::default(),
+            meters: Meters::default(),
+        };
         let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];
         let mut feed = Vec::new();
         hands.perform(Now::default(), outputs, &mut feed).unwrap();

@@ -3,7 +3,7 @@
 //! Readers never ring the machine's doorbell. Sums (what is used and offered of an agent, by a framework, in a role) are
 //! kept as changes pass, so that a list costs what it shows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::agent::AgentState;
@@ -138,6 +138,7 @@ impl ReadModel {
             .agents
             .values()
             .filter(|agent| selects(&list.agent, agent.info.id.as_str(), &agent.info.hostname))
+            .filter(|agent| list.is_called(agent.info.id.as_str(), &agent.info.hostname))
             .cloned()
             .collect()
     }
@@ -146,18 +147,30 @@ impl ReadModel {
         let state = self.lock();
         let all = state.frameworks.values();
         all.filter(|framework| selects(&list.framework, framework.id.as_str(), &framework.info.name))
+            .filter(|framework| list.is_called(framework.id.as_str(), &framework.info.name))
             .cloned()
             .collect()
     }
 
     pub fn tasks(&self, list: &List) -> Vec<TaskView> {
         let state = self.lock();
-        let all = state.tasks.values();
-        all.filter(|task| list.ended || !task.status.state.is_terminal())
-            .filter(|task| selects(&list.framework, task.framework.as_str(), &task.framework_name))
-            .filter(|task| selects(&list.agent, task.agent.as_str(), &task.hostname))
-            .cloned()
-            .collect()
+        let selected = || {
+            let all = state.tasks.values();
+            all.filter(|task| list.ended || !task.status.state.is_terminal())
+                .filter(|task| selects(&list.framework, task.framework.as_str(), &task.framework_name))
+                .filter(|task| selects(&list.agent, task.agent.as_str(), &task.hostname))
+        };
+        // The id of a task may be what a thousand others begin with.
+        let is_word = |id: &&str| list.called.iter().any(|word| word == id);
+        let ids: BTreeSet<&str> = match list.called.is_empty() {
+            true => BTreeSet::new(),
+            false => selected().map(|task| task.info.id.as_str()).filter(is_word).collect(),
+        };
+        let called = |task: &&TaskView| {
+            let (id, whose) = (task.info.id.as_str(), task.framework.as_str());
+            list.is_called_with(&ids, id, &task.info.name) || list.is_called_in_full(whose, id)
+        };
+        selected().filter(called).cloned().collect()
     }
 
     pub fn offers(&self, list: &List) -> Vec<OfferView> {
@@ -165,12 +178,16 @@ impl ReadModel {
         let all = state.offers.values();
         all.filter(|offer| selects(&list.framework, offer.framework.as_str(), &offer.framework_name))
             .filter(|offer| selects(&list.agent, offer.agent.as_str(), &offer.hostname))
+            // To write an id costs more than to pass by.
+            .filter(|offer| list.called.is_empty() || list.is_called(&offer.id.to_string(), ""))
             .cloned()
             .collect()
     }
 
-    pub fn roles(&self) -> Vec<RoleView> {
-        self.lock().all_roles()
+    pub fn roles(&self, list: &List) -> Vec<RoleView> {
+        let mut roles = self.lock().all_roles();
+        roles.retain(|view| list.is_called(view.role.as_str(), ""));
+        roles
     }
 
     /// Who registered each framework.
@@ -182,6 +199,11 @@ impl ReadModel {
     /// Who registered a framework; empty if that is not known.
     pub fn owner(&self, framework: &FrameworkId) -> String {
         self.lock().frameworks.get(framework).map(|known| known.principal.clone()).unwrap_or_default()
+    }
+
+    /// One task.
+    pub fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<TaskView> {
+        self.lock().tasks.get(&(framework.clone(), task.clone())).cloned()
     }
 
     /// How the cluster is, apart from the masters.
@@ -486,7 +508,7 @@ impl State {
 }
 
 /// A role of which nobody set anything.
-fn plain_role(role: Role) -> RoleView {
+pub(crate) fn plain_role(role: Role) -> RoleView {
     RoleView {
         role,
         weight: Weight::default(),

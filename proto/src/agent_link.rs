@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::agent::AgentInfo;
-use crate::id::{Epoch, FrameworkId, RunId, TaskId};
+use crate::id::{Epoch, FileName, FrameworkId, RunId, TaskId};
 use crate::refusal::Refusal;
 use crate::scheduler::Redirect;
+use crate::secret::Confidential;
 use crate::task::{Exit, TaskInfo, TaskStatus};
 use crate::volume::Volume;
 
@@ -229,4 +230,31 @@ pub struct LogsChunk {
     pub data: Vec<u8>,
     /// Where they begin, in bytes from the beginning of what there was when the stream began.
     pub offset: u64,
+}
+
+/// Asks what the secrets of a run hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretsRequest {
+    /// Which run.
+    pub run: RunId,
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Of which task.
+    pub task: TaskId,
+}
+
+/// A file for a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretContent {
+    /// Its name.
+    pub file: FileName,
+    /// What it holds.
+    pub value: Confidential,
+}
+
+/// Every secret that a run's task names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretsReply {
+    /// They.
+    pub files: Vec<SecretContent>,
 }

@@ -62,6 +62,15 @@ pub enum Action {
     DrainAgent,
     /// Say what agents' resources are kept for: reservations and volumes, outside of offers.
     Reserve,
+    /// Know which secrets there are; what they hold is not told.
+    ListSecrets,
+    /// Say what secrets hold, and remove them.
+    SetSecret,
+    /// Read what the secrets of one run hold.
+    ReadSecrets {
+        /// The agent that the run is placed on, as a principal; empty if there is none.
+        owner: String,
+    },
     /// Make join tokens.
     CreateToken,
     /// Say what principals may, and ask what others may.
@@ -92,6 +101,8 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         | (Caller::Framework(_), Action::ReadOutput { owner } | Action::ReadEnvironment { owner } | Action::Exec { owner })
         // People run frameworks of their own, and so have state.
         | (Caller::Framework(_) | Caller::User(_), Action::UseStore { owner }) => caller.to_string() == *owner,
+        // Nobody else, people and masters included.
+        (Caller::Agent(_), Action::ReadSecrets { owner }) => caller.to_string() == *owner,
         (Caller::Framework(_), Action::TakeOffers { role, rights }) => rights.takes(role),
         (Caller::Framework(_) | Caller::Agent(_), Action::Read) => true,
         (Caller::Framework(_), Action::RunAs { user, root_granted }) => {
@@ -116,6 +127,8 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::MarkAgentGone
             | Action::DrainAgent
             | Action::Reserve
+            | Action::ListSecrets
+            | Action::SetSecret
             | Action::CreateToken
             | Action::SetRights
             | Action::RunAs { .. },
@@ -136,6 +149,9 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::MarkAgentGone
             | Action::DrainAgent
             | Action::Reserve
+            | Action::ListSecrets
+            | Action::SetSecret
+            | Action::ReadSecrets { .. }
             | Action::CreateToken
             | Action::SetRights
             | Action::UseStore { .. }
@@ -150,6 +166,9 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
         (Caller::Framework(_), Action::TakeOffers { role, rights }) => refusal.with_help(format!(
             "it takes offers in: {rights}; an operator gives it this one too with `stoa auth grant {caller} --role {role}`"
         )),
+        (_, Action::ReadSecrets { .. }) => {
+            refusal.with_help("nobody is shown it; set it again with `stoa secret set` if it is lost")
+        }
         _ => refusal,
     })
 }
@@ -172,6 +191,11 @@ fn in_words(action: &Action) -> String {
         Action::MarkAgentGone => "give agents up".to_owned(),
         Action::DrainAgent => "drain agents".to_owned(),
         Action::Reserve => "say what agents' resources are kept for; frameworks reserve by offers".to_owned(),
+        Action::ListSecrets => "list secrets".to_owned(),
+        Action::SetSecret => "set or remove secrets".to_owned(),
+        Action::ReadSecrets { .. } => {
+            "read what secrets hold; only the agent that runs a task may that names them".to_owned()
+        }
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
@@ -181,7 +205,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 17] = [
+pub const VERBS: [&str; 20] = [
     "read",
     "read-metrics",
     "read-output",
@@ -197,6 +221,9 @@ pub const VERBS: [&str; 17] = [
     "mark-agent-gone",
     "drain-agent",
     "reserve",
+    "list-secrets",
+    "set-secret",
+    "read-secrets",
     "create-token",
     "set-rights",
 ];
@@ -228,6 +255,9 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "mark-agent-gone" => Action::MarkAgentGone,
         "drain-agent" => Action::DrainAgent,
         "reserve" => Action::Reserve,
+        "list-secrets" => Action::ListSecrets,
+        "set-secret" => Action::SetSecret,
+        "read-secrets" => Action::ReadSecrets { owner: owner() },
         "create-token" => Action::CreateToken,
         "set-rights" => Action::SetRights,
         other => {
@@ -320,6 +350,24 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_read_by_the_agent_of_the_run_only() {
+        let read = |caller: &Caller, owner: &str| {
+            authorize(caller, &Action::ReadSecrets { owner: owner.into() }).is_ok()
+        };
+        let agent = Caller::Agent(AgentId::new("a1").unwrap());
+        assert!(read(&agent, "agent/a1") && !read(&agent, "agent/a2") && !read(&agent, ""));
+        for other in [
+            Caller::User("ada".into()),
+            Caller::Framework("jobs".into()),
+            Caller::Master(crate::id::MasterId(1)),
+        ] {
+            assert!(!read(&other, "agent/a1") && !read(&other, &other.to_string()), "{other}");
+            assert_eq!(authorize(&other, &Action::SetSecret).is_ok(), matches!(other, Caller::User(_)));
+            assert_eq!(authorize(&other, &Action::ListSecrets).is_ok(), matches!(other, Caller::User(_)));
+        }
+    }
+
+    #[test]
     fn every_verb_is_an_action_and_who_may_what_is_as_documented() {
         for verb in VERBS {
             let asked = CanI { verb: verb.to_owned(), user: "web".into(), ..CanI::default() };
@@ -329,7 +377,8 @@ mod tests {
         assert!(
             action_of(&asked, &Rights::default(), &BTreeSet::new()).unwrap_err().help.contains("kill-task")
         );
-        assert_eq!(verbs_of(&Caller::User("ada".into())), VERBS);
+        let all_but_secrets: Vec<_> = VERBS.into_iter().filter(|verb| *verb != "read-secrets").collect();
+        assert_eq!(verbs_of(&Caller::User("ada".into())), all_but_secrets, "people set them and read none");
         assert_eq!(
             verbs_of(&Caller::Framework("jobs".into())),
             [
@@ -343,7 +392,7 @@ mod tests {
                 "use-store"
             ]
         );
-        assert_eq!(verbs_of(&Caller::Agent(AgentId::new("a1").unwrap())), ["read"]);
+        assert_eq!(verbs_of(&Caller::Agent(AgentId::new("a1").unwrap())), ["read", "read-secrets"]);
     }
 
     #[test]

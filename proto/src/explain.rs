@@ -220,6 +220,8 @@ pub struct Explanation {
     pub notes: Vec<String>,
     /// How long the demand has been declared, as far as the answering master knows; 0 when that is not known.
     pub waiting_ms: u64,
+    /// Of a demand that was only supposed: so many units of it were given on a copy of the pool.
+    pub fits: u64,
 }
 
 /// What waits for one reason.

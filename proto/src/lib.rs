@@ -27,6 +27,7 @@ pub mod resources;
 pub mod rights;
 pub mod role;
 pub mod scheduler;
+pub mod secret;
 pub mod store;
 pub mod store_log;
 pub mod task;

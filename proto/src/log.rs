@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::agent::{AgentInfo, AgentState};
 use crate::caller::Caller;
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, FrameworkId, OperationId, TaskId};
+use crate::id::{AgentId, FrameworkId, OperationId, SecretName, TaskId};
 use crate::operation::Operation;
 use crate::operator::{Drain, Happened, TokenKind};
 use crate::quota::Quota;
@@ -59,6 +59,10 @@ pub enum Entry {
     AgentResumed(AgentId),
     /// An operator changed what an agent's resources are kept for.
     AgentOperated(AgentOperated),
+    /// What a secret holds from now on.
+    SecretSet(SecretSet),
+    /// A secret is no more.
+    SecretRemoved(SecretRemoved),
 }
 
 /// A framework is new, or says something new of itself.
@@ -195,6 +199,34 @@ pub struct AgentOperated {
     pub by: String,
 }
 
+/// What a secret holds from now on, encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSet {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+    /// What it was encrypted with, beside the key.
+    pub nonce: Vec<u8>,
+    /// What it holds.
+    pub ciphertext: Vec<u8>,
+    /// Of what is encrypted.
+    pub size_bytes: u64,
+    /// Who said so.
+    pub by: String,
+}
+
+/// A secret is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRemoved {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+    /// Who said so.
+    pub by: String,
+}
+
 /// What a principal may from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RightsSet {
@@ -310,6 +342,25 @@ pub struct RoleRecord {
     pub quota: Quota,
 }
 
+/// A secret as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRecord {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+    /// How often it was set since it is there.
+    pub version: u64,
+    /// What it was encrypted with, beside the key.
+    pub nonce: Vec<u8>,
+    /// What it holds.
+    pub ciphertext: Vec<u8>,
+    /// Of what is encrypted.
+    pub size_bytes: u64,
+    /// When it was set last.
+    pub changed_ms: u64,
+}
+
 /// Everything the log remembers, as written to a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistryImage {
@@ -333,4 +384,6 @@ pub struct RegistryImage {
     pub rights: Vec<RightsSet>,
     /// What happened last, oldest first.
     pub history: Vec<Arc<Happened>>,
+    /// Secrets, by role and name.
+    pub secrets: Vec<Arc<SecretRecord>>,
 }

@@ -4,19 +4,22 @@ mod happened;
 mod views;
 
 pub use happened::{EVENT_KINDS, Events, Happened};
-pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, TaskView};
+pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, SecretView, TaskView};
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::caller::Caller;
+use crate::demand::Demand;
 use crate::explain::{Explanation, Waiting};
-use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, TaskId};
+use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, SecretName, TaskId};
 use crate::operation::Operation;
 use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
 use crate::rights::Rights;
 use crate::role::{Role, Weight};
+use crate::secret::Confidential;
 
 /// Which things to list; empty fields select all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,33 @@ pub struct List {
     pub ended: bool,
     /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
     pub stale: bool,
+    /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID. At most
+    /// [`CALLED_MAX`](List::CALLED_MAX).
+    pub called: Vec<String>,
+}
+
+impl List {
+    /// So many names at most are looked for at once: each thing of a list is held against each of them.
+    pub const CALLED_MAX: usize = 64;
+
+    /// Whether a thing of this id and name is called what it looks for, as far as was said.
+    pub fn is_called(&self, id: &str, name: &str) -> bool {
+        self.called.is_empty() || self.called.iter().any(|word| begins(word, id, name))
+    }
+
+    /// The same where some words are ids, of which nothing else is meant.
+    pub fn is_called_with(&self, ids: &BTreeSet<&str>, id: &str, name: &str) -> bool {
+        let means = |word: &String| match ids.contains(word.as_str()) {
+            true => word == id,
+            false => begins(word, id, name),
+        };
+        self.called.is_empty() || self.called.iter().any(means)
+    }
+
+    /// Whether a thing of a framework is called `FRAMEWORK_ID/ID`.
+    pub fn is_called_in_full(&self, framework: &str, id: &str) -> bool {
+        self.called.iter().any(|word| word.rsplit_once('/') == Some((framework, id)))
+    }
 }
 
 /// Why does it wait?
@@ -46,6 +76,22 @@ pub enum Explain {
     Agent(String),
     /// All that waits, in sum.
     Summary,
+    /// What would come of demands that nobody has declared.
+    Supposed(Supposed),
+}
+
+/// Demands that a framework is supposed to declare now, besides its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supposed {
+    /// Id or name; the one that is connected, if several have the name.
+    pub framework: String,
+    /// At most [`DEMANDS_MAX`](Supposed::DEMANDS_MAX), under ids that the framework does not use.
+    pub demands: Vec<Demand>,
+}
+
+impl Supposed {
+    /// So many are looked into at once.
+    pub const DEMANDS_MAX: usize = 16;
 }
 
 /// A task by framework and id.
@@ -134,6 +180,26 @@ pub struct OperateAgent {
     pub agent: AgentId,
     /// In this order; launches are refused.
     pub operations: Vec<Operation>,
+}
+
+/// Sets what a secret holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSecret {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+    /// What it is to hold.
+    pub value: Confidential,
+}
+
+/// Removes a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveSecret {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
 }
 
 /// What a join token lets somebody become.
@@ -252,6 +318,30 @@ pub enum Call {
     Events(EventsAfter),
     /// Change what an agent's resources are kept for.
     OperateAgent(OperateAgent),
+    /// List secrets, without what they hold.
+    Secrets,
+    /// Set what a secret holds.
+    SetSecret(SetSecret),
+    /// Remove a secret.
+    RemoveSecret(RemoveSecret),
+}
+
+fn begins(word: &str, id: &str, name: &str) -> bool {
+    !word.is_empty() && (id.starts_with(word) || name.starts_with(word))
+}
+
+impl Call {
+    /// What is listed, if that is what it asks for.
+    pub fn list(&self) -> Option<&List> {
+        match self {
+            Call::Agents(list)
+            | Call::Frameworks(list)
+            | Call::Tasks(list)
+            | Call::Offers(list)
+            | Call::Roles(list) => Some(list),
+            _ => None,
+        }
+    }
 }
 
 /// How the cluster is.
@@ -371,6 +461,8 @@ pub enum ReplyKind {
     Events(Events),
     /// All that waits, in sum.
     Waiting(Waiting),
+    /// Secrets.
+    Secrets(Vec<SecretView>),
 }
 
 /// Where to start watching; the default is from a snapshot.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::check::Checks;
 use crate::id::{AgentId, GroupId, RunId, TaskId};
 use crate::resources::Resources;
+use crate::secret::SecretFile;
 
 /// A file to fetch into the sandbox before the task starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct CommandInfo {
     pub user: String,
     /// Files to fetch first.
     pub artifacts: Vec<Artifact>,
+    /// Secrets that it finds as files.
+    pub secrets: Vec<SecretFile>,
 }
 
 /// One task.
@@ -191,6 +194,10 @@ pub enum StatusReason {
     Unhealthy,
     /// It runs on; what its checks say of it has changed.
     CheckChanged,
+    /// It names a secret that there is not.
+    SecretUnknown,
+    /// A secret could not be brought to it.
+    SecretFailed,
 }
 
 impl StatusReason {
@@ -222,6 +229,8 @@ impl StatusReason {
             StatusReason::TimeLimit => "time-limit",
             StatusReason::Unhealthy => "unhealthy",
             StatusReason::CheckChanged => "check-changed",
+            StatusReason::SecretUnknown => "secret-unknown",
+            StatusReason::SecretFailed => "secret-failed",
         }
     }
 }
@@ -273,6 +282,8 @@ pub struct TaskStatus {
     pub healthy: Option<bool>,
     /// What its readiness check says, false until the first success; `None` without one.
     pub ready: Option<bool>,
+    /// While it is killed: so long it has from `at_ms` on. `None` otherwise, and if its agent does not say it.
+    pub grace: Option<Duration>,
 }
 
 impl TaskStatus {
@@ -298,6 +309,7 @@ impl TaskStatus {
             pid: 0,
             healthy: None,
             ready: None,
+            grace: None,
         }
     }
 }

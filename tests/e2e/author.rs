@@ -65,10 +65,14 @@ fn a_framework_learns_why_its_group_waits() {
     cluster.down_leaves_nothing();
 }
 
+/// All that the log tells of.
+fn all_events(cluster: &Cluster) -> String {
+    cluster.stoa(&["events", "--since", "0", "-o", "json"]).out
+}
+
 /// The instances that the log tells of in its events of a kind, each as often as it does.
-fn told(cluster: &Cluster, kind: &str, message: &str) -> Vec<String> {
-    let said = cluster.stoa(&["events", "--since", "0", "-o", "json"]);
-    let events = said.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+fn told(events: &str, kind: &str, message: &str) -> Vec<String> {
+    let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let wanted = events.filter(|event| {
         event["event"] == kind && event["message"].as_str().is_some_and(|text| text.starts_with(message))
     });
@@ -93,8 +97,9 @@ fn two_kinds_of_tasks_lose_and_double_nothing_when_all_is_killed() {
     while served.line("it ends", LIMIT).is_some() {}
     let work: Vec<String> = (0..6).map(|number| format!("work-{number}.0")).collect();
     let all = [&["server.0".to_owned()], &work[..]].concat();
-    assert_eq!(told(&cluster, "task-launched", ""), all, "each was launched once");
-    assert_eq!(told(&cluster, "task-ended", "finished"), work, "each piece of work was done once");
+    let events = all_events(&cluster);
+    assert_eq!(told(&events, "task-launched", ""), all, "each was launched once: {events}");
+    assert_eq!(told(&events, "task-ended", "finished"), work, "each piece of work was done once: {events}");
     cluster.down_leaves_nothing();
 }
 
@@ -112,7 +117,7 @@ fn work_follows_its_server_to_another_port() {
     served.until("it runs again", LIMIT, |line| line.starts_with("server.0 is running"));
     served.until("the work is done", LIMIT, |line| line == "the work is done");
     while served.line("it ends", LIMIT).is_some() {}
-    let done: BTreeSet<String> = told(&cluster, "task-ended", "finished").into_iter().collect();
+    let done: BTreeSet<String> = told(&all_events(&cluster), "task-ended", "finished").into_iter().collect();
     assert_eq!(done.len(), 6, "{done:?}");
     cluster.down_leaves_nothing();
 }

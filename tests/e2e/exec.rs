@@ -4,6 +4,13 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
+use framework_sdk::desired::{Group, TaskSpec};
+use framework_sdk::exec::ExecError;
+use framework_sdk::id::TaskId;
+use framework_sdk::reconciler::Event;
+use framework_sdk::task::Exit;
+use framework_sdk::{Framework, Profile};
+
 use super::cluster::{Cluster, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -52,15 +59,57 @@ fn a_command_beside_a_task_prints_what_it_finds_and_ends_as_it_says() {
     cluster.down_leaves_nothing();
 }
 
+#[test]
+fn a_framework_runs_commands_beside_its_tasks_and_calls_them_off() {
+    let cluster = Cluster::up("exec-sdk", &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(beside_its_own(&Profile::load(&cluster.context()).unwrap())).unwrap();
+    cluster.down_leaves_nothing();
+}
+
+async fn beside_its_own(profile: &Profile) -> Result<(), Box<dyn std::error::Error>> {
+    let framework = Framework::builder("beside").connect(profile.clone()).await?;
+    let spec = TaskSpec::shell("echo here > note; exec sleep 1000").cpus_milli(50).mem_mib(16);
+    let mut run = framework.submit(Group::of(spec).named("stays")?).await?;
+    while !run.next().await.is_some_and(|event| matches!(event, Event::AsStated(_))) {}
+    let task = framework.members(run.group()).await?.remove(0).task;
+
+    let command = framework.exec(&task, ["sh", "-c", "cat note -; echo $STOA_TASK_ID >&2; exit 7"]).await?;
+    let ran = command.run(b"typed\n").await?;
+    assert_eq!((ran.exit, ran.stdout), (Exit::Code(7), b"here\ntyped\n".to_vec()));
+    assert_eq!(String::from_utf8(ran.stderr)?.trim(), task.as_str());
+
+    let asleep = framework.exec(&task, ["sleep", "86397.75"]).await?;
+    eventually("it sleeps", LIMIT, || is_sleeping("86397.75").then_some(()));
+    drop(asleep);
+    eventually("it is called off", LIMIT, || (!is_sleeping("86397.75")).then_some(()));
+
+    let unknown = framework.exec(&task, ["/no/such/program"]).await;
+    let unknown = match unknown {
+        Ok(command) => command.run(b"").await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(unknown, Err(ExecError::Refused(_))), "{unknown:?}");
+    let missing = framework.exec(&TaskId::new("other").unwrap(), ["true"]).await;
+    assert!(matches!(missing, Err(ExecError::NoTask { .. })), "{missing:?}");
+    framework.withdraw(run.group()).await?;
+    while run.next().await.is_some() {}
+    let over = framework.exec(&task, ["true"]).await;
+    assert!(matches!(over, Err(ExecError::NotRunning { .. })), "{over:?}");
+    Ok(framework.finish().await?)
+}
+
+/// Whether any process of this machine sleeps for so long.
+fn is_sleeping(seconds: &str) -> bool {
+    let commands = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
+    let own = format!("sleep\0{seconds}\0");
+    commands.filter_map(|path| std::fs::read_to_string(path).ok()).any(|words| words == own)
+}
+
 /// An agent that is killed takes its commands along, and the tasks run on.
 fn goes_with_the_agent(cluster: &Cluster) {
     const SLEEP: &str = "86399.25";
-    let sleeps = || {
-        let commands =
-            std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
-        let own = format!("sleep\0{SLEEP}\0");
-        commands.filter_map(|path| std::fs::read_to_string(path).ok()).any(|words| words == own)
-    };
+    let sleeps = || is_sleeping(SLEEP);
     let task = |state: &str| {
         let tasks = cluster.list("tasks");
         tasks.into_iter().find(|task| task["name"] == "stays.0" && task["state"] == state)

@@ -14,6 +14,7 @@ mod ledgers;
 mod mistakes;
 mod operators;
 mod pair;
+mod secrets;
 mod session;
 mod state;
 mod strangers;

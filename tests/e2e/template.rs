@@ -84,6 +84,7 @@ fn a_template_is_refused_where_it_cannot_be() {
     let sdk = cluster.stoa(&["sdk", "new", "rust", &dir, "--sdk", "/"]);
     assert_eq!(sdk.code, 3, "{sdk:?}");
     assert!(!cluster.path("other").exists(), "nothing is left half made");
-    let go = cluster.stoa(&["sdk", "new", "go", &dir]);
-    assert_eq!(go.code, 2, "{go:?}");
+    let cobol = cluster.stoa(&["sdk", "new", "cobol", &dir]);
+    assert_eq!(cobol.code, 2, "{cobol:?}");
+    assert!(cobol.err.contains("rust, python, go, java"), "{cobol:?}");
 }

@@ -1,7 +1,10 @@
 //! What an agent decides once about how its tasks are run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::secrets::SecretSource;
 
 /// Settings of a [`Containerizer`](crate::Containerizer).
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct Config {
     pub artifact_bytes_max: u64,
     /// Longest time for one artifact. Default 15 minutes.
     pub artifact_patience: Duration,
+    /// Where secrets come from. Default none: a launch that has some fails.
+    pub secrets: Option<Arc<dyn SecretSource>>,
 }
 
 impl Config {
@@ -44,6 +49,7 @@ impl Config {
             ca_file: None,
             artifact_bytes_max: 8 << 30,
             artifact_patience: Duration::from_secs(15 * 60),
+            secrets: None,
         }
     }
 }

@@ -85,6 +85,7 @@ impl Containerizer {
             place,
             connection,
             fetcher: Fetcher::new(&config),
+            secrets: config.secrets.clone(),
             commands: commands_out,
             done,
         });

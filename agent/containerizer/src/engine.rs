@@ -18,6 +18,7 @@ use crate::launch::{Artifact, Launch};
 use crate::link::{self, Connection, Greeting, Link, Place};
 use crate::report::Report;
 use crate::request;
+use crate::secrets::{self, SecretSource};
 use crate::visit::{Visited, Visitor};
 use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Done, Job, Prepared};
@@ -43,7 +44,7 @@ pub(crate) struct Run {
 pub(crate) enum Phase {
     /// In the workshop.
     Preparing,
-    /// Its artifacts are being brought, until this is set.
+    /// Its artifacts and secrets are being brought, until this is set.
     Fetching(Arc<AtomicBool>),
     /// Asked of the keeper, with this frame.
     Sent(Vec<u8>),
@@ -55,7 +56,7 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// Artifacts that are there, or why not.
+/// Artifacts and secrets that are there, or why not.
 struct Fetched {
     run_id: RunId,
     result: Result<(Box<Launch>, Prepared), StartFailure>,
@@ -78,6 +79,7 @@ pub(crate) struct Engine {
     pub(crate) outgoing: Vec<u8>,
     fetcher: Arc<Fetcher>,
     fetches: Arc<Semaphore>,
+    secrets: Option<Arc<dyn SecretSource>>,
     fetched_in: mpsc::UnboundedSender<Fetched>,
     pub(crate) ending: Option<oneshot::Sender<Result<(), u32>>>,
     /// Who waits for the keeper's word on a run.
@@ -105,13 +107,14 @@ pub(crate) struct Parts {
     pub(crate) place: Place,
     pub(crate) connection: Connection,
     pub(crate) fetcher: Fetcher,
+    pub(crate) secrets: Option<Arc<dyn SecretSource>>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) done: mpsc::UnboundedReceiver<Vec<Done>>,
 }
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> (Engine, Inboxes) {
-        let Parts { events, jobs, report, place, connection, fetcher, commands, done } = parts;
+        let Parts { events, jobs, report, place, connection, fetcher, secrets, commands, done } = parts;
         let (fetched_in, fetched) = mpsc::unbounded_channel();
         let engine = Engine {
             runs: HashMap::new(),
@@ -124,6 +127,7 @@ impl Engine {
             outgoing: Vec::new(),
             fetcher: Arc::new(fetcher),
             fetches: Arc::new(Semaphore::new(crate::fetch::CONCURRENT_MAX)),
+            secrets,
             fetched_in,
             ending: None,
             visitors: HashMap::new(),
@@ -292,7 +296,9 @@ impl Engine {
             return self.job(Job::Remove(run_id));
         };
         match (&run.phase, result) {
-            (Phase::Preparing, Ok(prepared)) if launch.artifacts.is_empty() => self.send(&launch, prepared),
+            (Phase::Preparing, Ok(prepared)) if launch.artifacts.is_empty() && !launch.has_secrets => {
+                self.send(&launch, prepared);
+            }
             (Phase::Preparing, Ok(prepared)) => {
                 let stop = Arc::new(AtomicBool::new(false));
                 run.phase = Phase::Fetching(stop.clone());
@@ -304,26 +310,34 @@ impl Engine {
         }
     }
 
-    /// On a thread that nobody waits for: a server that does not answer must not hold up the end of this process, as it
-    /// would on one of tokio's.
+    /// Brings what a launch needs of others: secrets last, as they are when it starts, and kept the shortest time.
     fn fetch(&self, launch: Box<Launch>, prepared: Prepared, stop: Arc<AtomicBool>) {
         let (fetcher, fetches, fetched) =
             (self.fetcher.clone(), self.fetches.clone(), self.fetched_in.clone());
+        let source = self.secrets.clone().filter(|_| launch.has_secrets);
         tokio::spawn(async move {
-            // The semaphore is never closed; without a permit we would merely be one too many.
-            let permit = fetches.acquire_owned().await;
             let run_id = launch.run_id;
-            let (late, first) = (fetched.clone(), launch.artifacts.first().map(|first| first.uri.clone()));
-            let bring = move || {
-                let result = bring_all(&fetcher, &prepared, &launch.artifacts, &stop);
-                drop(permit);
-                let result = result.map(|()| (launch, prepared));
-                let _engine_gone = fetched.send(Fetched { run_id, result });
+            let mut result = match launch.artifacts.is_empty() {
+                true => Ok((launch, prepared)),
+                false => {
+                    // The semaphore is never closed; without a permit we would merely be one too many.
+                    let _permit = fetches.acquire_owned().await;
+                    bring_artifacts(fetcher, launch, prepared, stop).await
+                }
             };
-            if let Err(e) = thread::Builder::new().name("fetch".to_owned()).spawn(bring) {
-                let failure = StartFailure::Artifact { uri: first.unwrap_or_default(), why: e.to_string() };
-                let _engine_gone = late.send(Fetched { run_id, result: Err(failure) });
+            if let Ok((launch, prepared)) = &mut result
+                && launch.has_secrets
+            {
+                let brought = match source {
+                    Some(source) => source.fetch(run_id).await,
+                    None => Err("this agent knows nobody to ask for them".to_owned()),
+                };
+                match brought {
+                    Ok(secrets) => prepared.secrets = secrets,
+                    Err(why) => result = Err(StartFailure::Secrets(why)),
+                }
             }
+            let _engine_gone = fetched.send(Fetched { run_id, result });
         });
     }
 
@@ -339,6 +353,11 @@ impl Engine {
 
     fn send(&mut self, launch: &Launch, prepared: Prepared) {
         let run_id = launch.run_id;
+        if launch.has_secrets && self.link.as_ref().is_some_and(|link| link.version < secrets::SINCE) {
+            let why = "the keeper of this agent is of an older version, which knows none; it is replaced once no task runs \
+                       and the agent starts";
+            return self.start_failed(run_id, StartFailure::Secrets(why.to_owned()));
+        }
         match request::frame(launch, prepared, &self.report) {
             Ok(frame) => {
                 if self.link.is_some() {
@@ -413,6 +432,25 @@ impl Engine {
             }
         }
     }
+}
+
+/// On a thread that nobody waits for: a server that does not answer must not hold up the end of this process, as it
+/// would on one of tokio's.
+async fn bring_artifacts(
+    fetcher: Arc<Fetcher>,
+    launch: Box<Launch>,
+    prepared: Prepared,
+    stop: Arc<AtomicBool>,
+) -> Result<(Box<Launch>, Prepared), StartFailure> {
+    let first = launch.artifacts.first().map(|first| first.uri.clone()).unwrap_or_default();
+    let (tell, told) = oneshot::channel();
+    let bring = move || {
+        let result = bring_all(&fetcher, &prepared, &launch.artifacts, &stop);
+        let _engine_gone = tell.send(result.map(|()| (launch, prepared)));
+    };
+    let failed = |why: String| StartFailure::Artifact { uri: first.clone(), why };
+    thread::Builder::new().name("fetch".to_owned()).spawn(bring).map_err(|e| failed(e.to_string()))?;
+    told.await.unwrap_or_else(|_| Err(failed("its thread is gone".to_owned())))
 }
 
 fn bring_all(

@@ -134,6 +134,9 @@ pub enum StartFailure {
         /// Why.
         why: String,
     },
+    /// Its secrets could not be brought, or not be kept from others.
+    #[error("secrets: {0}")]
+    Secrets(String),
     /// Its cgroups could not be made.
     #[error("cgroup: {0}")]
     Cgroup(String),
@@ -185,6 +188,7 @@ impl StartFailure {
             | StartFailure::Sandbox(_)
             | StartFailure::Volume(_)
             | StartFailure::Artifact { .. }
+            | StartFailure::Secrets(_)
             | StartFailure::Cgroup(_)
             | StartFailure::NotRunning
             | StartFailure::KeeperAway
@@ -196,6 +200,10 @@ impl StartFailure {
     pub(crate) fn of(failure: protocol::Failure) -> StartFailure {
         match failure.stage {
             protocol::Stage::Canceled => StartFailure::Canceled,
+            protocol::Stage::Secrets => {
+                let why = std::io::Error::from_raw_os_error(failure.errno);
+                StartFailure::Secrets(format!("{}: {why}", failure.stage.describe()))
+            }
             _ => StartFailure::Keeper { failure },
         }
     }

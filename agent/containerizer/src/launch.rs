@@ -39,6 +39,9 @@ pub struct Launch {
     pub volumes: Vec<VolumeDir>,
     /// Files to bring into the sandbox first.
     pub artifacts: Vec<Artifact>,
+    /// Whether it has secrets: asked of [`Config::secrets`](crate::Config::secrets) before the start, and found in the
+    /// directory that `STOA_SECRETS` names, which is added to the environment. They need a mount namespace.
+    pub has_secrets: bool,
     /// Bounds of `stdout` and `stderr` each.
     pub logs: LogLimits,
 }
@@ -65,6 +68,7 @@ impl Launch {
             sandbox,
             volumes: Vec::new(),
             artifacts: Vec::new(),
+            has_secrets: false,
             logs: LogLimits::default(),
         }
     }

@@ -40,6 +40,7 @@ mod reconcile;
 mod report;
 mod request;
 mod sandbox;
+mod secrets;
 mod users;
 mod visit;
 mod volumes;
@@ -53,4 +54,5 @@ pub use event::{Event, Exit, How, Recovered, RecoveredState, StartFailure, Usage
 pub use launch::{Artifact, Launch, LogLimits, Need};
 pub use report::{Isolation, Report};
 pub use sandbox::{SandboxDir, escape};
+pub use secrets::{Secret, SecretSource, SecretsFetched};
 pub use volumes::{Removed, VolumeDir};

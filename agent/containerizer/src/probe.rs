@@ -155,6 +155,7 @@ impl Trials {
             dropped_capabilities: 0,
             rlimits: Vec::new(),
             output: None,
+            secrets: None,
         };
         ask(&mut spawn);
         self.spawns.push(spawn);

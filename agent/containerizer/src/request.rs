@@ -7,6 +7,7 @@ use agent_keeper::protocol::{Output, Request, Spawn, User};
 use crate::event::StartFailure;
 use crate::launch::{Launch, Need};
 use crate::report::Report;
+use crate::secrets;
 use crate::workshop::Prepared;
 
 /// Where programs are looked for when the task does not say.
@@ -40,6 +41,12 @@ pub(crate) fn check(launch: &Launch, report: &Report) -> Result<(), StartFailure
         (launch.pid_namespace, "a pid namespace", &report.pid_namespace),
         (launch.mount_namespace, "a mount namespace", &report.mount_namespace),
     ];
+    if launch.has_secrets
+        && let crate::Isolation::Off { why } = &report.mount_namespace
+    {
+        let why = format!("they need a mount namespace, and this node gives none: {why}");
+        return Err(StartFailure::Secrets(why));
+    }
     for (need, isolation, found) in needs {
         match (need, found) {
             (Need::Required, crate::Isolation::Off { why }) => {
@@ -63,8 +70,9 @@ pub(crate) fn frame(launch: &Launch, prepared: Prepared, report: &Report) -> Res
 pub(crate) fn spawn(launch: &Launch, prepared: Prepared, report: &Report) -> Spawn {
     let sandbox = prepared.sandbox.as_os_str().as_bytes();
     let pair = |key: &[u8], value: &[u8]| [key, b"=", value].concat();
-    let mut env: Vec<_> =
-        launch.env.iter().map(|(key, value)| pair(key.as_bytes(), value.as_bytes())).collect();
+    // Where its secrets are is not the task's to say.
+    let own = launch.env.iter().filter(|(key, _)| !(launch.has_secrets && key == secrets::VARIABLE));
+    let mut env: Vec<_> = own.map(|(key, value)| pair(key.as_bytes(), value.as_bytes())).collect();
     let lacks = |key: &str| !launch.env.iter().any(|(present, _)| present == key);
     if lacks("PATH") {
         env.push(pair(b"PATH", PATH_DEFAULT.as_bytes()));
@@ -72,7 +80,11 @@ pub(crate) fn spawn(launch: &Launch, prepared: Prepared, report: &Report) -> Spa
     if lacks("STOA_SANDBOX") {
         env.push(pair(b"STOA_SANDBOX", sandbox));
     }
-    let mount_namespace = report.mount_namespace.is_enforced() && launch.mount_namespace != Need::Unwanted;
+    if launch.has_secrets {
+        env.push(pair(secrets::VARIABLE.as_bytes(), secrets::dir(&prepared.sandbox).as_os_str().as_bytes()));
+    }
+    let wanted = launch.has_secrets || launch.mount_namespace != Need::Unwanted;
+    let mount_namespace = report.mount_namespace.is_enforced() && wanted;
     Spawn {
         run_id: launch.run_id,
         argv: launch.argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
@@ -90,6 +102,7 @@ pub(crate) fn spawn(launch: &Launch, prepared: Prepared, report: &Report) -> Spa
             file_bytes_max: launch.logs.file_bytes_max,
             rotated_max: launch.logs.rotated_max,
         }),
+        secrets: secrets::of_spawn(&prepared.sandbox, prepared.secrets),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::event::{Exit, StartFailure, Usage};
 use crate::isolate::Limits;
 use crate::launch::Launch;
 use crate::sandbox;
+use crate::secrets::{self, Secret};
 use crate::users::{User, Users};
 use crate::volumes::{self, Removed as VolumeRemoved, Remover, VolumeDir};
 
@@ -55,6 +56,8 @@ pub(crate) struct Prepared {
     pub(crate) cgroup_procs: Vec<PathBuf>,
     /// Whether the run gets a pid namespace.
     pub(crate) pid_namespace: bool,
+    /// What it is given in confidence, once it is there.
+    pub(crate) secrets: Vec<Secret>,
 }
 
 /// Most answers in one batch: enough to share a wake-up, few enough not to keep the first waiting.
@@ -193,6 +196,7 @@ impl Bench {
             user,
             cgroup_procs,
             pid_namespace: workshop.pid_namespaces && launch.pid_namespace != crate::Need::Unwanted,
+            secrets: Vec::new(),
         })
     }
 
@@ -267,6 +271,11 @@ impl Bench {
                 StartFailure::Volume(format!("{}: {e}", volume.path(&workshop.work_dir).display()))
             })?;
         }
+        if launch.has_secrets {
+            let place = secrets::dir(&sandbox);
+            secrets::make_dir(&sandbox)
+                .map_err(|e| StartFailure::Secrets(format!("{}: {e}", place.display())))?;
+        }
         let pid_namespace = workshop.pid_namespaces && launch.pid_namespace != crate::Need::Unwanted;
         let limits = Limits {
             cpus_milli: launch.cpus_milli,
@@ -278,6 +287,6 @@ impl Bench {
             .cgroups
             .create(launch.run_id, &limits, !pid_namespace)
             .map_err(|e| StartFailure::Cgroup(e.to_string()))?;
-        Ok(Prepared { sandbox, user, cgroup_procs, pid_namespace })
+        Ok(Prepared { sandbox, user, cgroup_procs, pid_namespace, secrets: Vec::new() })
     }
 }

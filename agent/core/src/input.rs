@@ -118,6 +118,8 @@ pub enum FailureKind {
     Launch,
     /// An artifact could not be fetched.
     Fetch,
+    /// A secret could not be brought to it.
+    Secret,
     /// It may not run so on this agent.
     Unauthorized,
     /// It was killed before it was begun.

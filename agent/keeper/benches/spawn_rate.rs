@@ -116,6 +116,7 @@ impl Rig {
             dropped_capabilities: 0,
             rlimits: vec![],
             output: mode.output.then_some(output),
+            secrets: None,
         }
     }
 

@@ -107,6 +107,9 @@ extern "C" fn first_process(arg: *mut c_void) -> c_int {
         if birth.plan.mount_namespace {
             enter_mount_namespace(birth);
         }
+        if let Some(hidden) = &birth.plan.hidden {
+            hidden.give(birth);
+        }
         if !birth.slot.wait_at_gate() {
             fail(birth, Stage::Gate, 0);
         }

@@ -47,6 +47,7 @@ mod record;
 mod recover;
 mod requests;
 mod runs;
+mod secrets;
 mod slots;
 mod starting;
 mod sys;

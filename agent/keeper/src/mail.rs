@@ -80,6 +80,7 @@ mod tests {
             dropped_capabilities: 0,
             rlimits: vec![],
             output: None,
+            secrets: None,
         }
     }
 

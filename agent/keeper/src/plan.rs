@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_char};
 
 use crate::protocol::{Failure, Rlimit, Spawn, Stage, User};
+use crate::secrets::Hidden;
 
 /// Where programs are looked for when the task's environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -22,6 +23,7 @@ pub(crate) struct Plan {
     pub(crate) no_new_privs: bool,
     pub(crate) dropped_capabilities: u64,
     pub(crate) has_output: bool,
+    pub(crate) hidden: Option<Hidden>,
     /// Whether the next run may follow in the same namespaces.
     pub(crate) leaves_no_trace: bool,
     /// Whether it is killed when the process that made it dies.
@@ -52,6 +54,10 @@ impl Plan {
             no_new_privs: spawn.no_new_privs,
             dropped_capabilities: spawn.dropped_capabilities,
             has_output: spawn.output.is_some(),
+            hidden: match &spawn.secrets {
+                Some(secrets) => Some(Hidden::new(spawn, secrets).ok_or(INVALID)?),
+                None => None,
+            },
             leaves_no_trace: leaves_no_trace(spawn),
             dies_with_parent: false,
         })
@@ -72,10 +78,15 @@ impl Plan {
 }
 
 /// Whether a run can change nothing about its namespaces that the next run in them would find: it can mount only in
-/// further namespaces of its own, having no capability and no way to one, and its processes die with it.
+/// further namespaces of its own, having no capability and no way to one, and its processes die with it. What was mounted
+/// for it alone stays.
 pub(crate) fn leaves_no_trace(spawn: &Spawn) -> bool {
     let ordinary_user = spawn.user.as_ref().is_some_and(|user| user.uid != 0);
-    spawn.pid_namespace && spawn.mount_namespace && spawn.no_new_privs && ordinary_user
+    spawn.pid_namespace
+        && spawn.mount_namespace
+        && spawn.no_new_privs
+        && ordinary_user
+        && spawn.secrets.is_none()
 }
 
 /// Strings and the null-terminated array of pointers to them. The pointers stay valid: a `CString`'s bytes do not move
@@ -109,11 +120,11 @@ fn candidates(program: &[u8], env: &[Vec<u8>]) -> Result<Vec<CString>, std::ffi:
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::protocol::RunId;
+    use crate::protocol::{RunId, Secrets};
 
-    fn spawn(argv: &[&str]) -> Spawn {
+    pub(crate) fn spawn(argv: &[&str]) -> Spawn {
         Spawn {
             run_id: RunId([1; 16]),
             argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
@@ -127,6 +138,7 @@ mod tests {
             dropped_capabilities: 0,
             rlimits: vec![],
             output: None,
+            secrets: None,
         }
     }
 
@@ -152,6 +164,8 @@ mod tests {
         assert!(!leaves_no_trace(&Spawn { user: None, ..good.clone() }));
         assert!(!leaves_no_trace(&Spawn { no_new_privs: false, ..good.clone() }));
         assert!(!leaves_no_trace(&Spawn { mount_namespace: false, ..good.clone() }));
+        let secrets = Some(Secrets { dir: b"/s".to_vec(), files: vec![] });
+        assert!(!leaves_no_trace(&Spawn { secrets, ..good.clone() }));
         assert!(!leaves_no_trace(&Spawn { pid_namespace: false, ..good }));
     }
 

@@ -16,15 +16,15 @@ mod visit;
 pub use codec::{Malformed, TooLong};
 pub use event::{Cause, Event, Exit, Failure, How, Loss, Run, RunState, Rusage, Stage};
 pub use frames::Frames;
-pub use request::{Output, Request, Rlimit, Spawn, User};
+pub use request::{Output, Request, Rlimit, SecretFile, Secrets, Spawn, User};
 pub use visit::{Outcome, Visit};
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use event::{get_exit, get_failure, put_exit, put_failure};
 pub(crate) use request::{decode_spawn, encode_spawn};
 
-/// The protocol version this build speaks. Since 2 there is [`Request::Visit`].
-pub const VERSION: u16 = 2;
+/// The protocol version this build speaks. Since 2 there is [`Request::Visit`], since 3 [`Spawn::secrets`].
+pub const VERSION: u16 = 3;
 
 /// The oldest version this build still understands.
 pub const VERSION_MIN: u16 = 1;

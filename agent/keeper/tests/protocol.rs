@@ -2,7 +2,7 @@
 
 use agent_keeper::protocol::{
     Cause, Event, Exit, FRAME_BYTES_MAX, Failure, Frames, How, Loss, Output, Request, Rlimit, Run, RunId,
-    RunState, Rusage, Spawn, Stage, User,
+    RunState, Rusage, SecretFile, Secrets, Spawn, Stage, User,
 };
 
 const RUN: RunId = RunId([0xab; 16]);
@@ -25,11 +25,15 @@ fn full_spawn() -> Spawn {
         dropped_capabilities: 1 << 24,
         rlimits: vec![Rlimit { resource: 7, soft: 1, hard: u64::MAX }],
         output: Some(Output { dir: b"/var".to_vec(), file_bytes_max: 5, rotated_max: 6 }),
+        secrets: Some(Secrets {
+            dir: b"/s".to_vec(),
+            files: vec![SecretFile { name: b"key".to_vec(), content: vec![0, 0xff] }],
+        }),
     }
 }
 
 fn requests() -> Vec<Request> {
-    let bare = Spawn { user: None, output: None, argv: vec![], ..full_spawn() };
+    let bare = Spawn { user: None, output: None, secrets: None, argv: vec![], ..full_spawn() };
     vec![
         Request::Hello { version: 1 },
         Request::Spawn(Box::new(full_spawn())),

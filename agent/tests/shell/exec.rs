@@ -64,6 +64,14 @@ impl Talk {
     }
 }
 
+/// What a script beside a task writes.
+pub async fn output_beside(node: &Node, address: &str, number: u64, script: &str) -> String {
+    let talk = ask(node, address, start(number, script)).await.unwrap();
+    let (out, err, exit) = talk.all().await.unwrap();
+    assert_eq!((err.as_str(), exit), ("", Exit::Code(0)), "{out}");
+    out
+}
+
 async fn scene(given: &str) -> (Node, Master, Session, agent::Running) {
     let node = Node::new();
     let mut master = Master::open(&node.ca, 1, Routes::default()).await;

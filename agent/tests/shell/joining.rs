@@ -22,6 +22,11 @@ impl Operator for Registrar {
         Err(Status::unimplemented("not here"))
     }
 
+    type ListStream = ReceiverStream<Result<Reply, Status>>;
+    async fn list(&self, _: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        Err(Status::unimplemented("list"))
+    }
+
     type WatchStream = ReceiverStream<Result<Event, Status>>;
     async fn watch(&self, _: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not here"))

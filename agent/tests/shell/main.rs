@@ -10,6 +10,7 @@ mod master;
 mod node;
 mod process;
 mod restart;
+mod secrets;
 
 use std::future::Future;
 use std::time::Duration;

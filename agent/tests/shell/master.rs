@@ -1,10 +1,12 @@
 //! A master that does what the test wants: it takes sessions of agents and lets the test speak on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proto::agent_link::{
-    Acknowledge, Kill, Launch, Register, Registered, TaskRun, ToAgent, ToAgentKind, ToMaster, Update,
+    Acknowledge, Kill, Launch, Register, Registered, SecretsReply, SecretsRequest, TaskRun, ToAgent,
+    ToAgentKind, ToMaster, Update,
 };
 use proto::id::{Epoch, FrameworkId, MasterId, RunId, TaskId};
 use proto::quantities::Quantities;
@@ -27,6 +29,7 @@ use super::soon;
 pub struct Master {
     pub address: String,
     pub epoch: u64,
+    pub secrets: Arc<Mutex<Secrets>>,
     sessions: mpsc::UnboundedReceiver<Session>,
     serving: JoinHandle<()>,
 }
@@ -39,7 +42,17 @@ pub struct Session {
     tell: mpsc::UnboundedSender<Result<ToAgent, Status>>,
 }
 
-struct Door(mpsc::UnboundedSender<Session>);
+/// What secrets are answered with, in turn, and what was asked for.
+#[derive(Default)]
+pub struct Secrets {
+    pub answers: VecDeque<Result<SecretsReply, Status>>,
+    pub asked: Vec<SecretsRequest>,
+}
+
+struct Door {
+    sessions: mpsc::UnboundedSender<Session>,
+    secrets: Arc<Mutex<Secrets>>,
+}
 
 #[tonic::async_trait]
 impl AgentLink for Door {
@@ -52,8 +65,15 @@ impl AgentLink for Door {
         let agent = caller(&request)?;
         let (tell, told) = mpsc::unbounded_channel();
         let session = Session { agent, epoch: 0, said: request.into_inner(), tell };
-        self.0.send(session).map_err(|_| Status::unavailable("the test is over"))?;
+        self.sessions.send(session).map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(UnboundedReceiverStream::new(told)))
+    }
+
+    async fn secrets(&self, request: Request<SecretsRequest>) -> Result<Response<SecretsReply>, Status> {
+        let mut secrets = self.secrets.lock().unwrap();
+        secrets.asked.push(request.into_inner());
+        let answer = secrets.answers.pop_front();
+        answer.unwrap_or_else(|| Err(Status::unavailable("not yet"))).map(Response::new)
     }
 }
 
@@ -63,11 +83,13 @@ impl Master {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (door, sessions) = mpsc::unbounded_channel();
-        let routes = more.add_service(AgentLinkServer::new(Door(door)));
+        let secrets = Arc::<Mutex<Secrets>>::default();
+        let door = Door { sessions: door, secrets: secrets.clone() };
+        let routes = more.add_service(AgentLinkServer::new(door));
         let serving = tokio::spawn(async move {
             serve(listener, &credentials, routes, std::future::pending()).await.unwrap();
         });
-        Master { address, epoch: number, sessions, serving }
+        Master { address, epoch: number, secrets, sessions, serving }
     }
 
     /// The next session; it is not yet answered.

@@ -4,6 +4,7 @@ mod config;
 mod pool;
 mod reserve;
 mod rights;
+mod secret;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use reserve::{RESERVE_EXAMPLES, UNRESERVE_EXAMPLES, VOLUME_EXAMPLES};
 pub use reserve::{ReserveArgs, VolumeCreateArgs, VolumeDestroyArgs, VolumeListArgs, VolumeVerb};
 use rights::{AUTH_EXAMPLES, TOKEN_EXAMPLES};
 pub use rights::{AuthVerb, CanIArgs, FormArgs, GrantArgs, RevokeArgs, TokenArgs, TokenFor, TokenVerb};
+use secret::SECRET_EXAMPLES;
+pub use secret::{Meant, SecretGetArgs, SecretRmArgs, SecretSetArgs, SecretVerb};
 
 /// Which cluster is meant; for every verb.
 #[derive(Clone, Debug, Default, Args)]
@@ -37,10 +40,10 @@ pub struct ContextArgs {
 /// The operator's verbs. `explain` stands apart ([`ExplainVerb`]), so that frameworks can add what they explain.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
-    /// List agents, tasks, frameworks, offers, roles, reservations or volumes
+    /// List agents, tasks, frameworks, offers, roles, reservations, volumes or secrets
     #[command(visible_alias = "ls", after_help = GET_EXAMPLES)]
     Get(GetArgs),
-    /// Show everything about one agent, task, framework, offer, role, reservation or volume
+    /// Show everything about one agent, task, framework, offer, role, reservation, volume or secret
     #[command(after_help = DESCRIBE_EXAMPLES)]
     Describe(DescribeArgs),
     /// Print the output of a task, or of several
@@ -85,6 +88,9 @@ pub enum Verb {
     /// Persistent volumes: disk of an agent that outlives tasks
     #[command(subcommand, after_help = VOLUME_EXAMPLES)]
     Volume(VolumeVerb),
+    /// What tasks are given in confidence, as files
+    #[command(subcommand, after_help = SECRET_EXAMPLES)]
+    Secret(SecretVerb),
     /// End a framework and all its tasks
     #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(TeardownArgs),
@@ -228,6 +234,9 @@ pub enum Noun {
     /// Disk of agents that outlives tasks.
     #[value(alias = "volume")]
     Volumes,
+    /// What tasks are given in confidence.
+    #[value(alias = "secret")]
+    Secrets,
 }
 
 /// How a list is written.
@@ -416,7 +425,7 @@ pub struct EventsArgs {
     /// Only of this task (id)
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
-    /// Only of this role, principal, token or volume
+    /// Only of this role, principal, token, volume or secret
     #[arg(long, value_name = "NAME")]
     pub subject: Option<String>,
     /// How

@@ -1,5 +1,7 @@
 //! `Client`: finds a master that answers, follows it to the leader, and says plainly when there is none.
 
+mod gather;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +21,8 @@ use tonic::{Code, Status, Streaming};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
+pub(crate) use gather::Gather;
+use gather::Said;
 
 /// How long a question may take in all; an election takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -158,15 +162,36 @@ impl Client {
     /// One question or order. Reads are answered by any master; where only the leader can answer, this follows the
     /// redirect. Orders may reach the leader twice if a connection breaks between: each of them means the same twice.
     pub async fn ask(&self, call: Call) -> Result<Reply, AskError> {
+        let reply = self.ask_patiently(&call, None).await?;
+        // Only who gathers is told of nothing.
+        reply.ok_or_else(|| AskError::OtherAnswer { address: self.masters.join(", ") })
+    }
+
+    /// Has a list gathered while it comes.
+    pub(crate) async fn gather(&self, call: Call, gather: &mut dyn Gather) -> Result<(), AskError> {
+        self.ask_patiently(&call, Some(gather)).await.map(drop)
+    }
+
+    async fn ask_patiently(
+        &self,
+        call: &Call,
+        gather: Option<&mut (dyn Gather + '_)>,
+    ) -> Result<Option<Reply>, AskError> {
         let mut tried = Tried::default();
-        match timeout(self.patience, self.ask_until_answered(&call, &mut tried)).await {
+        match timeout(self.patience, self.ask_until_answered(call, gather, &mut tried)).await {
             Ok(answer) => answer,
             Err(_) if tried.knows_no_leader => Err(AskError::NoLeader(tried)),
             Err(_) => Err(AskError::TooLate { after: self.patience, tried }),
         }
     }
 
-    async fn ask_until_answered(&self, call: &Call, tried: &mut Tried) -> Result<Reply, AskError> {
+    /// The answer; none when it was gathered.
+    async fn ask_until_answered(
+        &self,
+        call: &Call,
+        mut gather: Option<&mut (dyn Gather + '_)>,
+        tried: &mut Tried,
+    ) -> Result<Option<Reply>, AskError> {
         let mut silent = BTreeSet::new();
         let mut leader = None;
         loop {
@@ -174,8 +199,15 @@ impl Client {
                 continue;
             };
             let mut door = OperatorClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
-            let reply = match timeout(ONE_TRY, door.ask(call.clone())).await {
-                Ok(Ok(reply)) => reply.into_inner(),
+            // Lent anew for each try.
+            let gatherer = match &mut gather {
+                Some(gather) => Some(&mut **gather),
+                None => None,
+            };
+            let reply = match timeout(ONE_TRY, gather::ask(&mut door, call, gatherer)).await {
+                Ok(Ok(Said::Whole(reply))) => reply,
+                Ok(Ok(Said::Gathered)) => return Ok(None),
+                Ok(Ok(Said::Other)) => return Err(AskError::OtherAnswer { address }),
                 Ok(Err(status)) => {
                     self.next_after(address, status, &mut silent, tried)?;
                     continue;
@@ -220,7 +252,8 @@ impl Client {
                 | ReplyKind::Verdict(_)
                 | ReplyKind::Events(_)
                 | ReplyKind::Waiting(_)
-                | ReplyKind::Token(_) => return Ok(reply),
+                | ReplyKind::Secrets(_)
+                | ReplyKind::Token(_) => return Ok(Some(reply)),
             }
         }
     }

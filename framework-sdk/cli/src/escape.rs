@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 /// Text for tables and messages: whatever is not a plain visible character is shown as `\n`, `\x1b` or `\u{202e}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_special) {
+    // Nearly all is: lists of thousands of names are printed.
+    if text.bytes().all(is_plain) || !text.chars().any(is_special) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);
@@ -15,6 +16,11 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
         if is_special(c) { push_escape(&mut shown, c) } else { shown.push(c) }
     }
     Cow::Owned(shown)
+}
+
+/// Whether a byte is a visible character of ASCII, or a space.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 /// Controls, and characters that are invisible or change the order of others.
@@ -27,7 +33,7 @@ pub(crate) fn is_special(c: char) -> bool {
 /// The meaning stays the same: outside strings JSON holds nothing but plain characters and line breaks.
 pub(crate) fn escaped_json(json: String) -> String {
     let obeyed = |c: char| is_special(c) && c != '\n';
-    if !json.chars().any(obeyed) {
+    if json.bytes().all(|byte| is_plain(byte) || byte == b'\n') || !json.chars().any(obeyed) {
         return json;
     }
     let mut shown = String::with_capacity(json.len() + 16);
@@ -36,6 +42,20 @@ pub(crate) fn escaped_json(json: String) -> String {
         if obeyed(c) { shown.push_str(&format!("\\u{:04x}", u32::from(c))) } else { shown.push(c) }
     }
     shown
+}
+
+/// The same of the JSON that begins there.
+pub(crate) fn escape_json_from(text: &mut Vec<u8>, from: usize) {
+    let json = text.get(from..).unwrap_or_default();
+    // Without a way out before the end many bytes are looked at in one step.
+    let strange = json.iter().fold(false, |found, byte| found | !(is_plain(*byte) | (*byte == b'\n')));
+    if !strange {
+        return;
+    }
+    // JSON is written in UTF-8: nothing is lost.
+    let json = escaped_json(String::from_utf8_lossy(json).into_owned());
+    text.truncate(from);
+    text.extend_from_slice(json.as_bytes());
 }
 
 fn push_escape(shown: &mut String, c: char) {

@@ -38,5 +38,8 @@ pub use join::JoinArgs;
 pub use run::{Action, run, run_on};
 pub use table::{Cell, Table, Tone, Widths};
 pub use terminal::Terminal;
-pub use verbs::config::{run as run_config, run_on as run_config_on};
+pub use verbs::config::{
+    run as run_config, run_check as run_config_check, run_check_on as run_config_check_on,
+    run_on as run_config_on,
+};
 pub use verbs::explain::{ExplainView, show as show_explanations};

@@ -13,7 +13,7 @@ use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
     auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, reserve,
-    status, token, waiting,
+    secret, status, token, waiting,
 };
 
 /// What was asked for.
@@ -134,6 +134,7 @@ impl Action {
                 Verb::Reserve(args) => reserve::reserve(client, args, terminal).await,
                 Verb::Unreserve(args) => reserve::unreserve(client, args, terminal).await,
                 Verb::Volume(verb) => reserve::volume(client, verb, terminal).await,
+                Verb::Secret(verb) => secret::run(client, verb, terminal).await,
                 Verb::Teardown(args) => remove::teardown(client, args, terminal).await,
                 Verb::Gone(args) => remove::gone(client, args, terminal).await,
             },
@@ -173,6 +174,7 @@ impl Action {
                 Verb::Weight(WeightVerb::Set(args)) => args.order.output,
                 Verb::Reserve(args) | Verb::Unreserve(args) => args.order.output,
                 Verb::Volume(verb) => verb.form(),
+                Verb::Secret(verb) => verb.form(),
                 Verb::Teardown(args) => args.order.output,
                 Verb::Gone(args) => args.order.output,
                 Verb::Logs(_) | Verb::Exec(_) => Form::Text,

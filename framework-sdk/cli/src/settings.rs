@@ -193,6 +193,18 @@ pub fn check(
     }
 }
 
+/// What a file says of each role that it speaks of, secrets too.
+pub(crate) fn said(command: &Command, path: &Path) -> Result<Vec<(Role, Vec<Setting>)>, FileError> {
+    let settings = Settings::read(command, path)?;
+    let one = |placed: &Placed| Setting {
+        name: key_of(&placed.arg),
+        values: placed.values.clone(),
+        origin: Origin::File(path.to_path_buf(), placed.line),
+    };
+    let roles = settings.roles().into_iter();
+    Ok(roles.map(|role| (role, settings.of(role).map(one).collect())).collect())
+}
+
 /// The settings of a role, as a process would take them that was started with this file and these flags.
 pub fn settings(
     command: &Command,

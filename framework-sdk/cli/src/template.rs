@@ -1,4 +1,4 @@
-//! `stoa sdk new LANG DIR`: writes a small framework with five tests, for an author to begin with.
+//! `stoa sdk new LANG DIR`: writes a small framework with its tests, for an author to begin with.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,8 @@ use crate::terminal::Terminal;
 const EXAMPLES: &str = "Examples:
   stoa sdk new rust my-framework
   stoa sdk new python my-framework
+  stoa sdk new go my-framework
+  stoa sdk new java my-framework
   stoa sdk new rust ~/src/my-framework --sdk ~/src/stoa/framework-sdk
 
 The SDK comes from a clone: --sdk names its folder framework-sdk. A `stoa` that was built in a clone finds it by itself.";
@@ -25,7 +27,7 @@ const SDK_HINT: &str =
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct NewArgs {
-    /// In which language; for Go and Java, copy framework-sdk/go or framework-sdk/java
+    /// In which language
     #[arg(value_enum, value_name = "LANG")]
     pub language: Language,
     /// The directory to make; its last part is the framework's name
@@ -43,6 +45,10 @@ pub enum Language {
     Rust,
     /// A script, and `./python` that runs it with the SDK's interpreter.
     Python,
+    /// A module, and `./go` that builds it with the SDK's modules.
+    Go,
+    /// Classes, and `./java` that compiles and runs them with the SDK.
+    Java,
 }
 
 /// One file: where, what, and whether it can be executed.
@@ -63,6 +69,30 @@ const PYTHON: [File; 5] = [
     ("python", include_str!("../../template/python/python"), true),
     ("framework.py", include_str!("../../template/python/framework.py"), false),
     ("tests/test_framework.py", include_str!("../../template/python/tests/test_framework.py"), false),
+];
+
+/// What the framework of the hello worlds is called in their texts; a new one is called otherwise.
+const HELLO: &str = "\"hello";
+
+const GO: [File; 6] = [
+    (
+        "go.mod",
+        "module framework.example/NAME\n\nrequire stoa.example/sdk v0.0.0\n\nreplace stoa.example/sdk => SDK_PATH/go\n",
+        false,
+    ),
+    ("README.md", include_str!("../../template/go/README.md"), false),
+    (".gitignore", "/NAME\n*.id\n", false),
+    ("go", include_str!("../../template/go/go"), true),
+    ("main.go", include_str!("../../go/hello/main.go"), false),
+    ("main_test.go", include_str!("../../template/go/main_test.go"), false),
+];
+
+const JAVA: [File; 5] = [
+    ("README.md", include_str!("../../template/java/README.md"), false),
+    (".gitignore", "/build\n*.id\n", false),
+    ("java", include_str!("../../template/java/java"), true),
+    ("src/Hello.java", include_str!("../../java/src/main/java/Hello.java"), false),
+    ("src/HelloTest.java", include_str!("../../template/java/src/HelloTest.java"), false),
 ];
 
 /// Writes it; the exit code.
@@ -94,6 +124,8 @@ fn write(args: &NewArgs) -> Result<String, Failure> {
     let files = match args.language {
         Language::Rust => RUST.as_slice(),
         Language::Python => PYTHON.as_slice(),
+        Language::Go => GO.as_slice(),
+        Language::Java => JAVA.as_slice(),
     };
     let path = sdk.to_str().filter(|path| !path.contains(['"', '\\', '\n', '\'']));
     let path = path.ok_or_else(|| {
@@ -101,22 +133,55 @@ fn write(args: &NewArgs) -> Result<String, Failure> {
         Failure::usage(message, "move the clone to a path of plain characters")
     })?;
     for (file, text, executable) in files {
+        let text = match args.language {
+            Language::Rust | Language::Python => (*text).to_owned(),
+            Language::Go | Language::Java => text.replace(HELLO, "\"NAME"),
+        };
         let text = text.replace("NAME", &name).replace("SDK_PATH", path);
         let to = args.dir.join(file);
         put(&to, &text, *executable).map_err(|error| unwritten(&to, &error))?;
     }
+    pin(args, &sdk)?;
     let dir = args.dir.display();
-    if args.language == Language::Python {
-        return Ok(format!(
-            "{dir} has a framework and five tests:\n  cd {dir}\n  ./python -m unittest discover -s tests"
-        ));
+    let (count, command) = match args.language {
+        Language::Rust => ("five", "cargo test"),
+        Language::Python => ("five", "./python -m unittest discover -s tests"),
+        Language::Go => ("four", "./go test"),
+        Language::Java => ("four", "./java HelloTest"),
+    };
+    Ok(format!("{dir} has a framework and {count} tests:\n  cd {dir}\n  {command}"))
+}
+
+/// Takes the versions along that the SDK is tested with.
+fn pin(args: &NewArgs, sdk: &Path) -> Result<(), Failure> {
+    let copy = |from: PathBuf, name: &str| {
+        let to = args.dir.join(name);
+        fs::copy(from, &to).map(|_| ()).map_err(|error| unwritten(&to, &error))
+    };
+    match args.language {
+        Language::Rust => {
+            // Cargo drops what is not needed.
+            let lock = sdk.with_file_name("Cargo.lock");
+            if lock.exists() { copy(lock, "Cargo.lock") } else { Ok(()) }
+        }
+        Language::Go => {
+            let (theirs, to) = (sdk.join("go/go.mod"), args.dir.join("go.mod"));
+            let known = fs::read_to_string(&theirs).map_err(|error| unread(&theirs, &error))?;
+            let begun = fs::read_to_string(&to).map_err(|error| unread(&to, &error))?;
+            put(&to, &format!("{begun}{}", versions(&known)), false)
+                .map_err(|error| unwritten(&to, &error))?;
+            copy(sdk.join("go/go.sum"), "go.sum")
+        }
+        // The interpreter, and the classes, of the clone have them.
+        Language::Python | Language::Java => Ok(()),
     }
-    // The versions that the SDK is tested with; Cargo drops what is not needed.
-    let (lock, to) = (sdk.with_file_name("Cargo.lock"), args.dir.join("Cargo.lock"));
-    if lock.exists() {
-        fs::copy(&lock, &to).map_err(|error| unwritten(&to, &error))?;
-    }
-    Ok(format!("{dir} has a framework and five tests:\n  cd {dir}\n  cargo test"))
+}
+
+/// What a go.mod says of versions: Go's own, and those of the modules.
+fn versions(go_mod: &str) -> String {
+    let blocks = go_mod.split("\n\n").map(str::trim);
+    let wanted = blocks.filter(|block| block.starts_with("go ") || block.starts_with("require "));
+    wanted.map(|block| format!("\n{block}\n")).collect()
 }
 
 /// The framework's name: that of the directory.
@@ -169,6 +234,17 @@ fn put(path: &Path, text: &str, executable: bool) -> io::Result<()> {
     Ok(())
 }
 
+fn unread(path: &Path, error: &io::Error) -> Failure {
+    Failure::not_found(format!("cannot read {}: {error}", path.display()), SDK_HINT)
+}
+
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Bad, "internal", format!("cannot write {}: {error}", path.display()), "")
+}
+
+#[test]
+fn versions_are_taken_over_and_the_rest_is_not() {
+    let go_mod = "module a\n\ngo 1.26.0\n\nrequire (\n\tb v1\n)\n\nrequire (\n\tc v2 // indirect\n)\n\ntool (\n\td\n)\n";
+    let taken = "\ngo 1.26.0\n\nrequire (\n\tb v1\n)\n\nrequire (\n\tc v2 // indirect\n)\n";
+    assert_eq!(versions(go_mod), taken);
 }

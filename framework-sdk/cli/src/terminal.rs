@@ -13,6 +13,8 @@ pub struct Terminal<'a> {
     pub err: &'a mut dyn Write,
     /// Somebody who can answer a question; `None` when nobody can.
     pub answers: Option<&'a mut dyn BufRead>,
+    /// Standard input, where it is a file or another program; `None` where it is somebody who types.
+    pub piped: Option<&'a mut dyn BufRead>,
     /// Whether `out` is a terminal: then nothing raw of a task is written to it.
     pub interactive: bool,
     /// Whether colours are shown.
@@ -63,12 +65,18 @@ impl<'a> Terminal<'a> {
         err: &'a mut dyn Write,
         answers: &'a mut dyn BufRead,
     ) -> Terminal<'a> {
-        let can_answer = io::stdin().is_terminal() && io::stderr().is_terminal();
+        let typed = io::stdin().is_terminal();
+        let can_answer = typed && io::stderr().is_terminal();
         let interactive = io::stdout().is_terminal();
+        let (answers, piped) = match typed {
+            true => (can_answer.then_some(answers), None),
+            false => (None, Some(answers)),
+        };
         Terminal {
             out,
             err,
-            answers: can_answer.then_some(answers),
+            answers,
+            piped,
             interactive,
             colours: interactive && wants_colours(),
             clock: wall_ms,

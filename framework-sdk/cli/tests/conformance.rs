@@ -282,6 +282,7 @@ async fn a_framework_without_vices_earns_every_mark() {
         out: &mut out,
         err: &mut err,
         answers: None,
+        piped: None,
         interactive: false,
         colours: false,
         clock: || 0,

@@ -15,6 +15,7 @@ use proto::scheduler::{
     UpdateDemands, UpdateFramework,
 };
 use proto::task::{TaskState, TaskStatus};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Deadlines, Haste, Instant, Machine, Now, Outbox, Pulse};
 
 use crate::calls::{Calls, Update};
@@ -238,6 +239,9 @@ impl<S: Scheduler> Driver<S> {
         }
         match self.tracker.observe(&status) {
             News::Fresh => {
+                if mutants::is(Mutant::AcknowledgeEarly) {
+                    self.acknowledge(now, &status, out);
+                }
                 self.author(now, out, |s, calls| s.update(now, Update { status }, calls));
             }
             News::Again => self.acknowledge(now, &status, out),
@@ -344,7 +348,9 @@ impl<S: Scheduler> Driver<S> {
         }
         for number in before {
             self.retries.cancel(&number);
-            self.send_pending(now, number, out);
+            if !mutants::is(Mutant::ForgetPending) {
+                self.send_pending(now, number, out);
+            }
         }
         if resumed {
             return;

@@ -6,6 +6,8 @@
 mod agents;
 mod mishaps;
 pub(crate) mod offers;
+mod state;
+mod task;
 mod updates;
 mod volumes;
 mod wishes;
@@ -23,13 +25,15 @@ use proto::refusal::{Code, Refusal};
 use proto::resources::{Amount, Resources};
 use proto::role::Role;
 use proto::scheduler::{
-    Accept, AgentDraining, Answer, Call, CallKind, Event, EventKind, Fault, Outcome, Redirect, Rescind,
-    RescindReason, Resume, Subscribe, Subscribed,
+    Accept, Answer, Call, CallKind, Event, EventKind, Fault, Outcome, Redirect, Rescind, RescindReason,
+    Resume, Subscribe, Subscribed,
 };
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
 pub use mishaps::Mishap;
 use mishaps::Mishaps;
+pub use state::{FakeState, FakeWatch};
+pub use task::Task;
 pub use wishes::Wish;
 
 /// Says of a call whether it is meant.
@@ -87,34 +91,8 @@ struct Agent {
     away: bool,
     /// Others have what is free of it.
     withheld: bool,
-    /// An operator wants it empty, by this time.
-    drain: Option<AgentDraining>,
-}
-
-/// One task as the pretend agents have it.
-#[derive(Debug)]
-pub struct Task {
-    /// As launched.
-    pub info: TaskInfo,
-    /// Its run.
-    pub run: RunId,
-    agent: AgentId,
-    latest: TaskStatus,
-    /// Updates that are not acknowledged, oldest first.
-    stream: VecDeque<TaskStatus>,
-    sequence: u64,
-}
-
-impl Task {
-    /// How it stands at its agent.
-    pub fn state(&self) -> TaskState {
-        self.latest.state
-    }
-
-    /// Where it runs.
-    pub fn agent(&self) -> &AgentId {
-        &self.agent
-    }
+    /// An operator wants it empty.
+    drain: Option<agents::Drain>,
 }
 
 // === impl Fake ===
@@ -149,6 +127,11 @@ impl Fake {
     /// All tasks.
     pub fn tasks(&self) -> impl Iterator<Item = (&TaskId, &Task)> {
         self.tasks.iter()
+    }
+
+    /// The term of the leader.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch)
     }
 
     /// What the framework says it wants; empty without demands.
@@ -279,18 +262,24 @@ impl Fake {
         self.tell(EventKind::Answer(Answer { operation: outcome.0, outcome: outcome.1 }));
     }
 
+    /// Why this asks for a session in vain, if it does.
+    pub fn turns_away(&self, subscribe: &Subscribe) -> Option<Refusal> {
+        let code = if self.removed {
+            Code::FrameworkRemoved
+        } else if subscribe.id.is_some() && subscribe.id != self.framework {
+            Code::NotFound
+        } else if subscribe.fence < self.fence {
+            Code::Fenced
+        } else {
+            return None;
+        };
+        Some(Refusal::new(code, "as the test wants"))
+    }
+
     fn subscribe(&mut self, subscribe: Subscribe) {
         self.outbox.clear();
-        if self.removed {
-            self.fault(Code::FrameworkRemoved);
-            return;
-        }
-        if subscribe.id.is_some() && subscribe.id != self.framework {
-            self.fault(Code::NotFound);
-            return;
-        }
-        if subscribe.fence < self.fence {
-            self.fault(Code::Fenced);
+        if let Some(refusal) = self.turns_away(&subscribe) {
+            self.fault(refusal.code);
             return;
         }
         self.fence = subscribe.fence;

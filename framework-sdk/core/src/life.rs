@@ -68,6 +68,8 @@ pub struct Life {
     /// Agents of which no offer is wanted until then.
     filters: BTreeMap<AgentId, Instant>,
     expiring: Deadlines<OfferId>,
+    /// Agents whose tasks are ended then.
+    emptied: Deadlines<AgentId>,
     offers_at: Instant,
     repeat_at: Instant,
 }
@@ -96,9 +98,17 @@ impl Life {
         known.map_or(self.default, |(_, behaviour)| *behaviour)
     }
 
+    /// What runs on an agent at this time is ended, as a master does at the deadline of a drain; `None`: it may run on.
+    pub fn empty(&mut self, agent: &AgentId, at: Option<Instant>) {
+        match at {
+            Some(at) => self.emptied.set(agent.clone(), at),
+            None => drop(self.emptied.cancel(agent)),
+        }
+    }
+
     /// When something is due next.
     pub fn next_at(&self) -> Instant {
-        let next = [self.steps.next(), self.expiring.next()].into_iter().flatten();
+        let next = [self.steps.next(), self.expiring.next(), self.emptied.next()].into_iter().flatten();
         next.chain([self.offers_at, self.repeat_at]).min().unwrap_or_default()
     }
 
@@ -108,6 +118,11 @@ impl Life {
         self.take_up(now, fake);
         while let Some((task, step)) = self.steps.pop_due(now) {
             self.step(now, fake, &task, step);
+        }
+        while let Some(agent) = self.emptied.pop_due(now) {
+            for task in fake.tasks_on(&agent) {
+                self.kill(now, fake, task, None);
+            }
         }
         while let Some(offer) = self.expiring.pop_due(now) {
             fake.expire(offer);
@@ -157,7 +172,7 @@ impl Life {
             self.steps.set(step, at);
         }
         if hangs && asked.is_none() {
-            fake.report(&task, TaskState::Killing, None);
+            fake.report_killing(&task, wait);
         }
     }
 

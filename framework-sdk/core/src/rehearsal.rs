@@ -235,13 +235,15 @@ impl<S: Scheduler> Rehearsal<S> {
         self.harness.master.return_agent(&agent_id(name));
     }
 
-    /// An operator wants it empty within so long; what runs there then is not ended by itself.
+    /// An operator wants it empty within so long; what runs there then is ended.
     ///
     /// # Panics
     /// When the name is no agent id.
     pub fn drain_agent(&mut self, name: &str, within: Duration) {
-        let deadline = self.now().wall.as_millis() + u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        self.harness.master.drain_agent(&agent_id(name), deadline);
+        let (agent, now) = (agent_id(name), self.now());
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        self.harness.master.drain_agent(&agent, now.wall.as_millis().saturating_add(within_ms));
+        self.life.empty(&agent, Some(now.monotonic + within));
     }
 
     /// It takes work again.
@@ -249,7 +251,9 @@ impl<S: Scheduler> Rehearsal<S> {
     /// # Panics
     /// When the name is no agent id.
     pub fn resume_agent(&mut self, name: &str) {
-        self.harness.master.resume_agent(&agent_id(name));
+        let agent = agent_id(name);
+        self.harness.master.resume_agent(&agent);
+        self.life.empty(&agent, None);
     }
 
     /// Its machine is gone for good.

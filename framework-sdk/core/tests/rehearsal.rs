@@ -5,12 +5,13 @@ use std::time::Duration;
 use framework_sdk_core::harness::config;
 use framework_sdk_core::rehearsal::{Agent, Behaviour, Rehearsal};
 use framework_sdk_core::tape::Tape;
-use framework_sdk_core::{Calls, Room, Scheduler, Session, Update, task};
+use framework_sdk_core::{Calls, Draining, Room, Scheduler, Session, Update, task};
 use proto::demand::{DeclineReason, Filter};
-use proto::id::{OfferId, TaskId};
+use proto::id::{AgentId, OfferId, TaskId};
 use proto::offer::Offer;
 use proto::quantities::Quantities;
-use proto::resources::Amount;
+use proto::resources::{Amount, Resources};
+use proto::role::Role;
 use proto::scheduler::{CallKind, RescindReason};
 use proto::task::TaskState;
 use proto_machine::{Instant, Now};
@@ -26,6 +27,8 @@ struct Plain {
     updates: Vec<(String, TaskState)>,
     rescinded: Vec<RescindReason>,
     sessions: Vec<bool>,
+    drains: Vec<String>,
+    graces: Vec<Duration>,
 }
 
 impl Scheduler for Plain {
@@ -59,11 +62,20 @@ impl Scheduler for Plain {
 
     fn update(&mut self, _: Now, update: Update, out: &mut Calls<()>) {
         self.updates.push((update.status().task.to_string(), update.status().state));
+        self.graces.extend(update.status().grace);
         out.done(update);
     }
 
     fn rescinded(&mut self, _: Now, _: OfferId, why: RescindReason, _: &mut Calls<()>) {
         self.rescinded.push(why);
+    }
+
+    fn draining(&mut self, _: Now, notice: &Draining, _: &mut Calls<()>) {
+        self.drains.push(notice.agent.to_string());
+    }
+
+    fn resumed(&mut self, _: Now, agent: &AgentId, _: &mut Calls<()>) {
+        self.drains.push(format!("{agent} again"));
     }
 
     fn input(&mut self, _: Now, name: String, out: &mut Calls<()>) {
@@ -115,6 +127,7 @@ fn tasks_behave_as_they_are_told_to() {
     pool.tell("stuck".to_owned());
     assert_eq!(pool.state("stuck"), Some(TaskState::Killing));
     assert_eq!(pool.until(10 * SECOND, |pool| pool.state("stuck") == Some(TaskState::Killed)), 3 * SECOND);
+    assert_eq!(pool.scheduler().graces, [3 * SECOND], "it was told how long it had");
     pool.tell("steady".to_owned());
     assert_eq!(pool.state("steady"), Some(TaskState::Killed), "it heeds TERM");
 }
@@ -233,4 +246,52 @@ fn a_tape_reads_back_and_says_where_it_is_none() {
         let error = Tape::parse(bad).expect_err(bad);
         assert!(error.line == line && error.to_string().contains(why), "{bad:?}: {error}");
     }
+}
+
+#[test]
+fn who_has_something_on_an_agent_is_told_of_its_drain_and_nobody_else() {
+    let kept = |role: &str| {
+        let amount = Amount::scalars(Quantities::of(100, 1 << 20));
+        Resources::reserved(Role::new(role).expect("a role"), amount)
+    };
+    let mut pool = Rehearsal::new("plain", Plain { queue: vec!["t"], ..Plain::default() }).agent(Agent::new(
+        "runs",
+        1000,
+        1 << 30,
+    ));
+    pool.until(10 * SECOND, |pool| pool.state("t") == Some(TaskState::Running));
+    pool.add_agent(Agent::new("kept", 0, 0).with(&kept("default")));
+    pool.add_agent(Agent::new("theirs", 0, 0).with(&kept("other")));
+    pool.add_agent(Agent::new("free", 1000, 1 << 30));
+    for agent in ["free", "theirs", "kept", "runs"] {
+        pool.drain_agent(agent, 60 * SECOND);
+        pool.advance(SECOND);
+    }
+    assert_eq!(pool.scheduler().drains, ["kept", "runs"]);
+    pool.resume_agent("free");
+    pool.resume_agent("kept");
+    pool.advance(SECOND);
+    assert_eq!(pool.scheduler().drains[2..], ["kept again"], "who was not told of it is not told of its end");
+    pool.fail_over();
+    pool.advance(5 * SECOND);
+    assert_eq!(pool.scheduler().drains[3..], ["runs"], "a session that begins anew is told again");
+}
+
+#[test]
+fn what_runs_at_the_deadline_of_a_drain_is_ended_unless_it_is_called_off() {
+    let pool = || {
+        let mut pool = pool(Plain { queue: vec!["t"], ..Plain::default() });
+        pool.until(10 * SECOND, |pool| pool.state("t") == Some(TaskState::Running));
+        pool.drain_agent("a1", 60 * SECOND);
+        pool.advance(59 * SECOND);
+        assert_eq!(pool.state("t"), Some(TaskState::Running));
+        pool
+    };
+    let mut ended = pool();
+    ended.advance(SECOND);
+    assert_eq!(ended.state("t"), Some(TaskState::Killed));
+    let mut called_off = pool();
+    called_off.resume_agent("a1");
+    called_off.advance(600 * SECOND);
+    assert_eq!(called_off.state("t"), Some(TaskState::Running));
 }

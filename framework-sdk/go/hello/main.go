@@ -1,4 +1,4 @@
-// Command hello is a whole framework: three tasks, each run once, whichever leader or process dies meanwhile.
+// This is a whole framework: three tasks, each run once, whichever leader or process dies meanwhile.
 package main
 
 import (

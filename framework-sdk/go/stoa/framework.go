@@ -68,21 +68,28 @@ func Run(info *pb.FrameworkInfo, file string, scheduler Scheduler, believed ...s
 	if err != nil {
 		return err
 	}
-	f := &Framework{info: info, scheduler: scheduler, context: context, file: file, life: rand.Text()}
 	if data := os.Getenv("STOA_DATA"); data != "" && !filepath.IsAbs(file) {
-		f.file = filepath.Join(data, file)
+		file = filepath.Join(data, file)
 	}
-	f.known = make(map[string]*known)
-	f.demands = &pb.UpdateDemands{DemandDriven: true}
-	for _, task := range believed {
-		f.known[task] = &known{}
-	}
+	f := begin(info, file, scheduler, believed)
+	f.context = context
 	for at := 0; ; at++ {
 		if over, err := f.session(context.Masters[at%len(context.Masters)]); over || err != nil {
 			return err
 		}
 		time.Sleep(pause)
 	}
+}
+
+// A life of a framework.
+func begin(info *pb.FrameworkInfo, file string, scheduler Scheduler, believed []string) *Framework {
+	f := &Framework{info: info, scheduler: scheduler, file: file, life: rand.Text()}
+	f.known = make(map[string]*known)
+	f.demands = &pb.UpdateDemands{DemandDriven: true}
+	for _, task := range believed {
+		f.known[task] = &known{}
+	}
+	return f
 }
 
 // Accept launches tasks on an offer.

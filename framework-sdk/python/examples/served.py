@@ -8,8 +8,10 @@ from pathlib import Path
 import stoa
 
 SHAPES = {"server": stoa.shape(50, 32 << 20, ports=1), "work": stoa.shape(50, 32 << 20)}
-SERVER = "mkdir www && date +%s.%N > www/index.html && cd www && exec python3 -u -m http.server $PORT0"
-WORK = "sleep 2; exec python3 -c \"from urllib.request import urlopen; print(urlopen('http://$SERVER/').read())\""
+# As servers do, it takes its time before it answers: that its process runs does not mean that it can serve.
+SERVER = "mkdir www && date +%s.%N > www/index.html && sleep 1 && cd www && exec python3 -u -m http.server $PORT0"
+ANSWERS = stoa.check.http("/", interval_ms=200)
+WORK = "python3 -c \"from urllib.request import urlopen; print(urlopen('http://$SERVER/').read())\" && sleep 2"
 COUNT = 6
 
 
@@ -33,7 +35,7 @@ class Served(stoa.Scheduler):
         server = self.server()
         if server is None:
             return [("server", 0)]
-        if not server["running"]:
+        if not server["ready"]:
             return []
         taken = {task["number"] for task in self.books["tasks"].values() if task["kind"] == "work"}
         return [("work", n) for n in range(COUNT) if n not in taken and n not in self.books["done"]]
@@ -51,10 +53,10 @@ class Served(stoa.Scheduler):
                 break
             task_id = f"{kind}.{number}-{self.books['next']}"
             self.books["next"] += 1
-            task = {"kind": kind, "number": number, "running": False}
+            task = {"kind": kind, "number": number, "ready": False}
             if kind == "server":
-                port = stoa.ports(room.launch(task_id, SHAPES[kind], shell=SERVER))[0]
-                task["address"] = f"{room.host}:{port}"
+                launched = room.launch(task_id, SHAPES[kind], shell=SERVER, readiness=ANSWERS)
+                task["address"] = f"{room.host}:{stoa.ports(launched)[0]}"
             else:
                 room.launch(task_id, SHAPES[kind], shell=WORK, env={"SERVER": self.server()["address"]})
             self.books["tasks"][task_id] = task
@@ -67,7 +69,7 @@ class Served(stoa.Scheduler):
         task = self.books["tasks"].get(status.task_id)
         if task is None:
             return
-        task["running"] = stoa.word(status.state) == "running"
+        task["ready"] = stoa.is_ready(status)
         if stoa.word(status.state) == "finished" and task["kind"] == "work":
             self.books["done"].append(task["number"])
         if stoa.is_terminal(status.state) or stoa.word(status.state) == "unknown":

@@ -3,19 +3,24 @@
 It finds the leader, fails over, resumes, reconciles, acknowledges what was taken in and declines what was not used.
 """
 
+from stoa import check
+from stoa.beside import Command, Ran, Wrote
 from stoa.framework import Framework, Refused, Scheduler, run
 from stoa.place import Room, ports, shape
 from stoa.profile import Profile
 from stoa.state import State, Turn, Unavailable, Unknown, turn
-from stoa.states import is_terminal, word
-from stoa.v1.types_pb2 import Demand, FrameworkInfo, Offer, TaskInfo, TaskState, TaskStatus
+from stoa.states import is_ready, is_terminal, word
+from stoa.v1.types_pb2 import Check, Demand, FrameworkInfo, Offer, TaskInfo, TaskState, TaskStatus
 
 __all__ = [
+    "Check",
+    "Command",
     "Demand",
     "Framework",
     "FrameworkInfo",
     "Offer",
     "Profile",
+    "Ran",
     "Refused",
     "Room",
     "Scheduler",
@@ -26,6 +31,9 @@ __all__ = [
     "Turn",
     "Unavailable",
     "Unknown",
+    "Wrote",
+    "check",
+    "is_ready",
     "is_terminal",
     "ports",
     "run",

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stoa.link import SUBSCRIBE_LIMIT, Finder, Link
 from stoa.place import Room
@@ -18,6 +19,9 @@ from stoa.profile import Profile
 from stoa.states import is_terminal
 from stoa.v1 import scheduler_pb2 as s
 from stoa.v1 import types_pb2 as t
+
+if TYPE_CHECKING:
+    from stoa.beside import Command
 
 log = logging.getLogger("stoa")
 
@@ -158,6 +162,12 @@ class Framework:
     def teardown(self) -> asyncio.Future[int]:
         """Ends the framework and all its tasks; then `run` returns. Its id is dead afterwards."""
         return self._keep(self.call(s.Call(teardown=s.Teardown())))
+
+    def exec(self, task_id: str, argv: Iterable[str]) -> Command:
+        """A command beside a task of this framework that runs; it begins with `async with`, and ends with it."""
+        from stoa.beside import Command  # That module needs this one.
+
+        return Command(self._profile, self.id, task_id, argv)
 
     def call(self, call: s.Call) -> asyncio.Future[int]:
         """Sends any call until it is answered: the index in the log, or `Refused`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from stoa import check
 from stoa.v1 import types_pb2 as t
 
 _SCALARS = ("cpus_milli", "mem_bytes", "disk_bytes", "gpus")
@@ -54,19 +55,42 @@ class Room:
         shell: str = "",
         argv: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
+        secrets: Iterable[str] | Mapping[str, str] = (),
+        *,
+        readiness: t.Check | None = None,
+        health: t.Check | None = None,
+        longest_run_ms: int | None = None,
     ) -> t.TaskInfo:
         """Starts a task here: a script by /bin/sh -c, or a program. ValueError, and nothing changed, if it does not fit.
 
-        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on.
+        `ports` tells which ports it got; it finds them itself as PORT0, PORT1 and so on. `secrets` are names of secrets,
+        or file names with the secret that each is to hold: the task finds them as files in the directory STOA_SECRETS.
+        What `stoa.check` makes is asked of it while it runs: `readiness` tells whether it can serve (`is_ready`), and by
+        `health` it is ended when it is not well. One that runs for longer than `longest_run_ms` is ended, too; both ways
+        its state is FAILED.
         """
         rest = t.Resources()
         rest.CopyFrom(self._rest)
         taken = self._take(rest, wanted)
         if taken is None:
             raise ValueError(f"task {task_id} does not fit into what is left of offer {self.offer.id}")
-        self._rest = rest
         command = t.CommandInfo(argv=[shell] if shell else list(argv), shell=bool(shell), env=env or {})
+        if isinstance(secrets, Mapping):
+            command.secrets.extend(t.SecretFile(name=name, file=file) for file, name in secrets.items())
+        else:
+            command.secrets.extend(t.SecretFile(name=name) for name in secrets)
         task = t.TaskInfo(id=task_id, name=task_id, command=command, resources=taken, kill_grace_ms=3000)
+        for role, asked in (("readiness", readiness), ("health", health)):
+            if asked is None:
+                continue
+            if wrong := check.fault(role, asked, ports(task)):
+                raise ValueError(f"task {task_id}: {wrong}")
+            getattr(task.checks, role).CopyFrom(asked)
+        if longest_run_ms is not None:
+            if longest_run_ms < 1:
+                raise ValueError(f"task {task_id}: longest_run_ms is {longest_run_ms}; make it 1 at least, or leave it out")
+            task.longest_run_ms = longest_run_ms
+        self._rest = rest
         self.tasks.append(task)
         return task
 

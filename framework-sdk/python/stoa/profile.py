@@ -8,8 +8,8 @@ from pathlib import Path
 
 import grpc
 
-# The name that every master's certificate carries beside its identity.
-_MASTER = "master.stoa"
+# The names that the certificates of all masters, and of all agents, carry beside their identity.
+_MASTER, _AGENT = "master.stoa", "agent.stoa"
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,17 @@ class Profile:
 
     def channel(self, master: str) -> grpc.aio.Channel:
         """A channel to a master, which must show that it is one of this cluster."""
+        return self._channel(master, _MASTER)
+
+    def agent_channel(self, agent: str) -> grpc.aio.Channel:
+        """A channel to an agent, which must show that it is one of this cluster."""
+        return self._channel(agent, _AGENT)
+
+    def _channel(self, address: str, name: str) -> grpc.aio.Channel:
         credentials = grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
         options = [
-            ("grpc.ssl_target_name_override", _MASTER),
+            ("grpc.ssl_target_name_override", name),
             ("grpc.enable_http_proxy", 0),
             ("grpc.max_receive_message_length", 256 << 20),
         ]
-        return grpc.aio.secure_channel(master, credentials, options=options)
+        return grpc.aio.secure_channel(address, credentials, options=options)

@@ -24,3 +24,9 @@ def is_terminal(state: int) -> bool:
 def word(state: int) -> str:
     """The word users see."""
     return t.TaskState.Name(state).removeprefix("TASK_").lower().replace("_", "-")
+
+
+def is_ready(status: t.TaskStatus) -> bool:
+    """Whether a task can serve: it runs, and no check of it says otherwise."""
+    says_no = any(status.HasField(name) and not getattr(status, name) for name in ("ready", "healthy"))
+    return status.state == t.TASK_RUNNING and not says_no

@@ -28,6 +28,9 @@ class _Task:
     agent: str
     run: bytes
     state: int = t.TASK_STAGING
+    # What its checks say.
+    ready: bool | None = None
+    healthy: bool | None = None
     # What the agent has said, from 1, and how much of it was acknowledged.
     said: list[t.TaskStatus] = field(default_factory=list)
     taken: int = 0
@@ -44,8 +47,11 @@ class Rehearsal:
         mem_bytes: int = 8 << 30,
         ports: int = 10,
         role: str = "default",
+        ready: bool = True,
     ) -> None:
+        """With `ready`, a task that has a readiness check can serve soon after it runs; else once `report_checks` says so."""
         self.scheduler = scheduler
+        self._ready = ready
         self.is_over = False
         self._role = role
         self._epoch, self._sequence, self._number = 1, 0, 0
@@ -131,6 +137,19 @@ class Rehearsal:
         self._report(self._tasks[task_id], t.TASK_FAILED if code else t.TASK_FINISHED)
         await self.run()
 
+    async def report_checks(self, task_id: str, *, ready: bool | None = None, healthy: bool | None = None) -> None:
+        """What the checks of a running task say from now on; None where nothing changes."""
+        task = self._tasks[task_id]
+        if task.state != t.TASK_RUNNING:
+            raise ValueError(f"task {task_id} is {word(task.state)}: only one that runs is asked")
+        for role, said, check in (("ready", ready, "readiness"), ("healthy", healthy, "health")):
+            if said is not None and not task.info.checks.HasField(check):
+                raise ValueError(f"task {task_id} has no {check} check")
+            if said is not None:
+                setattr(task, role, said)
+        self._report(task, t.TASK_RUNNING, t.REASON_CHECK_CHANGED)
+        await self.run()
+
     async def repeat(self) -> None:
         """Every update is told once more."""
         for task in self._tasks.values():
@@ -165,7 +184,7 @@ class Rehearsal:
         self._agents[agent].is_lost = False
         for task in self._tasks.values():
             if task.agent == agent and not is_terminal(task.state):
-                self._tell(update=t.TaskStatus(task_id=task.info.id, state=task.state, run_id=task.run))
+                self._tell(update=self._status(task))
         await self.run()
 
     async def restart(self, scheduler: Scheduler, believed: Iterable[str] = ()) -> None:
@@ -259,16 +278,24 @@ class Rehearsal:
             if task.taken < len(task.said):
                 self._tell(update=task.said[task.taken])
 
-    def _report(self, task: _Task, state: int) -> None:
+    def _report(self, task: _Task, state: int, reason: int = t.STATUS_REASON_UNSPECIFIED) -> None:
+        if state == t.TASK_RUNNING and task.state != state and task.info.checks.HasField("readiness"):
+            task.ready = False
+        if state != t.TASK_RUNNING:
+            task.ready = task.healthy = None
         task.state = state
         status = self._status(task)
-        status.sequence = len(task.said) + 1
+        status.reason, status.sequence = reason, len(task.said) + 1
         task.said.append(status)
         if len(task.said) == task.taken + 1:  # One at a time, in order.
             self._tell(update=status)
 
     def _status(self, task: _Task) -> t.TaskStatus:
-        return t.TaskStatus(task_id=task.info.id, state=task.state, run_id=task.run, agent_id=task.agent)
+        status = t.TaskStatus(task_id=task.info.id, state=task.state, run_id=task.run, agent_id=task.agent)
+        for name in ("ready", "healthy"):
+            if (said := getattr(task, name)) is not None:
+                setattr(status, name, said)
+        return status
 
     def _tell(self, **kind: object) -> None:
         if self._is_connected and not self.is_over or "answer" in kind:
@@ -300,6 +327,10 @@ class Rehearsal:
         for task in self._tasks.values():
             if task.state == t.TASK_STAGING and not self._agents[task.agent].is_lost:
                 self._report(task, t.TASK_RUNNING)
+                return True
+            if self._ready and task.ready is False and len(task.said) == 1 and not self._agents[task.agent].is_lost:
+                task.ready = True
+                self._report(task, t.TASK_RUNNING, t.REASON_CHECK_CHANGED)
                 return True
         return self._offer()
 

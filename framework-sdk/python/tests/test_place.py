@@ -48,3 +48,10 @@ class Placing(unittest.TestCase):
                     given.append([(r.first, r.last) for r in named.ranges])
         self.assertEqual(given, [[(31000, 31000), (31005, 31005)], [(31006, 31007)]])
         self.assertFalse(room.fits(shape(1, 0, ports=1)))
+
+    def test_secrets_are_named_and_may_have_another_file(self) -> None:
+        room = Room(offer())
+        plain = room.launch("t1", shape(100, 0), shell="true", secrets=["db"])
+        other = room.launch("t2", shape(100, 0), shell="true", secrets={"key.pem": "tls"})
+        found = [(s.name, s.file) for task in (plain, other) for s in task.command.secrets]
+        self.assertEqual(found, [("db", ""), ("tls", "key.pem")])

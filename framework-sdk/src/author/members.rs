@@ -19,6 +19,8 @@ pub struct Member {
     pub task: TaskId,
     /// How it stands.
     pub state: TaskState,
+    /// Whether it can serve: it runs, and no check of it says otherwise.
+    pub ready: bool,
     /// The name of its machine.
     pub hostname: String,
     /// By which its machine is reached: the host of its agent's own door.
@@ -43,11 +45,13 @@ impl Framework {
         let member = |task: TaskView| {
             let instance = InstanceName::of_task(&task.info.id)?;
             let ports = task.info.resources.flatten().range("ports");
-
             (instance.group == *group).then(|| Member {
                 instance,
                 task: task.info.id.clone(),
                 state: task.status.state,
+                ready: task.status.state == TaskState::Running
+                    && task.status.ready != Some(false)
+                    && task.status.healthy != Some(false),
                 host: hosts.get(&task.agent).cloned().unwrap_or_default(),
                 hostname: task.hostname,
                 ports: ports.iter().collect(),

@@ -7,7 +7,7 @@ use proto::caller::Caller;
 use proto::operator::{self, FrameworkView, Join, Joined, Reply, ReplyKind, Watch};
 use proto::quantities::Quantities;
 use proto::refusal::{Code, Refusal};
-use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
+use proto::scheduler::{Call, CallKind, Event, EventKind, Fault, Redirect, Subscribe};
 use proto_grpc::services::operator::operator_server::Operator;
 use proto_grpc::services::scheduler::scheduler_server::Scheduler;
 use proto_grpc::{Identity, caller};
@@ -16,7 +16,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Noted, Shared, State};
+use super::{Noted, Session, Shared, State};
 
 /// One master's door.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub(super) struct Door {
     pub shared: Arc<Shared>,
     /// Which master's, from 0.
     pub number: usize,
+    /// By which way it is reached.
+    pub cable: usize,
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
@@ -39,33 +41,36 @@ impl Scheduler for Door {
         let mut calls = request.into_inner();
         let (sender, events) = mpsc::unbounded_channel();
         let shared = self.shared.clone();
-        let session = {
+        {
             let mut state = shared.lock();
             state.journal.note(Noted::Dialled(self.number));
-            if state.shut {
+            if state.shut || state.cables[self.cable].is_cut {
                 shared.notify(state);
                 return Err(Status::unavailable("nobody leads"));
             }
             if state.leader != self.number {
-                let leader_address = shared.addresses.get(state.leader).cloned().unwrap_or_default();
+                let leader_address = state.leader_by(self.cable);
                 let kind = EventKind::Redirect(Redirect { leader_address });
                 // The stream's other end is right here.
                 let _ = sender.send(Ok(Event { sequence: 0, kind }));
                 shared.notify(state);
                 return Ok(Response::new(Box::pin(UnboundedReceiverStream::new(events))));
             }
-            state.fake.disconnect();
-            state.sessions += 1;
-            state.session = Some((state.sessions, sender));
-            let session = state.sessions;
             shared.notify(state);
-            session
-        };
+        }
+        let door = self.clone();
         tokio::spawn(async move {
-            let mine = |state: &State| state.session.as_ref().is_some_and(|(n, _)| *n == session);
+            let mut mine = None;
             while let Ok(Some(call)) = calls.message().await {
                 let mut state = shared.lock();
-                if !mine(&state) {
+                match &call.kind {
+                    CallKind::Subscribe(subscribe) if mine.is_none() => {
+                        mine = door.begin(&mut state, subscribe, sender.clone());
+                    }
+                    _ => {}
+                }
+                if !mine.is_some_and(|number| state.stands(number)) {
+                    shared.notify(state);
                     return;
                 }
                 state.journal.note(Noted::Called(call.clone()));
@@ -78,14 +83,39 @@ impl Scheduler for Door {
                 shared.flush(state);
             }
             let mut state = shared.lock();
-            if mine(&state) {
-                state.journal.note(Noted::Broke);
+            if mine.is_some_and(|number| state.stands(number)) {
                 state.fake.disconnect();
-                state.session = None;
+                state.end_session();
                 shared.notify(state);
             }
         });
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(events))))
+    }
+}
+
+impl Door {
+    /// A session begins and takes the place of the one before, unless it is turned away; its number.
+    fn begin(
+        &self,
+        state: &mut State,
+        subscribe: &Subscribe,
+        sender: mpsc::UnboundedSender<Result<Event, Status>>,
+    ) -> Option<u64> {
+        if state.shut || state.leader != self.number || state.cables[self.cable].is_cut {
+            return None;
+        }
+        if let Some(refusal) = state.fake.turns_away(subscribe) {
+            let event = Event { sequence: 0, kind: EventKind::Fault(Fault { refusal }) };
+            // Whoever is gone need not know.
+            let _ = sender.send(Ok(event.clone()));
+            state.journal.note(Noted::Told(event));
+            return None;
+        }
+        state.fake.disconnect();
+        state.sessions += 1;
+        let number = state.sessions;
+        state.session = Some(Session { number, cable: self.cable, sender });
+        Some(number)
     }
 }
 
@@ -94,6 +124,9 @@ impl Operator for Door {
     async fn ask(&self, request: Request<operator::Call>) -> Result<Response<Reply>, Status> {
         caller(&request)?;
         let state = self.shared.lock();
+        if state.cables[self.cable].is_cut {
+            return Err(Status::unavailable("the cable is cut"));
+        }
         let kind = match request.into_inner() {
             operator::Call::Frameworks(_) => ReplyKind::Frameworks(view(&state).into_iter().collect()),
             _ => {
@@ -101,6 +134,12 @@ impl Operator for Door {
             }
         };
         Ok(Response::new(Reply { as_of: 0, from_leader: true, kind }))
+    }
+
+    type ListStream = Pin<Box<dyn Stream<Item = Result<Reply, Status>> + Send>>;
+
+    async fn list(&self, _: Request<operator::Call>) -> Result<Response<Self::ListStream>, Status> {
+        Err(Status::unimplemented("a pretend master answers whole"))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<operator::Event, Status>> + Send>>;

@@ -5,6 +5,7 @@ mod change;
 mod client;
 mod explain;
 mod failure;
+mod fits;
 mod follow;
 mod history;
 mod job;
@@ -16,6 +17,7 @@ mod show;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,11 +102,11 @@ pub enum JobVerb {
     )]
     Stop(StopArgs),
     /// Lets the others follow the canaries of a changed service
-    #[command(after_help = "Examples:\n  stoa job promote web")]
-    Promote(NamedArgs),
+    #[command(after_help = "Examples:\n  stoa job promote web\n  stoa job promote web --wait --timeout 5m")]
+    Promote(ChangeArgs),
     /// Has a service take on again what ran before its latest change
-    #[command(after_help = "Examples:\n  stoa job rollback web")]
-    Rollback(NamedArgs),
+    #[command(after_help = "Examples:\n  stoa job rollback web\n  stoa job rollback web --wait")]
+    Rollback(ChangeArgs),
 }
 
 /// Starts or changes the jobs of a file.
@@ -113,7 +115,7 @@ pub struct ApplyArgs {
     /// A job file: .toml, .yaml or .yml
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Wait until services run and batch jobs are over; exit 1 if one fails
+    /// Wait until services are in service as asked for and batch jobs are over; exit 1 if one fails
     #[arg(long)]
     pub wait: bool,
     /// Wait at most so long, such as 5m
@@ -177,11 +179,17 @@ pub struct StopArgs {
     pub yes: bool,
 }
 
-/// One job.
+/// A change of a service.
 #[derive(Clone, Debug, Args)]
-pub struct NamedArgs {
+pub struct ChangeArgs {
     /// The job
     pub name: String,
+    /// Wait until every instance is in service with it; exit 1 if the change fails
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait at most so long, such as 5m
+    #[arg(long, value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
 }
 
 /// Why a job waits.

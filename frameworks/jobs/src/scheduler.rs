@@ -36,6 +36,7 @@ use framework_sdk::{
     Answered, Calls, Deadlines, Draining, Instant, Now, Reconciler, Scheduler, Session, Update,
 };
 
+pub(crate) use self::group::task_of;
 pub use self::orders::{Order, Reply, Ticket, Watcher};
 use self::views::Watches;
 use self::work::{JobName, Sums, Work, is_over};

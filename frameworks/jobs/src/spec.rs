@@ -83,7 +83,7 @@ pub struct JobSpec {
     pub kind: Kind,
     /// How many at once (service) or in all (batch); at least 1.
     pub instances: u32,
-    /// What each runs. With `tasks` this, the amounts, ports, artifacts and checks are empty: each task has its own.
+    /// What each runs. With `tasks` this, the amounts, ports, artifacts, secrets and checks are empty: each task has its own.
     pub command: Command,
     /// Of each, in thousandths of a cpu.
     pub cpus_milli: u64,
@@ -97,6 +97,8 @@ pub struct JobSpec {
     pub env: BTreeMap<String, String>,
     /// Files to fetch first.
     pub artifacts: Vec<Artifact>,
+    /// Secrets that each finds as files, by the name of the file.
+    pub secrets: BTreeMap<String, String>,
     /// What an agent must be like.
     pub constraints: Constraints,
     /// The role to take offers in; `None`: the framework's default.
@@ -159,6 +161,7 @@ impl JobSpec {
             ports: Vec::new(),
             env: BTreeMap::new(),
             artifacts: Vec::new(),
+            secrets: BTreeMap::new(),
             constraints: Constraints::default(),
             role: None,
             user: String::new(),

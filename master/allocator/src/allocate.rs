@@ -9,6 +9,7 @@ use proto::id::{AgentId, DemandId, FrameworkId};
 use proto::resources::Resources;
 use proto::role::Role;
 use proto_machine::Instant;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::Allocator;
 use crate::accounts::Held;
@@ -287,7 +288,11 @@ impl Allocator {
             want.and_then(|(at, units)| who.wants.get(at).map(|w| (at, units, w.serial, w.id.clone())));
         who.offered.add(&held.scalars);
         self.clients.frameworks[who.framework].offered.add(&held.scalars);
-        who.holdings += u32::from(row.holding(client).is_none());
+        let first = row.holding(client).is_none();
+        who.holdings += u32::from(first);
+        if first && mutants::is(Mutant::OfferTwice) {
+            row.free.add(&resources);
+        }
         let holding = row.holding_mut(client);
         holding.offered.add(&resources);
         if let Some((_, units, serial, demand)) = &want {

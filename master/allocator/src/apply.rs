@@ -5,6 +5,7 @@ mod frameworks;
 mod offers;
 
 use proto_machine::Instant;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::Allocator;
 use crate::change::Change;
@@ -63,6 +64,10 @@ impl Allocator {
 
     /// Now, and the end of a filter that was asked to last until then.
     fn refused_until(&self, now: Instant, until: Instant) -> (Instant, Instant) {
-        (now, until.max(now + self.config.refuse_min).min(now + proto::demand::Filter::MAX))
+        let longest = now + proto::demand::Filter::MAX;
+        let until = if mutants::is(Mutant::FilterForever) { longest } else { until };
+        let shortest =
+            if mutants::is(Mutant::ForgetFilter) { now } else { until.max(now + self.config.refuse_min) };
+        (now, shortest.min(longest))
     }
 }

@@ -4,6 +4,7 @@ use proto::quantities::Quantities;
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Portion, Resources};
 use proto::role::Role;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::quota::{Purse, depth_of};
 use crate::shapes::Shape;
@@ -14,7 +15,12 @@ fn usable<'a>(free: &'a Resources, role: &'a Role) -> impl Iterator<Item = &'a P
     free.portions()
         .iter()
         .rev()
-        .filter(move |portion| portion.reservation.as_ref().is_none_or(|kept| role.is_within(kept)))
+        .filter(move |portion| portion.reservation.as_ref().is_none_or(|kept| may_have(role, kept)))
+}
+
+/// Whether a role may have what is reserved for another.
+fn may_have(role: &Role, kept: &Role) -> bool {
+    role.is_within(kept) || mutants::is(Mutant::GiveReserved)
 }
 
 /// All that is free and that the role may have: scalars chopped to what the purse allows; ports, sets and volumes are

@@ -11,6 +11,7 @@ mod near;
 mod outside;
 mod remedies;
 mod role;
+mod supposed;
 mod tries;
 mod verdict;
 mod waiting;

@@ -138,7 +138,9 @@ fn cost(entry: &Entry) -> usize {
         | Entry::VolumesForgotten(_)
         | Entry::AgentDrained(_)
         | Entry::AgentResumed(_)
+        | Entry::SecretRemoved(_)
         | Entry::RightsSet(_) => 256,
+        Entry::SecretSet(set) => 256 + set.ciphertext.len(),
         Entry::AgentOperated(operated) => 256 * operated.operations.len(),
     }
 }

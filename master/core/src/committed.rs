@@ -10,7 +10,8 @@ use crate::batch::Pending;
 use crate::desk::Desk;
 use crate::output::Output;
 use crate::verbs::{
-    accept, drain, earmark, kill, lose_agent, operate, quota, register, rights, subscribe, teardown, update,
+    accept, drain, earmark, kill, lose_agent, operate, quota, register, rights, secrets, subscribe, teardown,
+    update,
 };
 use crate::views;
 
@@ -20,6 +21,7 @@ pub(crate) enum Touched {
     Agent(AgentId),
     Framework(proto::id::FrameworkId),
     Role(proto::role::Role),
+    Secrets,
 }
 
 impl Touched {
@@ -36,6 +38,7 @@ impl Touched {
             Entry::FrameworkReconnected(id) | Entry::FrameworkRemoved(id) => Touched::Framework(id.clone()),
             Entry::QuotaSet(inner) => Touched::Role(inner.role.clone()),
             Entry::WeightSet(inner) => Touched::Role(inner.role.clone()),
+            Entry::SecretSet(_) | Entry::SecretRemoved(_) => Touched::Secrets,
             Entry::Accepted(_)
             | Entry::TaskEnded(_)
             | Entry::KillWanted(_)
@@ -85,6 +88,9 @@ pub(crate) fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: 
         Entry::RightsSet(inner) => rights::set(d, &inner.principal),
         Entry::AgentDrained(inner) => drain::changed(d, &inner.agent),
         Entry::AgentResumed(id) => drain::changed(d, id),
+        Entry::SecretSet(_) | Entry::SecretRemoved(_) => {
+            return secrets::settled(d, index, entry, &pending, &effect);
+        }
         Entry::AgentOperated(inner) => return earmark::operated(d, inner, index, &pending, &effect),
         Entry::AgentAdmitted(_)
         | Entry::FrameworkReconnected(_)
@@ -134,6 +140,10 @@ pub(crate) fn show(registry: &Registry, touched: &Touched, effect: Effect, out: 
             }
             None => Some(Changed::FrameworkRemoved(id.clone())),
         },
+        Touched::Secrets => {
+            out.push(Output::Secrets(registry.secrets().clone()));
+            None
+        }
         Touched::Role(role) => Some(Changed::RoleChanged(views::role(registry, role))),
         Touched::Nothing => None,
     };
@@ -144,4 +154,5 @@ pub(crate) fn show(registry: &Registry, touched: &Touched, effect: Effect, out: 
 pub(crate) fn show_everything(registry: &Registry, out: &mut Outbox<Output>) {
     let snapshot = views::snapshot(registry, None, 0);
     out.push(Output::Changed(proto::operator::EventKind::Snapshot(snapshot)));
+    out.push(Output::Secrets(registry.secrets().clone()));
 }

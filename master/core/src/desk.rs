@@ -11,6 +11,7 @@ use proto::operator::{EventKind as Changed, OfferEnd, OfferEnded};
 use proto::refusal::Refusal;
 use proto::scheduler::{Answer, Event, EventKind, Outcome, Rescind, RescindReason};
 use proto::task::TaskStatus;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::batch::Batch;
@@ -170,7 +171,9 @@ impl Desk<'_> {
             | RescindReason::Operator => OfferEnd::Rescinded,
         };
         let Some(offer) = self.end_offer(id, how) else { return };
-        self.tell(&offer.framework, EventKind::Rescind(Rescind { offer: id, reason }));
+        if !mutants::is(Mutant::ForgetRescind) {
+            self.tell(&offer.framework, EventKind::Rescind(Rescind { offer: id, reason }));
+        }
         let held = self.config.offer_timeout;
         let refuse = (reason == RescindReason::Expired)
             .then(|| self.l.frameworks.standing(&offer.framework).let_expire(self.now.monotonic, held));

@@ -3,10 +3,10 @@
 use proto::agent_link::ToMaster;
 use proto::caller::Caller;
 use proto::id::AgentId;
-use proto::log::TokenCreated;
+use proto::log::{SecretSet, TokenCreated};
 use proto::operator::{
-    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, OperateAgent, ResumeAgent, SetQuota, SetRights,
-    SetWeight, TeardownFramework,
+    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, OperateAgent, RemoveSecret, ResumeAgent, SetQuota,
+    SetRights, SetWeight, TeardownFramework,
 };
 use proto::scheduler::Call;
 
@@ -99,6 +99,10 @@ pub enum OperatorCall {
     Principals,
     /// Set what a principal may.
     SetRights(SetRights),
+    /// Keep a secret that the shell has encrypted; who says so is the caller.
+    SetSecret(SecretSet),
+    /// Remove a secret.
+    RemoveSecret(RemoveSecret),
     /// Keep a token whose secret the shell has drawn.
     CreateToken(TokenCreated),
     /// Use up a token: its public part and the hash of the secret that was shown. No certificate is needed for it.

@@ -20,4 +20,5 @@ mod views;
 pub use config::Config;
 pub use input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 pub use master::{Master, Unfit};
+pub use master_registry::{Secrets, nearest};
 pub use output::{Note, Output};

@@ -14,6 +14,7 @@ use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
 use proto::wire::Wire;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 use crate::batch::{Batch, Pending};
@@ -202,6 +203,7 @@ impl Master {
             OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
             OperatorCall::DrainAgent(_) | OperatorCall::ResumeAgent(_) => Some(Action::DrainAgent),
             OperatorCall::OperateAgent(_) => Some(Action::Reserve),
+            OperatorCall::SetSecret(_) | OperatorCall::RemoveSecret(_) => Some(Action::SetSecret),
             OperatorCall::CreateToken(_) => Some(Action::CreateToken),
             OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
             OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
@@ -239,6 +241,8 @@ impl Master {
             | OperatorCall::OperateAgent(_)
             | OperatorCall::DryRun(_)
             | OperatorCall::SetRights(_)
+            | OperatorCall::SetSecret(_)
+            | OperatorCall::RemoveSecret(_)
             | OperatorCall::CreateToken(_)
             | OperatorCall::RedeemToken { .. } => None,
         }
@@ -348,6 +352,7 @@ impl Master {
         let mut ordinal = 0;
         for entry in batch.entries {
             let pending = pendings.next().unwrap_or(Pending::Nothing);
+            ordinal = if mutants::is(Mutant::ReuseRun) { 0 } else { ordinal };
             if self.leading.is_some() {
                 // The second half reads the entry and what came of it.
                 let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry.clone());

@@ -72,6 +72,8 @@ pub enum Output {
     },
     /// This happened, next in the order of the log.
     Happened(Vec<std::sync::Arc<operator::Happened>>),
+    /// These are the secrets now, encrypted; the shell has the key.
+    Secrets(master_registry::Secrets),
     /// The registry stands at this index now.
     Applied(u64),
     /// A note for the log: something an operator would act on.

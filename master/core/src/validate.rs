@@ -132,6 +132,7 @@ pub(crate) fn task(task: &TaskInfo) -> Result<(), String> {
             LONGEST_RUN_MAX.as_secs() / 86_400
         ));
     }
+    proto::secret::fault(&command.secrets)?;
     task.checks.fault(&task.resources.flatten().range("ports"))?;
     labels("labels", &task.labels).map_err(|refusal| refusal.message)
 }

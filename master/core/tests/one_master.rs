@@ -12,6 +12,8 @@ mod refusals;
 mod rig;
 #[path = "one_master/rights.rs"]
 mod rights;
+#[path = "one_master/secrets.rs"]
+mod secrets;
 #[path = "one_master/situations.rs"]
 mod situations;
 #[path = "one_master/volumes.rs"]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proto_machine::mutants::{self, Mutant};
+
 use crate::NodeId;
 
 /// The beat of consensus. All timeouts are counted in it.
@@ -99,7 +101,7 @@ impl Config {
             max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
             max_committed_size_per_ready: MAX_COMMIT_PAGE_BYTES,
             check_quorum: true,
-            pre_vote: true,
+            pre_vote: !mutants::is(Mutant::DropPreVote),
             // See `batch`.
             batch_append: false,
             read_only_option: raft::ReadOnlyOption::Safe,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Dice, Instant, Machine, Now, Outbox};
 use raft::{RawNode, SnapshotStatus, StateRole};
 
@@ -186,7 +187,9 @@ impl Raft {
     pub fn role(&self) -> Role {
         let term = self.node.raft.term;
         match self.node.raft.state {
-            StateRole::Leader if self.opened == Some(term) => Role::Leader { term },
+            StateRole::Leader if self.opened == Some(term) || mutants::is(Mutant::LeadTooSoon) => {
+                Role::Leader { term }
+            }
             StateRole::Leader | StateRole::Candidate | StateRole::PreCandidate => Role::Candidate { term },
             StateRole::Follower => Role::Follower { leader: self.leader(), term },
         }

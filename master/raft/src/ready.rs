@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proto_machine::Outbox;
+use proto_machine::mutants::{self, Mutant};
 use raft::StateRole;
 use raft::eraftpb::{self, EntryType, MessageType};
 
@@ -9,7 +10,7 @@ use crate::batch::join_appends;
 use crate::config::{MAX_APPEND_BYTES, MAX_PROPOSAL_BYTES};
 use crate::memory::Place;
 use crate::raft::Pending;
-use crate::{Entry, EntryKind, NodeId, Output, Persist, Raft, Role, Snapshot, Why, codec};
+use crate::{Entry, EntryKind, HardState, NodeId, Output, Persist, Raft, Role, Snapshot, Why, codec};
 
 impl Raft {
     pub(crate) fn settle_all(&mut self, out: &mut Outbox<Output>) {
@@ -76,6 +77,9 @@ impl Raft {
             self.reads.answer(&read.request_ctx, read.index);
         }
         self.release_reads(out);
+        if mutants::is(Mutant::AnswerBeforeStoring) {
+            self.send(ready.take_persisted_messages(), out);
+        }
         self.store(&mut ready, out);
         let answers = ready.take_persisted_messages();
         let mut light = self.node.advance_append(ready);
@@ -135,6 +139,8 @@ impl Raft {
     /// into this or an earlier persist: in `store`, and after `advance_append` until the next step.
     pub(crate) fn persist(&mut self, mut persist: Persist, out: &mut Outbox<Output>) {
         let hard_state = codec::plain_hard_state(&self.node.raft.hard_state());
+        let vote = hard_state.vote.filter(|_| !mutants::is(Mutant::ForgetVote));
+        let hard_state = HardState { vote, ..hard_state };
         if hard_state != self.written {
             self.written = hard_state;
             persist.hard_state = Some(hard_state);
@@ -174,6 +180,9 @@ impl Raft {
                 EntryKind::Normal => {
                     let Entry { index, term, data, .. } = entry;
                     let tag = self.take_tag(Place { index, term });
+                    if mutants::is(Mutant::ApplyTwice) && index == self.node.store().snapshot_index() + 1 {
+                        out.push(Output::Commit { index, term, tag: None, data: data.clone() });
+                    }
                     out.push(Output::Commit { index, term, tag, data });
                 }
             }

@@ -120,6 +120,16 @@ impl Registry {
             }
             Entry::TokenCreated(token) => token_created(token),
             Entry::TokenUsed(id) => about("token-used", id, String::new()),
+            Entry::SecretSet(inner) => {
+                let version = self.next_version(&inner.role, &inner.name);
+                let message = format!("in {}, version {version}, by {}", inner.role, inner.by);
+                about("secret-set", &inner.name, message)
+            }
+            Entry::SecretRemoved(inner) => {
+                let last = self.next_version(&inner.role, &inner.name) - 1;
+                let message = format!("in {}, version {last}, by {}", inner.role, inner.by);
+                about("secret-removed", &inner.name, message)
+            }
             Entry::RightsSet(RightsSet { principal, rights }) => {
                 let message = rights.as_ref().map_or_else(|| "as its kind".to_owned(), ToString::to_string);
                 about("rights-set", principal, message)

@@ -9,11 +9,14 @@ use proto::wire::{Malformed, Wire};
 
 use crate::history::History;
 use crate::registry::{Framework, Registry};
+use crate::secrets;
 
-/// The layout that this version writes.
-const FORMAT: u64 = 2;
+/// The newest layout that this version knows.
+const FORMAT: u64 = 3;
 /// From this layout on each volume has a birth: what knows nothing of births must not write them away.
 const VOLUMES_HOLD_DATA: u64 = 2;
+/// From this layout on there may be secrets: what knows of none must not write them away. Written only where there are any.
+const HOLDS_SECRETS: u64 = 3;
 
 /// Why bytes are not a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Registry {
         let ended: Vec<TaskRecord> =
             self.frameworks.values().flat_map(|framework| framework.ended.iter().cloned()).collect();
         RegistryImage {
-            format: FORMAT,
+            format: if self.secrets.is_empty() { VOLUMES_HOLD_DATA } else { HOLDS_SECRETS },
             agents: self.agents.values().cloned().collect(),
             frameworks: frameworks.collect(),
             tasks: self.tasks.values().cloned().collect(),
@@ -70,6 +73,7 @@ impl Registry {
             removed_frameworks: self.removed.iter().cloned().collect(),
             rights: self.rights.iter().map(|(who, rights)| remembered(who, rights)).collect(),
             history: self.history.all().cloned().collect(),
+            secrets: self.secrets.values().cloned().collect(),
         }
         .encode()
     }
@@ -90,6 +94,7 @@ impl Registry {
             removed: image.removed_frameworks.into(),
             rights: image.rights.into_iter().filter_map(|r| Some((r.principal, r.rights?))).collect(),
             history: History::of_image(image.history),
+            secrets: secrets::of_image(image.secrets),
             ..Registry::default()
         };
         for mut record in image.frameworks {

@@ -7,10 +7,12 @@ mod effect;
 mod history;
 mod image;
 mod registry;
+mod secrets;
 mod total;
 
 pub use effect::{Effect, TaskKey};
 pub use history::HISTORY_MAX;
 pub use image::BadImage;
 pub use registry::{ENDED_MAX, Framework, OPERATIONS_MAX, REMOVED_MAX, Registry};
+pub use secrets::{SECRET_BYTES_ALL_MAX, SECRETS_MAX, SecretKey, Secrets, nearest};
 pub use total::transformation;

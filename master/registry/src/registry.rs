@@ -11,6 +11,7 @@ use proto::role::{Role, Weight};
 
 use crate::effect::TaskKey;
 use crate::history::History;
+use crate::secrets::Secrets;
 
 /// Ended tasks remembered for each framework (Mesos: `max_completed_tasks_per_framework`, 1000).
 pub const ENDED_MAX: usize = 1000;
@@ -42,6 +43,7 @@ pub struct Registry {
     pub(crate) tokens: BTreeMap<String, TokenCreated>,
     pub(crate) removed: VecDeque<FrameworkRecord>,
     pub(crate) rights: BTreeMap<Caller, Rights>,
+    pub(crate) secrets: Secrets,
     pub(crate) history: History,
 }
 

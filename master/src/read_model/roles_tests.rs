@@ -32,7 +32,7 @@ fn task(role: &str, state: TaskState) -> EventKind {
 }
 
 fn used(model: &ReadModel) -> Vec<(String, u64)> {
-    model.roles().iter().map(|view| (view.role.to_string(), view.used.cpus_milli())).collect()
+    model.roles(&List::default()).iter().map(|view| (view.role.to_string(), view.used.cpus_milli())).collect()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn what_a_role_uses_counts_for_those_above_it_and_whenever_it_is_first_heard_of(
     late.weight = Weight::from_milli(2000).unwrap();
     model.fold().changed(EventKind::RoleChanged(late));
     assert_eq!(used(&model)[1].1, 500);
-    assert_eq!(model.roles()[1].weight.milli(), 2000);
+    assert_eq!(model.roles(&List::default())[1].weight.milli(), 2000);
     model.fold().changed(task("eng/web", TaskState::Finished));
     assert_eq!(used(&model), [("eng".to_owned(), 0), ("eng/web".to_owned(), 0)]);
 }

@@ -50,3 +50,22 @@ fn tasks_are_counted_by_the_state_they_are_in() {
     assert_eq!(alive(TaskState::Staging), 0);
     assert_eq!(model.standing().agents.len(), 4, "states without agents are zeros");
 }
+
+#[test]
+fn things_are_found_by_what_they_are_called() {
+    let model = ReadModel::default();
+    for id in ["web.0-1a", "web.10-1b", "webber", "db", "db.1"] {
+        model.fold().changed(task(id, TaskState::Running));
+    }
+    let found = |words: &[&str]| {
+        let called = words.iter().map(|word| (*word).to_owned()).collect();
+        let tasks = model.tasks(&List { called, ..List::default() });
+        tasks.iter().map(|task| task.info.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]).len(), 5, "nothing was said");
+    assert_eq!(found(&["web."]), ["web.0-1a", "web.10-1b"]);
+    assert_eq!(found(&["webber", "F-1/db"]), ["db", "webber"]);
+    assert_eq!(found(&["db"]), ["db"], "of an id nothing else is meant");
+    assert_eq!(found(&["d", "web.1"]), ["db", "db.1", "web.10-1b"]);
+    assert_eq!(found(&["F-2/db", "eb", ""]), [""; 0], "of another framework, in the middle, nothing");
+}

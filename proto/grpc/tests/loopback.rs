@@ -40,6 +40,11 @@ impl Operator for Mirror {
         Ok(Response::new(Reply { as_of: 1, from_leader: true, kind }))
     }
 
+    type ListStream = ReceiverStream<Result<Reply, Status>>;
+    async fn list(&self, _: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        Err(Status::unimplemented("list"))
+    }
+
     type WatchStream = ReceiverStream<Result<Event, Status>>;
     async fn watch(&self, request: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {
         caller(&request)?;

@@ -1,5 +1,7 @@
 //! `Dice`: a machine's own seeded randomness.
 
+use crate::mutants::{self, Mutant};
+
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): small, seedable, good enough for jitter and ids in a
 /// simulation. Not for secrets: those come from the shell.
 #[derive(Clone, Debug)]
@@ -8,7 +10,7 @@ pub struct Dice(u64);
 impl Dice {
     /// Dice that will fall the same way for the same seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(if mutants::is(Mutant::Unseeded) { seed ^ mutants::unseeded() } else { seed })
     }
 
     /// Sixty-four random bits.

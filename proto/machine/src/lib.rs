@@ -7,6 +7,7 @@
 mod deadlines;
 mod dice;
 mod machine;
+pub mod mutants;
 mod outbox;
 mod pulse;
 mod time;

@@ -13,6 +13,7 @@ use rcgen::{
 use crate::credentials::{Credentials, certificate_of};
 use crate::error::PkiError;
 use crate::identity::{BadIdentity, Identity, check_cluster};
+use crate::seal::Sealer;
 use crate::{files, random, sha256_of};
 
 /// How long the authority's own certificate lasts: ten years, as kubeadm's.
@@ -112,6 +113,12 @@ impl Authority {
     /// The authority's key; it stays on masters.
     pub fn key_pem(&self) -> &str {
         &self.key_pem
+    }
+
+    /// What encrypts for one purpose, so that only who holds this authority's key can read it.
+    pub fn sealer(&self, purpose: &str) -> Result<Sealer, PkiError> {
+        // Not the text: how its lines break means nothing.
+        Sealer::derive(&self.issuer.key().serialize_der(), purpose)
     }
 
     /// SHA-256 of the authority's certificate.

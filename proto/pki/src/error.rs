@@ -38,6 +38,9 @@ pub enum PkiError {
     /// A certificate or key that do not belong together.
     #[error("{0}")]
     Mismatch(&'static str),
+    /// Something could not be encrypted or decrypted.
+    #[error("cannot {0}")]
+    Seal(&'static str),
     /// A name that cannot be certified.
     #[error(transparent)]
     Identity(#[from] BadIdentity),

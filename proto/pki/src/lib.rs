@@ -9,12 +9,14 @@ mod credentials;
 mod error;
 mod files;
 mod identity;
+mod seal;
 mod token;
 
 pub use authority::{Authority, CA_VALIDITY, LEAF_VALIDITY};
 pub use credentials::{Credentials, KeyAndRequest};
 pub use error::PkiError;
 pub use identity::{BadIdentity, Identity, PeerRole};
+pub use seal::{Sealed, Sealer};
 pub use token::{BadToken, JoinToken, secret_matches};
 
 use rustls::pki_types::CertificateDer;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::{AgentId, FrameworkId, TaskId};
 
 /// The words for what can happen; `docs/guide/events.md` says what each means.
-pub const EVENT_KINDS: [&str; 27] = [
+pub const EVENT_KINDS: [&str; 29] = [
     "agent-admitted",
     "agent-back",
     "agent-changed",
@@ -34,6 +34,8 @@ pub const EVENT_KINDS: [&str; 27] = [
     "token-created",
     "token-used",
     "rights-set",
+    "secret-set",
+    "secret-removed",
 ];
 
 /// Something that happened to the pool, as the log tells it: the same with the same number on every master.
@@ -53,7 +55,7 @@ pub struct Happened {
     pub framework: Option<FrameworkId>,
     /// The task it happened to.
     pub task: Option<TaskId>,
-    /// A role, a principal, the public part of a token, or a volume; may be empty.
+    /// A role, a principal, the public part of a token, a volume, or a secret; may be empty.
     pub subject: String,
     /// In words; may be empty.
     pub message: String,

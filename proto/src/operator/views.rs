@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::agent::{AgentInfo, AgentState};
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, FrameworkId, MasterId, OfferId};
+use crate::id::{AgentId, FrameworkId, MasterId, OfferId, SecretName};
 use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::resources::Resources;
@@ -127,6 +127,21 @@ pub struct RoleView {
     pub reserved: Quantities,
     /// Frameworks that take offers in it.
     pub frameworks: u64,
+}
+
+/// A secret as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretView {
+    /// Whose.
+    pub role: Role,
+    /// Which.
+    pub name: SecretName,
+    /// How often it was set since it is there.
+    pub version: u64,
+    /// How much it holds.
+    pub size_bytes: u64,
+    /// When it was set last.
+    pub changed_ms: u64,
 }
 
 /// One master of the group.

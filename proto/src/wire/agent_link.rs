@@ -4,8 +4,8 @@ use proto_wire::agent as w;
 
 use crate::agent_link::{
     Acknowledge, DestroyVolumes, ExecInput, ExecOutput, ExecStart, Kill, Launch, LogsChunk, LogsRequest,
-    Register, Registered, RunReport, Shutdown, TaskRun, TerminalSize, ToAgent, ToAgentKind, ToMaster, Update,
-    VolumesDestroyed,
+    Register, Registered, RunReport, SecretContent, SecretsReply, SecretsRequest, Shutdown, TaskRun,
+    TerminalSize, ToAgent, ToAgentKind, ToMaster, Update, VolumesDestroyed,
 };
 use crate::scheduler::Redirect;
 use crate::wire::{Malformed, OneOf, Wire};
@@ -116,3 +116,6 @@ only_oneof! {
     ExecOutput = w::ExecOutput;
 }
 message!(LogsChunk = w::LogsChunk { plain data: data, plain offset: offset });
+message!(SecretsRequest = w::SecretsRequest { plain run: run_id, plain framework: framework_id, plain task: task_id });
+message!(SecretContent = w::SecretContent { plain file: file, plain value: value });
+message!(SecretsReply = w::SecretsReply { rep files: files });

@@ -1,11 +1,14 @@
 //! The masters' log and its snapshot on disk.
 
+use std::sync::Arc;
+
 use proto_wire::log as w;
 
 use crate::log::{
     Accepted, AcceptedPart, AgentDrained, AgentOperated, AgentRecord, Batch, Entry, FrameworkDisconnected,
     FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet,
-    RoleRecord, TaskAdopted, TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
+    RoleRecord, SecretRecord, SecretRemoved, SecretSet, TaskAdopted, TaskEnded, TaskRecord, TokenCreated,
+    VolumeRecord, VolumesForgotten, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -46,6 +49,15 @@ message!(TokenCreated = w::TokenCreated {
 });
 message!(AgentDrained = w::AgentDrained { plain agent: agent_id, req drain: drain });
 message!(AgentOperated = w::AgentOperated { plain agent: agent_id, rep operations: operations, plain by: by });
+message!(SecretSet = w::SecretSet {
+    plain role: role,
+    plain name: name,
+    plain nonce: nonce,
+    plain ciphertext: ciphertext,
+    plain size_bytes: size_bytes,
+    plain by: by,
+});
+message!(SecretRemoved = w::SecretRemoved { plain role: role, plain name: name, plain by: by });
 message!(RightsSet = w::RightsSet { plain principal: principal, opt rights: rights });
 
 message!(VolumesForgotten = w::VolumesForgotten { plain agent: agent_id, rep volumes: volumes });
@@ -79,6 +91,8 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::RightsSet(inner) => K::RightsSet(inner.to_wire()),
             Entry::AgentDrained(inner) => K::AgentDrained(inner.to_wire()),
             Entry::AgentOperated(inner) => K::AgentOperated(inner.to_wire()),
+            Entry::SecretSet(inner) => K::SecretSet(inner.to_wire()),
+            Entry::SecretRemoved(inner) => K::SecretRemoved(inner.to_wire()),
             Entry::AgentResumed(id) => K::AgentResumed(w::AgentResumed { agent_id: id.to_plain() }),
         }
     }
@@ -110,6 +124,8 @@ impl OneOf<w::entry::Kind> for Entry {
             K::RightsSet(m) => Entry::RightsSet(Wire::from_wire(m)?),
             K::AgentDrained(m) => Entry::AgentDrained(Wire::from_wire(m)?),
             K::AgentOperated(m) => Entry::AgentOperated(Wire::from_wire(m)?),
+            K::SecretSet(m) => Entry::SecretSet(Wire::from_wire(m)?),
+            K::SecretRemoved(m) => Entry::SecretRemoved(Wire::from_wire(m)?),
             K::AgentResumed(m) => {
                 Entry::AgentResumed(field_from!(plain m.agent_id, "agent_resumed.agent_id"))
             }
@@ -151,6 +167,24 @@ message!(TaskRecord = w::TaskRecord {
     optp kill_grace: kill_grace_ms,
 });
 message!(RoleRecord = w::RoleRecord { plain role: role, plain weight: weight_milli, req quota: quota });
+message!(SecretRecord = w::SecretRecord {
+    plain role: role,
+    plain name: name,
+    plain version: version,
+    plain nonce: nonce,
+    plain ciphertext: ciphertext,
+    plain size_bytes: size_bytes,
+    plain changed_ms: changed_ms,
+});
+impl Wire for Arc<SecretRecord> {
+    type Message = w::SecretRecord;
+    fn to_wire(&self) -> w::SecretRecord {
+        self.as_ref().to_wire()
+    }
+    fn from_wire(message: w::SecretRecord) -> Result<Self, Malformed> {
+        SecretRecord::from_wire(message).map(Arc::new)
+    }
+}
 message!(RegistryImage = w::Registry {
     plain format: format,
     rep agents: agents,
@@ -162,4 +196,5 @@ message!(RegistryImage = w::Registry {
     rep removed_frameworks: removed_frameworks,
     rep rights: rights,
     rep history: history,
+    rep secrets: secrets,
 });

@@ -22,6 +22,7 @@ use crate::id::{Epoch, MasterId, OfferId, RunId};
 use crate::quantities::{Quantities, Scalar};
 use crate::rights::RolePattern;
 use crate::role::{Role, Weight};
+use crate::secret::Confidential;
 
 /// A message that does not say what its kind must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,8 @@ parsed!(
     crate::id::VolumeId,
     crate::id::DemandId,
     crate::id::GroupId,
+    crate::id::SecretName,
+    crate::id::FileName,
     OfferId,
     Role,
     Caller,
@@ -151,6 +154,7 @@ optional_names!(
     crate::id::FrameworkId,
     crate::id::TaskId,
     crate::id::OperationId,
+    crate::id::FileName,
     Role,
     Caller
 );
@@ -207,6 +211,15 @@ impl Plain<u32> for Weight {
     }
     fn from_plain(wire: u32) -> Result<Self, String> {
         Weight::from_milli(wire).ok_or_else(|| "is 0; a weight is above zero (1000 is ordinary)".to_owned())
+    }
+}
+
+impl Plain<Vec<u8>> for Confidential {
+    fn to_plain(&self) -> Vec<u8> {
+        self.reveal().to_vec()
+    }
+    fn from_plain(wire: Vec<u8>) -> Result<Self, String> {
+        Ok(Confidential::new(wire))
     }
 }
 

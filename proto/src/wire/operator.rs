@@ -9,9 +9,9 @@ use crate::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Wait
 use crate::operator::{
     AgentView, Call, CanI, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter,
     Explain, FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd,
-    OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, Reply, ReplyKind, ResumeAgent, RoleView,
-    SetQuota, SetRights, SetWeight, Snapshot, Status, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
-    Verdict, Watch,
+    OfferEnded, OfferView, OperateAgent, PrincipalView, Raft, RemoveSecret, Reply, ReplyKind, ResumeAgent,
+    RoleView, SecretView, SetQuota, SetRights, SetSecret, SetWeight, Snapshot, Status, Supposed, TaskRef,
+    TaskView, TeardownFramework, Token, TokenKind, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::wire::{Malformed, OneOf, Plain, Wire};
@@ -72,6 +72,13 @@ message!(RoleView = w::RoleView {
     req reserved: reserved,
     plain frameworks: frameworks,
 });
+message!(SecretView = w::SecretView {
+    plain role: role,
+    plain name: name,
+    plain version: version,
+    plain size_bytes: size_bytes,
+    plain changed_ms: changed_ms,
+});
 message!(MemberView = w::MemberView {
     plain id: id,
     plain address: address,
@@ -81,9 +88,16 @@ message!(MemberView = w::MemberView {
     plain matched: matched,
 });
 
-message!(List = w::List { plain framework: framework_id, plain agent: agent_id, plain ended: ended, plain stale: stale });
+message!(List = w::List {
+    plain framework: framework_id,
+    plain agent: agent_id,
+    plain ended: ended,
+    plain stale: stale,
+    plain called: called,
+});
 message!(TaskRef = w::TaskRef { plain framework: framework, plain task: task_id });
 message!(DemandRef = w::DemandRef { plain framework: framework, plain demand: demand_id });
+message!(Supposed = w::Supposed { plain framework: framework, rep demands: demands });
 message!(KillTask = w::KillTask { plain framework: framework_id, plain task: task_id, optp grace: grace_ms });
 message!(SetQuota = w::SetQuota { plain role: role, req quota: quota });
 message!(SetWeight = w::SetWeight { plain role: role, plain weight: weight_milli });
@@ -105,6 +119,8 @@ message!(Rights = w::Rights { repp roles: roles });
 message!(DrainAgent = w::DrainAgent { plain agent: agent_id, optp within: within_ms, plain reason: reason });
 message!(ResumeAgent = w::ResumeAgent { plain agent: agent_id });
 message!(OperateAgent = w::OperateAgent { plain agent: agent_id, rep operations: operations });
+message!(SetSecret = w::SetSecret { plain role: role, plain name: name, plain value: value });
+message!(RemoveSecret = w::RemoveSecret { plain role: role, plain name: name });
 message!(SetRights = w::SetRights { plain principal: principal, opt rights: rights });
 message!(CanI = w::CanI {
     plain verb: verb,
@@ -124,6 +140,7 @@ impl Wire for Explain {
             Explain::Role(role) => w::explain::What::Role(role.to_plain()),
             Explain::Agent(name) => w::explain::What::Agent(name.clone()),
             Explain::Summary => w::explain::What::Summary(Empty {}),
+            Explain::Supposed(supposed) => w::explain::What::Supposed(supposed.to_wire()),
         };
         w::Explain { what: Some(what) }
     }
@@ -137,6 +154,7 @@ impl Wire for Explain {
             }
             Some(w::explain::What::Agent(name)) => Ok(Explain::Agent(name)),
             Some(w::explain::What::Summary(Empty {})) => Ok(Explain::Summary),
+            Some(w::explain::What::Supposed(supposed)) => Ok(Explain::Supposed(Wire::from_wire(supposed)?)),
             None => Err(Malformed::at(
                 "what",
                 "is not set; name a framework, a task, a demand, a role or an agent, or ask for the summary",
@@ -171,6 +189,9 @@ oneof!(Call = w::call::Kind {
     msg ResumeAgent: ResumeAgent,
     msg Events: Events,
     msg OperateAgent: OperateAgent,
+    unit Secrets: Secrets,
+    msg SetSecret: SetSecret,
+    msg RemoveSecret: RemoveSecret,
 });
 only_oneof! { Call = w::Call; }
 
@@ -222,6 +243,7 @@ message!(Explanation = w::Explanation {
     plain untried: untried,
     plain notes: notes,
     plain waiting_ms: waiting_ms,
+    plain fits: fits,
 });
 message!(WaitingGroup = w::WaitingGroup {
     plain code: code,
@@ -304,6 +326,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Verdict(inner) => K::Verdict(inner.to_wire()),
             ReplyKind::Events(inner) => K::Events(inner.to_wire()),
             ReplyKind::Waiting(inner) => K::Waiting(inner.to_wire()),
+            ReplyKind::Secrets(items) => K::Secrets(w::SecretList { secrets: all(items) }),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -326,6 +349,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Verdict(m) => ReplyKind::Verdict(Wire::from_wire(m)?),
             K::Events(m) => ReplyKind::Events(Wire::from_wire(m)?),
             K::Waiting(m) => ReplyKind::Waiting(Wire::from_wire(m)?),
+            K::Secrets(m) => ReplyKind::Secrets(field_from!(rep m.secrets, "secrets")),
         })
     }
 }

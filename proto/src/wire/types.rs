@@ -18,6 +18,7 @@ use crate::quota::{Limits, Quota};
 use crate::ranges::Ranges;
 use crate::refusal::{Code, Refusal};
 use crate::resources::{Amount, Portion, Resources};
+use crate::secret::SecretFile;
 use crate::task::{Artifact, CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
 use crate::volume::Volume;
 
@@ -285,7 +286,10 @@ message!(CommandInfo = w::CommandInfo {
     plain env: env,
     plain user: user,
     rep artifacts: artifacts,
+    rep secrets: secrets,
 });
+
+message!(SecretFile = w::SecretFile { plain name: name, plain file: file });
 
 oneof!(CheckPort = w::check_port::Kind { text Number: Number, text Index: Index });
 only_oneof! { CheckPort = w::CheckPort; }
@@ -365,6 +369,8 @@ numbered!(
         TimeLimit: ReasonTimeLimit,
         Unhealthy: ReasonUnhealthy,
         CheckChanged: ReasonCheckChanged,
+        SecretUnknown: ReasonSecretUnknown,
+        SecretFailed: ReasonSecretFailed,
     }
 );
 
@@ -396,6 +402,7 @@ message!(TaskStatus = w::TaskStatus {
     plain pid: pid,
     optp healthy: healthy,
     optp ready: ready,
+    optp grace: grace_ms,
 });
 
 // === operations ===

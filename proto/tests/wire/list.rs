@@ -31,6 +31,9 @@ all! {
     proto::agent_link::ExecInput = agent::ExecInput;
     proto::agent_link::ExecOutput = agent::ExecOutput;
     proto::agent_link::LogsChunk = agent::LogsChunk;
+    proto::agent_link::SecretsRequest = agent::SecretsRequest;
+    proto::agent_link::SecretContent = agent::SecretContent;
+    proto::agent_link::SecretsReply = agent::SecretsReply;
     proto::ledger::RunTaken = ledger::RunTaken;
     proto::ledger::Started = ledger::Started;
     proto::ledger::Reached = ledger::Reached;
@@ -52,6 +55,8 @@ all! {
     proto::log::RightsSet = log::RightsSet;
     proto::log::AgentDrained = log::AgentDrained;
     proto::log::AgentOperated = log::AgentOperated;
+    proto::log::SecretSet = log::SecretSet;
+    proto::log::SecretRemoved = log::SecretRemoved;
     proto::log::Entry = log::Entry;
     proto::log::Batch = log::Batch;
     proto::log::VolumesForgotten = log::VolumesForgotten;
@@ -61,6 +66,8 @@ all! {
     proto::log::FrameworkRecord = log::FrameworkRecord;
     proto::log::TaskRecord = log::TaskRecord;
     proto::log::RoleRecord = log::RoleRecord;
+    proto::log::SecretRecord = log::SecretRecord;
+    Arc<proto::log::SecretRecord> = log::SecretRecord;
     proto::log::RegistryImage = log::Registry;
     proto::operator::AgentView = operator::AgentView;
     proto::operator::FrameworkView = operator::FrameworkView;
@@ -70,6 +77,7 @@ all! {
     proto::operator::MemberView = operator::MemberView;
     proto::operator::List = operator::List;
     proto::operator::TaskRef = operator::TaskRef;
+    proto::operator::Supposed = operator::Supposed;
     proto::operator::DemandRef = operator::DemandRef;
     proto::operator::KillTask = operator::KillTask;
     proto::operator::SetQuota = operator::SetQuota;
@@ -80,6 +88,9 @@ all! {
     proto::operator::Drain = operator::Drain;
     proto::operator::DrainAgent = operator::DrainAgent;
     proto::operator::ResumeAgent = operator::ResumeAgent;
+    proto::operator::SecretView = operator::SecretView;
+    proto::operator::SetSecret = operator::SetSecret;
+    proto::operator::RemoveSecret = operator::RemoveSecret;
     proto::operator::OperateAgent = operator::OperateAgent;
     proto::operator::EventsAfter = operator::EventsAfter;
     proto::operator::Happened = operator::Happened;
@@ -187,6 +198,7 @@ all! {
     proto::demand::Filter = v1::Filter;
     proto::offer::Offer = v1::Offer;
     proto::task::Artifact = v1::Artifact;
+    proto::secret::SecretFile = v1::SecretFile;
     proto::task::CommandInfo = v1::CommandInfo;
     proto::task::TaskInfo = v1::TaskInfo;
     proto::task::Exit = v1::Exit;

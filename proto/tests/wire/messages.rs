@@ -252,7 +252,11 @@ fn string(message: &str, field: &str) -> BoxedStrategy<String> {
         }
         ("CanI", "principal") => prop_oneof![Just(String::new()), caller()].boxed(),
         ("SetRights" | "RightsSet" | "PrincipalView", "principal") => caller(),
-        ("Event", "framework_removed")
+        ("SecretFile", "file") => prop_oneof![Just(String::new()), id()].boxed(),
+        ("SecretFile" | "SecretView" | "SetSecret" | "RemoveSecret", "name")
+        | ("SecretSet" | "SecretRemoved" | "SecretRecord", "name")
+        | ("SecretContent", "file")
+        | ("Event", "framework_removed")
         | ("Offer", "demand")
         | ("TaskInfo", "group")
         | ("Portion", "volume") => id(),

@@ -140,6 +140,7 @@ impl Agent {
             pid: 0,
             healthy: None,
             ready: None,
+            grace: None,
         }
     }
 }

@@ -141,6 +141,7 @@ async fn commands(scene: &Scene) -> Result<Vec<String>, String> {
     commands.extend([
         format!("describe framework {busy}"),
         format!("describe task {busy}/bench.7"),
+        format!("get tasks {busy}/bench.7"),
         format!("explain framework {greedy}"),
         format!("explain framework {greedy} -v"),
         format!("explain demand {greedy}/bench"),

@@ -44,6 +44,7 @@ fn cargo(args: &[&str]) -> Result<(), String> {
     while let Some(flag) = flags.next() {
         match *flag {
             "--release" | "--workspace" | "-q" | "--examples" => {}
+            "--features" => is_a_feature(flags.next().ok_or("--features names none")?)?,
             "-p" | "--package" => is_a_package(flags.next().ok_or("-p names no package")?)?,
             "--example" => is_built(flags.next().ok_or("--example names none")?, "example")?,
             other => return Err(format!("this test does not know the flag {other} of cargo")),
@@ -68,6 +69,13 @@ fn is_a_package(name: &str) -> Result<(), String> {
     there.then_some(()).ok_or(format!("there is no package {name}"))
 }
 
+fn is_a_feature(name: &str) -> Result<(), String> {
+    let metadata = metadata();
+    let mut packages = metadata["packages"].as_array().expect("packages").iter();
+    let there = packages.any(|package| !package["features"][name].is_null());
+    there.then_some(()).ok_or(format!("no package has a feature {name}"))
+}
+
 /// Whether some package has a target of this kind.
 fn is_built(name: &str, kind: &str) -> Result<(), String> {
     let metadata = metadata();
@@ -85,6 +93,7 @@ fn what_is_not_there_is_found_without_running_it() {
         "cargo run --release -- up --agents 1",
         "cargo build --release -p stoa -p tests-bench",
         "cargo run --release -p master-storage --example persist_rate",
+        "cargo run -p tests-sim --features mutants -- mutants",
         "target/release/tests-bench",
         "tests/run",
     ] {
@@ -96,6 +105,7 @@ fn what_is_not_there_is_found_without_running_it() {
         "cargo run --release -- upp",
         "cargo build -p tests-benches",
         "cargo build --relaese",
+        "cargo run -p tests-sim --features mutant -- mutants",
         "cargo run -p master-storage --example persist_rates",
         "target/release/tests-benches",
         "tests/runs",

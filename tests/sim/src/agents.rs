@@ -357,6 +357,7 @@ impl World {
             Contain::Launch(given) => self.take_on(node, boot, given, soon)?,
             Contain::Kill { run, grace } => {
                 let Some(slot) = self.agents[node.index()].keeper.get(run) else { return Ok(()) };
+                self.checks.alive.ends(node, &slot.given)?;
                 match slot.state {
                     FoundState::Starting => {
                         let event = self.agents[node.index()].keeper.fail(run, FailureKind::Canceled);

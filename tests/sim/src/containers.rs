@@ -58,6 +58,7 @@ impl Keeper {
         let message = match kind {
             FailureKind::Launch => "no such program",
             FailureKind::Fetch => "no such artifact",
+            FailureKind::Secret => "nobody gives the secret",
             FailureKind::Canceled => "canceled",
             FailureKind::Unauthorized => "not as root",
         };

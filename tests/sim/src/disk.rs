@@ -52,6 +52,17 @@ impl LogDisk {
         Ok(())
     }
 
+    /// The last entry that is there, or that the snapshot holds.
+    pub fn last_index(&self) -> u64 {
+        let entry = self.entries.last_key_value().map_or(0, |(last, _)| *last);
+        entry.max(self.snapshot.as_ref().map_or(0, |snapshot| snapshot.index))
+    }
+
+    /// The term that it knows of, and for whom it voted in it.
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
     /// What a master finds when it starts.
     pub fn recover(&self) -> Recovered {
         Recovered {

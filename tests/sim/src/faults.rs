@@ -121,6 +121,9 @@ impl World {
             Kind::Pause => {
                 let nodes = self.nodes();
                 let node = nodes[self.dice.below(nodes.len() as u64) as usize];
+                if self.process(node).paused_until == u64::MAX {
+                    return;
+                }
                 self.mark("a process slept");
                 let most = if self.dice.chance(1, 3) { 30 * SECOND } else { 2 * SECOND };
                 let until = self.now + self.dice.below(most);
@@ -145,7 +148,8 @@ impl World {
     /// A process dies and comes back later.
     pub fn crash(&mut self, node: Node) {
         let (life, up) = self.life(node);
-        if !up {
+        // One that waits for its successor neither dies nor begins anew meanwhile.
+        if !up || self.process(node).paused_until == u64::MAX {
             return;
         }
         self.die(node);

@@ -16,6 +16,7 @@ use proto::task::TaskStatus;
 use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::{Verdict, broken};
+use crate::clock::Clock;
 use crate::masters::address;
 use crate::network::{Down, End, Up};
 use crate::node::{Node, Process};
@@ -25,6 +26,19 @@ use crate::workload::{Memory, Note, Workload};
 use crate::world::{Event, World, fault_of};
 
 const MIB: u64 = 1 << 20;
+
+/// Whether a framework has a part in what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It has.
+    Plays,
+    /// Not yet: it is an instance that will take over.
+    Waits,
+    /// Another instance has taken over; this one may not know yet.
+    Succeeded,
+    /// It is not coming back.
+    Gone,
+}
 
 /// A framework and its pretended surroundings.
 pub struct FrameworkNode {
@@ -44,6 +58,10 @@ pub struct FrameworkNode {
     pub mailbox: VecDeque<Input<()>>,
     /// What it will not forget.
     pub memory: Memory,
+    /// Which instance of the framework it is.
+    pub fence: u64,
+    /// Whether it has a part in what happens.
+    pub part: Part,
     stream: Option<(Link, u64)>,
 }
 
@@ -77,6 +95,27 @@ impl FrameworkNode {
             driver: None,
             mailbox: VecDeque::new(),
             memory,
+            fence: 0,
+            part: Part::Plays,
+            stream: None,
+        }
+    }
+}
+
+impl FrameworkNode {
+    /// Another instance of the same, which waits for its turn.
+    pub fn successor(of: &FrameworkNode, clock: Clock) -> Self {
+        FrameworkNode {
+            process: Process::new(clock),
+            name: of.name.clone(),
+            plan: of.plan,
+            role: of.role.clone(),
+            shape: of.shape.clone(),
+            driver: None,
+            mailbox: VecDeque::new(),
+            memory: of.memory.clone(),
+            fence: 0,
+            part: Part::Waits,
             stream: None,
         }
     }
@@ -109,7 +148,7 @@ impl World {
             believed: framework.memory.believed(),
         };
         match Driver::new(config, workload) {
-            Ok(driver) => framework.driver = Some(driver),
+            Ok(driver) => framework.driver = Some(driver.fenced(framework.fence)),
             Err(bad) => return fault_of(node, bad.to_string()),
         }
         if self.calm {
@@ -128,6 +167,7 @@ impl World {
         framework.driver = None;
         framework.mailbox.clear();
         framework.stream = None;
+        self.checks.rescinds.forget(node);
     }
 
     pub(crate) fn framework_turn(&mut self, node: Node) -> Verdict {
@@ -148,10 +188,14 @@ impl World {
             driver.wake(now, &mut out);
         }
         driver.settle(now, &mut out);
+        if driver.is_connected() {
+            self.successor_stands(node);
+        }
+        let framework = &mut self.frameworks[node.index()];
         let id = framework.memory.framework.clone();
         for answer in &answers {
             if let Some(id) = &id {
-                self.checks.launches.answered(id, answer);
+                self.checks.launches.answered(id, answer)?;
             }
         }
         self.trace.event(self.now, node.number(), 9);
@@ -184,12 +228,21 @@ impl World {
                 };
                 let to = stream.master;
                 let framework = self.frameworks[node.index()].memory.framework.clone();
+                if self.frameworks[node.index()].part == Part::Succeeded {
+                    self.checks.takeover.asks_late(framework.as_ref(), call.operation.as_ref());
+                    self.send_up(id, Up::Call(Box::new(call)));
+                    return Ok(());
+                }
                 if let (CallKind::Accept(accept), Some(framework), Some(operation)) =
                     (&call.kind, &framework, &call.operation)
                 {
                     self.checks.launches.asked(framework, operation, accept);
                 }
                 self.mark_call(&call.kind);
+                self.checks.rescinds.calls(node, &call.kind);
+                if let CallKind::Acknowledge(call) = &call.kind {
+                    self.checks.updates.acknowledged(node, call)?;
+                }
                 if let (CallKind::Kill(kill), Some(framework)) = (&call.kind, &framework) {
                     self.checks.launches.killed(framework, &kill.task);
                 }
@@ -203,6 +256,12 @@ impl World {
                     self.framework_hangs_up(node);
                 }
             }
+            Output::Ended { .. } if self.frameworks[node.index()].part == Part::Succeeded => {
+                self.mark("an instance of a framework was sent away");
+                self.leaves_for_good(node);
+            }
+            // It is not this one's to remember any more.
+            Output::Author(_) if self.frameworks[node.index()].part == Part::Succeeded => {}
             Output::Ended { why, by_itself } => {
                 if by_itself && !self.frameworks[node.index()].plan.habits.tears_down {
                     return fault_of(node, "it ended itself".to_owned());
@@ -291,7 +350,7 @@ impl World {
         }
     }
 
-    fn framework_hangs_up(&mut self, node: Node) {
+    pub(crate) fn framework_hangs_up(&mut self, node: Node) {
         if let Some((_, id)) = self.frameworks[node.index()].stream.take()
             && self.network.stream(id).is_some_and(|stream| stream.client_open)
         {
@@ -302,6 +361,10 @@ impl World {
 
     pub(crate) fn framework_hears(&mut self, node: Node, link: u64, down: Down) {
         let link = Link(link);
+        let newest = self.frameworks[node.index()].stream.is_some_and(|(newest, _)| newest == link);
+        if let (true, Down::Event(event)) = (newest, &down) {
+            self.checks.rescinds.heard(node, &event.kind);
+        }
         let input = match down {
             Down::Event(event) => Input::Event { link, event: *event },
             Down::Close => Input::Lost { link },

@@ -10,11 +10,13 @@
 //! | `world.rs` | the loop, the nodes, who hears what when |
 //! | `masters.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
 //! | `store.rs`, `store_events.rs`, `store_clients.rs` | what frameworks keep on the masters: its group, how its messages travel, and who uses it |
+//! | `instances.rs` | frameworks that go for good, and instances that succeed others |
 //! | `operator.rs`, `faults.rs` | what people want, what goes wrong |
 //! | `network.rs`, `disk.rs`, `containers.rs`, `volumes.rs`, `clock.rs`, `queue.rs` | the pretended things |
 //! | `workload.rs` | framework personalities |
 //! | `options.rs` | what a seed does |
 //! | `check/` | the promises, one file each |
+//! | `mutants.rs`, `hunt.rs` | bugs put in on purpose, and what must catch them |
 //! | `run.rs` | a seed from its beginning to its verdict |
 //! | `story.rs`, `words.rs` | golden transcripts, and how messages read in them |
 //! | `trace.rs` | the fold by which two runs are compared |
@@ -26,7 +28,11 @@ pub mod containers;
 pub mod disk;
 pub mod faults;
 pub mod frameworks;
+#[cfg(feature = "mutants")]
+pub mod hunt;
+pub mod instances;
 pub mod masters;
+pub mod mutants;
 pub mod network;
 pub mod node;
 pub mod operator;

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use master_core::{Config, Input, LinkId, Master, Note, Output, SessionId};
-use master_raft::{NodeId, Persist};
+use master_raft::{NodeId, Persist, Role};
 use proto::agent_link::ToAgentKind;
 use proto::caller::Caller;
 use proto::id::MasterId;
+use proto::operator::EventKind;
 use proto::wire::Wire;
 use proto_machine::{Machine, Outbox};
 use std::time::Duration;
 
-use crate::check::Verdict;
+use crate::check::{Verdict, durable};
 use crate::disk::LogDisk;
 use crate::network::{Down, End, Stream, Up};
 use crate::node::{Node, Process};
@@ -95,6 +96,7 @@ impl World {
         master.performing.clear();
         master.images.clear();
         self.checks.conservation.forget(node);
+        self.checks.quota.forget(node);
         self.member_dies(node);
     }
 
@@ -104,6 +106,9 @@ impl World {
         let now = master.process.clock.now(self.now);
         let mut out = Outbox::new();
         let before = machine.applied();
+        let term = term_of(machine);
+        let heard =
+            master.mailbox.iter().any(|input| matches!(input, Input::Raft(from) if is_from_peer(from)));
         for input in master.mailbox.drain(..) {
             machine.step(now, input, &mut out);
         }
@@ -111,6 +116,9 @@ impl World {
             machine.wake(now, &mut out);
         }
         machine.settle(now, &mut out);
+        if self.options.masters > 1 && !heard {
+            self.checks.fencing.heard_nobody(node, term, term_of(machine))?;
+        }
         let applied = machine.applied();
         if applied > before && applied.is_multiple_of(COMPARE_EVERY) {
             master.images.push_back((applied, hash_of(&machine.registry().to_image())));
@@ -119,9 +127,15 @@ impl World {
         let mut look = false;
         for output in out.iter() {
             match output {
-                Output::Changed(event) if leads => look |= self.checks.conservation.changed(node, event),
-                Output::Changed(_) | Output::Happened(_) => {}
-                Output::Part { leads: false, .. } => self.checks.conservation.forget(node),
+                Output::Changed(event) if leads => {
+                    self.checks.quota.changed(node, event);
+                    look |= self.checks.conservation.changed(node, event);
+                }
+                Output::Changed(_) | Output::Happened(_) | Output::Secrets(_) => {}
+                Output::Part { leads: false, .. } => {
+                    self.checks.conservation.forget(node);
+                    self.checks.quota.forget(node);
+                }
                 Output::Part { .. } | Output::Applied(_) => look = true,
                 Output::Note(Note::Books { what }) => {
                     return fault_of(node, format!("the allocator refused {what}"));
@@ -133,6 +147,8 @@ impl World {
                     if let Some(to) = self.network.stream(link.0).map(|stream| stream.client) {
                         let id = &self.agents[to.index()].info.id;
                         self.checks.volumes.sent(to, id, &message.kind, machine.registry())?;
+                        let launches = &self.checks.launches;
+                        self.checks.alive.sent(to, &message.kind, machine.registry(), launches)?;
                     }
                 }
                 Output::Note(_)
@@ -147,6 +163,7 @@ impl World {
         }
         if look && leads {
             self.checks.conservation.look(node, machine.registry())?;
+            self.checks.quota.look(node, machine.registry())?;
         }
         self.trace.event(self.now, node.number(), 5);
         self.trace.number(out.len() as u64);
@@ -230,6 +247,9 @@ impl World {
             Output::Changed(event) => {
                 let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
                 self.checks.offers.changed(self.now, &event)?;
+                if matches!(event, EventKind::OfferMade(_)) {
+                    self.checks.effort.offers()?;
+                }
                 if leads && let Some(text) = words::changed(&event) {
                     self.tell(node, |_| text.clone());
                 }
@@ -238,13 +258,15 @@ impl World {
                 if leads {
                     let life = self.life(node).0;
                     self.checks.fencing.leads(node, life, term)?;
+                    durable::elected(node, term, self.masters.iter().map(|master| &master.disk))?;
                     self.mark("a master took the lead");
                     self.tell(node, |_| "leads".to_owned());
                 }
             }
             // Told from the registry, whose images are compared.
-            Output::Happened(_) => {}
+            Output::Happened(_) | Output::Secrets(_) => {}
             Output::Applied(index) => {
+                durable::applied(node, index, self.masters.iter().map(|master| &master.disk))?;
                 let master = &mut self.masters[node.index()];
                 while master.images.front().is_some_and(|(at, _)| *at <= index) {
                     if let Some((at, image)) = master.images.pop_front()
@@ -263,8 +285,10 @@ impl World {
                     self.mark("a call was refused");
                     self.trace.line(self.now, || format!("{node} refused: {} {message}", code.as_str()));
                 }
-                Note::Accepted { .. }
-                | Note::Agent { .. }
+                Note::Accepted { framework, operation, .. } => {
+                    self.checks.takeover.carried_out(&framework, &operation)?;
+                }
+                Note::Agent { .. }
                 | Note::Framework { .. }
                 | Note::Books { .. }
                 | Note::Unreadable { .. } => {}
@@ -407,6 +431,17 @@ impl World {
         let machines = self.masters.iter().filter_map(|master| master.machine.as_ref());
         machines.map(|machine| hash_of(&machine.registry().to_image())).collect()
     }
+}
+
+/// The term that a master knows of.
+fn term_of(machine: &Master) -> u64 {
+    match machine.raft_status().role {
+        Role::Leader { term } | Role::Candidate { term } | Role::Follower { term, .. } => term,
+    }
+}
+
+fn is_from_peer(input: &master_raft::Input) -> bool {
+    matches!(input, master_raft::Input::Peer { .. } | master_raft::Input::PeerSnapshot { .. })
 }
 
 /// What a persisted entry of the log says, if it is one of the registry.

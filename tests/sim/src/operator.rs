@@ -79,6 +79,13 @@ impl World {
             self.earmark();
             return self.plan_wish();
         }
+        if self.options.limits_roles && self.dice.chance(2, 3) {
+            let (role, limits) = (self.some_role(), self.some_limits());
+            let quota = Quota { guarantees: Quantities::ZERO, limits };
+            let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+            self.ask(master, OperatorCall::SetQuota(SetQuota { role, quota }));
+            return self.plan_wish();
+        }
         let call = match self.dice.below(if self.options.gives_up_agents { 12 } else { 11 }) {
             0..5 => {
                 let running: Vec<_> = self.running().into_iter().collect();

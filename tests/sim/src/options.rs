@@ -7,6 +7,9 @@ pub const MS: u64 = 1_000_000;
 /// One second, in the simulator's nanoseconds.
 pub const SECOND: u64 = 1000 * MS;
 
+/// From this seed on, worlds have habits that came later.
+pub const FURTHER: u64 = 1 << 32;
+
 /// How a framework behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Personality {
@@ -35,6 +38,10 @@ pub struct Habits {
     pub changes: bool,
     /// Ends itself once, in the midst of its work.
     pub tears_down: bool,
+    /// Goes away once and does not come back.
+    pub departs: bool,
+    /// Once, while it does not move, another instance of it takes over.
+    pub is_succeeded: bool,
 }
 
 /// One framework.
@@ -118,6 +125,8 @@ pub struct Options {
     pub gives_up_agents: bool,
     /// Whether operators reserve resources of agents, for a role of their own.
     pub operates_agents: bool,
+    /// Whether operators limit roles most of the time.
+    pub limits_roles: bool,
     /// The log is cut about so often.
     pub snapshot_after_bytes: u64,
     /// How long offers stand.
@@ -185,6 +194,7 @@ impl Options {
                 reserves: habit(2),
                 changes: habit(3),
                 tears_down: habit(4),
+                ..Habits::default()
             };
         }
         // Data at stake, in some worlds wherever one looks.
@@ -199,7 +209,7 @@ impl Options {
         let mut kept = Dice::new(seed ^ 0x5702_e0c1_0000_0000);
         let slow_net = dice.chance(1, 5);
         let messy_net = dice.chance(cruelty, 4);
-        Options {
+        let options = Options {
             masters,
             agents,
             frameworks,
@@ -231,7 +241,29 @@ impl Options {
             unstartable_permille: dice.below(60),
             deaf_permille: dice.below(300),
             operates_agents: other.chance(1, 3),
+            limits_roles: false,
+        };
+        if seed < FURTHER { options } else { options.further(seed) }
+    }
+
+    /// What the first seeds know nothing of, so that each of them stays the run that it was: frameworks that go away for
+    /// good, such as have a second instance, and operators who limit roles.
+    fn further(mut self, seed: u64) -> Options {
+        let mut dice = Dice::new(seed ^ 0x00f0_a7e2_0000_0000);
+        let last = self.frameworks.len() - 1;
+        if last > 0 && dice.chance(1, 2) {
+            self.frameworks[last].habits.departs = true;
+            self.failover_timeout = self.failover_timeout.min(30 * SECOND);
         }
+        if dice.chance(1, 2) {
+            self.limits_roles = true;
+            self.operator_every = SECOND;
+        }
+        let first = &mut self.frameworks[0];
+        if first.jobs > 0 && dice.chance(3, 4) {
+            first.habits.is_succeeded = true;
+        }
+        self
     }
 
     /// A world in which nothing happens by itself, for stories.
@@ -268,6 +300,7 @@ impl Options {
             unstartable_permille: 0,
             deaf_permille: 0,
             operates_agents: false,
+            limits_roles: false,
         }
     }
 }

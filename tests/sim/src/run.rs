@@ -2,11 +2,13 @@
 //! which everything has to heal.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use master_raft::Role;
 use proto::id::Epoch;
 
 use crate::check::{Broken, Verdict, broken, liveness};
+use crate::node::Node;
 use crate::options::{MS, Options, SECOND};
 use crate::world::World;
 
@@ -33,6 +35,8 @@ pub struct Report {
     pub offers: usize,
     /// How many statuses were told.
     pub told: u64,
+    /// The most events, and the most offers, in one second.
+    pub busiest: (u64, u64),
     /// How often registries were compared.
     pub compared: u64,
     /// How often what happened that is worth counting.
@@ -55,10 +59,24 @@ pub fn run(seed: u64, loud: bool) -> Result<Report, (Broken, u64)> {
             executed: world.checks.one_place.count(),
             offers: world.checks.offers.counts().0,
             told: world.checks.updates.count(),
+            busiest: world.checks.effort.most(),
             compared: world.checks.agreement.compared(),
             marks: world.marks,
         }),
         Err(broken) => Err((broken, world.now)),
+    }
+}
+
+/// Runs a seed; a panic is a broken promise too. What was broken, and when.
+pub fn judged(seed: u64, loud: bool) -> Result<Report, String> {
+    match catch_unwind(AssertUnwindSafe(|| run(seed, loud))) {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err((broken, at))) => Err(format!("{:.3}s: {broken}", at as f64 / 1e9)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(format!("0s: no panic: {}", text.unwrap_or_default()))
+        }
     }
 }
 
@@ -96,6 +114,9 @@ fn calm(world: &mut World) -> Result<u64, Broken> {
         }
     }
     liveness::nothing_forgotten(world)?;
+    for node in world.nodes().into_iter().filter(|node| matches!(node, Node::Framework(_))) {
+        world.checks.rescinds.rest(node, world.now, &world.checks.offers)?;
+    }
     let registries = world.registries();
     if registries.iter().any(|registry| *registry != registries[0]) {
         broken("P5 agreement", "the registries of a world at rest differ")?;

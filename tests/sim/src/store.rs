@@ -11,7 +11,7 @@ use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::agreement::Agreement;
 use crate::check::store::StoreBooks;
-use crate::check::{Verdict, broken};
+use crate::check::{Verdict, broken, durable};
 use crate::disk::LogDisk;
 use crate::masters::address;
 use crate::node::Node;
@@ -309,7 +309,10 @@ impl World {
 
     fn perform_one_of_store(&mut self, node: Node, output: Output) -> Verdict {
         match output {
-            Output::Persist(_) | Output::Applied(_) | Output::Stands(_) => {}
+            Output::Persist(_) | Output::Stands(_) => {}
+            Output::Applied(index) => {
+                durable::applied(node, index, self.store.members.iter().map(|member| &member.disk))?;
+            }
             Output::ToPeer { to, bytes } => {
                 self.trace.bytes(&bytes);
                 let input = master_raft::Input::Peer { from: NodeId(node.number()), bytes };
@@ -339,8 +342,9 @@ impl World {
                     self.queue.push(last.max(self.now), Event::Store(word));
                 }
             }
-            Output::Part { leads, .. } => {
+            Output::Part { leads, term, .. } => {
                 if leads {
+                    durable::elected(node, term, self.store.members.iter().map(|member| &member.disk))?;
                     self.mark("a member took the lead of the store");
                 }
             }

@@ -207,6 +207,8 @@ fn entry_words(entry: &Entry) -> String {
         Entry::AgentDrained(drained) => format!("AgentDrained {}", drained.agent),
         Entry::AgentResumed(id) => format!("AgentResumed {id}"),
         Entry::AgentOperated(operated) => format!("AgentOperated {}", operated.agent),
+        Entry::SecretSet(set) => format!("SecretSet {} {}", set.role, set.name),
+        Entry::SecretRemoved(removed) => format!("SecretRemoved {} {}", removed.role, removed.name),
         Entry::RightsSet(set) => format!("RightsSet {}", set.principal),
     }
 }

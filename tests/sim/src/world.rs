@@ -10,7 +10,8 @@ use proto_machine::{Dice, Machine};
 use crate::agents::{AgentNode, KeeperEvent};
 use crate::check::{Broken, Checks, Verdict};
 use crate::clock::Clock;
-use crate::frameworks::FrameworkNode;
+use crate::frameworks::{FrameworkNode, Part};
+use crate::instances::Change;
 use crate::masters::MasterNode;
 use crate::network::{Down, End, Network, Up};
 use crate::node::{Node, Process};
@@ -83,6 +84,8 @@ pub enum Event {
     Wish,
     /// Something of the frameworks' state.
     Store(StoreEvent),
+    /// An instance of a framework goes or comes.
+    Instance(Change),
 }
 
 /// A whole world.
@@ -163,6 +166,7 @@ impl World {
         world.plan_fault();
         world.plan_wish();
         world.begin_clients();
+        world.plan_instances();
         world
     }
 
@@ -192,6 +196,7 @@ impl World {
     pub fn one(&mut self) -> Verdict {
         let Some((at, event)) = self.queue.pop() else { return Ok(()) };
         self.now = at;
+        self.checks.effort.happens(at)?;
         match event {
             Event::Turn(node, plan) => self.turn(node, plan),
             Event::Stored(node, life) => self.stored(node, life),
@@ -213,6 +218,10 @@ impl World {
                 Ok(())
             }
             Event::Store(event) => self.store_event(event),
+            Event::Instance(change) => {
+                self.instances_change(change);
+                Ok(())
+            }
         }
     }
 
@@ -243,7 +252,7 @@ impl World {
     }
 
     fn begin(&mut self, node: Node, life: u32) -> Verdict {
-        if self.life(node) != (life, false) {
+        if self.life(node) != (life, false) || self.stays_away(node) {
             return Ok(());
         }
         self.trace.event(self.now, node.number(), 1);
@@ -483,6 +492,7 @@ impl World {
     pub fn heal(&mut self) {
         self.calm = true;
         self.network.heal();
+        self.instances_calm_down();
         for node in self.nodes() {
             let (life, up) = self.life(node);
             self.process(node).paused_until = 0;
@@ -505,7 +515,11 @@ impl World {
     }
 
     fn stays_away(&self, node: Node) -> bool {
-        matches!(node, Node::Agent(_)) && self.agents[node.index()].left
+        match node {
+            Node::Agent(_) => self.agents[node.index()].left,
+            Node::Framework(_) => self.frameworks[node.index()].part != Part::Plays,
+            Node::Master(_) => false,
+        }
     }
 
     /// Notes what a node does, for whoever reads.

@@ -165,6 +165,22 @@ fn failures_in_the_grace_count_for_nothing_until_the_first_success() {
 }
 
 #[test]
+fn what_is_not_known_to_serve_is_asked_each_second() {
+    let mut rig = Rig::joined();
+    let run = rig.running(ready(health().interval(10 * SECOND)));
+    let answers = [Err("not yet"), Ok(()), Err("busy"), Err("busy"), Ok(())];
+    let mut asked_at = Vec::new();
+    for result in answers {
+        let asked = until(&mut rig, "check");
+        asked_at.push(rig.now.monotonic);
+        answer(&mut rig, run, CheckRole::Readiness, number(&asked), result);
+    }
+    let gaps: Vec<Duration> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // Not ready yet; ready; one failure of two; not ready any more.
+    assert_eq!(gaps, [SECOND, 10 * SECOND, 10 * SECOND, SECOND]);
+}
+
+#[test]
 fn readiness_is_told_and_ends_nothing() {
     let mut rig = Rig::joined();
     let given = ready(health());

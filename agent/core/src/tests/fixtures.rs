@@ -89,6 +89,7 @@ pub(crate) fn status(run: RunId) -> TaskStatus {
         pid: 0,
         healthy: None,
         ready: None,
+        grace: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::agent_link::{Kill, Shutdown, ToAgentKind};
+use proto::agent_link::{Kill, Shutdown, ToAgentKind, ToMaster};
 use proto::id::RunId;
 use proto::refusal::{Code, Refusal};
 use proto::task::{StatusReason, TaskState};
@@ -16,6 +16,15 @@ fn end_words(out: &[Output]) -> Vec<(TaskState, StatusReason)> {
     sent(out).into_iter().map(|(state, reason, _)| (state, reason)).collect()
 }
 
+/// How long the tasks have that are told of.
+fn graces(out: &[Output]) -> Vec<Option<Duration>> {
+    let told = out.iter().filter_map(|output| match output {
+        Output::ToMaster(ToMaster::Update(update)) => Some(update.status.grace),
+        _ => None,
+    });
+    told.collect()
+}
+
 #[test]
 fn a_kill_is_written_down_carried_out_and_reported() {
     let mut rig = Rig::joined();
@@ -25,11 +34,13 @@ fn a_kill_is_written_down_carried_out_and_reported() {
         ["store+ kill 1.0", "store+ reached 1.0 #2 killing", "update 1.0 #2 killing", "kill 1.0 3s"];
     assert_eq!(brief(&out), killing);
     assert_eq!(end_words(&out), [(TaskState::Killing, StatusReason::KillRequested)]);
+    assert_eq!(graces(&out), [Some(Duration::from_secs(3))]);
     assert_eq!(brief(&rig.kill(run)), [""; 0], "asked twice, done once");
     let at_ms = rig.now.wall.as_millis() + 1;
     let out = rig.exited(run, signal(15, at_ms));
     assert_eq!(brief(&out), ["store+ reached 1.0 #3 killed", "update 1.0 #3 killed"]);
     assert_eq!(end_words(&out), [(TaskState::Killed, StatusReason::KillRequested)]);
+    assert_eq!(graces(&out), [None], "it is over");
 }
 
 #[test]

@@ -57,6 +57,8 @@ fn what_could_not_be_started_says_why() {
     assert_eq!(sent(&out), [launch]);
     let fetch = (TaskState::Failed, StatusReason::FetchFailed, "no such file".to_owned());
     assert_eq!(sent(&fail(2, FailureKind::Fetch)), [fetch]);
+    let secret = (TaskState::Failed, StatusReason::SecretFailed, "no such file".to_owned());
+    assert_eq!(sent(&fail(3, FailureKind::Secret)), [secret]);
 }
 
 #[test]

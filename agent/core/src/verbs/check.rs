@@ -20,6 +20,10 @@ use crate::verbs::report::{self, Said};
 /// timeout itself, and answers; but a command may have to wait for its turn, which is not its task's fault.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is not known to be well, or ready, is asked so often at least: somebody waits for it. (Kubernetes, too, asks a
+/// container that is not ready more often than its period says.)
+const EAGER: Duration = Duration::from_secs(1);
+
 /// Changes of a run that nobody has acknowledged: with so many more are not told, only what is so in the end.
 const CHANGES_MAX: usize = 16;
 
@@ -155,7 +159,12 @@ fn answered(
             }
         }
     }
-    s.checks.again(id, role, now.monotonic + check.interval);
+    let eager = match role {
+        CheckRole::Health => !watch.decided,
+        CheckRole::Readiness => watch.says != Some(true),
+    };
+    let interval = if eager { check.interval.min(EAGER) } else { check.interval };
+    s.checks.again(id, role, now.monotonic + interval);
     tell(s, now, id, out);
 }
 

@@ -60,6 +60,9 @@ pub(crate) fn start_failed(
         (None, FailureKind::Fetch) => {
             Said::plain(TaskState::Failed, StatusReason::FetchFailed, failure.message, now)
         }
+        (None, FailureKind::Secret) => {
+            Said::plain(TaskState::Failed, StatusReason::SecretFailed, failure.message, now)
+        }
         (None, FailureKind::Unauthorized) => {
             Said::plain(TaskState::Failed, StatusReason::TaskUnauthorized, failure.message, now)
         }

@@ -6,6 +6,7 @@ use proto::id::Epoch;
 use proto::ledger::Record;
 use proto::scheduler::Redirect;
 use proto::task::{StatusReason, StatusSource, TaskState, TaskStatus};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::input::LinkId;
@@ -38,7 +39,8 @@ pub(crate) fn linked(s: &mut State, now: Now, link: LinkId, out: &mut Outbox<Out
             task: run.given.task.clone(),
         })
         .collect();
-    let register = Register { agent: s.info.clone(), epoch: s.membership.epoch, runs };
+    let epoch = if mutants::is(Mutant::ObeyAnyone) { Epoch(0) } else { s.membership.epoch };
+    let register = Register { agent: s.info.clone(), epoch, runs };
     out.push(Output::ToMaster(ToMaster::Register(register)));
 }
 
@@ -58,6 +60,7 @@ fn staging(info: &AgentInfo, run: &Run, now: Now) -> TaskStatus {
         pid: 0,
         healthy: None,
         ready: None,
+        grace: None,
     }
 }
 
@@ -71,7 +74,7 @@ pub(crate) fn unlinked(s: &mut State, now: Now, link: LinkId, out: &mut Outbox<O
 /// Whether a word with this epoch is obeyed; a higher one than ever is written down first.
 pub(crate) fn obeys(s: &mut State, now: Now, epoch: Epoch, out: &mut Outbox<Output>) -> bool {
     let obeyed = s.membership.epoch;
-    if epoch < obeyed {
+    if epoch < obeyed && !mutants::is(Mutant::ObeyAnyone) {
         out.push(Output::Note(Note::OldEpoch { epoch, obeyed }));
         drop_link(s, now, out);
         return false;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proto::agent_link::{Launch, ToMaster};
 use proto::ledger::{Record, RunTaken};
 use proto::task::{StatusReason, TaskState};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::output::{Contain, Note, Output};
@@ -37,7 +38,7 @@ pub(crate) fn launch(s: &mut State, now: Now, order: Launch, out: &mut Outbox<Ou
                 principal: given.principal.clone(),
                 volumes: given.volumes.clone(),
             }),
-            sync: true,
+            sync: !mutants::is(Mutant::TakeUnsynced),
         });
         starts.push(given);
     }

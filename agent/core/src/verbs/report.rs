@@ -5,6 +5,7 @@ use proto::check::CheckRole;
 use proto::id::RunId;
 use proto::ledger::{Reached, Record};
 use proto::task::{Exit, StatusReason, StatusSource, TaskState, TaskStatus};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::output::Output;
@@ -36,6 +37,7 @@ pub(crate) fn reached(s: &mut State, now: Now, run: RunId, said: Said, sync: boo
     let running = said.state == TaskState::Running;
     let says = |role| s.checks.says(run, role).filter(|_| running);
     let (healthy, ready) = (says(CheckRole::Health), says(CheckRole::Readiness));
+    let kill = known.kill.filter(|_| said.state == TaskState::Killing);
     let status = TaskStatus {
         task: known.given.task.id.clone(),
         state: said.state,
@@ -50,6 +52,7 @@ pub(crate) fn reached(s: &mut State, now: Now, run: RunId, said: Said, sync: boo
         pid: said.pid,
         healthy,
         ready,
+        grace: kill.map(|kill| kill.grace),
     };
     let record = Record::Reached(Reached { framework: framework.clone(), status: status.clone() });
     out.push(Output::Store { record, sync });
@@ -85,7 +88,7 @@ pub(crate) fn wake(s: &mut State, now: Now, out: &mut Outbox<Output>) {
 }
 
 fn send(s: &mut State, now: Now, run: RunId, out: &mut Outbox<Output>) -> bool {
-    if !s.membership.joined() {
+    if !s.membership.joined() || mutants::is(Mutant::RedeliverNever) {
         return false;
     }
     let Some(known) = s.runs.get(run) else { return false };

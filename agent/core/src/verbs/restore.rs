@@ -8,6 +8,7 @@ use proto::agent_link::{TaskRun, Update};
 use proto::id::RunId;
 use proto::ledger::{Record, RunTaken};
 use proto::task::{StatusReason, TaskState};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::input::{Found, FoundState, Loss, Restore};
@@ -35,6 +36,11 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
                 let state = reached.status.state;
                 if s.runs.get(run).is_none() {
                     ends.insert(run, Update { framework: reached.framework, status: reached.status });
+                    continue;
+                }
+                if mutants::is(Mutant::ForgetEnd) && state.is_terminal() {
+                    s.updates.remove(run);
+                    s.runs.remove(run);
                     continue;
                 }
                 s.updates.add(run, reached.status);
@@ -78,6 +84,9 @@ pub(crate) fn recovered(s: &mut State, now: Now, found: Vec<Found>, out: &mut Ou
         }
         match state {
             FoundState::Starting => kill_again(s, run, out),
+            FoundState::Running { .. } if mutants::is(Mutant::KillOnRestart) => {
+                out.push(Output::Contain(Contain::Kill { run, grace: Duration::ZERO }));
+            }
             FoundState::Running { pid } => contain::started(s, now, run, pid, out),
             FoundState::Exited(end) => contain::exited(s, now, run, end, out),
             FoundState::StartFailed(failure) => contain::start_failed(s, now, run, failure, out),
@@ -120,7 +129,7 @@ fn kill_again(s: &State, id: RunId, out: &mut Outbox<Output>) {
 /// The ledger knows it, the keeper does not.
 fn unheard(s: &mut State, now: Now, id: RunId, rebooted: bool, out: &mut Outbox<Output>) {
     let Some(run) = s.runs.get(id).filter(|run| run.phase != Phase::Over) else { return };
-    if rebooted {
+    if rebooted && !mutants::is(Mutant::StartAgain) {
         if s.updates.latest(id).is_none() {
             // It may have run and been reported as Running: whatever took the first number, this one does not.
             let said = Said::plain(TaskState::Starting, StatusReason::None, "", now);

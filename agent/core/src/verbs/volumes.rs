@@ -2,6 +2,7 @@
 
 use proto::agent_link::{DestroyVolumes, ToMaster, VolumesDestroyed};
 use proto::volume::Volume;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
 use crate::output::{Contain, Output};
@@ -22,7 +23,8 @@ pub(crate) fn release(s: &mut State, out: &mut Outbox<Output>) {
     }
     let runs = &s.runs;
     let is_used = |volume: &Volume| {
-        runs.iter().any(|(_, run)| run.phase != Phase::Over && run.given.volumes.contains(volume))
+        !mutants::is(Mutant::DeleteUnderRun)
+            && runs.iter().any(|(_, run)| run.phase != Phase::Over && run.given.volumes.contains(volume))
     };
     let free = s.volumes.release(is_used);
     out.extend(free.into_iter().map(|volume| Output::Contain(Contain::RemoveVolume(volume))));

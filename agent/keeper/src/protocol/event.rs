@@ -228,6 +228,8 @@ stages! {
     Exec = 18, "could not execute the command";
     /// Entering the namespaces of a run, for a command beside it.
     Enter = 19, "could not enter the task's namespaces";
+    /// A file system of its own for its secrets, and what it holds.
+    Secrets = 20, "could not give it its secrets";
 }
 
 mod tag {

@@ -69,6 +69,34 @@ pub struct Spawn {
     pub rlimits: Vec<Rlimit>,
     /// Where stdout and stderr go; `None` discards both.
     pub output: Option<Output>,
+    /// Files that only this run sees; needs `mount_namespace`. Nobody but the run's own processes and root can read them, and
+    /// they are in memory only.
+    pub secrets: Option<Secrets>,
+}
+
+/// Files in a file system of a run's own, which ends with the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrets {
+    /// The directory in whose place they are, absolute. It is there, and hidden from the run alone.
+    pub dir: Vec<u8>,
+    /// They.
+    pub files: Vec<SecretFile>,
+}
+
+/// A file that only a run sees.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// Its name, without `/`.
+    pub name: Vec<u8>,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for SecretFile {
+    /// Without what it holds: it must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} ({} bytes)", String::from_utf8_lossy(&self.name), self.content.len())
+    }
 }
 
 /// A user's identity in numbers.
@@ -112,6 +140,8 @@ mod tag {
     pub(super) const LIST: u8 = 5;
     pub(super) const SHUTDOWN: u8 = 6;
     pub(super) const VISIT: u8 = 7;
+    /// A spawn with secrets behind it, since version 3.
+    pub(super) const SPAWN_WITH_SECRETS: u8 = 8;
 }
 
 impl Request {
@@ -125,10 +155,17 @@ impl Request {
                 w.u8(tag::HELLO);
                 w.u16(*version);
             }
-            Request::Spawn(spawn) => {
-                w.u8(tag::SPAWN);
-                put_spawn(w, spawn);
-            }
+            Request::Spawn(spawn) => match &spawn.secrets {
+                None => {
+                    w.u8(tag::SPAWN);
+                    put_spawn(w, spawn);
+                }
+                Some(secrets) => {
+                    w.u8(tag::SPAWN_WITH_SECRETS);
+                    put_spawn(w, spawn);
+                    put_secrets(w, secrets);
+                }
+            },
             Request::Signal { run_id, signal, whole_tree } => {
                 w.u8(tag::SIGNAL);
                 w.run_id(*run_id);
@@ -169,14 +206,18 @@ impl Request {
             tag::LIST => Request::List,
             tag::SHUTDOWN => Request::Shutdown { kill: r.flag("kill")? },
             tag::VISIT => Request::Visit { run_id: r.run_id()? },
-            0 | 8.. => return Err(Malformed { what: "known request" }),
+            tag::SPAWN_WITH_SECRETS => {
+                let spawn = get_spawn(&mut r)?;
+                Request::Spawn(Box::new(Spawn { secrets: Some(get_secrets(&mut r)?), ..spawn }))
+            }
+            0 | 9.. => return Err(Malformed { what: "known request" }),
         };
         r.end()?;
         Ok(request)
     }
 }
 
-/// Appends a command alone, without frame and tag.
+/// Appends a command alone, without frame, tag and secrets: it may go into a file.
 pub(crate) fn encode_spawn(spawn: &Spawn, out: &mut Vec<u8>) {
     put_spawn(&mut Writer::new(out), spawn);
 }
@@ -254,5 +295,22 @@ fn get_spawn(r: &mut Reader<'_>) -> Result<Spawn, Malformed> {
         } else {
             None
         },
+        secrets: None,
     })
+}
+
+fn put_secrets(w: &mut Writer<'_>, secrets: &Secrets) {
+    w.bytes(&secrets.dir);
+    w.list(&secrets.files, |w, file| {
+        w.bytes(&file.name);
+        w.bytes(&file.content);
+    });
+}
+
+fn get_secrets(r: &mut Reader<'_>) -> Result<Secrets, Malformed> {
+    let dir = r.bytes("directory of secrets")?;
+    let files = r.list("secrets", 8, |r| {
+        Ok(SecretFile { name: r.bytes("name of a secret")?, content: r.bytes("secret")? })
+    })?;
+    Ok(Secrets { dir, files })
 }

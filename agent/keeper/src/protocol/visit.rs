@@ -135,6 +135,7 @@ mod tests {
                 dropped_capabilities: 5,
                 rlimits: vec![],
                 output: None,
+                secrets: None,
             },
         };
         let content = visit.encode().expect("short");

@@ -192,6 +192,7 @@ pub fn command(argv: &[&str]) -> Spawn {
         dropped_capabilities: 0,
         rlimits: vec![],
         output: None,
+        secrets: None,
     }
 }
 

@@ -9,7 +9,8 @@ use crate::settings::Role;
 
 pub(super) const CHECK_EXAMPLES: &str = "Examples:
   stoa config check /etc/stoa/agent.toml
-  stoa config check /etc/stoa/agent.toml -o json";
+  stoa config check /etc/stoa/agent.toml --running
+  stoa config check /etc/stoa/agent.toml --master 10.0.0.1:7070 -o json";
 
 pub(super) const PRINT_EXAMPLES: &str = "Examples:
   stoa config print
@@ -33,9 +34,22 @@ pub struct ConfigCheckArgs {
     /// TOML with the tables [master], [agent] and [jobs], as far as they are wanted
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Check it against the cluster that runs, too: exit code 1 if something of it is not there
+    #[arg(long)]
+    pub running: bool,
+    /// The same, and ask this master rather than those of the context (may be repeated)
+    #[arg(long = "master", value_name = "HOST:PORT")]
+    pub masters: Vec<String>,
     /// How
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
+}
+
+impl ConfigCheckArgs {
+    /// Whether somebody has to be asked.
+    pub fn asks(&self) -> bool {
+        self.running || !self.masters.is_empty()
+    }
 }
 
 /// Prints settings.

@@ -90,7 +90,7 @@ impl View for AgentView {
     const MANY: &'static str = "agents";
     const COLUMNS: &'static [&'static str] = &["ID", "HOSTNAME", "STATE", "TASKS", "CPUS", "MEM", "SINCE"];
     const WIDE: &'static [&'static str] = &["DISK", "GPUS", "OFFERED", "ATTRIBUTES", "ADDRESS", "VERSION"];
-    type Shape = Shape;
+    type Shape<'a> = Shape;
 
     fn call(list: List) -> Call {
         Call::Agents(list)

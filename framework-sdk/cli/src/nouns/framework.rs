@@ -43,7 +43,7 @@ impl View for FrameworkView {
     const COLUMNS: &'static [&'static str] =
         &["ID", "NAME", "STATE", "TASKS", "CPUS", "MEM", "ROLES", "SINCE"];
     const WIDE: &'static [&'static str] = &["PRINCIPAL", "OFFERED", "SUPPRESSED", "FAILOVER", "ADDRESS"];
-    type Shape = Shape;
+    type Shape<'a> = Shape;
 
     fn call(list: List) -> Call {
         Call::Frameworks(list)

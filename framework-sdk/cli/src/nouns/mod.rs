@@ -5,6 +5,7 @@ pub mod framework;
 pub mod offer;
 pub mod reservation;
 pub mod role;
+pub mod secret;
 pub mod task;
 pub mod volume;
 
@@ -28,7 +29,7 @@ pub enum Change<V> {
 }
 
 /// One kind of thing.
-pub trait View: Sized + Clone + PartialEq {
+pub trait View: Sized + Clone + PartialEq + Send {
     /// Its kind in JSON: `Task`.
     const KIND: &'static str;
     /// A list of it in JSON: `TaskList`.
@@ -43,8 +44,12 @@ pub trait View: Sized + Clone + PartialEq {
     const COLUMNS: &'static [&'static str];
     /// More headers of a wide one.
     const WIDE: &'static [&'static str];
+    /// Whether the masters know what it is called, so that they can look for it.
+    const CALLED_AT_MASTERS: bool = true;
     /// Its JSON.
-    type Shape: Serialize;
+    type Shape<'a>: Serialize
+    where
+        Self: 'a;
 
     /// The call that lists it.
     fn call(list: List) -> Call;
@@ -75,7 +80,7 @@ pub trait View: Sized + Clone + PartialEq {
     /// More cells of a wide one.
     fn wide_cells(&self, now_ms: u64) -> Vec<Cell>;
     /// Its JSON.
-    fn shape(&self) -> Self::Shape;
+    fn shape(&self) -> Self::Shape<'_>;
     /// A sheet about it.
     fn sheet(&self, now_ms: u64) -> Sheet;
 }

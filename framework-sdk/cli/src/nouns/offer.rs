@@ -40,7 +40,7 @@ impl View for OfferView {
     const MANY: &'static str = "offers";
     const COLUMNS: &'static [&'static str] = &["ID", "FRAMEWORK", "AGENT", "ROLE", "CPUS", "MEM", "AGE"];
     const WIDE: &'static [&'static str] = &["RESOURCES"];
-    type Shape = Shape;
+    type Shape<'a> = Shape;
 
     fn call(list: List) -> Call {
         Call::Offers(list)

@@ -56,7 +56,8 @@ impl View for Reservation {
     const MANY: &'static str = "reservations";
     const COLUMNS: &'static [&'static str] = &["AGENT", "ROLE", "CPUS", "MEM", "DISK", "PORTS"];
     const WIDE: &'static [&'static str] = &["GPUS", "HOSTNAME"];
-    type Shape = Shape;
+    const CALLED_AT_MASTERS: bool = false;
+    type Shape<'a> = Shape;
 
     fn call(list: List) -> Call {
         Call::Agents(list)

@@ -39,7 +39,7 @@ impl View for RoleView {
     const COLUMNS: &'static [&'static str] =
         &["ROLE", "WEIGHT", "FRAMEWORKS", "CPUS", "MEM", "GUARANTEES", "LIMITS"];
     const WIDE: &'static [&'static str] = &["OFFERED", "RESERVED"];
-    type Shape = Shape;
+    type Shape<'a> = Shape;
 
     fn call(list: List) -> Call {
         Call::Roles(list)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use proto::operator::{Call, EventKind, List, ReplyKind, TaskView};
-use proto::task::{Exit, StatusSource, TaskState};
+use proto::secret::SecretFile;
+use proto::task::{CommandInfo, Exit, StatusSource, TaskState};
 use serde::Serialize;
 
 use super::{Change, View, matches};
@@ -14,18 +15,18 @@ use crate::table::{Cell, Tone};
 
 /// A task in JSON.
 #[derive(Debug, Serialize)]
-pub struct Shape {
-    id: String,
-    name: String,
-    framework_id: String,
-    framework_name: String,
-    agent_id: String,
-    hostname: String,
-    role: String,
+pub struct Shape<'a> {
+    id: &'a str,
+    name: &'a str,
+    framework_id: &'a str,
+    framework_name: &'a str,
+    agent_id: &'a str,
+    hostname: &'a str,
+    role: &'a str,
     state: &'static str,
     reason: &'static str,
     source: &'static str,
-    message: String,
+    message: &'a str,
     exit_code: Option<i32>,
     signal: Option<i32>,
     pid: Option<u32>,
@@ -34,22 +35,37 @@ pub struct Shape {
     run: Option<String>,
     accepted_ms: u64,
     updated_ms: u64,
-    command: Command,
+    command: Command<'a>,
     resources: Vec<Portion>,
     kill_grace_ms: u64,
     longest_run_ms: Option<u64>,
     group: Option<String>,
-    labels: BTreeMap<String, String>,
+    labels: &'a BTreeMap<String, String>,
 }
 
 /// What it runs. Of the environment the names only: values may be secrets.
 #[derive(Debug, Serialize)]
-struct Command {
-    argv: Vec<String>,
+struct Command<'a> {
+    argv: &'a [String],
     shell: bool,
-    user: Option<String>,
-    env_names: Vec<String>,
-    artifacts: Vec<String>,
+    user: Option<&'a str>,
+    env_names: Vec<&'a str>,
+    artifacts: Vec<&'a str>,
+    secrets: Vec<SecretShape<'a>>,
+}
+
+/// A secret that a task names, in JSON.
+#[derive(Debug, Serialize)]
+struct SecretShape<'a> {
+    name: &'a str,
+    file: &'a str,
+}
+
+fn secrets(command: &CommandInfo) -> Vec<SecretShape<'_>> {
+    fn shape(secret: &SecretFile) -> SecretShape<'_> {
+        SecretShape { name: secret.name.as_str(), file: secret.file_name() }
+    }
+    command.secrets.iter().map(shape).collect()
 }
 
 pub(crate) fn tone(state: TaskState) -> Tone {
@@ -110,7 +126,7 @@ impl View for TaskView {
     const COLUMNS: &'static [&'static str] = &["ID", "FRAMEWORK", "STATE", "AGENT", "ROLE", "AGE"];
     const WIDE: &'static [&'static str] =
         &["NAME", "REASON", "EXIT", "PID", "RESOURCES", "UPDATED", "RUN", "MESSAGE"];
-    type Shape = Shape;
+    type Shape<'a> = Shape<'a>;
 
     fn call(list: List) -> Call {
         Call::Tasks(list)
@@ -185,21 +201,21 @@ impl View for TaskView {
         ]
     }
 
-    fn shape(&self) -> Shape {
+    fn shape(&self) -> Shape<'_> {
         let command = &self.info.command;
         let (exit_code, signal) = code_and_signal(self.status.exit);
         Shape {
-            id: self.id(),
-            name: self.info.name.clone(),
-            framework_id: self.framework.to_string(),
-            framework_name: self.framework_name.clone(),
-            agent_id: self.agent.to_string(),
-            hostname: self.hostname.clone(),
-            role: self.role.to_string(),
+            id: self.info.id.as_str(),
+            name: &self.info.name,
+            framework_id: self.framework.as_str(),
+            framework_name: &self.framework_name,
+            agent_id: self.agent.as_str(),
+            hostname: &self.hostname,
+            role: self.role.as_str(),
             state: self.status.state.as_str(),
             reason: self.status.reason.code(),
             source: source(self.status.source),
-            message: self.status.message.clone(),
+            message: &self.status.message,
             exit_code,
             signal,
             pid: pid(self),
@@ -209,11 +225,12 @@ impl View for TaskView {
             accepted_ms: self.accepted_ms,
             updated_ms: self.status.at_ms,
             command: Command {
-                argv: command.argv.clone(),
+                argv: &command.argv,
                 shell: command.shell,
-                user: (!command.user.is_empty()).then(|| command.user.clone()),
-                env_names: command.env.keys().cloned().collect(),
-                artifacts: command.artifacts.iter().map(|artifact| artifact.uri.clone()).collect(),
+                user: Some(command.user.as_str()).filter(|user| !user.is_empty()),
+                env_names: command.env.keys().map(String::as_str).collect(),
+                artifacts: command.artifacts.iter().map(|artifact| artifact.uri.as_str()).collect(),
+                secrets: secrets(command),
             },
             resources: portions(&self.info.resources),
             kill_grace_ms: u64::try_from(self.info.kill_grace.as_millis()).unwrap_or(u64::MAX),
@@ -222,7 +239,7 @@ impl View for TaskView {
                 .longest_run
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             group: self.info.group.as_ref().map(ToString::to_string),
-            labels: self.info.labels.clone(),
+            labels: &self.info.labels,
         }
     }
 
@@ -233,6 +250,7 @@ impl View for TaskView {
             self.info.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let names: Vec<&str> = command.env.keys().map(String::as_str).collect();
         let uris: Vec<&str> = command.artifacts.iter().map(|artifact| artifact.uri.as_str()).collect();
+        let secrets: Vec<String> = command.secrets.iter().map(|secret| secret.name.to_string()).collect();
         let mut sheet = Sheet::default();
         sheet
             .fact("Task", self.info.id.as_str())
@@ -255,6 +273,7 @@ impl View for TaskView {
             .fact("User", &command.user)
             .fact("Environment", names.join(" "))
             .fact("Artifacts", uris.join(" "))
+            .fact("Secrets", secrets.join(" "))
             .fact("Resources", self.info.resources.to_string())
             .fact("Kill grace", show_duration(self.info.kill_grace))
             .fact("Longest run", self.info.longest_run.map(show_duration).unwrap_or_default())

@@ -78,7 +78,8 @@ impl View for Volume {
     const MANY: &'static str = "volumes";
     const COLUMNS: &'static [&'static str] = &["VOLUME", "ROLE", "AGENT", "SIZE", "AGENT STATE", "TASK"];
     const WIDE: &'static [&'static str] = &["HOSTNAME"];
-    type Shape = Shape;
+    const CALLED_AT_MASTERS: bool = false;
+    type Shape<'a> = Shape;
 
     fn call(list: List) -> Call {
         Call::Agents(list)

@@ -1,12 +1,17 @@
 //! `stoa config`: what is in a file of settings, and which value each setting has and where it comes from.
 
+mod running;
+
 use std::io;
 
 use clap::{ArgMatches, Command};
+use framework_sdk::Profile;
 use serde::Serialize;
 
+use super::doctor::{self, Report, Verdict};
 use super::written;
 use crate::args::{ConfigCheckArgs, ConfigPrintArgs, ConfigVerb, ContextArgs, Form};
+use crate::client::Client;
 use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop, chain};
@@ -43,6 +48,43 @@ pub fn run(verb: &ConfigVerb, context: &ContextArgs, command: &Command, whole: W
     run_on(verb, context, command, whole, terminal).code()
 }
 
+/// Checks a file against the cluster that runs, on the terminal of this process; the exit code.
+pub async fn run_check(
+    args: &ConfigCheckArgs,
+    context: &ContextArgs,
+    command: &Command,
+    whole: Whole<'_>,
+) -> u8 {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let mut answers = io::stdin().lock();
+    let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut answers);
+    let exit = match profile::find(context.context.as_deref()) {
+        Ok(found) => run_check_on(args, found, command, whole, terminal).await,
+        Err(error) => ended(Err(Failure::from(error).into()), args.output, terminal),
+    };
+    exit.code()
+}
+
+/// The same with this profile on this terminal.
+pub async fn run_check_on(
+    args: &ConfigCheckArgs,
+    mut profile: Profile,
+    command: &Command,
+    whole: Whole<'_>,
+    terminal: &mut Terminal<'_>,
+) -> Exit {
+    if !args.masters.is_empty() {
+        profile.masters = args.masters.clone();
+    }
+    let done = async {
+        let roles = settings::check(command, &args.file, whole).map_err(Failure::from)?;
+        let said = settings::said(command, &args.file).map_err(Failure::from)?;
+        let checks = running::check(&Client::new(&profile), &said, terminal.clock).await?;
+        told(args, roles, Some(Report::of(checks)), terminal)
+    };
+    ended(done.await, args.output, terminal)
+}
+
 /// Does it on this terminal.
 pub fn run_on(
     verb: &ConfigVerb,
@@ -55,6 +97,10 @@ pub fn run_on(
         ConfigVerb::Check(args) => (check(args, command, whole, terminal), args.output),
         ConfigVerb::Print(args) => (print(args, context, command, terminal), args.output),
     };
+    ended(done, form, terminal)
+}
+
+fn ended(done: Result<Exit, Stop>, form: Form, terminal: &mut Terminal<'_>) -> Exit {
     match done {
         Ok(exit) => exit,
         Err(Stop::HungUp) => Exit::Ok,
@@ -95,19 +141,35 @@ fn check(
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Stop> {
     let roles = settings::check(command, &args.file, whole)?;
+    told(args, roles, None, terminal)
+}
+
+/// Says what came of it; of the cluster that runs only where that was asked for.
+fn told(
+    args: &ConfigCheckArgs,
+    roles: Vec<Role>,
+    running: Option<Report>,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, Stop> {
     let words: Vec<&str> = roles.into_iter().map(Role::as_str).collect();
     #[derive(Serialize)]
     struct Checked<'a> {
         file: String,
         roles: &'a [&'a str],
+        /// Null unless it was checked against the cluster that runs.
+        running: Option<&'a Report>,
     }
-    let shape = Checked { file: args.file.display().to_string(), roles: &words };
+    let failed = running.as_ref().is_some_and(|report| report.verdict == Verdict::Fail);
+    let shape = Checked { file: args.file.display().to_string(), roles: &words, running: running.as_ref() };
+    let colours = terminal.colours;
     let text = written(args.output, &document("ConfigCheck", shape), || {
         let spoken = if words.is_empty() { "nobody".to_owned() } else { words.join(", ") };
-        format!("{} is good; it speaks of {spoken}\n", escaped(&args.file.display().to_string()))
+        let file = escaped(&args.file.display().to_string()).into_owned();
+        let checks = running.as_ref().map(|report| doctor::text(report, colours)).unwrap_or_default();
+        format!("{file} is good; it speaks of {spoken}\n{checks}")
     })?;
     terminal.print(&text)?;
-    Ok(Exit::Ok)
+    Ok(if failed { Exit::Bad } else { Exit::Ok })
 }
 
 fn print(

@@ -1,11 +1,14 @@
 //! `stoa describe`: everything about one thing, with what belongs to it.
 
-use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+use std::collections::BTreeMap;
+
+use proto::operator::{AgentView, FrameworkView, List, OfferView, Reply, RoleView, SecretView, TaskView};
 
 use super::get::{cells, headers, volumes};
+use super::resolve::{Natural, find};
 use super::{list, resolve, written};
 use crate::args::{DescribeArgs, Format, Noun};
-use crate::client::Client;
+use crate::client::{Client, Gather};
 use crate::exit::Exit;
 use crate::failure::Stop;
 use crate::nouns::View;
@@ -60,6 +63,10 @@ pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'
             let reservation = find::<Reservation>(client, all.clone(), &args.id).await?;
             write(args, &reservation, &reservation.sheet(now_ms))?
         }
+        Noun::Secrets => {
+            let secret = find::<SecretView>(client, all.clone(), &args.id).await?;
+            write(args, &secret, &secret.sheet(now_ms))?
+        }
         Noun::Volumes => {
             let all = volumes(client, all.clone()).await?.items;
             let volume = resolve::one(&all, &args.id)?;
@@ -72,12 +79,6 @@ pub async fn run(client: &Client, args: &DescribeArgs, terminal: &mut Terminal<'
 
 fn write<V: View>(args: &DescribeArgs, item: &V, sheet: &Sheet) -> Result<String, Stop> {
     written(args.output, &document(V::KIND, item.shape()), || sheet.render())
-}
-
-/// The one thing that was meant.
-pub async fn find<V: View>(client: &Client, selection: List, wanted: &str) -> Result<V, Stop> {
-    let items = list::<V>(client, selection).await?.items;
-    Ok(resolve::one(&items, wanted)?.clone())
 }
 
 /// The task that was meant: `TASK`, or `FRAMEWORK/TASK` where the framework goes by id or name.
@@ -99,12 +100,15 @@ impl Among {
     pub async fn tasks(client: &Client, wanted: &str, ended: bool) -> Result<Among, Stop> {
         let (framework, id) = split(wanted);
         let selection = |framework: &str| List { framework: framework.to_owned(), ended, ..List::default() };
-        let items = list::<TaskView>(client, selection(framework)).await?.items;
+        let items = resolve::listed::<TaskView>(client, selection(framework), &[id.to_owned()]).await?.items;
         let among = Among { items, framework: framework.to_owned(), id: id.to_owned() };
         if framework.is_empty() || !among.items.is_empty() {
             return Ok(among);
         }
-        let all = list::<TaskView>(client, selection("")).await?.items;
+        // The framework's name may have a `/` in it as well.
+        let behind = wanted.match_indices('/').map(|(at, _)| wanted[at + 1..].to_owned());
+        let called = std::iter::once(wanted.to_owned()).chain(behind).take(List::CALLED_MAX).collect();
+        let all = list::<TaskView>(client, List { called, ..selection("") }).await?.items;
         let whole = all.into_iter().filter_map(|task| Some((of_name(wanted, &task)?, task)));
         let (whose, items): (Vec<String>, Vec<TaskView>) = whole.unzip();
         match items.first().map(|task| task.info.name.clone()) {
@@ -134,17 +138,46 @@ async fn related<V: View>(
     now_ms: u64,
     colours: bool,
 ) -> Result<(), Stop> {
-    let mut items = list::<V>(client, selection).await?.items;
-    if items.is_empty() {
+    let mut first = First::<V> { items: BTreeMap::new(), count: 0 };
+    client.gather(V::call(selection), &mut first).await?;
+    if first.items.is_empty() {
         return Ok(());
     }
-    items.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
     let mut table = Table::new(headers::<V>(Format::Table));
-    for item in items.iter().take(RELATED_MAX) {
+    for item in first.items.values() {
         table.push(cells(item, Format::Table, now_ms));
     }
-    let more = items.len().saturating_sub(RELATED_MAX);
+    let more = first.count.saturating_sub(RELATED_MAX);
     let name = if more > 0 { format!("{} (and {more} more)", V::MANY) } else { V::MANY.to_owned() };
     sheet.table(&name, &table, colours);
     Ok(())
+}
+
+/// The first lines of a list, in order, and how many it has.
+struct First<V> {
+    items: BTreeMap<(Natural, Natural), V>,
+    count: usize,
+}
+
+impl<V: View> Gather for First<V> {
+    fn begin(&mut self) {
+        self.items.clear();
+        self.count = 0;
+    }
+
+    fn take(&mut self, part: Reply) -> bool {
+        let Some(items) = V::of_reply(part.kind) else { return false };
+        self.count += items.len();
+        for item in items {
+            let order = (Natural(item.id()), Natural(item.full_name()));
+            let full = self.items.len() >= RELATED_MAX;
+            if !full || self.items.last_key_value().is_some_and(|(last, _)| order < *last) {
+                self.items.insert(order, item);
+            }
+            if self.items.len() > RELATED_MAX {
+                self.items.pop_last();
+            }
+        }
+        true
+    }
 }

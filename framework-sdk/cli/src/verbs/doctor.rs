@@ -1,7 +1,7 @@
 //! `stoa doctor`: looks at the cluster from here, and says of each thing that is not well what to do about it.
 
 mod pool;
-mod vitals;
+pub(super) mod vitals;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use vitals::Whose;
 /// A certificate that ends sooner is to be replaced.
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a master may take to answer from here.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// A member that is this many entries behind is not just a moment behind.
 const BEHIND_MAX: u64 = 10_000;
 /// Names in one line.
@@ -39,7 +39,7 @@ const NAMES_MAX: usize = 5;
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(super) enum Verdict {
     Ok,
     Warn,
     Fail,
@@ -47,29 +47,37 @@ enum Verdict {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Check {
+pub(super) struct Check {
     name: &'static str,
-    verdict: Verdict,
+    pub verdict: Verdict,
     what: String,
     /// What to do; empty when it is well.
     fix: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
-    verdict: Verdict,
-    checks: Vec<Check>,
+pub(super) struct Report {
+    pub verdict: Verdict,
+    pub checks: Vec<Check>,
 }
 
-fn ok(name: &'static str, what: impl Into<String>) -> Check {
+impl Report {
+    /// The worst of all is the verdict.
+    pub fn of(checks: Vec<Check>) -> Report {
+        let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
+        Report { verdict, checks }
+    }
+}
+
+pub(super) fn ok(name: &'static str, what: impl Into<String>) -> Check {
     Check { name, verdict: Verdict::Ok, what: what.into(), fix: String::new() }
 }
 
-fn warn(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
+pub(super) fn warn(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
     Check { name, verdict: Verdict::Warn, what: what.into(), fix: fix.into() }
 }
 
-fn fail(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
+pub(super) fn fail(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
     Check { name, verdict: Verdict::Fail, what: what.into(), fix: fix.into() }
 }
 
@@ -113,8 +121,8 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
         checks.extend(vitals::checks(&seen, terminal.now_ms()));
         checks.extend(master_versions(&seen));
     }
-    let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
-    let report = Report { verdict, checks };
+    let report = Report::of(checks);
+    let verdict = report.verdict;
     let colours = terminal.colours;
     let text = written(args.output, &document("Doctor", &report), || text(&report, colours))?;
     terminal.print(&text)?;
@@ -124,7 +132,7 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
     Ok(if verdict == Verdict::Fail { Exit::Bad } else { Exit::Ok })
 }
 
-fn text(report: &Report, colours: bool) -> String {
+pub(super) fn text(report: &Report, colours: bool) -> String {
     let mut text = String::new();
     for check in &report.checks {
         let (word, tone) = match check.verdict {
@@ -141,7 +149,7 @@ fn text(report: &Report, colours: bool) -> String {
     text
 }
 
-fn certificate(credentials: &Credentials, now_ms: u64) -> Check {
+pub(super) fn certificate(credentials: &Credentials, now_ms: u64) -> Check {
     let name = "certificate";
     let fix = "get a new one: `stoa token create --kind user --name NAME`, then `stoa join TOKEN`";
     let left = match credentials.expires_ms() {
@@ -156,13 +164,13 @@ fn certificate(credentials: &Credentials, now_ms: u64) -> Check {
     }
 }
 
-fn nobody(error: AskError) -> Check {
+pub(super) fn nobody(error: AskError) -> Check {
     let Failure { message, hint, .. } = Failure::from(error);
     let fix = if hint.is_empty() { "start the masters, and look at their logs".to_owned() } else { hint };
     fail("masters", message, fix)
 }
 
-async fn reachable(client: &Client, address: &str) -> Check {
+pub(super) async fn reachable(client: &Client, address: &str) -> Check {
     let name = "reachable";
     match client.only(address).with_patience(PATIENCE).ask(Call::RaftHere).await {
         Ok(_) => ok(name, format!("the master at {address} answers")),
@@ -206,7 +214,7 @@ fn behind(raft: &Raft) -> Option<Check> {
 }
 
 /// A few of many names.
-fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
     let shown = all.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ");
     match all.len().saturating_sub(NAMES_MAX) {

@@ -6,7 +6,7 @@ use proto::agent::AgentState;
 use proto::operator::{AgentView, Call, Drain, DrainAgent, EventKind, List, ResumeAgent};
 use tokio::time::{Instant, timeout_at};
 
-use super::describe::find;
+use super::resolve::find;
 use super::watch::Watcher;
 use super::{Said, order};
 use crate::args::{DrainArgs, ResumeArgs};

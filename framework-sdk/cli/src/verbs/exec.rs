@@ -3,24 +3,24 @@
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
-use proto::agent_link::{ExecInput, ExecOutput, ExecStart, TerminalSize};
+use framework_sdk::exec::{Exec, ExecError, Said, Stdin};
+use proto::agent_link::{ExecStart, TerminalSize};
 use proto::operator::{AgentView, List};
 use proto::task::{Exit as Ended, TaskState};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
-use super::describe::{find, task};
+use super::describe::task;
+use super::resolve::find;
 use crate::args::ExecArgs;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
 use crate::nouns::View;
 
-/// Pieces of what is typed that wait for a slow agent.
-const PIECES_AHEAD: usize = 4;
+/// Pieces of what is typed that wait for a slow agent, besides those on their way.
+const PIECES_AHEAD: usize = 1;
 const PIECE_BYTES: usize = 16 << 10;
 /// What a terminal takes for the end of what is typed (Ctrl-D).
 const END_OF_TYPING: u8 = 4;
@@ -38,9 +38,8 @@ pub async fn run(client: &Client, args: &ExecArgs) -> Result<u8, Stop> {
     let at = List { agent: found.agent.to_string(), ..List::default() };
     let agent = find::<AgentView>(client, at, found.agent.as_str()).await?;
     let whom = format!("agent {} at {}", agent.info.hostname, agent.info.address);
-    let mut door = client.agent(&agent.info.address).await?;
+    let door = client.agent(&agent.info.address).await?;
 
-    let (say, said) = mpsc::channel(PIECES_AHEAD);
     let start = ExecStart {
         framework: found.framework.clone(),
         task: found.info.id.clone(),
@@ -48,46 +47,41 @@ pub async fn run(client: &Client, args: &ExecArgs) -> Result<u8, Stop> {
         terminal: args.tty.then(size),
         term: if args.tty { std::env::var("TERM").unwrap_or_default() } else { String::new() },
     };
-    // There is room for the first.
-    let _ = say.send(ExecInput::Start(start)).await;
-    let mut output = match door.exec(ReceiverStream::new(said)).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) => return Err(Failure::of_status(&whom, &status).into()),
-    };
-    // Held until the end: whoever hangs up ends the command.
-    let _typing = type_to(args, say.clone());
+    let mut command = Exec::begin(door, start).await.map_err(|error| failed(&whom, error))?;
+    type_to(args, &command.stdin());
     let raw = (args.tty && args.stdin && io::stdin().is_terminal()).then(Raw::begin).flatten();
     let ended = loop {
-        let word = match output.message().await {
-            Ok(Some(word)) => word,
-            Ok(None) => {
-                break Err(Failure::unavailable(format!("{whom} ended the stream before the command"), ""));
-            }
-            Err(status) => break Err(broken(&whom, &status)),
-        };
-        match word {
-            ExecOutput::Stdout(bytes) => show(&mut io::stdout(), &bytes)?,
-            ExecOutput::Stderr(bytes) => show(&mut io::stderr(), &bytes)?,
-            ExecOutput::Exit(Ended::Code(code)) => break Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-            ExecOutput::Exit(Ended::Signal(signal)) => {
+        match command.next().await {
+            Ok(Some(Said::Stdout(bytes))) => show(&mut io::stdout(), &bytes)?,
+            Ok(Some(Said::Stderr(bytes))) => show(&mut io::stderr(), &bytes)?,
+            Ok(Some(Said::Exit(Ended::Code(code)))) => break Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            Ok(Some(Said::Exit(Ended::Signal(signal)))) => {
                 break Ok(SIGNALED.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX)));
             }
+            Ok(None) => break Err(failed(&whom, ExecError::Cut)),
+            Err(error) => break Err(failed(&whom, error)),
         }
     };
     drop(raw);
     Ok(ended?)
 }
 
-/// How the talk with an agent ended too early.
-fn broken(whom: &str, status: &Status) -> Failure {
-    // One that was made here, by the transport, has a source.
-    if std::error::Error::source(status).is_none() {
-        return Failure::of_status(whom, status);
+/// Why it did not run, or not to its end.
+fn failed(whom: &str, error: ExecError) -> Failure {
+    match error {
+        ExecError::Refused(status) => Failure::of_status(whom, &status),
+        ExecError::Broken(status) => Failure::unavailable(
+            format!("{whom} went away: {}", status.message()),
+            "a command ends with its agent's process; run it again",
+        ),
+        ExecError::Cut => Failure::unavailable(format!("{whom} ended the stream before the command"), ""),
+        // What is asked before the command begins is asked here by the client of this program.
+        ExecError::Ask(_)
+        | ExecError::Connect(_)
+        | ExecError::NoTask { .. }
+        | ExecError::NotRunning { .. }
+        | ExecError::NoAgent { .. } => Failure::internal(error.to_string()),
     }
-    Failure::unavailable(
-        format!("{whom} went away: {}", status.message()),
-        "a command ends with its agent's process; run it again",
-    )
 }
 
 fn show(to: &mut dyn Write, bytes: &[u8]) -> Result<(), Stop> {
@@ -105,35 +99,40 @@ fn size() -> TerminalSize {
 }
 
 /// Passes on what is typed, and how large the terminal becomes.
-fn type_to(args: &ExecArgs, say: mpsc::Sender<ExecInput>) -> mpsc::Sender<ExecInput> {
+fn type_to(args: &ExecArgs, stdin: &Stdin) {
     if args.tty
         && let Ok(mut changes) = signal(SignalKind::window_change())
     {
-        let say = say.clone();
-        tokio::spawn(async move {
-            while changes.recv().await.is_some() && say.send(ExecInput::Resize(size())).await.is_ok() {}
-        });
+        let stdin = stdin.clone();
+        tokio::spawn(async move { while changes.recv().await.is_some() && stdin.resize(size()).await {} });
     }
-    let (typed, on_terminal) = (say.clone(), args.tty);
-    if args.stdin {
-        // A thread of its own, which nobody waits for: a read of a terminal cannot be called off.
-        std::thread::spawn(move || {
-            let mut buffer = [0; PIECE_BYTES];
-            while let Ok(count @ 1..) = io::stdin().read(&mut buffer) {
-                let bytes = buffer.get(..count).unwrap_or_default().to_vec();
-                if typed.blocking_send(ExecInput::Stdin(bytes)).is_err() {
-                    return;
-                }
+    let (stdin, on_terminal) = (stdin.clone(), args.tty);
+    if !args.stdin {
+        tokio::spawn(async move { stdin.end().await });
+        return;
+    }
+    let (typed, mut pieces) = mpsc::channel::<Vec<u8>>(PIECES_AHEAD);
+    // A thread of its own, which nobody waits for: a read of a terminal cannot be called off.
+    std::thread::spawn(move || {
+        let mut buffer = [0; PIECE_BYTES];
+        while let Ok(count @ 1..) = io::stdin().read(&mut buffer) {
+            let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+            if typed.blocking_send(bytes).is_err() {
+                return;
             }
-            let end = if on_terminal { ExecInput::Stdin(vec![END_OF_TYPING]) } else { ExecInput::StdinEnd };
-            let _ = typed.blocking_send(end);
-        });
-    } else {
-        tokio::spawn(async move {
-            let _ = typed.send(ExecInput::StdinEnd).await;
-        });
-    }
-    say
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(bytes) = pieces.recv().await {
+            if !stdin.write(&bytes).await {
+                return;
+            }
+        }
+        match on_terminal {
+            true => drop(stdin.write(&[END_OF_TYPING]).await),
+            false => stdin.end().await,
+        }
+    });
 }
 
 /// This process's terminal, passing on every key, until it is dropped.

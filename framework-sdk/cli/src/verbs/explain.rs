@@ -9,7 +9,8 @@ use proto::role::Role;
 
 pub use crate::args::ExplainView;
 
-use super::describe::{find, split, task};
+use super::describe::{split, task};
+use super::resolve::find;
 use super::{other_answer, written};
 use crate::args::{ExplainArgs, ExplainVerb};
 use crate::client::Client;

@@ -1,6 +1,8 @@
 //! `stoa get`: lists.
 
-use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, TaskView};
+mod rows;
+
+use proto::operator::{AgentView, FrameworkView, List, OfferView, RoleView, SecretView, TaskView};
 
 use super::{json, list, resolve, watch, yaml};
 use crate::args::{Format, GetArgs, Noun};
@@ -13,6 +15,8 @@ use crate::nouns::volume::Volume;
 use crate::shapes::{Listing, document};
 use crate::table::{Cell, Table};
 use crate::terminal::Terminal;
+use crate::verbs::resolve::Natural;
+use rows::Rows;
 
 /// Lists, and with `--watch` stays.
 pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
@@ -28,6 +32,7 @@ pub async fn run(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -
             let listing = volumes(client, selection(args)).await?;
             show(listing, args, terminal)
         }
+        Noun::Secrets => of::<SecretView>(client, args, terminal).await,
     }
 }
 
@@ -37,27 +42,57 @@ fn selection(args: &GetArgs) -> List {
         framework: args.framework.clone().unwrap_or_default(),
         agent: args.agent.clone().unwrap_or_default(),
         ended: args.all,
+        called: Vec::new(),
     }
 }
 
 async fn of<V: View>(client: &Client, args: &GetArgs, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    if args.watch && args.noun == Noun::Reservations {
+    if matches!(args.noun, Noun::Reservations | Noun::Secrets) {
         unwatched::<V>(args)?;
     }
     if args.watch {
         return watch::run::<V>(client, &selection(args), args, terminal).await;
     }
-    let listing = list::<V>(client, selection(args)).await?;
+    if args.ids.is_empty()
+        && let Some(rows) = Rows::<V>::new(args.output, terminal.now_ms())
+    {
+        return as_it_comes(client, rows, args, terminal).await;
+    }
+    let listing = resolve::listed::<V>(client, selection(args), &args.ids).await?;
     show(listing, args, terminal)
 }
 
-/// What is told as a part of agents is not watched by itself.
+/// All of a list: nothing of it needs the others to be written.
+async fn as_it_comes<V: View>(
+    client: &Client,
+    mut rows: Rows<V>,
+    args: &GetArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, Stop> {
+    client.gather(V::call(selection(args)), &mut rows).await?;
+    if args.stale {
+        let (as_of, from_leader) = rows.as_of();
+        super::say_as_of(as_of, from_leader, terminal);
+    }
+    if rows.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        terminal.note(&format!("no {}", V::MANY));
+        return Ok(Exit::Ok);
+    }
+    rows.print(terminal)?;
+    Ok(Exit::Ok)
+}
+
+/// What is told as a part of agents, or to few, is not watched by itself.
 fn unwatched<V: View>(args: &GetArgs) -> Result<(), Stop> {
     if !args.watch {
         return Ok(());
     }
-    let hint =
-        "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them";
+    let hint = match args.noun {
+        Noun::Secrets => "`stoa events --watch --kind secret` tells each change of them",
+        _ => {
+            "`stoa events --watch --kind reserved --kind unreserved --kind volume` tells each change of them"
+        }
+    };
     Err(Failure::usage(format!("{} cannot be watched", V::MANY), hint).into())
 }
 
@@ -80,9 +115,7 @@ fn show<V: View>(mut listing: Listing<V>, args: &GetArgs, terminal: &mut Termina
         }
         listing.items = picked;
     }
-    listing.items.sort_by(|a, b| {
-        resolve::natural(&a.id(), &b.id()).then_with(|| resolve::natural(&a.full_name(), &b.full_name()))
-    });
+    listing.items.sort_by_cached_key(|item| (Natural(item.id()), Natural(item.full_name())));
     if args.stale {
         super::say_as_of(listing.as_of, listing.from_leader, terminal);
     }
@@ -111,7 +144,7 @@ pub fn render<V: View>(
     }
 }
 
-fn shaped<V: View>(listing: &Listing<V>) -> crate::shapes::Document<Listing<V::Shape>> {
+fn shaped<V: View>(listing: &Listing<V>) -> crate::shapes::Document<Listing<V::Shape<'_>>> {
     let items = listing.items.iter().map(View::shape).collect();
     document(V::LIST, Listing { as_of: listing.as_of, from_leader: listing.from_leader, items })
 }

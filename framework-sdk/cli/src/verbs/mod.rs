@@ -16,17 +16,22 @@ pub mod raft;
 pub mod remove;
 pub mod reserve;
 pub mod resolve;
+pub mod secret;
 pub mod status;
 pub mod token;
 pub mod waiting;
 pub mod watch;
 
+use std::io;
+
 use proto::operator::{Call, List, Reply, ReplyKind};
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{Formatter, PrettyFormatter};
 
 use crate::args::{Form, OrderArgs};
-use crate::client::Client;
-use crate::escape::{escaped, escaped_json, is_special};
+use crate::client::{Client, Gather};
+use crate::escape::{escape_json_from, escaped, escaped_json, is_special};
 use crate::failure::{Failure, Stop};
 use crate::nouns::View;
 use crate::shapes::{Listing, document};
@@ -34,9 +39,22 @@ use crate::terminal::Terminal;
 
 /// What the masters list.
 pub(crate) async fn list<V: View>(client: &Client, list: List) -> Result<Listing<V>, Stop> {
-    let Reply { as_of, from_leader, kind } = client.ask(V::call(list)).await?;
-    let items = V::of_reply(kind).ok_or_else(|| other_answer(V::MANY))?;
-    Ok(Listing { as_of, from_leader, items })
+    let mut listing = Listing { as_of: 0, from_leader: false, items: Vec::new() };
+    client.gather(V::call(list), &mut listing).await?;
+    Ok(listing)
+}
+
+impl<V: View> Gather for Listing<V> {
+    fn begin(&mut self) {
+        self.items.clear();
+    }
+
+    fn take(&mut self, part: Reply) -> bool {
+        let Some(items) = V::of_reply(part.kind) else { return false };
+        (self.as_of, self.from_leader) = (part.as_of, part.from_leader);
+        self.items.extend(items);
+        true
+    }
 }
 
 /// As of when a master answered that need not lead.
@@ -115,6 +133,20 @@ pub(crate) fn written<T: Serialize>(
 pub(crate) fn json<T: Serialize>(document: &T) -> Result<String, Stop> {
     let text = serde_json::to_string_pretty(document).map_err(|error| not_writable(&error))?;
     Ok(escaped_json(text + "\n"))
+}
+
+/// As indented JSON so many levels deep in a document, put at the end of a text.
+pub(crate) fn push_json<T: Serialize>(text: &mut Vec<u8>, depth: usize, item: &T) -> Result<(), Stop> {
+    let mut formatter = PrettyFormatter::new();
+    for _ in 0..depth {
+        // Nothing is written: it learns how deep it stands.
+        formatter.begin_object(&mut io::sink())?;
+    }
+    let from = text.len();
+    let mut serializer = Serializer::with_formatter(&mut *text, formatter);
+    item.serialize(&mut serializer).map_err(|error| not_writable(&error))?;
+    escape_json_from(text, from);
+    Ok(())
 }
 
 /// As JSON on one line.

@@ -2,7 +2,7 @@
 
 use proto::operator::{AgentView, Call, FrameworkView, List, MarkAgentGone, TeardownFramework};
 
-use super::describe::find;
+use super::resolve::find;
 use super::{Said, order};
 use crate::args::{GoneArgs, TeardownArgs};
 use crate::client::Client;

@@ -6,10 +6,10 @@ use proto::quantities::Scalar;
 use proto::resources::Amount;
 use proto::role::Role;
 
-use super::describe::find;
 use super::get::{self, volumes};
 use super::quota::typed;
 use super::remove::confirmed;
+use super::resolve::find;
 use super::{Said, order};
 use crate::args::{
     GetArgs, Noun, OrderArgs, ReserveArgs, VolumeCreateArgs, VolumeDestroyArgs, VolumeListArgs, VolumeVerb,

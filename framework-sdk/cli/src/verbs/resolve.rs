@@ -2,8 +2,14 @@
 
 use std::cmp::Ordering;
 
-use crate::failure::Failure;
+use proto::operator::List;
+
+use super::list;
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::{Failure, Stop};
 use crate::nouns::View;
+use crate::shapes::Listing;
 
 /// At most so many candidates are named.
 const NAMED_MAX: usize = 5;
@@ -30,6 +36,28 @@ pub fn one<'a, V: View>(items: &'a [V], wanted: &str) -> Result<&'a V, Failure> 
         [] => Err(nothing(items, wanted)),
         several => Err(ambiguous(several, wanted)),
     }
+}
+
+/// Those that one of these words may mean; all, where the masters do not know what they are called, or none does: what
+/// was probably meant is found among all.
+pub async fn listed<V: View>(client: &Client, selection: List, words: &[String]) -> Result<Listing<V>, Stop> {
+    if V::CALLED_AT_MASTERS && !words.is_empty() && words.len() <= List::CALLED_MAX {
+        let called = List { called: words.to_vec(), ..selection.clone() };
+        let listing = list::<V>(client, called).await?;
+        if words
+            .iter()
+            .all(|word| !matches!(one(&listing.items, word), Err(failure) if failure.exit == Exit::NotFound))
+        {
+            return Ok(listing);
+        }
+    }
+    list::<V>(client, selection).await
+}
+
+/// The one thing that was meant.
+pub async fn find<V: View>(client: &Client, selection: List, wanted: &str) -> Result<V, Stop> {
+    let items = listed::<V>(client, selection, &[wanted.to_owned()]).await?.items;
+    Ok(one(&items, wanted)?.clone())
 }
 
 /// Those that are not over; or else the newest, if all are starts of one thing.
@@ -110,7 +138,8 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Orders `web.2` before `web.10`.
 pub fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
+    let same = same_beginning(a, b);
+    let (mut a, mut b) = (a.get(same..).unwrap_or_default(), b.get(same..).unwrap_or_default());
     loop {
         let (x, y) = match (a.chars().next(), b.chars().next()) {
             (Some(x), Some(y)) => (x, y),
@@ -118,9 +147,8 @@ pub fn natural(a: &str, b: &str) -> Ordering {
         };
         let step = if x.is_ascii_digit() && y.is_ascii_digit() {
             let (m, n) = (digits(a), digits(b));
-            let value = |digits: &str| digits.trim_start_matches('0').to_owned();
-            let (v, w) = (value(m), value(n));
-            let order = v.len().cmp(&w.len()).then_with(|| v.cmp(&w)).then_with(|| m.len().cmp(&n.len()));
+            let (v, w) = (m.trim_start_matches('0'), n.trim_start_matches('0'));
+            let order = v.len().cmp(&w.len()).then_with(|| v.cmp(w)).then_with(|| m.len().cmp(&n.len()));
             (order, m.len(), n.len())
         } else {
             (x.cmp(&y), x.len_utf8(), y.len_utf8())
@@ -130,6 +158,31 @@ pub fn natural(a: &str, b: &str) -> Ordering {
         }
         a = a.get(step.1..).unwrap_or_default();
         b = b.get(step.2..).unwrap_or_default();
+    }
+}
+
+/// How many bytes both begin with, up to a number or character that goes on: nearly all of most names, of which thousands
+/// are ordered.
+fn same_beginning(a: &str, b: &str) -> usize {
+    let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let whole =
+        a.get(..same).map_or(same, |begins| begins.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    (0..=whole).rev().find(|at| a.is_char_boundary(*at)).unwrap_or(0)
+}
+
+/// A name that orders as people count.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Natural(pub String);
+
+impl Ord for Natural {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Natural {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -148,6 +201,23 @@ mod tests {
             [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("web.1", "wbe.1", 1), ("kitten", "sitting", 3)]
         {
             assert_eq!((distance(a, b), distance(b, a)), (d, d), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_two_names_begin_with_does_not_change_their_order() {
+        for (a, b, order) in [
+            ("web.12", "web.3", Ordering::Greater),
+            ("web.12", "web.123", Ordering::Less),
+            ("web.1", "web.1a", Ordering::Less),
+            ("12", "13", Ordering::Less),
+            ("web", "web", Ordering::Equal),
+            ("", "web", Ordering::Less),
+            // Two characters of which the first bytes are the same, behind a number and before one.
+            ("7é1", "7è1", Ordering::Greater),
+            ("é10", "é9", Ordering::Greater),
+        ] {
+            assert_eq!((natural(a, b), natural(b, a)), (order, order.reverse()), "{a} {b}");
         }
     }
 

@@ -13,7 +13,7 @@ use crate::client::{AskError, Client};
 use crate::exit::Exit;
 use crate::failure::Stop;
 use crate::nouns::{Change, View};
-use crate::shapes::{self, document};
+use crate::shapes::{self, Document, document};
 use crate::table::{Cell, Table, Widths};
 use crate::terminal::Terminal;
 
@@ -115,7 +115,7 @@ impl<V: View> Seen<V> {
             Change::All(all) => {
                 let mut rest = std::mem::take(&mut self.items);
                 let mut all: Vec<V> = all.into_iter().filter(|item| self.wants(item)).collect();
-                all.sort_by(|a, b| resolve::natural(&a.id(), &b.id()));
+                all.sort_by_cached_key(|item| resolve::Natural(item.id()));
                 for item in all {
                     if rest.remove(&item.full_name()).as_ref() != Some(&item) {
                         lines.push((if self.begun { "changed" } else { "current" }, item.clone()));
@@ -162,9 +162,14 @@ impl<V: View> Seen<V> {
         now_ms: u64,
         colours: bool,
     ) -> Result<String, Stop> {
-        let shaped = |change: &'static str, item: &V| {
+        fn shaped<'v, V: View>(
+            (epoch, sequence): (u64, u64),
+            change: &'static str,
+            item: &'v V,
+        ) -> Document<shapes::Change<V::Shape<'v>>> {
             document(V::CHANGE, shapes::Change { epoch, sequence, change, item: item.shape() })
-        };
+        }
+        let at = (epoch, sequence);
         let format = self.args.output;
         match format {
             Format::Table | Format::Wide => {
@@ -176,9 +181,9 @@ impl<V: View> Seen<V> {
                 Ok(table.render_on(&mut self.widths, !self.begun, colours))
             }
             Format::Name => Ok(lines.iter().map(|(_, item)| item.full_name() + "\n").collect()),
-            Format::Json => lines.iter().map(|(change, item)| json_line(&shaped(change, item))).collect(),
+            Format::Json => lines.iter().map(|(change, item)| json_line(&shaped(at, change, item))).collect(),
             Format::Yaml => {
-                let documents = lines.iter().map(|(change, item)| yaml(&shaped(change, item)));
+                let documents = lines.iter().map(|(change, item)| yaml(&shaped(at, change, item)));
                 documents.map(|text| text.map(|text| format!("---\n{text}"))).collect()
             }
         }

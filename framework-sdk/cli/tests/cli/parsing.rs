@@ -80,6 +80,7 @@ fn get_takes_nouns_in_one_and_many() {
         ("roles", Noun::Roles),
         ("reservations", Noun::Reservations),
         ("volume", Noun::Volumes),
+        ("secret", Noun::Secrets),
     ] {
         let Verb::Get(get) = verb(&format!("get {word}")) else { panic!("{word}") };
         assert_eq!((get.noun, get.output, get.watch), (noun, Format::Table, false));

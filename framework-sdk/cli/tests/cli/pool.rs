@@ -12,7 +12,7 @@ use proto::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use proto::id::{AgentId, Epoch, MasterId};
 use proto::operator::{
     Call, Event, EventKind, Events, EventsAfter, Happened, Join, Joined, List, Raft, Reply, ReplyKind,
-    Snapshot, Status as Health, Token, Watch,
+    SecretView, Snapshot, Status as Health, Token, Watch,
 };
 use proto::refusal::{Code, Refusal};
 use proto_grpc::services::agent_door::agent_door_server::{AgentDoor, AgentDoorServer};
@@ -46,6 +46,7 @@ pub enum Mood {
 pub struct World {
     pub mood: Mood,
     pub snapshot: Snapshot,
+    pub secrets: Vec<SecretView>,
     pub raft: Raft,
     pub health: Health,
     pub calls: Vec<Call>,
@@ -57,6 +58,10 @@ pub struct World {
     pub told: usize,
     /// Its page of metrics.
     pub page: String,
+    /// It has lists as a whole only, and finds nothing by its name.
+    pub is_old: bool,
+    /// So many lists break before their last part.
+    pub lists_to_break: usize,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -65,6 +70,24 @@ struct PretendMaster(Shared);
 
 fn of_list<T: Clone>(items: &[T], wanted: impl Fn(&T) -> bool) -> Vec<T> {
     items.iter().filter(|item| wanted(item)).cloned().collect()
+}
+
+/// Lists two by two.
+fn in_parts(kind: ReplyKind) -> Vec<ReplyKind> {
+    fn two_by_two<T: Clone>(items: &[T], kind: fn(Vec<T>) -> ReplyKind) -> Vec<ReplyKind> {
+        if items.is_empty() {
+            return vec![kind(Vec::new())];
+        }
+        items.chunks(2).map(|two| kind(two.to_vec())).collect()
+    }
+    match kind {
+        ReplyKind::Agents(items) => two_by_two(&items, ReplyKind::Agents),
+        ReplyKind::Frameworks(items) => two_by_two(&items, ReplyKind::Frameworks),
+        ReplyKind::Tasks(items) => two_by_two(&items, ReplyKind::Tasks),
+        ReplyKind::Offers(items) => two_by_two(&items, ReplyKind::Offers),
+        ReplyKind::Roles(items) => two_by_two(&items, ReplyKind::Roles),
+        other => vec![other],
+    }
 }
 
 fn named(selection: &str, names: [&str; 2]) -> bool {
@@ -85,7 +108,7 @@ impl World {
 
     fn answer(&mut self, call: Call) -> ReplyKind {
         self.calls.push(call.clone());
-        let all = &self.snapshot;
+        let (all, is_old) = (&self.snapshot, self.is_old);
         match call {
             Call::Status | Call::StatusHere => ReplyKind::Status(self.health.clone()),
             Call::Raft | Call::RaftHere => ReplyKind::Raft(self.raft.clone()),
@@ -94,13 +117,17 @@ impl World {
             })),
             Call::Frameworks(_) => ReplyKind::Frameworks(all.frameworks.clone()),
             Call::Tasks(list) => ReplyKind::Tasks(of_list(&all.tasks, |task| {
-                let List { framework, agent, ended, stale: _ } = &list;
-                named(framework, [task.framework.as_str(), &task.framework_name])
+                let List { framework, agent, ended, stale: _, called: _ } = &list;
+                let (id, whose) = (task.info.id.as_str(), task.framework.as_str());
+                let called = list.is_called(id, &task.info.name) || list.is_called_in_full(whose, id);
+                (is_old || called)
+                    && named(framework, [task.framework.as_str(), &task.framework_name])
                     && named(agent, [task.agent.as_str(), &task.hostname])
                     && (*ended || !task.status.state.is_terminal())
             })),
             Call::Offers(_) => ReplyKind::Offers(all.offers.clone()),
             Call::Roles(_) => ReplyKind::Roles(all.roles.clone()),
+            Call::Secrets => ReplyKind::Secrets(self.secrets.clone()),
             Call::Explain(what) => match what {
                 proto::operator::Explain::Task(task) if task.task.as_str() != "web.10" => ReplyKind::Refused(
                     Refusal::new(Code::NotFound, format!("task {} is not known", task.task)),
@@ -134,6 +161,27 @@ impl Operator for PretendMaster {
         let mut world = self.0.lock().unwrap();
         let kind = world.answer(request.into_inner());
         Ok(Response::new(Reply { as_of: 93, from_leader: matches!(world.mood, Mood::Leads), kind }))
+    }
+
+    type ListStream = ReceiverStream<Result<Reply, Status>>;
+    async fn list(&self, request: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        if self.0.lock().unwrap().is_old {
+            return Err(Status::unimplemented("lists in parts"));
+        }
+        let Reply { as_of, from_leader, kind } = self.ask(request).await?.into_inner();
+        let mut parts: Vec<_> =
+            in_parts(kind).into_iter().map(|kind| Ok(Reply { as_of, from_leader, kind })).collect();
+        let mut world = self.0.lock().unwrap();
+        if world.lists_to_break > 0 {
+            world.lists_to_break -= 1;
+            parts.pop();
+            parts.push(Err(Status::unavailable("it went away")));
+        }
+        let (sender, stream) = mpsc::channel(parts.len());
+        for part in parts {
+            sender.try_send(part).expect("there is room for all");
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     type WatchStream = ReceiverStream<Result<Event, Status>>;
@@ -227,6 +275,7 @@ impl Pool {
     pub async fn master(&self, id: u64) -> (String, Shared) {
         let world = World {
             snapshot: views::snapshot(),
+            secrets: views::secrets(),
             raft: views::members(Some(1), &[]),
             health: views::status(0),
             history: views::history(),
@@ -261,11 +310,20 @@ impl Pool {
         address
     }
 
+    /// Who lets everybody in.
+    pub fn authority(&self) -> &Authority {
+        &self.ca
+    }
+
+    /// A context of these masters.
+    pub fn profile(&self, masters: &[&str]) -> Profile {
+        let credentials = self.ca.issue(&Identity::User("ada".into()), LEAF_VALIDITY).unwrap();
+        Profile { masters: masters.iter().map(|master| (*master).to_owned()).collect(), credentials }
+    }
+
     /// A client of these masters.
     pub fn client(&self, masters: &[&str]) -> Client {
-        let credentials = self.ca.issue(&Identity::User("ada".into()), LEAF_VALIDITY).unwrap();
-        let masters = masters.iter().map(|master| (*master).to_owned()).collect();
-        Client::new(&Profile { masters, credentials })
+        Client::new(&self.profile(masters))
     }
 }
 
@@ -293,6 +351,8 @@ pub struct Screen<'a> {
     pub interactive: bool,
     /// What somebody would type.
     pub answer: Option<&'a str>,
+    /// What another program writes to its standard input.
+    pub piped: Option<&'a [u8]>,
     /// After so many lines nobody reads any more.
     pub reads: Option<usize>,
 }
@@ -320,11 +380,13 @@ pub async fn type_in(client: &Client, line: &str, screen: Screen<'_>) -> Ran {
     let mut out = Pipe { text: Vec::new(), reads: screen.reads.unwrap_or(usize::MAX) };
     let mut err = Vec::new();
     let mut answers = screen.answer.map(|answer| Cursor::new(answer.to_owned()));
+    let mut piped = screen.piped.map(Cursor::new);
     let action = crate::parsing::parsed(line);
     let mut terminal = Terminal {
         out: &mut out,
         err: &mut err,
         answers: answers.as_mut().map(|answers| answers as &mut dyn io::BufRead),
+        piped: piped.as_mut().map(|piped| piped as &mut dyn io::BufRead),
         interactive: screen.interactive,
         colours: false,
         clock: || views::NOW_MS,

@@ -57,6 +57,7 @@ fn typed(words: &str) -> (Exit, String, String) {
         out: &mut out,
         err: &mut err,
         answers: None,
+        piped: None,
         interactive: false,
         colours: false,
         clock: || views::NOW_MS,

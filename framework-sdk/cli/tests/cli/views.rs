@@ -9,10 +9,10 @@ use proto::authorize::{action_of, authorize, verbs_of};
 use proto::caller::Caller;
 use proto::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Waiting, WaitingGroup};
 use proto::framework::FrameworkInfo;
-use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, TaskId, VolumeId};
+use proto::id::{AgentId, Epoch, FrameworkId, MasterId, OfferId, RunId, SecretName, TaskId, VolumeId};
 use proto::operator::{
     AgentView, CanI, Drain, FrameworkView, Happened, MemberView, OfferView, PrincipalView, Raft, ReplyKind,
-    RoleView, Snapshot, Status, TaskView, Verdict,
+    RoleView, SecretView, Snapshot, Status, TaskView, Verdict,
 };
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
@@ -228,6 +228,17 @@ fn keeping(total: &Resources) -> Resources {
 }
 
 /// A small pool: two agents, one hostile name, tasks that run and one that failed.
+pub fn secrets() -> Vec<SecretView> {
+    let secret = |role: &str, name: &str, version, size_bytes| SecretView {
+        role: Role::new(role).unwrap(),
+        name: SecretName::new(name).unwrap(),
+        version,
+        size_bytes,
+        changed_ms: ago(3600 * version),
+    };
+    vec![secret("default", "db-password", 3, 24), secret("eng/web", "tls.key", 1, 3272)]
+}
+
 pub fn snapshot() -> Snapshot {
     let mut draining = agent("a3", AgentState::Active, "10.0.0.3:7100");
     draining.drain = Some(Drain {
@@ -333,6 +344,7 @@ pub fn explanation() -> Explanation {
         untried: 2,
         notes: vec![format!("this master leads since 3 s {HOSTILE}")],
         waiting_ms: 90_000,
+        fits: 0,
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use proto::attributes::{Constraint, Constraints, Predicate};
 use proto::check::{Check, CheckKind, CheckPort, Checks};
-use proto::id::TaskId;
+use proto::id::{FileName, SecretName, TaskId};
 use proto::quantities::Quantities;
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
+use proto::secret::SecretFile;
 use proto::task::{Artifact, CommandInfo, TaskInfo};
 
 use super::name::{InstanceName, Revision};
@@ -109,6 +110,18 @@ impl TaskSpec {
     /// A file to fetch into its sandbox first.
     pub fn artifact(mut self, artifact: Artifact) -> Self {
         self.command.artifacts.push(artifact);
+        self
+    }
+
+    /// A secret of its role, or of one above it, which the task finds as a file of this name in the directory `STOA_SECRETS`.
+    pub fn secret(mut self, name: SecretName) -> Self {
+        self.command.secrets.push(SecretFile::named(name));
+        self
+    }
+
+    /// The same as a file of another name.
+    pub fn secret_as(mut self, name: SecretName, file: FileName) -> Self {
+        self.command.secrets.push(SecretFile { name, file: Some(file) });
         self
     }
 
@@ -225,6 +238,10 @@ impl TaskSpec {
             hash.field(b'n', artifact.name.as_bytes());
             hash.field(b'x', &[u8::from(artifact.executable)]);
         }
+        for secret in &self.command.secrets {
+            hash.field(b'S', secret.name.as_str().as_bytes());
+            hash.field(b'F', secret.file_name().as_bytes());
+        }
         for (scalar, amount) in self.scalars.iter() {
             hash.field(b'r', scalar.name().as_bytes());
             hash.field(b'=', &amount.to_be_bytes());
@@ -269,10 +286,12 @@ impl TaskSpec {
         let pairs = self.command.env.iter().chain(&self.labels);
         let pairs: usize = pairs.map(|(name, value)| name.len() + value.len() + 16).sum();
         let files: usize = self.command.artifacts.iter().map(|file| file.uri.len() + 128).sum();
+        let secret = |secret: &SecretFile| secret.name.as_str().len() + secret.file_name().len() + 16;
+        let secrets: usize = self.command.secrets.iter().map(secret).sum();
         let beside: usize = self.beside.iter().map(|(_, other)| other.task_bytes()).sum();
         let checks = [&self.checks.health, &self.checks.readiness];
         let checks: usize = checks.into_iter().flatten().map(check_bytes).sum();
-        512 + argv + pairs + files + checks + beside
+        512 + argv + pairs + files + secrets + checks + beside
     }
 
     /// The tasks of one launch, the first of which has the first of these ids, on resources of [`TaskSpec::shapes`].
@@ -404,6 +423,7 @@ mod tests {
     #[test]
     fn whatever_differs_is_another_revision() {
         let spec = || TaskSpec::argv(["a", "b"]);
+        let db = SecretName::new("db").unwrap();
         let others = [
             TaskSpec::argv(["ab"]),
             TaskSpec::argv(["a", "b", ""]),
@@ -434,6 +454,8 @@ mod tests {
             spec().health(Check::http("/", CheckPort::Index(0))),
             spec().health(Check::https("/", CheckPort::Index(0))),
             spec().longest_run(Duration::from_secs(1)),
+            spec().secret(db.clone()),
+            spec().secret_as(db.clone(), FileName::new("key").unwrap()),
         ];
         let mut seen = vec![spec().revision()];
         for other in others {

@@ -2,17 +2,27 @@
 
 use proto::agent::AgentState;
 use proto::id::{AgentId, OfferId, RunId, TaskId};
+use proto::role::Role;
 use proto::scheduler::{AgentDraining, AgentResumed, EventKind, Failure, Rescind, RescindReason};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
 
 use super::{Fake, Task, Wish};
+
+/// An operator wants an agent empty.
+#[derive(Debug)]
+pub(super) struct Drain {
+    pub notice: AgentDraining,
+    /// Whether the framework was told.
+    pub is_told: bool,
+}
 
 impl Fake {
     pub(super) fn is_away(&self, agent: &AgentId) -> bool {
         self.agents.get(agent).is_none_or(|agent| agent.away)
     }
 
-    fn tasks_on(&self, agent: &AgentId) -> Vec<TaskId> {
+    /// The tasks that have not ended on an agent.
+    pub fn tasks_on(&self, agent: &AgentId) -> Vec<TaskId> {
         let alive =
             self.tasks.iter().filter(|(_, task)| task.agent == *agent && !task.latest.state.is_terminal());
         alive.map(|(id, _)| id.clone()).collect()
@@ -67,12 +77,13 @@ impl Fake {
         }
     }
 
-    /// An operator wants an agent empty: nothing of it is offered any more, and the framework is told if it has tasks
+    /// An operator wants an agent empty: nothing of it is offered any more, and the framework is told if it has something
     /// there. What runs there at the deadline is for the test to end.
     pub fn drain_agent(&mut self, id: &AgentId, deadline_ms: u64) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         let notice = AgentDraining { agent: id.clone(), deadline_ms, reason: String::new() };
-        agent.drain = Some(notice);
+        let is_told = agent.drain.take().is_some_and(|drain| drain.is_told);
+        agent.drain = Some(Drain { notice, is_told });
         let void: Vec<OfferId> = self.open_offers().filter(|(_, of)| *of == id).map(|(id, _)| id).collect();
         for offer in void {
             if let Some((agent, resources)) = self.offers.remove(&offer) {
@@ -80,24 +91,48 @@ impl Fake {
             }
             self.tell(EventKind::Rescind(Rescind { offer, reason: RescindReason::Operator }));
         }
-        self.tell_drains();
+        self.tell_drain(id);
     }
 
-    /// The agent takes work again.
+    /// The agent takes work again; who was told of the drain is told of that.
     pub fn resume_agent(&mut self, id: &AgentId) {
-        if self.agents.get_mut(id).is_some_and(|agent| agent.drain.take().is_some()) {
+        let drain = self.agents.get_mut(id).and_then(|agent| agent.drain.take());
+        if drain.is_some_and(|drain| drain.is_told) {
             self.tell(EventKind::AgentResumed(AgentResumed { agent: id.clone() }));
         }
     }
 
+    /// A session begins anew, and is told of every agent that is to be empty and on which the framework has something.
     pub(super) fn tell_drains(&mut self) {
-        let drains: Vec<AgentDraining> =
-            self.agents.values().filter_map(|agent| agent.drain.clone()).collect();
-        for notice in drains {
-            if !self.tasks_on(&notice.agent).is_empty() {
-                self.tell(EventKind::AgentDraining(notice));
+        let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
+        for id in ids {
+            if let Some(drain) = self.agents.get_mut(&id).and_then(|agent| agent.drain.as_mut()) {
+                drain.is_told = false;
             }
+            self.tell_drain(&id);
         }
+    }
+
+    /// Tells that an agent is to be empty, if the framework has something there or was told before.
+    fn tell_drain(&mut self, id: &AgentId) {
+        let concerned = self.has_something_on(id);
+        let Some(drain) = self.agents.get_mut(id).and_then(|agent| agent.drain.as_mut()) else { return };
+        if !drain.is_told && !concerned {
+            return;
+        }
+        drain.is_told = true;
+        let notice = drain.notice.clone();
+        self.tell(EventKind::AgentDraining(notice));
+    }
+
+    /// Whether the framework has tasks on an agent, or something is reserved there for one of its roles: volumes are.
+    fn has_something_on(&self, id: &AgentId) -> bool {
+        let free = self.agents.get(id).map(|agent| &agent.free);
+        let offered = self.offers.values().filter(|(of, _)| of == id).map(|(_, resources)| resources);
+        let mut portions = free.into_iter().chain(offered).flat_map(|resources| resources.portions());
+        let is_theirs = |kept: &Role| self.roles.iter().any(|role| role.is_within(kept));
+        let reserved = portions.any(|portion| portion.reservation.as_ref().is_some_and(is_theirs));
+        reserved || !self.tasks_on(id).is_empty()
     }
 
     /// The agent's machine is gone for good, and its tasks with it.

@@ -1,5 +1,7 @@
 //! What the pretend agents and the pretend master say of tasks, each until it is acknowledged.
 
+use std::time::Duration;
+
 use proto::id::{RunId, TaskId};
 use proto::scheduler::EventKind;
 use proto::task::{Exit, StatusReason, StatusSource, TaskState, TaskStatus};
@@ -42,9 +44,20 @@ impl Fake {
         task.latest.state = state;
         task.latest.exit = exit;
         task.latest.reason = reason;
-        task.latest.healthy = None;
+        (task.latest.healthy, task.latest.grace) = (None, None);
         // Not before its first success.
         task.latest.ready = (runs && task.info.checks.readiness.is_some()).then_some(false);
+        self.report_latest(id);
+    }
+
+    /// A task is being ended, and has so long before it is killed.
+    pub fn report_killing(&mut self, id: &TaskId, grace: Duration) {
+        let Some(task) = self.tasks.get_mut(id).filter(|task| !task.latest.state.is_terminal()) else {
+            return;
+        };
+        task.latest.state = TaskState::Killing;
+        task.latest.reason = StatusReason::KillRequested;
+        (task.latest.healthy, task.latest.ready, task.latest.grace) = (None, None, Some(grace));
         self.report_latest(id);
     }
 

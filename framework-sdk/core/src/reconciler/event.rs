@@ -330,6 +330,9 @@ impl fmt::Display for TaskEvent {
             Some(agent) => write!(f, " on {agent}")?,
             None => {}
         }
+        if let Some(grace) = self.status.grace {
+            write!(f, ", for {grace:?} at most")?;
+        }
         match self.follows {
             Follows::Nothing => {}
             Follows::Again(pause) if pause.is_zero() => f.write_str(", and starts again")?,

@@ -84,6 +84,18 @@ impl Client {
         }
     }
 
+    /// The jobs framework as the masters know it.
+    pub async fn framework(&self) -> Result<FrameworkView, Failure> {
+        let asked = List { framework: FRAMEWORK.to_owned(), ..List::default() };
+        match self.operator.ask(Call::Frameworks(asked)).await?.kind {
+            ReplyKind::Frameworks(frameworks) => best(&frameworks).cloned().ok_or_else(nobody),
+            _ => {
+                let message = "the master did not list frameworks; is it of another version?";
+                Err(Failure::new(BAD, message, ""))
+            }
+        }
+    }
+
     /// The door of an agent, as the masters know it; `None` when they do not.
     pub async fn agent_address(&self, agent: &str) -> Result<Option<String>, Failure> {
         let asked = List { agent: agent.to_owned(), ..List::default() };
@@ -137,15 +149,8 @@ impl Client {
         if let Some(jobs) = &self.jobs {
             return Ok(jobs.clone());
         }
-        let asked = List { framework: FRAMEWORK.to_owned(), ..List::default() };
         // The masters have been asked for long enough when this fails.
-        let reply =
-            self.operator.ask(Call::Frameworks(asked)).await.map_err(|e| Missing::Hopeless(e.into()))?;
-        let ReplyKind::Frameworks(frameworks) = reply.kind else {
-            let message = "the master did not list frameworks; is it of another version?";
-            return Err(Missing::Hopeless(Failure::new(BAD, message, "")));
-        };
-        let address = door(&frameworks).map_err(Missing::Hopeless)?;
+        let address = self.framework().await.map_err(Missing::Hopeless)?.info.address;
         let channel = channel(&address, PeerRole::Framework, &self.credentials).await;
         let channel = channel.map_err(|error| match Failure::from(error) {
             failure if failure.exit == UNAVAILABLE => Missing::Unreachable(failure),
@@ -157,13 +162,14 @@ impl Client {
     }
 }
 
-/// The door of the jobs framework: one with a session, else one without, which takes jobs all the same.
-fn door(frameworks: &[FrameworkView]) -> Result<String, Failure> {
+/// One with a door and a session, else one without, which takes jobs all the same.
+fn best(frameworks: &[FrameworkView]) -> Option<&FrameworkView> {
     let jobs = frameworks.iter().filter(|view| view.info.name == FRAMEWORK);
-    let best =
-        jobs.filter(|view| !view.info.address.is_empty()).max_by_key(|view| (view.connected, view.since_ms));
-    best.map(|view| view.info.address.clone()).ok_or_else(|| {
-        let hint = "`stoa up` starts one; elsewhere start `stoa framework jobs`, and look with `stoa get frameworks`";
-        Failure::new(UNAVAILABLE, "no jobs framework is connected to the cluster", hint)
-    })
+    jobs.filter(|view| !view.info.address.is_empty()).max_by_key(|view| (view.connected, view.since_ms))
+}
+
+fn nobody() -> Failure {
+    let hint =
+        "`stoa up` starts one; elsewhere start `stoa framework jobs`, and look with `stoa get frameworks`";
+    Failure::new(UNAVAILABLE, "no jobs framework is connected to the cluster", hint)
 }

@@ -1,7 +1,7 @@
 //! `stoa explain job`: what the framework holds back, and what the masters say of the rest.
 
 use framework_sdk::Profile;
-use framework_sdk::explain::Explanation;
+use framework_sdk::explain::{Explanation, Verdict};
 use framework_sdk::id::DemandId;
 use framework_sdk::views::{DemandRef, Explain};
 
@@ -32,7 +32,8 @@ pub(super) async fn explain(args: &ExplainJobArgs, profile: &Profile, printer: &
 pub(super) async fn in_short(client: &mut Client, name: &str) -> Result<Vec<String>, Failure> {
     let (held, explanations) = ask(client, name).await?;
     let mut lines: Vec<String> = held.iter().map(|why| format!("waiting: {}", escaped(why))).collect();
-    for explanation in explanations {
+    // What is offered is not what it waits for.
+    for explanation in explanations.into_iter().filter(|told| told.code != Verdict::Served.code()) {
         lines.push(format!("waiting: {}", escaped(&explanation.verdict)));
         lines.extend(explanation.nearest.iter().map(|near| format!("  {}", miss(near))));
         lines.extend(explanation.help.iter().map(|help| format!("  help: {}", escaped(help))));

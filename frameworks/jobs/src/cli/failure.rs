@@ -16,7 +16,8 @@ pub(super) const NOT_FOUND: u8 = 3;
 const DENIED: u8 = 4;
 /// Nobody answers, or too late.
 pub(super) const UNAVAILABLE: u8 = 5;
-const CONFLICT: u8 = 6;
+/// It is not as it has to be for that.
+pub(super) const CONFLICT: u8 = 6;
 /// Nobody said yes.
 pub(super) const UNCONFIRMED: u8 = 7;
 

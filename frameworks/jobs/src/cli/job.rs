@@ -6,24 +6,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use framework_sdk::Profile;
-use tokio::time::timeout;
 
 use super::client::Client;
-use super::failure::{BAD, Failure, Stop, UNAVAILABLE, USAGE};
-use super::follow::Followed;
+use super::failure::{BAD, Failure, Stop, USAGE};
 use super::printer::Printer;
 use super::run::new_id;
 use super::show::{
-    Format, Jobs, VOLUME_HEAD, document, escaped, job_head, job_row, next_run, now_ms, table, task_head,
-    task_row, volume_row,
+    Format, Jobs, VOLUME_HEAD, document, escaped, job_head, job_row, next_run, table, task_head, task_row,
+    volume_row,
 };
+use super::wait::{self, Wanted};
 use super::{ApplyArgs, GetArgs, Output};
-use crate::spec::{FILE_BYTES_MAX, JobSpec, Kind, parse_file, show_duration};
+use crate::spec::{FILE_BYTES_MAX, JobSpec, parse_file};
 use crate::wire::{GetReply, GetRequest, SubmitOutcome, SubmitRequest, WatchRequest};
 
 pub(super) async fn apply(args: &ApplyArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
     let specs = read(&args.file)?;
     let mut client = Client::new(profile);
+    let mut revisions = Vec::new();
     for spec in &specs {
         let request = SubmitRequest {
             request_id: new_id(16)?,
@@ -32,6 +32,7 @@ pub(super) async fn apply(args: &ApplyArgs, profile: &Profile, printer: &Printer
             replace: true,
         };
         let reply = client.submit(request).await?;
+        revisions.push(reply.revision);
         let done = match reply.outcome() {
             SubmitOutcome::SubmitCreated => "created",
             SubmitOutcome::SubmitUpdated => "updated",
@@ -48,20 +49,13 @@ pub(super) async fn apply(args: &ApplyArgs, profile: &Profile, printer: &Printer
         }
         return Ok(0);
     }
-    let all = async {
-        let mut code = 0;
-        for spec in &specs {
-            code = code.max(wait_for(&mut client, spec, printer).await?);
-        }
-        Ok(code)
-    };
-    match args.timeout {
-        None => all.await,
-        Some(limit) => timeout(limit, all).await.unwrap_or_else(|_| {
-            let message = format!("not all there after {}; the jobs go on", show_duration(limit));
-            Err(Failure::new(UNAVAILABLE, message, "look with `stoa job get` and `stoa explain job`").into())
-        }),
-    }
+    let wanted = specs.iter().zip(revisions).map(|(spec, revision)| Wanted {
+        name: &spec.name,
+        kind: spec.kind,
+        cron: spec.cron.as_ref(),
+        revision,
+    });
+    wait::for_all(&mut client, &wanted.collect::<Vec<_>>(), args.timeout, printer).await
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<JobSpec>, Failure> {
@@ -74,40 +68,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<JobSpec>, Failure> {
     parse_file(path, &text).map_err(|faults| {
         Failure::new(USAGE, faults.to_string(), "nothing was changed; mend the file and try again")
     })
-}
-
-/// Until a service runs, or a batch job is over. A cron job waits for its time, which nobody wants to wait for here.
-async fn wait_for(client: &mut Client, spec: &JobSpec, printer: &Printer) -> Result<u8, Stop> {
-    if let Some(cron) = &spec.cron {
-        let next = cron.next(now_ms()).map_or("it is paused".to_owned(), |at| cron.timezone.show(at));
-        printer.note(&format!("{} is scheduled; next run: {next}", spec.name)).await;
-        return Ok(0);
-    }
-    let mut job = Followed::default();
-    loop {
-        let request = WatchRequest { name: spec.name.clone(), until_over: true };
-        let mut events = client.watch(request).await?;
-        while let Ok(Some(event)) = events.message().await {
-            job.take(event);
-            let s = job.summary;
-            if job.over {
-                let (finished, wanted, failed) = (s.finished, s.wanted, s.failed);
-                printer
-                    .note(&format!("{} is over: {finished} of {wanted} finished, {failed} failed", spec.name))
-                    .await;
-                // Of a service that was stopped, none is wanted.
-                let good = failed == 0 && wanted > 0 && finished >= wanted;
-                return Ok(if good { 0 } else { BAD });
-            }
-            if spec.kind == Kind::Service && s.wanted > 0 && s.running >= s.wanted {
-                printer.note(&format!("{} runs ({} of {})", spec.name, s.running, s.wanted)).await;
-                return Ok(0);
-            }
-        }
-        client.forget();
-        // A stream that ends at once is not asked for in a circle.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 pub(super) async fn get(args: &GetArgs, profile: &Profile, printer: &Printer) -> Result<u8, Stop> {
@@ -157,6 +117,9 @@ fn shown(args: &GetArgs, reply: GetReply) -> Result<String, Failure> {
                 }
                 for (_, at) in reply.jobs.iter().filter_map(next_run) {
                     text.push_str(&format!("\nnext run: {at}\n"));
+                }
+                for change in reply.jobs.iter().filter_map(wait::change) {
+                    text.push_str(&format!("\nchange: {change}\n"));
                 }
             }
             Ok(text)

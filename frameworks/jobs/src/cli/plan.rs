@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::client::Client;
 use super::failure::{BAD, Failure, NOT_FOUND, Stop};
+use super::fits::{self, Fit, Starts};
 use super::job::read;
 use super::printer::Printer;
 use super::show::{API_VERSION, Format, document, escaped, now_ms};
@@ -48,6 +49,8 @@ struct Plan {
     keys: Vec<KeyChange>,
     /// What would be done, in words.
     effects: Vec<String>,
+    /// Whether what is started fits; null where nothing is.
+    fits: Option<Fit>,
     /// Of a cron job.
     next_runs: Vec<String>,
 }
@@ -66,7 +69,7 @@ pub(super) async fn plan(args: &PlanArgs, profile: &Profile, printer: &Printer) 
     let specs = read(&args.file)?;
     let mut client = Client::new(profile);
     let now_ms = now_ms();
-    let mut items = Vec::new();
+    let (mut items, mut starts) = (Vec::new(), Vec::new());
     for spec in &specs {
         let asked = GetRequest { name: spec.name.clone(), tasks: true };
         let view = match client.get(asked).await {
@@ -74,7 +77,12 @@ pub(super) async fn plan(args: &PlanArgs, profile: &Profile, printer: &Printer) 
             Err(failure) if failure.exit == NOT_FOUND => None,
             Err(failure) => return Err(failure.into()),
         };
-        items.push(of(spec, view, now_ms)?);
+        let (plan, begins) = of(spec, view, now_ms)?;
+        items.push(plan);
+        starts.push((spec, begins));
+    }
+    for (plan, fit) in items.iter_mut().zip(fits::ask(&client, &starts).await) {
+        plan.fits = fit;
     }
     let changes = items.iter().any(|plan| plan.outcome != Outcome::Unchanged);
     let plans = Plans { api_version: API_VERSION, changes, items };
@@ -87,7 +95,8 @@ pub(super) async fn plan(args: &PlanArgs, profile: &Profile, printer: &Printer) 
     Ok(if changes { BAD } else { 0 })
 }
 
-fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failure> {
+/// What would become of a job, and what of it would be started at once.
+fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<(Plan, Starts), Failure> {
     let mut plan = Plan {
         name: spec.name.clone(),
         kind: spec.kind.as_str(),
@@ -95,12 +104,13 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
         revision: 0,
         keys: Vec::new(),
         effects: Vec::new(),
+        fits: None,
         next_runs: spec.cron.as_ref().map(|cron| next_runs(cron, now_ms)).unwrap_or_default(),
     };
     let Some(view) = view else {
         plan.keys = own_keys(spec);
         plan.effects = begins(spec);
-        return Ok(plan);
+        return Ok((plan, all_at_once(spec)));
     };
     let stored = view.spec.clone().unwrap_or_default();
     let old = JobSpec::from_wire(stored).map_err(|faults| {
@@ -112,9 +122,10 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
     let differences = old.differences(spec);
     if differences.is_empty() && !summary.stopped {
         plan.outcome = Outcome::Unchanged;
-        return Ok(plan);
+        return Ok((plan, Starts::Nothing));
     }
     plan.outcome = Outcome::Updated;
+    let mut starts = Starts::Nothing;
     plan.effects = if old.kind != spec.kind {
         plan.outcome = Outcome::Refused;
         vec![format!(
@@ -135,12 +146,47 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<Plan, Failur
             spec.name
         )]
     } else if summary.stopped || spec.kind == Kind::Batch {
+        starts = all_at_once(spec);
         begins(spec)
     } else {
-        changes(&old, spec, &view, &differences)
+        let replaced = replaced(spec, &view, &differences);
+        starts = beside_what_runs(&old, spec, replaced);
+        changes(&old, spec, &view, replaced)
     };
     plan.keys = differences.into_iter().map(changed).collect();
-    Ok(plan)
+    Ok((plan, starts))
+}
+
+/// A job that begins starts as many as it runs at once; a cron job does whenever it is due.
+fn all_at_once(spec: &JobSpec) -> Starts {
+    let most = spec.parallel.unwrap_or(spec.instances);
+    Starts::Some(u64::from(spec.instances.min(most)))
+}
+
+/// What a job that goes on starts while what runs of it is still there.
+fn beside_what_runs(old: &JobSpec, new: &JobSpec, replaced: u32) -> Starts {
+    if new.kind == Kind::Cron {
+        return all_at_once(new);
+    }
+    let update = &new.update;
+    let more = new.instances.saturating_sub(old.instances);
+    let canaries = if update.canary > 0 { update.canary } else { u32::MAX };
+    let surge = update.max_surge.min(replaced).min(canaries);
+    match more.saturating_add(surge) {
+        0 if replaced > 0 => Starts::AfterEnds,
+        0 => Starts::Nothing,
+        count => Starts::Some(u64::from(count)),
+    }
+}
+
+/// So many that run are replaced.
+fn replaced(new: &JobSpec, view: &JobView, differences: &[Difference]) -> u32 {
+    let live = |state: TaskState| !state.is_terminal() && state != TaskState::TaskWaiting;
+    let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < new.instances);
+    // An instance may be several tasks.
+    let running = running.map(|task| task.instance).collect::<BTreeSet<_>>();
+    let replaces = differences.iter().any(Difference::replaces);
+    if replaces { u32::try_from(running.len()).unwrap_or(u32::MAX) } else { 0 }
 }
 
 fn has_volumes(view: &JobView) -> bool {
@@ -189,7 +235,7 @@ fn scheduled(spec: &JobSpec) -> String {
 }
 
 /// Of a service or cron job that goes on.
-fn changes(old: &JobSpec, new: &JobSpec, view: &JobView, differences: &[Difference]) -> Vec<String> {
+fn changes(old: &JobSpec, new: &JobSpec, view: &JobView, replaced: u32) -> Vec<String> {
     if new.kind == Kind::Cron {
         return vec![format!("{}; runs that have begun go on as they are", scheduled(new))];
     }
@@ -200,19 +246,17 @@ fn changes(old: &JobSpec, new: &JobSpec, view: &JobView, differences: &[Differen
     } else if after < before {
         effects.push(format!("ends {} of {before}: those from number {after} on", before - after));
     }
-    let live = |state: TaskState| !state.is_terminal() && state != TaskState::TaskWaiting;
-    let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < after);
-    // An instance may be several tasks.
-    let running = running.map(|task| task.instance).collect::<BTreeSet<_>>().len();
-    if differences.iter().any(Difference::replaces) && running > 0 {
+    if replaced > 0 {
         let update = &new.update;
         let mut how = match (update.max_surge, update.max_unavailable) {
-            (0, first) => format!("replaces {running} running, {first} at a time: each is ended first"),
+            (0, first) => format!("replaces {replaced} running, {first} at a time: each is ended first"),
             (more, 0) => {
-                format!("replaces {running} running, {more} at a time: the new one is started first")
+                format!("replaces {replaced} running, {more} at a time: the new one is started first")
             }
             (more, first) => {
-                format!("replaces {running} running: {more} at a time started first, and {first} ended first")
+                format!(
+                    "replaces {replaced} running: {more} at a time started first, and {first} ended first"
+                )
             }
         };
         if !update.min_healthy.is_zero() {
@@ -267,6 +311,9 @@ fn shown(plans: &Plans) -> String {
         }
         for effect in &plan.effects {
             text.push_str(&format!("  {}\n", escaped(effect)));
+        }
+        if let Some(fit) = &plan.fits {
+            text.push_str(&fit.lines());
         }
         if !plan.next_runs.is_empty() {
             text.push_str(&format!("  next runs:\n    {}\n", plan.next_runs.join("\n    ")));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::{BAD, Failure};
 use crate::spec::{JobSpec, show_duration};
-use crate::wire::{JobKind, JobSpec as WireSpec, JobView, Task, VolumeState, VolumeView};
+use crate::wire::{JobKind, JobSpec as WireSpec, JobView, Progress, Setback, Task, VolumeState, VolumeView};
 
 /// Of every document; a change that is not an addition makes another.
 pub(super) const API_VERSION: &str = "stoa.jobs/v1";
@@ -187,6 +187,27 @@ pub(super) fn state(job: &JobView) -> &'static str {
     }
 }
 
+fn progress(progress: Progress) -> Option<&'static str> {
+    match progress {
+        Progress::Unspecified => None,
+        Progress::UnderWay => Some("under-way"),
+        Progress::Done => Some("done"),
+        Progress::CanaryWaits => Some("canary-waits"),
+        Progress::GoesBack => Some("goes-back"),
+        Progress::RolledBack => Some("rolled-back"),
+        Progress::Stopped => Some("stopped"),
+    }
+}
+
+fn setback(setback: Setback) -> Option<&'static str> {
+    match setback {
+        Setback::Unspecified => None,
+        Setback::Deadline => Some("deadline"),
+        Setback::Failures => Some("failures"),
+        Setback::Abandoned => Some("abandoned"),
+    }
+}
+
 /// Milliseconds since 1970, by the clock of this machine.
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -228,6 +249,10 @@ struct JobShape {
     finished: u32,
     failed: u32,
     restarts: u64,
+    /// Of a service that runs: how far what was asked for last is.
+    progress: Option<&'static str>,
+    /// Why it failed, if it did.
+    setback: Option<&'static str>,
     cpus_milli: u64,
     mem_bytes: u64,
     disk_bytes: u64,
@@ -306,6 +331,8 @@ fn job_shape(job: JobView) -> JobShape {
         finished: s.finished,
         failed: s.failed,
         restarts: s.restarts,
+        progress: progress(s.progress()),
+        setback: setback(s.setback()),
         cpus_milli,
         mem_bytes,
         disk_bytes,

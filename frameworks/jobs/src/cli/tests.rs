@@ -4,3 +4,4 @@ mod jobs;
 mod plan;
 mod pretend;
 mod run;
+mod wait;

@@ -162,6 +162,9 @@ pub struct GroupTask {
     pub health: ::core::option::Option<Check>,
     #[prost(message, optional, tag = "12")]
     pub readiness: ::core::option::Option<Check>,
+    /// Secrets, by the name of the file.
+    #[prost(btree_map = "string, string", tag = "13")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// Disk of an instance that outlives its tasks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -264,13 +267,16 @@ pub struct JobSpec {
     /// Of a cron job, and only there.
     #[prost(message, optional, tag = "31")]
     pub cron: ::core::option::Option<Cron>,
-    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, health and
-    /// readiness are empty: each task says its own.
+    /// The tasks of each instance. With them argv, cpus_milli, mem_bytes, disk_bytes, ports, artifacts, secrets,
+    /// health and readiness are empty: each task says its own.
     #[prost(message, repeated, tag = "32")]
     pub tasks: ::prost::alloc::vec::Vec<GroupTask>,
     /// Of each instance.
     #[prost(message, repeated, tag = "33")]
     pub volumes: ::prost::alloc::vec::Vec<Volume>,
+    /// Secrets of the job's role that each finds as files in the directory STOA_SECRETS, by the name of the file.
+    #[prost(btree_map = "string, string", tag = "34")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// One task of a job: one attempt to run one instance.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -339,6 +345,11 @@ pub struct Summary {
     /// Somebody asked for its end.
     #[prost(bool, tag = "7")]
     pub stopped: bool,
+    #[prost(enumeration = "Progress", tag = "8")]
+    pub progress: i32,
+    /// Why what was asked for last failed.
+    #[prost(enumeration = "Setback", tag = "9")]
+    pub setback: i32,
 }
 /// A volume of an instance.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -701,6 +712,92 @@ impl TaskState {
             "TASK_UNREACHABLE" => Some(Self::TaskUnreachable),
             "TASK_GONE" => Some(Self::TaskGone),
             "TASK_GONE_BY_OPERATOR" => Some(Self::TaskGoneByOperator),
+            _ => None,
+        }
+    }
+}
+/// How far what was asked of a service last is brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Progress {
+    /// Not a service that runs.
+    Unspecified = 0,
+    /// Not every instance runs it and is in service.
+    UnderWay = 1,
+    /// Every instance came into service with it, or is over.
+    Done = 2,
+    /// Its canaries are in service, and the others wait for a word: Promote, or Rollback.
+    CanaryWaits = 3,
+    /// It failed, and what ran before comes back.
+    GoesBack = 4,
+    /// It failed, and every instance runs again what ran before.
+    RolledBack = 5,
+    /// It failed, and stays as it is.
+    Stopped = 6,
+}
+impl Progress {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROGRESS_UNSPECIFIED",
+            Self::UnderWay => "PROGRESS_UNDER_WAY",
+            Self::Done => "PROGRESS_DONE",
+            Self::CanaryWaits => "PROGRESS_CANARY_WAITS",
+            Self::GoesBack => "PROGRESS_GOES_BACK",
+            Self::RolledBack => "PROGRESS_ROLLED_BACK",
+            Self::Stopped => "PROGRESS_STOPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROGRESS_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROGRESS_UNDER_WAY" => Some(Self::UnderWay),
+            "PROGRESS_DONE" => Some(Self::Done),
+            "PROGRESS_CANARY_WAITS" => Some(Self::CanaryWaits),
+            "PROGRESS_GOES_BACK" => Some(Self::GoesBack),
+            "PROGRESS_ROLLED_BACK" => Some(Self::RolledBack),
+            "PROGRESS_STOPPED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+/// Why a change of a service failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Setback {
+    /// It did not.
+    Unspecified = 0,
+    /// For too long no instance more came into service.
+    Deadline = 1,
+    /// Too many of its tasks ended badly in a row.
+    Failures = 2,
+    /// It was given up.
+    Abandoned = 3,
+}
+impl Setback {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SETBACK_UNSPECIFIED",
+            Self::Deadline => "SETBACK_DEADLINE",
+            Self::Failures => "SETBACK_FAILURES",
+            Self::Abandoned => "SETBACK_ABANDONED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SETBACK_UNSPECIFIED" => Some(Self::Unspecified),
+            "SETBACK_DEADLINE" => Some(Self::Deadline),
+            "SETBACK_FAILURES" => Some(Self::Failures),
+            "SETBACK_ABANDONED" => Some(Self::Abandoned),
             _ => None,
         }
     }

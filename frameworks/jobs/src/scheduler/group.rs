@@ -6,7 +6,9 @@ use framework_sdk::check::{self, CheckPort};
 use framework_sdk::desired::{
     Group, GroupName, InstanceName, Restart, RollingChange, TaskSpec, Unreachable, VolumeSpec,
 };
+use framework_sdk::id::{FileName, SecretName};
 use framework_sdk::quantities::Quantities;
+use framework_sdk::secret::SecretFile;
 use framework_sdk::task::{Artifact, CommandInfo, TaskInfo};
 
 use super::Jobs;
@@ -91,7 +93,7 @@ fn variant_of(spec: &JobSpec) -> String {
 }
 
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
-pub(super) fn task_of(spec: &JobSpec) -> TaskSpec {
+pub(crate) fn task_of(spec: &JobSpec) -> TaskSpec {
     let mut parts = in_order(spec).into_iter();
     let task = match parts.next() {
         None => plain(spec, Own::of_job(spec)),
@@ -124,6 +126,7 @@ struct Own<'a> {
     ports: &'a [String],
     env: BTreeMap<String, String>,
     artifacts: &'a [Artifact],
+    secrets: &'a BTreeMap<String, String>,
     checks: [Option<&'a Check>; 2],
 }
 
@@ -137,6 +140,7 @@ impl<'a> Own<'a> {
             ports: &spec.ports,
             env: BTreeMap::new(),
             artifacts: &spec.artifacts,
+            secrets: &spec.secrets,
             checks: [spec.health.as_ref(), spec.readiness.as_ref()],
         }
     }
@@ -148,6 +152,7 @@ impl<'a> Own<'a> {
             ports: &task.ports,
             env: task.env.clone(),
             artifacts: &task.artifacts,
+            secrets: &task.secrets,
             checks: [task.health.as_ref(), task.readiness.as_ref()],
         }
     }
@@ -158,8 +163,8 @@ fn plain(spec: &JobSpec, own: Own<'_>) -> TaskSpec {
     let mut env = spec.env.clone();
     env.extend(own.env);
     env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
-    let command =
-        CommandInfo { argv, shell, env, user: spec.user.clone(), artifacts: own.artifacts.to_vec() };
+    let (user, artifacts) = (spec.user.clone(), own.artifacts.to_vec());
+    let command = CommandInfo { argv, shell, env, user, artifacts, secrets: secrets_of(own.secrets) };
     let [cpus_milli, mem_bytes, disk_bytes] = own.amounts;
     let mut task = TaskSpec::of(command)
         .scalars(Quantities::of(cpus_milli, mem_bytes).with_disk(disk_bytes))
@@ -174,6 +179,15 @@ fn plain(spec: &JobSpec, own: Own<'_>) -> TaskSpec {
         task = task.readiness(check_of(check, own.ports));
     }
     task
+}
+
+/// By the names of their files, which were checked with the job.
+fn secrets_of(secrets: &BTreeMap<String, String>) -> Vec<SecretFile> {
+    let one = |(file, name): (&String, &String)| {
+        let (name, file) = (SecretName::new(name).ok()?, FileName::new(file).ok()?);
+        Some(SecretFile { name, file: Some(file) })
+    };
+    secrets.iter().filter_map(one).collect()
 }
 
 fn check_of(check: &Check, ports: &[String]) -> check::Check {

@@ -79,6 +79,7 @@ impl Jobs {
         let failed = self.work.get(name).and_then(|work| work.change).is_some_and(has_failed);
         if self.state.jobs.get(name).filter(service).is_some() && !failed {
             self.record(Record::JobSettled { name: name.to_owned() });
+            self.touched.extend(self.work.get_key_value(name).map(|(job, _)| job.clone()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use framework_sdk::reconciler::{RolloutStep, WhyBack};
 use framework_sdk::refusal::{Code, Refusal};
 
 use super::orders::Watcher;
@@ -184,6 +185,38 @@ pub(super) fn summary(job: &Job, work: &Work) -> wire::Summary {
         restarts: work.sums.restarts,
         over: is_over(job, &work.sums),
         stopped: job.stopped,
+        progress: progress(job, work).into(),
+        setback: setback(work).into(),
+    }
+}
+
+/// How far what was asked of a service last is brought about.
+fn progress(job: &Job, work: &Work) -> wire::Progress {
+    if job.spec.kind != Kind::Service || job.stopped {
+        return wire::Progress::Unspecified;
+    }
+    match work.change {
+        Some(RolloutStep::CanaryWaits) => wire::Progress::CanaryWaits,
+        Some(RolloutStep::GoesBack(_)) => wire::Progress::GoesBack,
+        Some(RolloutStep::RolledBack(_)) => wire::Progress::RolledBack,
+        Some(RolloutStep::Stopped(_)) => wire::Progress::Stopped,
+        Some(RolloutStep::Begun | RolloutStep::Promoted | RolloutStep::Done) | None => match job.settled {
+            true => wire::Progress::Done,
+            false => wire::Progress::UnderWay,
+        },
+    }
+}
+
+fn setback(work: &Work) -> wire::Setback {
+    let why = match work.change {
+        Some(RolloutStep::GoesBack(why) | RolloutStep::RolledBack(why) | RolloutStep::Stopped(why)) => why,
+        Some(RolloutStep::Begun | RolloutStep::CanaryWaits | RolloutStep::Promoted | RolloutStep::Done)
+        | None => return wire::Setback::Unspecified,
+    };
+    match why {
+        WhyBack::Deadline => wire::Setback::Deadline,
+        WhyBack::Failures => wire::Setback::Failures,
+        WhyBack::Abandoned => wire::Setback::Abandoned,
     }
 }
 

@@ -112,6 +112,7 @@ impl JobSpec {
             ("disk", self.disk_bytes != 0),
             ("ports", !self.ports.is_empty()),
             ("artifacts", !self.artifacts.is_empty()),
+            ("secrets", !self.secrets.is_empty()),
             ("health", self.health.is_some()),
             ("readiness", self.readiness.is_some()),
         ];

@@ -41,6 +41,7 @@ impl JobSpec {
             ports: self.ports.clone(),
             env: self.env.clone(),
             artifacts: self.artifacts.iter().map(artifact_to_wire).collect(),
+            secrets: self.secrets.clone(),
             constraints: rules_to_wire(&self.constraints),
             role: self.role.as_ref().map_or_else(String::new, ToString::to_string),
             user: self.user.clone(),
@@ -112,6 +113,7 @@ impl JobSpec {
             ports: message.ports,
             env: message.env,
             artifacts: message.artifacts.into_iter().map(artifact_of_wire).collect(),
+            secrets: message.secrets,
             constraints: rules_of_wire(&message.constraints, "constraints", &mut wrong),
             role,
             user: message.user,
@@ -327,6 +329,7 @@ fn task_to_wire(task: &GroupTask) -> wire::GroupTask {
         ports: task.ports.clone(),
         env: task.env.clone(),
         artifacts: task.artifacts.iter().map(artifact_to_wire).collect(),
+        secrets: task.secrets.clone(),
         health: task.health.as_ref().map(check_to_wire),
         readiness: task.readiness.as_ref().map(check_to_wire),
     }
@@ -343,6 +346,7 @@ fn task_of_wire(task: wire::GroupTask, at: &str, wrong: &mut impl FnMut(&str, St
         ports: task.ports,
         env: task.env,
         artifacts: task.artifacts.into_iter().map(artifact_of_wire).collect(),
+        secrets: task.secrets,
         health: task.health.and_then(|check| check_of_wire(check, &format!("{at}health"), wrong)),
         readiness: task.readiness.and_then(|check| check_of_wire(check, &format!("{at}readiness"), wrong)),
     }

@@ -6,6 +6,7 @@ use super::check::{
     VOLUMES_MAX,
 };
 use super::{Overlap, RestartPolicy};
+use framework_sdk::secret::TASK_SECRETS_MAX;
 
 /// One key of a table.
 #[derive(Debug)]
@@ -75,6 +76,7 @@ const PORTS: Takes = Takes::Either(&[
     Takes::List(&Takes::Pattern("^[A-Za-z0-9_.-]{1,64}$"), PORTS_MAX),
 ]);
 const RULES: Takes = Takes::Either(&[Takes::Text, Takes::List(&Takes::Text, usize::MAX)]);
+const SECRETS: Takes = Takes::Either(&[Takes::List(&Takes::Text, TASK_SECRETS_MAX), Takes::Texts]);
 const NAMES: Takes = Takes::Either(&[NAME, Takes::List(&NAME, usize::MAX)]);
 const CPUS: Takes = Takes::Cpus(CPUS_MILLI_MIN, CPUS_MILLI_MAX);
 const ARTIFACTS: Takes = Takes::List(&Takes::Either(&[Takes::Text, Takes::Table(ARTIFACT)]), ARTIFACTS_MAX);
@@ -203,6 +205,7 @@ pub(crate) const TASK: &[Key] = &[
     key("ports", PORTS, "", "How many dynamic ports, or their names."),
     key("env", Takes::Texts, "", "Its environment, besides that of the job."),
     key("artifacts", ARTIFACTS, "", "Files to fetch before it starts."),
+    key("secrets", SECRETS, "", "Secrets that it finds as files: names, or file names with a secret each."),
     key("health", Takes::Table(CHECK), "", "Whether it is well: a task that fails is ended."),
     key("readiness", Takes::Table(CHECK), "", "Whether it can serve: what an update waits for."),
 ];
@@ -229,6 +232,7 @@ pub(crate) const JOB: &[Key] = &[
     key("ports", PORTS, "", "How many dynamic ports of each instance, or their names."),
     key("env", Takes::Texts, "", "The environment."),
     key("artifacts", ARTIFACTS, "", "Files to fetch before the start."),
+    key("secrets", SECRETS, "", "Secrets found as files: names, or file names with a secret each."),
     key("constraints", RULES, "", "What the machine must be like, such as zone=b."),
     key("prefer", RULES, "", "Rules like constraints; machines of which more hold are taken first."),
     key(

@@ -61,6 +61,7 @@ impl JobSpec {
         }
         lines.map("env", &self.env);
         lines.artifacts("", &self.artifacts);
+        lines.map("secrets", &self.secrets);
         lines.rules("constraints", &self.constraints);
         lines.rules("prefer", &self.prefer);
         if let Some(spread) = &self.spread {
@@ -203,6 +204,7 @@ impl Lines {
         self.work(&at, &task.command, [task.cpus_milli, task.mem_bytes, task.disk_bytes], &task.ports);
         self.map(&format!("{at}env"), &task.env);
         self.artifacts(&at, &task.artifacts);
+        self.map(&format!("{at}secrets"), &task.secrets);
         self.check(&format!("{at}health"), task.health.as_ref());
         self.check(&format!("{at}readiness"), task.readiness.as_ref());
     }

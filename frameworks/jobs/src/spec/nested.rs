@@ -88,6 +88,22 @@ fn artifact(at: &str, node: Node) -> Result<Artifact, Vec<Fault>> {
     Ok(artifact)
 }
 
+/// A list of secrets, or a table of file names with the secret that each is to hold.
+pub(super) fn secrets(at: &str, node: Node) -> Result<BTreeMap<String, String>, Vec<Fault>> {
+    if matches!(node.value, Value::Table(_)) {
+        return env(at, node);
+    }
+    let line = node.line;
+    let items = list(at, node, "a list such as [\"db-password\"], or a table of file names and secrets")?;
+    let names = each(items.into_iter().enumerate(), |(n, node)| text(&format!("{at}[{n}]"), node))?;
+    let count = names.len();
+    let files: BTreeMap<String, String> = names.into_iter().map(|name| (name.clone(), name)).collect();
+    if files.len() < count {
+        return Err(one(line, at, "names one twice; name it once".to_owned()));
+    }
+    Ok(files)
+}
+
 pub(super) fn restart(at: &str, node: Node, job: &mut JobSpec) -> Result<(), Vec<Fault>> {
     let (mut pause, mut given_max) = (BackOff::DEFAULT, false);
     let (mut attempts, mut window) = (0, GiveUp::WINDOW_DEFAULT);
@@ -263,6 +279,7 @@ fn task(at: &str, node: Node) -> Result<GroupTask, Vec<Fault>> {
         ports: Vec::new(),
         env: BTreeMap::new(),
         artifacts: Vec::new(),
+        secrets: BTreeMap::new(),
         health: None,
         readiness: None,
     };
@@ -277,6 +294,7 @@ fn task(at: &str, node: Node) -> Result<GroupTask, Vec<Fault>> {
             "ports" => task.ports = ports(at, node)?,
             "env" => task.env = env(at, node)?,
             "artifacts" => task.artifacts = artifacts(at, node)?,
+            "secrets" => task.secrets = secrets(at, node)?,
             "health" => task.health = Some(check(at, node)?),
             "readiness" => task.readiness = Some(check(at, node)?),
             _ => return Ok(false),

@@ -140,6 +140,8 @@ pub struct GroupTask {
     pub env: BTreeMap<String, String>,
     /// Files to fetch first.
     pub artifacts: Vec<Artifact>,
+    /// Secrets that it finds as files, by the name of the file.
+    pub secrets: BTreeMap<String, String>,
     /// Whether it is well.
     pub health: Option<Check>,
     /// Whether it can serve.

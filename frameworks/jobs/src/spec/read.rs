@@ -144,6 +144,7 @@ fn set(job: &mut JobSpec, key: &Key, node: Node) -> Result<(), Vec<Fault>> {
         "ports" => job.ports = nested::ports(at, node)?,
         "env" => job.env = nested::env(at, node)?,
         "artifacts" => job.artifacts = nested::artifacts(at, node)?,
+        "secrets" => job.secrets = nested::secrets(at, node)?,
         "constraints" => job.constraints = nested::rules(at, node)?,
         "prefer" => job.prefer = nested::rules(at, node)?,
         "spread" => job.spread = Some(nested::spread(at, node)?),

@@ -37,6 +37,7 @@ disk = "1GiB"
 ports = ["http", "metrics-1"]
 env = { GREETING = "hello", LEVEL = 3, DEBUG = true }
 artifacts = [{ uri = "https://example.org/a.tar", sha256 = "", name = "a", executable = true }, "file:///b"]
+secrets = { db-password = "db-password", "key.pem" = "tls-key" }
 constraints = ["zone=b", "rack>=3"]
 role = "eng/web"
 user = "nobody"
@@ -61,6 +62,7 @@ fn every_key_is_read() {
     assert_eq!(job.artifacts.len(), 2);
     assert!(job.artifacts[0].executable);
     assert_eq!(job.artifacts[1].uri, "file:///b");
+    assert_eq!((job.secrets.len(), job.secrets["key.pem"].as_str()), (2, "tls-key"));
     assert_eq!(job.constraints.0.len(), 2);
     assert_eq!(job.role.as_ref().map(Role::as_str), Some("eng/web"));
     assert_eq!(job.kill_grace, Duration::from_secs(90));
@@ -85,6 +87,7 @@ artifacts:
     name: a
     executable: true
   - file:///b
+secrets: { db-password: db-password, key.pem: tls-key }
 constraints: ["zone=b", "rack>=3"]
 role: eng/web
 user: nobody
@@ -92,6 +95,25 @@ kill_grace: 1m30s
 restart: { initial: 500ms, max: 10s }
 "#;
     assert_eq!(one(yaml(text)), one(toml(FULL)));
+}
+
+#[test]
+fn secrets_are_a_list_of_names_or_a_table_of_files() {
+    let job = |secrets: &str| toml(&format!("name = \"a\"\ncommand = \"b\"\nsecrets = {secrets}"));
+    let listed = one(job("[\"db\", \"tls\"]"));
+    assert_eq!(listed, one(job("{ db = \"db\", tls = \"tls\" }")));
+    let lines = listed.lines().into_iter().filter(|(key, _)| key.starts_with("secrets"));
+    let expected = [("secrets.db", "db"), ("secrets.tls", "tls")];
+    assert_eq!(lines.collect::<Vec<_>>(), expected.map(|(key, name)| (key.to_owned(), name.to_owned())));
+    for (secrets, why) in [
+        ("[\"db\", \"db\"]", "names one twice"),
+        ("[\"a/b\"]", "is not the name of a secret"),
+        ("{ \"a/b\" = \"db\" }", "is not the name of a file"),
+        ("\"db\"", "a list such as"),
+    ] {
+        let told = complaint(job(secrets));
+        assert!(told.contains(why), "{secrets}: {told}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use proto::id::{FrameworkId, OperationId};
 use proto::role::Role;
 use proto::scheduler::{Event, EventKind, Resume};
 use proto_machine::Instant;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::config::{REFUSE_AFTER_EXPIRY, REFUSE_DOUBLINGS, RESUME_EVENTS};
 use crate::input::SessionId;
@@ -104,7 +105,7 @@ impl Table {
     /// Binds a framework to a session; returns the session it replaces.
     pub fn connect(&mut self, id: &FrameworkId, session: SessionId) -> Option<SessionId> {
         let old = self.standing(id).session.replace(session).filter(|old| *old != session);
-        if let Some(old) = old {
+        if let Some(old) = old.filter(|_| !mutants::is(Mutant::ForgetFence)) {
             self.by_session.remove(&old);
         }
         self.by_session.insert(session, id.clone());

@@ -17,6 +17,7 @@ use proto::resources::{Portion, Resources};
 use proto::role::Role;
 use proto::scheduler::{Accept, AcceptPart, Decline, Outcome};
 use proto::task::{StatusReason, TaskInfo, TaskState, TaskStatus};
+use proto_machine::mutants::{self, Mutant};
 
 use crate::batch::Pending;
 use crate::config::ACCEPT_TASKS_MAX;
@@ -24,6 +25,7 @@ use crate::desk::Desk;
 use crate::output::{Note, Output};
 use crate::tables::offers::OpenOffer;
 use crate::validate;
+use crate::verbs::secrets;
 use crate::views;
 use proto::authorize::{Action, authorize};
 
@@ -114,6 +116,9 @@ pub(crate) fn accept(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Opera
     if parts.is_empty() {
         return d.answer(id, operation, Outcome::Committed(0));
     }
+    if mutants::is(Mutant::AnswerBeforeCommit) {
+        d.answer(id, operation.clone(), Outcome::Committed(0));
+    }
     let entry = Entry::Accepted(Accepted { framework: id.clone(), operation: operation.clone(), parts });
     d.batch.propose(entry, Pending::Accept { framework: id.clone(), operation });
 }
@@ -182,6 +187,8 @@ fn is_launch(operation: &Operation) -> bool {
 
 /// The offers of one part, if they can be used together, as a plan in which nothing is done with them.
 fn lease(d: &Desk<'_>, id: &FrameworkId, offers: Vec<OfferId>, taken: &[OfferId]) -> Result<Plan, Refusal> {
+    let epoch = |id: OfferId| if mutants::is(Mutant::StaleAccept) { d.l.epoch } else { id.epoch };
+    let offers: Vec<OfferId> = offers.into_iter().map(|id| OfferId { epoch: epoch(id), ..id }).collect();
     let mut open: Vec<&OpenOffer> = Vec::with_capacity(offers.len());
     for (at, offer) in offers.iter().enumerate() {
         let found = d.l.offers.get(*offer).filter(|found| found.framework == *id);
@@ -275,6 +282,7 @@ fn fit(
     validate::task(task).map_err(error)?;
     may_run_as(d, id, &task.command.user)
         .map_err(|why| (TaskState::Error, StatusReason::TaskUnauthorized, why))?;
+    secrets::known(d.registry, &plan.role, &task.command.secrets)?;
     let known = d.registry.knows_task(id, &task.id) || d.l.tasks.launching(id, &task.id);
     if known || !named.insert(task.id.clone()) {
         let why = format!("id {} is taken by another task of this framework; choose a new one", task.id);
@@ -377,7 +385,7 @@ fn carry_out(d: &mut Desk<'_>, id: &FrameworkId, plan: Plan, filter: Filter) -> 
         agent: plan.agent.clone(),
         offered,
         transforms: plan.transforms,
-        used: plan.used,
+        used: if mutants::is(Mutant::ForgetUse) { Resources::EMPTY } else { plan.used },
         until: d.now.monotonic + filter.refuse.min(Filter::MAX),
     });
     if plan.operations.is_empty() {

@@ -32,6 +32,7 @@ pub(crate) fn explain(d: &Desk<'_>, what: &Explain) -> Result<ReplyKind, Refusal
         Explain::Task(task) => of_task(d, task)?,
         Explain::Role(role) => of_role(d, role),
         Explain::Agent(name) => of_agent(d, name)?,
+        Explain::Supposed(supposed) => why::supposed(d, supposed, frameworks(d, &supposed.framework)?)?,
         Explain::Summary => return Ok(ReplyKind::Waiting(why::waiting(d))),
     };
     Ok(ReplyKind::Explain(told))

@@ -16,6 +16,7 @@ pub(crate) mod quota;
 pub(crate) mod reconcile;
 pub(crate) mod register;
 pub(crate) mod rights;
+pub(crate) mod secrets;
 pub(crate) mod subscribe;
 pub(crate) mod take_lead;
 pub(crate) mod teardown;

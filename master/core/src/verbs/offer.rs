@@ -6,6 +6,7 @@ use proto::id::FrameworkId;
 use proto::offer::Offer;
 use proto::operator::EventKind as Changed;
 use proto::scheduler::{EventKind, Offers};
+use proto_machine::mutants::{self, Mutant};
 
 use crate::desk::Desk;
 use crate::leading::Deadline;
@@ -37,7 +38,9 @@ pub(crate) fn offer(d: &mut Desk<'_>) {
         d.changed(Changed::OfferMade(views::offer(d.registry, &open, d.at_ms())));
         by_framework.entry(open.framework.clone()).or_default().push(offer);
         d.l.offers.insert(open);
-        d.after(Deadline::Offer(id), d.config.offer_timeout);
+        if !mutants::is(Mutant::OfferForever) {
+            d.after(Deadline::Offer(id), d.config.offer_timeout);
+        }
     }
     for (framework, offers) in by_framework {
         d.tell(&framework, EventKind::Offers(Offers { offers }));

@@ -12,7 +12,7 @@ use crate::desk::Desk;
 use crate::input::{OperatorCall, Ticket};
 use crate::output::{Note, Output};
 use crate::validate;
-use crate::verbs::{drain, earmark, quota, rights};
+use crate::verbs::{drain, earmark, quota, rights, secrets};
 
 /// The first half. The switchboard has asked whether the caller may.
 pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: OperatorCall) {
@@ -69,6 +69,8 @@ fn entry(d: &Desk<'_>, caller: &Caller, call: OperatorCall) -> Result<Entry, Ref
             rights::check(&call)?;
             Entry::RightsSet(RightsSet { principal: call.principal, rights: call.rights })
         }
+        OperatorCall::SetSecret(call) => secrets::set(d, caller, call)?,
+        OperatorCall::RemoveSecret(call) => secrets::remove(d, caller, call)?,
         OperatorCall::CreateToken(token) => {
             if token.uses == 0 || token.expires_ms <= d.at_ms() {
                 return Err(Refusal::new(Code::Invalid, "a token needs a ttl and at least one use"));

@@ -1,5 +1,7 @@
 //! A framework starts or takes up its session, changes what it says of itself, or is cut off.
 
+use std::time::Duration;
+
 use master_allocator::Change;
 use master_registry::Effect;
 use proto::authorize::{Action, authorize};
@@ -12,6 +14,7 @@ use proto::role::Role;
 use proto::scheduler::{
     EventKind, Fault, Outcome, RescindReason, Resume, Subscribe, Subscribed, UpdateFramework,
 };
+use proto_machine::mutants::{self, Mutant};
 
 use crate::batch::Pending;
 use crate::config::{FRAMEWORKS_MAX, HEARTBEAT_INTERVAL, SILENCE_LIMIT};
@@ -188,7 +191,8 @@ fn enter(d: &mut Desk<'_>, id: &FrameworkId) {
 fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option<Resume>) {
     let Some(framework) = d.registry.framework(id) else { return };
     let roles = framework.record.info.roles.clone();
-    if let Some(old) = d.l.frameworks.connect(id, session) {
+    let old = d.l.frameworks.connect(id, session);
+    if let Some(old) = old.filter(|_| !mutants::is(Mutant::ForgetFence)) {
         let refusal =
             Refusal::new(Code::SessionReplaced, format!("another session of framework {id} took over"));
         d.l.deadlines.cancel(&Deadline::Session(old));
@@ -297,6 +301,11 @@ fn cut_off(d: &mut Desk<'_>, id: &FrameworkId) {
     }
     d.change(Change::FrameworkActive { id: id.clone(), active: false });
     start_timer(d, id);
+    if mutants::is(Mutant::KillOnDisconnect) {
+        let ids: Vec<_> = d.registry.tasks_of(id).map(|task| task.info.id.clone()).collect();
+        ids.into_iter()
+            .for_each(|task| super::kill::want(d, (id.clone(), task), Duration::ZERO, Pending::Nothing));
+    }
     if d.registry.framework(id).is_some() {
         d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "disconnected" }));
         d.show_framework(id);

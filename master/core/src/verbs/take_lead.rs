@@ -3,10 +3,12 @@
 use master_allocator::Change;
 use proto::agent::AgentState;
 use proto::operator::EventKind as Changed;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::config::FRAMEWORK_RETURN;
 use crate::desk::Desk;
 use crate::leading::Deadline;
+use crate::output::Output;
 use crate::views;
 
 pub(crate) fn take_lead(d: &mut Desk<'_>) {
@@ -27,6 +29,7 @@ pub(crate) fn take_lead(d: &mut Desk<'_>) {
         d.change(Change::FrameworkActive { id: record.id.clone(), active: false });
         let deadline = Deadline::Framework(record.id.clone());
         match record.deadline_ms {
+            _ if mutants::is(Mutant::LoseFailoverTimer) => {}
             0 => d.after(deadline, FRAMEWORK_RETURN),
             deadline_ms => d.at(deadline, deadline_ms),
         }
@@ -56,4 +59,5 @@ pub(crate) fn take_lead(d: &mut Desk<'_>) {
     super::beat::beat(d);
     let snapshot = views::snapshot(d.registry, Some(d.l), d.at_ms());
     d.changed(Changed::Snapshot(snapshot));
+    d.out.push(Output::Secrets(d.registry.secrets().clone()));
 }

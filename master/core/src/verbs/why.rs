@@ -8,12 +8,15 @@ use std::time::Duration;
 use master_allocator::{Absent, Away, Outside, TaskUse};
 use proto::agent::AgentState;
 use proto::caller::Caller;
+use proto::demand::Demand;
 use proto::explain::{Explanation, Verdict, Waiting};
 use proto::id::{AgentId, DemandId, FrameworkId};
-use proto::refusal::Refusal;
+use proto::operator::Supposed;
+use proto::refusal::{Code, Refusal};
 
 use super::{drain, rights};
 use crate::desk::Desk;
+use crate::validate;
 
 /// For so long a leader says of whom it waits to hear: then whoever is not back is told of as away.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -108,6 +111,81 @@ pub(crate) fn framework(d: &Desk<'_>, id: &FrameworkId, only: Option<&DemandId>)
         explanation.notes.extend(not_known.clone());
     }
     told
+}
+
+/// What would come of demands that one of these frameworks, which have the name that was said, has not declared.
+pub(crate) fn supposed(
+    d: &Desk<'_>,
+    asked_for: &Supposed,
+    named: Vec<FrameworkId>,
+) -> Result<Vec<Explanation>, Refusal> {
+    let standing = |id: &FrameworkId| d.l.frameworks.get(id);
+    let is_here = |id: &&FrameworkId| standing(id).is_some_and(|standing| standing.session.is_some());
+    let here: Vec<&FrameworkId> = named.iter().filter(is_here).collect();
+    let id = match (here.as_slice(), named.as_slice()) {
+        ([one], _) => *one,
+        ([], [one]) => one,
+        _ => {
+            let name = &asked_for.framework;
+            let message = format!("{name} may be any of {} frameworks; name it by its id", named.len());
+            return Err(Refusal::new(Code::Invalid, message));
+        }
+    };
+    let demands = &asked_for.demands;
+    if demands.is_empty() || demands.len() > Supposed::DEMANDS_MAX {
+        let (n, most) = (demands.len(), Supposed::DEMANDS_MAX);
+        return Err(Refusal::new(
+            Code::Invalid,
+            format!("demands has {n} entries; suppose 1 to {most} at once"),
+        ));
+    }
+    let Some(record) = d.registry.framework(id).map(|framework| &framework.record) else {
+        return Err(Refusal::new(Code::NotFound, format!("there is no framework {id}")));
+    };
+    // As if it took offers in their roles.
+    let mut info = record.info.clone();
+    info.roles.extend(demands.iter().map(|demand| demand.role.clone()));
+    validate::demands(demands, &info)?;
+    let declared = standing(id).map(|standing| standing.demands.as_slice()).unwrap_or_default();
+    if let Some(used) = demands.iter().find(|demand| declared.iter().any(|own| own.id == demand.id)) {
+        let message = format!("demands[{0}].id is declared already; suppose it under another", used.id);
+        return Err(Refusal::new(Code::Invalid, message));
+    }
+    let principal = record.principal.parse::<Caller>().ok();
+    let refusal = |demand: &Demand| {
+        let roles = std::slice::from_ref(&demand.role);
+        principal.as_ref().and_then(|principal| rights::takes(d.registry, principal, roles).err())
+    };
+    let (granted, mut told): (Vec<&Demand>, Vec<Option<Explanation>>) = (
+        demands.iter().filter(|demand| refusal(demand).is_none()).collect(),
+        demands.iter().map(|demand| refusal(demand).map(|why| may_not(d, id, demand, &why))).collect(),
+    );
+    let granted: Vec<Demand> = granted.into_iter().cloned().collect();
+    let mut answers =
+        asked(d, |outside| d.l.allocator.explain_supposed(id, &granted, outside, d.now.monotonic));
+    let known = !answers.is_empty();
+    let mut answers = answers.drain(..);
+    for (slot, demand) in told.iter_mut().zip(demands).filter(|(slot, _)| slot.is_none()) {
+        *slot = if known { answers.next() } else { unknown(d, id, Some(&demand.id)) };
+    }
+    let not_known = not_known_yet(d);
+    let told = told.into_iter().flatten().map(|mut explanation| {
+        explanation.notes.extend(not_known.clone());
+        explanation
+    });
+    Ok(told.collect())
+}
+
+/// A demand in a role in which its framework may have nothing.
+fn may_not(d: &Desk<'_>, id: &FrameworkId, demand: &Demand, why: &Refusal) -> Explanation {
+    let name = names(d).remove(id).unwrap_or_else(|| id.to_string());
+    Explanation {
+        subject: format!("demand {} of {name}", demand.id),
+        code: Verdict::NotGranted.code().to_owned(),
+        verdict: why.message.clone(),
+        notes: vec![why.help.clone()],
+        ..Explanation::default()
+    }
 }
 
 /// Why a framework may not come back with the roles that it has.

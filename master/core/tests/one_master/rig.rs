@@ -36,6 +36,8 @@ pub struct World {
     pub closed: Vec<SessionId>,
     pub replies: Vec<(Ticket, ReplyKind)>,
     pub changed: Vec<proto::operator::EventKind>,
+    /// As the shell was told last.
+    pub secrets: master_core::Secrets,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             closed: vec![],
             replies: vec![],
             changed: vec![],
+            secrets: Default::default(),
         };
         world.run(Duration::from_secs(2));
         assert!(world.master.leads(), "a master alone leads");
@@ -69,6 +72,7 @@ impl World {
     /// The master's process is started again: all that it knew beside the log is gone, and it leads anew.
     pub fn restart(&mut self) {
         self.master = Master::recover(self.config.clone(), self.disk.clone()).expect("its own disk is fit");
+        self.secrets.clear();
         self.run(Duration::from_secs(2));
         assert!(self.master.leads(), "a master alone leads");
     }
@@ -110,6 +114,7 @@ impl World {
                     Output::Note(Note::Books { what }) => panic!("the allocator refused {what}"),
                     Output::Note(Note::Unreadable { why, .. }) => panic!("unreadable: {why}"),
                     Output::Changed(kind) => self.changed.push(kind),
+                    Output::Secrets(secrets) => self.secrets = secrets,
                     Output::Note(_)
                     | Output::Part { .. }
                     | Output::Happened(_)
@@ -309,6 +314,7 @@ pub fn update(framework: &FrameworkId, run: RunId, task: &str, sequence: u64, st
         pid: 42,
         healthy: None,
         ready: None,
+        grace: None,
     };
     let update = Update { framework: framework.clone(), status };
     Input::Agent { link: LinkId(1), agent: AgentId::new("a1").unwrap(), message: ToMaster::Update(update) }

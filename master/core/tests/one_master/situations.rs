@@ -4,6 +4,8 @@
 mod nouns;
 #[path = "situations/script.rs"]
 mod script;
+#[path = "situations/supposed.rs"]
+mod supposed;
 #[path = "situations/table.rs"]
 mod table;
 

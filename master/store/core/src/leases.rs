@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use master_store::{SpaceId, Store};
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Deadlines, Instant};
 
 /// A lease of a space, and which grant of its id.
@@ -26,6 +27,7 @@ impl Timers {
         let mut timers = Timers::default();
         for (space, leases) in store.spaces() {
             for (id, ttl_ms, grant) in leases.leases() {
+                let ttl_ms = if mutants::is(Mutant::LeaseEndsWithLeader) { 0 } else { ttl_ms };
                 timers.start((space.clone(), id, grant), ttl_ms, now);
             }
         }
@@ -36,6 +38,9 @@ impl Timers {
     pub fn start(&mut self, key: LeaseKey, ttl_ms: u64, now: Instant) -> bool {
         if self.ending.contains(&key) {
             return false;
+        }
+        if mutants::is(Mutant::ForgetKeepAlive) && self.deadlines.get(&key).is_some() {
+            return true;
         }
         self.deadlines.set(key, now + Duration::from_millis(ttl_ms));
         true

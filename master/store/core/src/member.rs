@@ -14,6 +14,7 @@ use proto::store::{
 };
 use proto::store_log::{Batch as LogBatch, Entry, EntryKind, LeaseExpired};
 use proto::wire::Wire;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Instant, Machine, Now, Outbox};
 
 use crate::batch::{Batch, Waiter};
@@ -105,7 +106,7 @@ impl Member {
                     self.reply(ticket, 0, ReplyKind::Refused(refusal), out);
                 }
             }
-            Err(CallKind::Range(range)) if range.serializable => {
+            Err(CallKind::Range(range)) if range.serializable || mutants::is(Mutant::StaleRead) => {
                 let read = Read { ticket, space, epoch, kind: CallKind::Range(range) };
                 self.answer(now, read, out);
             }
@@ -286,7 +287,13 @@ impl Member {
             }
         };
         let limits = batch.limits.unwrap_or_default();
-        for entry in batch.entries {
+        for mut entry in batch.entries {
+            if mutants::is(Mutant::CasIgnoresRevision)
+                && let EntryKind::Txn(txn) = &mut entry.kind
+            {
+                txn.compare.clear();
+            }
+            entry.epoch = entry.epoch.filter(|_| !mutants::is(Mutant::ForgetEpoch));
             let Applied { space, revision, outcome, effect } = self.store.apply_within(entry, limits);
             if let Some(timers) = self.leading.as_mut() {
                 match effect {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use master_store::{Space, SpaceId, Store};
 use proto::store::{Keys, WatchReply};
 use proto_machine::Outbox;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::config::WATCH_BYTES;
 use crate::input::WatchId;
@@ -73,7 +74,7 @@ impl Watches {
         while watcher.next <= space.revision() {
             match space.changes(&watcher.keys, watcher.next, watcher.prev_kv, WATCH_BYTES) {
                 Ok(changes) => {
-                    watcher.next = changes.next;
+                    watcher.next = changes.next + u64::from(mutants::is(Mutant::WatchSkips));
                     if !changes.events.is_empty() {
                         let revision = changes.next - 1;
                         watcher.told = revision;

@@ -117,6 +117,30 @@ pub mod agent_link_client {
                 .insert(GrpcMethod::new("stoa.v1.agent.AgentLink", "Session"));
             self.inner.streaming(req, path, codec).await
         }
+        pub async fn secrets(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::agent_link::SecretsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::agent_link::SecretsReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::DomainCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/stoa.v1.agent.AgentLink/Secrets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stoa.v1.agent.AgentLink", "Secrets"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -142,6 +166,13 @@ pub mod agent_link_server {
             &self,
             request: tonic::Request<tonic::Streaming<::proto::agent_link::ToMaster>>,
         ) -> std::result::Result<tonic::Response<Self::SessionStream>, tonic::Status>;
+        async fn secrets(
+            &self,
+            request: tonic::Request<::proto::agent_link::SecretsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::agent_link::SecretsReply>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct AgentLinkServer<T> {
@@ -263,6 +294,51 @@ pub mod agent_link_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/stoa.v1.agent.AgentLink/Secrets" => {
+                    #[allow(non_camel_case_types)]
+                    struct SecretsSvc<T: AgentLink>(pub Arc<T>);
+                    impl<
+                        T: AgentLink,
+                    > tonic::server::UnaryService<::proto::agent_link::SecretsRequest>
+                    for SecretsSvc<T> {
+                        type Response = ::proto::agent_link::SecretsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::agent_link::SecretsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentLink>::secrets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SecretsSvc(inner);
+                        let codec = crate::codec::DomainCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -115,6 +115,30 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("stoa.v1.operator.Operator", "Ask"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::operator::Call>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::operator::Reply>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::DomainCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/stoa.v1.operator.Operator/List",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stoa.v1.operator.Operator", "List"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<::proto::operator::Watch>,
@@ -185,6 +209,16 @@ pub mod operator_server {
             tonic::Response<::proto::operator::Reply>,
             tonic::Status,
         >;
+        /// Server streaming response type for the List method.
+        type ListStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<::proto::operator::Reply, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn list(
+            &self,
+            request: tonic::Request<::proto::operator::Call>,
+        ) -> std::result::Result<tonic::Response<Self::ListStream>, tonic::Status>;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<::proto::operator::Event, tonic::Status>,
@@ -320,6 +354,52 @@ pub mod operator_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/stoa.v1.operator.Operator/List" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::ServerStreamingService<::proto::operator::Call>
+                    for ListSvc<T> {
+                        type Response = ::proto::operator::Reply;
+                        type ResponseStream = T::ListStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::operator::Call>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = crate::codec::DomainCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

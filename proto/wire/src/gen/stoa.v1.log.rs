@@ -187,10 +187,39 @@ pub struct RightsSet {
     #[prost(message, optional, tag = "2")]
     pub rights: ::core::option::Option<super::operator::Rights>,
 }
+/// What a secret holds from now on, encrypted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretSet {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub ciphertext: ::prost::alloc::vec::Vec<u8>,
+    /// Of what is encrypted.
+    #[prost(uint64, tag = "5")]
+    pub size_bytes: u64,
+    /// Who said so: a principal.
+    #[prost(string, tag = "6")]
+    pub by: ::prost::alloc::string::String,
+}
+/// A secret is no more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretRemoved {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Who said so: a principal.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 30, 31")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -237,6 +266,10 @@ pub mod entry {
         AgentResumed(super::AgentResumed),
         #[prost(message, tag = "23")]
         AgentOperated(super::AgentOperated),
+        #[prost(message, tag = "30")]
+        SecretSet(super::SecretSet),
+        #[prost(message, tag = "31")]
+        SecretRemoved(super::SecretRemoved),
     }
 }
 /// Many changes that were committed as one.
@@ -339,6 +372,25 @@ pub struct RoleRecord {
     #[prost(message, optional, tag = "3")]
     pub quota: ::core::option::Option<super::Quota>,
 }
+/// A secret as remembered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretRecord {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// How often it was set since it is there.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub ciphertext: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "6")]
+    pub size_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub changed_ms: u64,
+}
 /// Everything.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Registry {
@@ -365,4 +417,6 @@ pub struct Registry {
     /// What happened last, oldest first.
     #[prost(message, repeated, tag = "21")]
     pub history: ::prost::alloc::vec::Vec<super::operator::Happened>,
+    #[prost(message, repeated, tag = "30")]
+    pub secrets: ::prost::alloc::vec::Vec<SecretRecord>,
 }

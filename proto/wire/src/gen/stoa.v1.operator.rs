@@ -138,6 +138,22 @@ pub struct MemberView {
     #[prost(uint64, tag = "6")]
     pub matched: u64,
 }
+/// A secret as operators see it: what it holds is nobody's to read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretView {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// How often it was set since it is there.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    #[prost(uint64, tag = "4")]
+    pub size_bytes: u64,
+    /// When it was set last.
+    #[prost(uint64, tag = "5")]
+    pub changed_ms: u64,
+}
 // ---- calls ----
 
 /// Which things to list; empty fields select all.
@@ -153,16 +169,20 @@ pub struct List {
     /// A follower may answer as of its own index: without what only the leader knows, such as that a task has started.
     #[prost(bool, tag = "4")]
     pub stale: bool,
+    /// Of what is left, that of which the id or the name begins with one of these, or which is FRAMEWORK_ID/TASK_ID; of tasks, only
+    /// the one whose id it is, if there is one. At most 64.
+    #[prost(string, repeated, tag = "5")]
+    pub called: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Why does it wait? One of the fields.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Explain {
-    #[prost(oneof = "explain::What", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "explain::What", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub what: ::core::option::Option<explain::What>,
 }
 /// Nested message and enum types in `Explain`.
 pub mod explain {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum What {
         /// A framework by id or name.
         #[prost(string, tag = "1")]
@@ -180,7 +200,19 @@ pub mod explain {
         /// All that waits, in sum.
         #[prost(message, tag = "6")]
         Summary(super::super::Empty),
+        #[prost(message, tag = "7")]
+        Supposed(super::Supposed),
     }
+}
+/// What would come of it if a framework declared these demands now, besides its own? Nothing is declared.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Supposed {
+    /// Id or name of the framework; the one that is connected, if several have the name.
+    #[prost(string, tag = "1")]
+    pub framework: ::prost::alloc::string::String,
+    /// At most 16, under ids that the framework does not use.
+    #[prost(message, repeated, tag = "2")]
+    pub demands: ::prost::alloc::vec::Vec<super::Demand>,
 }
 /// A task by framework and id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -318,6 +350,25 @@ pub struct CanI {
     #[prost(string, tag = "5")]
     pub principal: ::prost::alloc::string::String,
 }
+/// Sets what a secret holds, in place of what it held.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetSecret {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// 1 to 65,536 bytes. Stored encrypted, and never told to anybody but the agents whose tasks name it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+}
+/// Removes a secret. Tasks that run keep what they were given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveSecret {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
 /// What happened? The same with the same numbers on every master, since it is told from the log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventsAfter {
@@ -334,7 +385,7 @@ pub struct EventsAfter {
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28, 64, 65, 66")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -395,6 +446,13 @@ pub mod call {
         Events(super::EventsAfter),
         #[prost(message, tag = "28")]
         OperateAgent(super::OperateAgent),
+        /// The secrets, without what they hold.
+        #[prost(message, tag = "64")]
+        Secrets(super::super::Empty),
+        #[prost(message, tag = "65")]
+        SetSecret(super::SetSecret),
+        #[prost(message, tag = "66")]
+        RemoveSecret(super::RemoveSecret),
     }
 }
 // ---- replies ----
@@ -460,6 +518,12 @@ pub struct OfferList {
 pub struct RoleList {
     #[prost(message, repeated, tag = "1")]
     pub roles: ::prost::alloc::vec::Vec<RoleView>,
+}
+/// Lists.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SecretList {
+    #[prost(message, repeated, tag = "1")]
+    pub secrets: ::prost::alloc::vec::Vec<SecretView>,
 }
 /// One step of the funnel: how many agents are left after it, and who fell out there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -567,6 +631,9 @@ pub struct Explanation {
     /// How long the demand has been declared, as far as the answering master knows; 0 when that is not known.
     #[prost(uint64, tag = "10")]
     pub waiting_ms: u64,
+    /// Of a demand that was only supposed: so many units of it were given on a copy of the pool.
+    #[prost(uint64, tag = "11")]
+    pub fits: u64,
 }
 /// What waits for one reason.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -676,7 +743,7 @@ pub struct Happened {
     pub framework_id: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
     pub task_id: ::prost::alloc::string::String,
-    /// A role, a principal, the public part of a token, or a volume.
+    /// A role, a principal, the public part of a token, a volume, or a secret.
     #[prost(string, tag = "8")]
     pub subject: ::prost::alloc::string::String,
     /// In words; may be empty.
@@ -739,7 +806,7 @@ pub struct Reply {
     /// Whether a leader gave it.
     #[prost(bool, tag = "2")]
     pub from_leader: bool,
-    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30")]
+    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 64")]
     pub kind: ::core::option::Option<reply::Kind>,
 }
 /// Nested message and enum types in `Reply`.
@@ -781,6 +848,8 @@ pub mod reply {
         Events(super::EventList),
         #[prost(message, tag = "30")]
         Waiting(super::WaitingReply),
+        #[prost(message, tag = "64")]
+        Secrets(super::SecretList),
     }
 }
 // ---- the stream ----

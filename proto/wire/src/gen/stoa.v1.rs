@@ -239,6 +239,16 @@ pub struct Artifact {
     #[prost(string, tag = "4")]
     pub name: ::prost::alloc::string::String,
 }
+/// A secret that a task finds as a file, in the directory that STOA_SECRETS names: readable by its user only, in memory only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretFile {
+    /// Of the task's role, or of the nearest role above it that has one of this name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The file's name, without '/'; empty: the secret's.
+    #[prost(string, tag = "2")]
+    pub file: ::prost::alloc::string::String,
+}
 /// What to run.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandInfo {
@@ -254,6 +264,9 @@ pub struct CommandInfo {
     pub user: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "5")]
     pub artifacts: ::prost::alloc::vec::Vec<Artifact>,
+    /// At most 64. What they hold is read at the start: a later version is for later starts.
+    #[prost(message, repeated, tag = "6")]
+    pub secrets: ::prost::alloc::vec::Vec<SecretFile>,
 }
 /// A port that a check goes to: always one of the task's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -300,14 +313,14 @@ pub struct TcpCheck {
     #[prost(message, optional, tag = "1")]
     pub port: ::core::option::Option<CheckPort>,
 }
-/// Something that the agent asks of a running task again and again. In parentheses what Mesos has by default (its HealthCheck) and the
-/// SDK, too; on the wire each time is as it stands, and what is left out is 0.
+/// Something that the agent asks of a running task again and again. In parentheses what the SDK has by default; on the wire each time is as it stands, and what is left out is 0.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Check {
-    /// From the start of the task to the first check (15 s).
+    /// From the start of the task to the first check (0).
     #[prost(uint64, tag = "4")]
     pub delay_ms: u64,
-    /// From the end of one check to the next; 100 at least (10 s).
+    /// From the end of one check to the next; 100 at least (10 s). What is not known to be well, or ready, is asked each second at
+    /// least.
     #[prost(uint64, tag = "5")]
     pub interval_ms: u64,
     /// What takes longer has failed; 1 at least (20 s).
@@ -423,6 +436,9 @@ pub struct TaskStatus {
     /// What its readiness check says; false until the first success. Absent without one.
     #[prost(bool, optional, tag = "13")]
     pub ready: ::core::option::Option<bool>,
+    /// While KILLING: from `at_ms` on it has so long before it is killed. Absent in the words of an agent that does not say it.
+    #[prost(uint64, optional, tag = "14")]
+    pub grace_ms: ::core::option::Option<u64>,
 }
 // ---- operations ----
 
@@ -703,6 +719,10 @@ pub enum StatusReason {
     ReasonUnhealthy = 23,
     /// It runs on; what its checks say of it has changed.
     ReasonCheckChanged = 24,
+    /// It names a secret that there is not.
+    ReasonSecretUnknown = 25,
+    /// A secret could not be brought to it.
+    ReasonSecretFailed = 26,
 }
 impl StatusReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -736,6 +756,8 @@ impl StatusReason {
             Self::ReasonTimeLimit => "REASON_TIME_LIMIT",
             Self::ReasonUnhealthy => "REASON_UNHEALTHY",
             Self::ReasonCheckChanged => "REASON_CHECK_CHANGED",
+            Self::ReasonSecretUnknown => "REASON_SECRET_UNKNOWN",
+            Self::ReasonSecretFailed => "REASON_SECRET_FAILED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -766,6 +788,8 @@ impl StatusReason {
             "REASON_TIME_LIMIT" => Some(Self::ReasonTimeLimit),
             "REASON_UNHEALTHY" => Some(Self::ReasonUnhealthy),
             "REASON_CHECK_CHANGED" => Some(Self::ReasonCheckChanged),
+            "REASON_SECRET_UNKNOWN" => Some(Self::ReasonSecretUnknown),
+            "REASON_SECRET_FAILED" => Some(Self::ReasonSecretFailed),
             _ => None,
         }
     }

@@ -27,6 +27,14 @@ impl Fencing {
         broken(PROMISE, format!("{first} and {master} both lead in term {term}"))
     }
 
+    /// A master was in this term, is now in that, and nobody said anything to it: who is alone disturbs nobody.
+    pub fn heard_nobody(&self, master: Node, before: u64, after: u64) -> Verdict {
+        if after == before {
+            return Ok(());
+        }
+        broken(PROMISE, format!("{master} went from term {before} to {after} and had heard nobody"))
+    }
+
     /// An agent heard this and wants that.
     pub fn heard(&mut self, agent: Node, message: &ToAgent, wanted: &[Output]) -> Verdict {
         if matches!(message.kind, ToAgentKind::Redirect(_)) {

@@ -21,6 +21,8 @@ pub struct Wish {
     pub offers: Vec<OfferId>,
     /// The master said that the accept is committed.
     pub committed: bool,
+    /// It said so without a place in the log: nothing of it will run.
+    nothing: bool,
     /// A master sent it to its agent.
     pub run: Option<RunId>,
     /// What the framework was told of it last.
@@ -31,9 +33,23 @@ pub struct Wish {
     pub killed: bool,
 }
 
+impl Wish {
+    /// What runs was answered with its place in the log.
+    fn is_in_the_log(&self, task: &TaskId) -> Verdict {
+        match self.run {
+            Some(run) if self.nothing => {
+                broken(PROMISE, format!("{task} is run {run}, and was answered before it was in the log"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Every wish that was ever sent.
 #[derive(Debug, Default)]
 pub struct Launches {
+    /// Which task each run is of.
+    runs: BTreeMap<RunId, (FrameworkId, TaskId)>,
     wishes: BTreeMap<(FrameworkId, TaskId), Wish>,
     operations: BTreeMap<(FrameworkId, OperationId), Vec<TaskId>>,
 }
@@ -63,15 +79,18 @@ impl Launches {
     }
 
     /// A framework is told what came of a call.
-    pub fn answered(&mut self, framework: &FrameworkId, answer: &Answer) {
+    pub fn answered(&mut self, framework: &FrameworkId, answer: &Answer) -> Verdict {
         let key = (framework.clone(), answer.operation.clone());
-        if let (Outcome::Committed(_), Some(tasks)) = (&answer.outcome, self.operations.get(&key)) {
+        if let (Outcome::Committed(index), Some(tasks)) = (&answer.outcome, self.operations.get(&key)) {
             for task in tasks {
                 if let Some(wish) = self.wishes.get_mut(&(framework.clone(), task.clone())) {
                     wish.committed = true;
+                    wish.nothing |= *index == 0;
+                    wish.is_in_the_log(task)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// A leader sends a run to its agent.
@@ -84,6 +103,12 @@ impl Launches {
             return broken(PROMISE, format!("{} was launched under two runs", given.task.id));
         }
         wish.run = Some(given.run);
+        let first = self.runs.entry(given.run).or_insert_with(|| key.clone());
+        if *first != key {
+            let how = format!("run {} is {} of {} and of {}", given.run, first.1, first.0, given.task.id);
+            return broken("P2 at most one start", how);
+        }
+        wish.is_in_the_log(&given.task.id)?;
         ledger.used(given.task.id.as_str(), &wish.offers)
     }
 
@@ -132,6 +157,11 @@ impl Launches {
         if let Some(wish) = self.wishes.get_mut(&(framework.clone(), task.clone())) {
             wish.killed = true;
         }
+    }
+
+    /// Whether somebody asked for the end of a task.
+    pub fn is_to_end(&self, framework: &FrameworkId, task: &TaskId) -> bool {
+        self.wishes.get(&(framework.clone(), task.clone())).is_some_and(|wish| wish.killed)
     }
 
     /// All wishes.

@@ -4,6 +4,7 @@ use proto::agent::AgentState;
 use proto::task::TaskState;
 
 use super::{Verdict, broken, volumes};
+use crate::frameworks::{FrameworkNode, Part};
 use crate::node::Node;
 use crate::world::World;
 
@@ -40,6 +41,21 @@ pub fn missing(world: &World) -> Option<String> {
         }
     }
     for framework in &world.frameworks {
+        match framework.part {
+            Part::Plays => {}
+            Part::Waits => continue,
+            Part::Succeeded if framework.driver.is_none() => continue,
+            Part::Succeeded => {
+                return Some(format!("{} does not know that it was succeeded", framework.name));
+            }
+            Part::Gone if framework.plan.habits.is_succeeded => continue,
+            Part::Gone => {
+                match registry.frameworks().find(|known| known.record.info.name == framework.name) {
+                    Some(known) => return Some(format!("{} went away and is waited for", known.record.id)),
+                    None => continue,
+                }
+            }
+        }
         if !framework.driver.as_ref().is_some_and(|driver| driver.is_connected()) {
             return Some(format!("{} is not connected", framework.name));
         }
@@ -58,7 +74,10 @@ pub fn missing(world: &World) -> Option<String> {
 pub fn nothing_forgotten(world: &World) -> Verdict {
     for ((framework, task), wish) in world.checks.launches.wishes() {
         // A framework that was removed is told nothing more.
-        if !world.frameworks.iter().any(|node| node.memory.framework.as_ref() == Some(framework)) {
+        let here = |node: &FrameworkNode| {
+            node.part == Part::Plays && node.memory.framework.as_ref() == Some(framework)
+        };
+        if !world.frameworks.iter().any(here) {
             continue;
         }
         let over = |state: TaskState| state.is_terminal() || state == TaskState::Unknown;

@@ -1,13 +1,19 @@
 //! The checkers: one file for each promise. They know nothing of how the machines keep it.
 
 pub mod agreement;
+pub mod alive;
 pub mod conservation;
+pub mod durable;
+pub mod effort;
 pub mod fencing;
 pub mod launches;
 pub mod liveness;
 pub mod offers;
 pub mod one_place;
+pub mod quota;
+pub mod rescinds;
 pub mod store;
+pub mod takeover;
 pub mod updates;
 pub mod volumes;
 
@@ -41,6 +47,10 @@ pub fn broken(promise: &'static str, how: impl Into<String>) -> Verdict {
 pub struct Checks {
     /// Same index, same registry.
     pub agreement: agreement::Agreement,
+    /// Nobody ends a task that nobody asked to end.
+    pub alive: alive::Alive,
+    /// No more is done than the world asks for.
+    pub effort: effort::Effort,
     /// Nothing offered or used twice, as leaders see it.
     pub conservation: conservation::Conservation,
     /// One leader in an epoch, and no obedience to an older one.
@@ -51,6 +61,12 @@ pub struct Checks {
     pub offers: offers::Ledger,
     /// A task starts once.
     pub one_place: one_place::OnePlace,
+    /// Limits and reservations bound what is offered.
+    pub quota: quota::Quotas,
+    /// Frameworks know which of their offers are over.
+    pub rescinds: rescinds::Rescinds,
+    /// An instance that was succeeded can do nothing.
+    pub takeover: takeover::Takeover,
     /// Updates come in order.
     pub updates: updates::Updates,
     /// Data is kept, for its owner, until it is destroyed.

@@ -16,6 +16,8 @@ pub struct Ledger {
     agents: BTreeMap<OfferId, AgentId>,
     /// Those that have not ended, and when they were made.
     open: BTreeMap<OfferId, u64>,
+    /// When the others ended.
+    ended: BTreeMap<OfferId, u64>,
 }
 
 impl Ledger {
@@ -34,6 +36,7 @@ impl Ledger {
                 Some(end @ None) => {
                     *end = Some(ended.how);
                     self.open.remove(&ended.offer);
+                    self.ended.insert(ended.offer, now);
                     Ok(())
                 }
                 Some(Some(before)) => {
@@ -61,6 +64,11 @@ impl Ledger {
             ),
             None => Ok(()),
         }
+    }
+
+    /// When an offer ended, if it did.
+    pub fn ended_at(&self, offer: OfferId) -> Option<u64> {
+        self.ended.get(&offer).copied()
     }
 
     /// A task was launched on these offers.

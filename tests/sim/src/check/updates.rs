@@ -1,9 +1,10 @@
 //! P4: the updates of a run come to its framework in order and without gaps, in each life of the framework, the next only
 //! when the one before is taken in; until then that one may come again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::{RunId, TaskId};
+use proto::scheduler::Acknowledge;
 use proto::task::{TaskState, TaskStatus};
 
 use super::{Verdict, broken};
@@ -17,6 +18,8 @@ pub struct Updates {
     between: BTreeMap<(Node, u32, RunId), (u64, u64)>,
     /// What each life was told of each task and has not taken in.
     open: BTreeMap<(Node, u32, TaskId), Key>,
+    /// What each framework has taken in, in any life.
+    taken: BTreeSet<(Node, RunId, u64)>,
     told: u64,
 }
 
@@ -49,10 +52,21 @@ impl Updates {
 
     /// A framework has taken a status in.
     pub fn taken_in(&mut self, framework: Node, life: u32, status: &TaskStatus) {
+        self.taken.extend(status.run.map(|run| (framework, run, status.sequence)));
         let of = (framework, life, status.task.clone());
         if self.open.get(&of) == Some(&key(status)) {
             self.open.remove(&of);
         }
+    }
+
+    /// A framework acknowledges a status: whoever does has taken it in.
+    pub fn acknowledged(&self, framework: Node, call: &Acknowledge) -> Verdict {
+        if self.taken.contains(&(framework, call.run, call.sequence)) {
+            return Ok(());
+        }
+        let Acknowledge { task, sequence, .. } = call;
+        let how = format!("{framework} acknowledged #{sequence} of {task} and has not taken it in");
+        broken("P4 acknowledged when taken in", how)
     }
 
     /// How many statuses were told.

@@ -30,7 +30,7 @@ const SYNCS_MIN: f64 = 100.0;
 
 /// Whose page is read.
 #[derive(Clone, Debug)]
-pub(super) struct Whose {
+pub(in crate::verbs) struct Whose {
     /// In words, such as `agent-3` or `master 2`.
     pub name: String,
     pub address: String,
@@ -38,14 +38,14 @@ pub(super) struct Whose {
 }
 
 /// What came of it.
-pub(super) struct Seen {
+pub(in crate::verbs) struct Seen {
     pub whose: Whose,
     pub page: Result<Page, String>,
 }
 
 /// A page of metrics in Prometheus' text format.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Page {
+pub(in crate::verbs) struct Page {
     text: String,
     /// Its clock less ours, as far as can be said: what the way takes is in doubt and counts for it.
     pub ahead_ms: Option<f64>,
@@ -85,7 +85,11 @@ impl Page {
 }
 
 /// Reads the pages of all of them.
-pub(super) async fn look(all: Vec<Whose>, credentials: &Credentials, now: fn() -> u64) -> Vec<Seen> {
+pub(in crate::verbs) async fn look(
+    all: Vec<Whose>,
+    credentials: &Credentials,
+    now: fn() -> u64,
+) -> Vec<Seen> {
     let mut waiting = all.into_iter();
     let mut reading = JoinSet::new();
     let mut seen = Vec::new();
@@ -137,10 +141,18 @@ async fn read(whose: &Whose, credentials: &Credentials, now: fn() -> u64) -> Res
     Ok(page)
 }
 
+fn pages(seen: &[Seen]) -> Vec<(&str, &Page)> {
+    seen.iter().filter_map(|seen| Some((seen.whose.name.as_str(), seen.page.as_ref().ok()?))).collect()
+}
+
+/// Whether their clocks agree with this machine's.
+pub(in crate::verbs) fn clocks_of(seen: &[Seen]) -> Option<Check> {
+    clocks(&pages(seen))
+}
+
 /// What can be said of all of them.
 pub(super) fn checks(seen: &[Seen], now_ms: u64) -> Vec<Check> {
-    let pages: Vec<(&str, &Page)> =
-        seen.iter().filter_map(|seen| Some((seen.whose.name.as_str(), seen.page.as_ref().ok()?))).collect();
+    let pages = pages(seen);
     let mut checks = vec![doors(seen)];
     checks.extend(clocks(&pages));
     checks.extend(certificates(&pages, now_ms));

@@ -13,7 +13,8 @@ use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
 use crate::nouns::View;
-use crate::verbs::describe::{find, task};
+use crate::verbs::describe::task;
+use crate::verbs::resolve::find;
 
 /// The first wait before a followed stream that broke is taken up again, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

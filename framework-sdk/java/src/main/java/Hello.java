@@ -7,7 +7,12 @@ import stoa.v1.Types.*;
 /** A whole framework: three tasks, each run once, whichever leader or process dies meanwhile. */
 public final class Hello implements Scheduler {
     private static final long CPUS_MILLI = 50, MEM_BYTES = 32 << 20;
+    static final String[] IDS = {"hello.0", "hello.1", "hello.2"};
     private final Map<String, TaskState> tasks = new TreeMap<>();
+
+    Hello() {
+        Arrays.stream(IDS).forEach(id -> tasks.put(id, TASK_STATE_UNSPECIFIED));
+    }
 
     /** Those that are to be launched: that nobody knows, or that were dropped on the way. */
     private List<String> waiting() {
@@ -38,9 +43,6 @@ public final class Hello implements Scheduler {
     public static void main(String[] args) throws Exception {
         FrameworkInfo info = FrameworkInfo.newBuilder()
                 .setName("hello").addRoles("default").setFailoverTimeoutMs(7L * 24 * 3600 * 1000).build();
-        Hello hello = new Hello();
-        String[] ids = {"hello.0", "hello.1", "hello.2"};
-        Arrays.stream(ids).forEach(id -> hello.tasks.put(id, TASK_STATE_UNSPECIFIED));
-        Framework.run(info, "hello.id", hello, ids);
+        Framework.run(info, "hello.id", new Hello(), IDS);
     }
 }

@@ -8,7 +8,7 @@ use super::pretend::{Facts, Paper, Pretend, event};
 use crate::cli::{ExplainJobArgs, JobVerb, explain_job, job};
 use crate::spec::{Command as What, JobSpec, Kind};
 use crate::token::random_hex;
-use crate::wire::{GetReply, JobView, Summary, Task, TaskState, VolumeState, VolumeView};
+use crate::wire::{GetReply, JobView, Progress, Setback, Summary, Task, TaskState, VolumeState, VolumeView};
 
 #[derive(Parser)]
 pub(super) struct Command {
@@ -125,7 +125,9 @@ async fn with_jobs() -> Pretend {
         }],
         ..JobView::default()
     };
-    let running = Summary { wanted: 1, running: 1, restarts: 4, ..Summary::default() };
+    let progress = Progress::RolledBack.into();
+    let setback = Setback::Failures.into();
+    let running = Summary { wanted: 1, running: 1, restarts: 4, progress, setback, ..Summary::default() };
     let failed = Summary { wanted: 3, finished: 1, failed: 2, over: true, ..Summary::default() };
     let jobs = vec![view("etl", Kind::Batch, failed), view("web", Kind::Service, running)];
     cluster.with(|facts| facts.jobs = GetReply { jobs, framework_id: "F1".into() });
@@ -153,13 +155,25 @@ async fn jobs_are_listed_for_people_and_programs() {
     let (code, one, _) = shown(&["get", "web", "-o", "wide"]).await;
     assert_eq!(code, 0);
     assert!(one.contains("64MiB") && one.contains("web.0-1") && one.contains("bell\\u{7}"), "{one}");
-    assert_eq!(shown(&["get", "etl"]).await.0, 1, "it failed");
+    assert!(
+        one.ends_with(
+            "\nchange: failed: too many of its tasks failed in a row; it runs what it ran before\n"
+        ),
+        "{one}"
+    );
+    let (code, etl, _) = shown(&["get", "etl"]).await;
+    assert!(code == 1 && !etl.contains("change:"), "it failed, and is no service: {etl}");
     assert_eq!(shown(&["get", "-o", "name"]).await.1, "etl\nweb\n");
     let (_, json, _) = shown(&["get", "-o", "json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["apiVersion"], "stoa.jobs/v1");
     assert_eq!((&json["items"][1]["name"], &json["items"][1]["running"]), (&"web".into(), &1.into()));
     assert_eq!(json["items"][1]["tasks"][0]["state"], "running");
+    assert_eq!(
+        (&json["items"][1]["progress"], &json["items"][1]["setback"]),
+        (&"rolled-back".into(), &"failures".into())
+    );
+    assert!(json["items"][0]["progress"].is_null() && json["items"][0]["setback"].is_null(), "of a batch");
     let spec = &json["items"][1]["spec"];
     assert_eq!((&spec["command"], &spec["update.max_unavailable"]), (&"x".into(), &"1".into()));
     let (_, yaml, _) = shown(&["get", "web", "-o", "yaml"]).await;

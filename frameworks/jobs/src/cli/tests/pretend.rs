@@ -9,6 +9,7 @@ use framework_sdk::Profile;
 use framework_sdk::agent::AgentInfo;
 use framework_sdk::agent_link::{ExecInput, ExecOutput, LogsChunk, LogsRequest};
 use framework_sdk::attributes::Attributes;
+use framework_sdk::demand::Demand;
 use framework_sdk::door::{Authority, Identity, LEAF_VALIDITY, caller, serve};
 use framework_sdk::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep};
 use framework_sdk::framework::FrameworkInfo;
@@ -16,7 +17,9 @@ use framework_sdk::id::{AgentId, FrameworkId, MasterId};
 use framework_sdk::quantities::Quantities;
 use framework_sdk::resources::{Amount, Resources};
 use framework_sdk::role::Role;
-use framework_sdk::views::{Call, Event, FrameworkView, Join, Joined, Reply, ReplyKind, Watch};
+use framework_sdk::views::{
+    Call, Event, Explain, FrameworkView, Join, Joined, Reply, ReplyKind, Supposed, Watch,
+};
 use proto_grpc::services::agent_door::agent_door_server::{AgentDoor, AgentDoorServer};
 use proto_grpc::services::operator::operator_server::{Operator, OperatorServer};
 use tokio::net::TcpListener;
@@ -56,6 +59,10 @@ pub struct Facts {
     pub demands: Vec<String>,
     /// By task and whether it is standard error: the output, whole.
     pub output: BTreeMap<(String, bool), Vec<u8>>,
+    /// Demands that the masters were asked about.
+    pub supposed: Vec<Supposed>,
+    /// What they say to that; else all of it fits.
+    pub supposed_reply: Option<ReplyKind>,
     /// The first reading of these breaks in the middle.
     pub break_output: BTreeSet<(String, bool)>,
     /// Tasks whose output has been asked for, as often as it was.
@@ -232,6 +239,16 @@ impl Operator for Door {
         let kind = match request.into_inner() {
             Call::Frameworks(_) if self.with(|facts| facts.no_framework) => ReplyKind::Frameworks(Vec::new()),
             Call::Frameworks(_) => ReplyKind::Frameworks(vec![framework(&self.framework_address)]),
+            Call::Explain(Explain::Supposed(supposed)) => self.with(|facts| {
+                let fits = |demand: &Demand| Explanation {
+                    code: "served".into(),
+                    fits: demand.count,
+                    ..Explanation::default()
+                };
+                let all = supposed.demands.iter().map(fits).collect();
+                facts.supposed.push(supposed);
+                facts.supposed_reply.clone().unwrap_or(ReplyKind::Explain(all))
+            }),
             Call::Explain(_) => {
                 self.with(|facts| facts.explained += 1);
                 ReplyKind::Explain(vec![explanation()])
@@ -252,6 +269,11 @@ impl Operator for Door {
             other => return Err(Status::unimplemented(format!("{other:?}"))),
         };
         Ok(Response::new(Reply { as_of: 1, from_leader: true, kind }))
+    }
+
+    type ListStream = ReceiverStream<Result<Reply, Status>>;
+    async fn list(&self, _: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        Err(Status::unimplemented("list"))
     }
 
     type WatchStream = ReceiverStream<Result<Event, Status>>;

@@ -7,7 +7,7 @@ use framework_sdk::task::{Exit, TaskState};
 
 use super::rig::*;
 use crate::spec::{Command, GiveUp, JobSpec, Kind, RestartPolicy, Spread, Update};
-use crate::wire;
+use crate::wire::{self, Progress, Setback};
 
 fn web(script: &str, update: Update) -> JobSpec {
     JobSpec { command: Command::Shell(script.to_owned()), update, ..spec("web", Kind::Service, 3) }
@@ -22,6 +22,12 @@ fn runs(update: Update) -> Process {
     process
 }
 
+/// How far the latest change is, and why it failed.
+fn stands(process: &mut Process) -> (Progress, Setback) {
+    let summary = process.summary("web");
+    (summary.progress(), summary.setback())
+}
+
 fn held(process: &mut Process) -> String {
     process.held("web").held.join("; ")
 }
@@ -30,11 +36,15 @@ fn held(process: &mut Process) -> String {
 fn a_surge_starts_new_ones_before_old_ones_end() {
     let update = Update { max_surge: 1, max_unavailable: 0, ..Update::DEFAULT };
     let mut process = runs(update);
+    assert_eq!(stands(&mut process), (Progress::Done, Setback::Unspecified));
     process.submit(web("new", update)).expect("taken");
+    assert_eq!(stands(&mut process).0, Progress::UnderWay, "from the moment it is stored");
     process.offer();
     assert_eq!(process.scripts(), ["new", "old", "old", "old"], "one more, and none is ended yet");
+    assert_eq!(stands(&mut process).0, Progress::UnderWay);
     process.go_on();
     assert_eq!(process.scripts(), ["new", "new", "new"]);
+    assert_eq!(stands(&mut process).0, Progress::Done);
     let view = process.job("web").expect("there");
     assert_eq!(view.tasks.len(), 3, "{view:?}");
     let summary = view.summary.expect("a summary");
@@ -64,13 +74,17 @@ fn canaries_wait_for_a_word_also_after_a_restart() {
     process.submit(web("new", update)).expect("taken");
     process.go_on();
     assert_eq!(process.scripts(), ["new", "old", "old"]);
+    assert_eq!(stands(&mut process).0, Progress::CanaryWaits);
     assert!(held(&mut process).contains("stoa job promote web"), "{}", held(&mut process));
     let mut process = process.restart();
     process.harness.run();
     process.go_on();
     assert_eq!(process.scripts(), ["new", "old", "old"]);
+    assert_eq!(stands(&mut process).0, Progress::CanaryWaits);
     assert_eq!(process.promote("web"), Ok(2));
+    assert_eq!(stands(&mut process).0, Progress::UnderWay);
     process.go_on();
+    assert_eq!(stands(&mut process).0, Progress::Done);
     assert_eq!(process.scripts(), ["new", "new", "new"]);
 }
 
@@ -101,8 +115,10 @@ fn a_change_that_makes_no_progress_goes_back_by_itself_also_after_a_restart() {
     let mut process = process.restart();
     process.harness.run();
     process.harness.advance(deadline);
+    assert_eq!(stands(&mut process), (Progress::GoesBack, Setback::Deadline));
     process.go_on();
     assert_eq!(process.scripts(), ["old", "old", "old"]);
+    assert_eq!(stands(&mut process), (Progress::RolledBack, Setback::Deadline));
     assert!(held(&mut process).contains("its latest change failed"), "{}", held(&mut process));
     let mut process = process.restart();
     process.harness.run();
@@ -111,6 +127,7 @@ fn a_change_that_makes_no_progress_goes_back_by_itself_also_after_a_restart() {
     process.submit(web("third", update)).expect("taken");
     process.go_on();
     assert_eq!(process.scripts(), ["third", "third", "third"]);
+    assert_eq!(stands(&mut process), (Progress::Done, Setback::Unspecified));
 }
 
 #[test]
@@ -123,9 +140,13 @@ fn a_change_that_fails_stays_where_it_is_unless_asked_otherwise() {
     process.go_on();
     assert_eq!(process.scripts(), ["new", "old", "old"]);
     assert!(held(&mut process).contains("stays as it is"), "{}", held(&mut process));
+    assert_eq!(stands(&mut process), (Progress::Stopped, Setback::Deadline));
     assert_eq!(process.roll_back("web"), Ok(3));
     process.go_on();
     assert_eq!(process.scripts(), ["old", "old", "old"]);
+    assert_eq!(stands(&mut process).0, Progress::Done);
+    process.stop("web", false).expect("there");
+    assert_eq!(stands(&mut process).0, Progress::Unspecified);
 }
 
 #[test]
@@ -195,4 +216,31 @@ fn instances_are_spread() {
     process.harness.run();
     process.go_on();
     assert_eq!(process.harness.alive().len(), 2, "a later life knows where they are");
+}
+
+#[test]
+fn to_have_more_of_it_is_a_change_like_any_other() {
+    let mut process = runs(Update::DEFAULT);
+    let more = JobSpec { instances: 4, ..web("old", Update::DEFAULT) };
+    process.submit(more.clone()).expect("taken");
+    assert_eq!(stands(&mut process).0, Progress::UnderWay);
+    process.go_on();
+    assert_eq!(stands(&mut process).0, Progress::Done);
+    // What changes nothing that runs is there at once.
+    process.submit(JobSpec { priority: 5, ..more }).expect("taken");
+    process.go_on();
+    assert_eq!((process.scripts().len(), stands(&mut process).0), (4, Progress::Done));
+}
+
+#[test]
+fn watchers_are_told_when_the_last_one_is_in_service() {
+    let mut process = start();
+    let update = Update { min_healthy: Duration::from_secs(30), ..Update::DEFAULT };
+    process.submit(web("old", update)).expect("taken");
+    process.go_on();
+    let mut told = process.watch("web");
+    assert_eq!(told.pop().and_then(|event| event.summary).map(|s| s.progress()), Some(Progress::UnderWay));
+    process.harness.advance(Duration::from_secs(31));
+    let told = process.told();
+    assert_eq!(told.last().and_then(|event| event.summary).map(|s| s.progress()), Some(Progress::Done));
 }

@@ -26,6 +26,7 @@ fn part(name: &str, script: &str) -> GroupTask {
         ports: Vec::new(),
         env: BTreeMap::new(),
         artifacts: Vec::new(),
+        secrets: BTreeMap::new(),
         health: None,
         readiness: None,
     }

@@ -13,7 +13,7 @@ use framework_sdk::{Config, Dice};
 
 use super::super::report::Totals;
 use super::super::work::Sums;
-use super::super::{Jobs, Order, Output, Reply, Ticket};
+use super::super::{Jobs, Order, Output, Reply, Ticket, Watcher};
 use crate::spec::{Command, JobSpec, Kind};
 use crate::store::{Record, State};
 use crate::wire;
@@ -161,6 +161,23 @@ impl Process {
             Some(Reply::Refused(refusal)) => Err(refusal),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Watches a job from now on; what is told first.
+    pub(super) fn watch(&mut self, name: &str) -> Vec<wire::JobEvent> {
+        self.sync();
+        let (watcher, name) = (Watcher(1), name.to_owned());
+        self.harness.input(Order::Watch { watcher, name, until_over: false });
+        self.told()
+    }
+
+    /// What watchers were told since.
+    pub(super) fn told(&mut self) -> Vec<wire::JobEvent> {
+        let told = |output| match output {
+            Output::Tell(_, event) => Some(event),
+            _ => None,
+        };
+        self.sync().into_iter().filter_map(told).collect()
     }
 
     /// The names of the jobs there are.

@@ -7,7 +7,9 @@ use super::{
     ARTIFACTS_MAX, BYTES_MAX, CPUS_MILLI_MAX, CPUS_MILLI_MIN, DAY, FAILURES_MAX, MEM_BYTES_MIN, PORTS_MAX,
 };
 use crate::spec::{Check, CheckKind, Command, GroupTask, JobSpec};
+use framework_sdk::id::{FileName, SecretName};
 use framework_sdk::quantities::{show_bytes, show_milli};
+use framework_sdk::secret::TASK_SECRETS_MAX;
 use framework_sdk::task::Artifact;
 
 /// As the platform has it: more would be load, not knowledge.
@@ -24,6 +26,7 @@ pub(super) struct Work<'a> {
     ports: &'a [String],
     env: &'a BTreeMap<String, String>,
     artifacts: &'a [Artifact],
+    secrets: &'a BTreeMap<String, String>,
     checks: [(&'static str, Option<&'a Check>); 2],
 }
 
@@ -39,6 +42,7 @@ impl<'a> Work<'a> {
             ports: &job.ports,
             env: &job.env,
             artifacts: &job.artifacts,
+            secrets: &job.secrets,
             checks: [("health", job.health.as_ref()), ("readiness", job.readiness.as_ref())],
         }
     }
@@ -52,6 +56,7 @@ impl<'a> Work<'a> {
             ports: &task.ports,
             env: &task.env,
             artifacts: &task.artifacts,
+            secrets: &task.secrets,
             checks: [("health", task.health.as_ref()), ("readiness", task.readiness.as_ref())],
         }
     }
@@ -74,6 +79,7 @@ impl<'a> Work<'a> {
         self.check_ports(&mut wrong);
         check_env(self.env, &mut wrong);
         self.check_artifacts(&mut wrong);
+        self.check_secrets(&mut wrong);
         for (name, check) in self.checks {
             if let Some(check) = check {
                 self.check_check(name, check, &mut wrong);
@@ -120,6 +126,19 @@ impl<'a> Work<'a> {
             if name.len() > 255 || name.contains(['/', '\0']) || name == "." || name == ".." {
                 let why = format!("{name:?} is not a file name; artifacts lie directly in the sandbox");
                 wrong(&format!("artifacts[{at}].name"), why);
+            }
+        }
+    }
+
+    fn check_secrets(&self, wrong: &mut impl FnMut(&str, String)) {
+        if self.secrets.len() > TASK_SECRETS_MAX {
+            wrong("secrets", format!("{} are more than {TASK_SECRETS_MAX}", self.secrets.len()));
+        }
+        for (file, name) in self.secrets {
+            if let Err(bad) = SecretName::new(name) {
+                wrong("secrets", format!("{name:?} is not the name of a secret: it {bad}"));
+            } else if let Err(bad) = FileName::new(file) {
+                wrong("secrets", format!("{file:?} is not the name of a file: it {bad}"));
             }
         }
     }
@@ -178,7 +197,7 @@ impl<'a> Work<'a> {
         wrong(key, why);
     }
 
-    /// Command, environment and artifacts.
+    /// Command, environment, artifacts and the names of secrets.
     pub fn text_bytes(&self) -> usize {
         let commands = self.checks.iter().filter_map(|(_, check)| match check.map(|check| &check.kind) {
             Some(CheckKind::Command(command)) => Some(command),
@@ -188,6 +207,7 @@ impl<'a> Work<'a> {
         commands.chain([self.command]).map(argv).sum::<usize>()
             + self.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             + self.artifacts.iter().map(|a| a.uri.len() + a.name.len()).sum::<usize>()
+            + self.secrets.iter().map(|(file, name)| file.len() + name.len()).sum::<usize>()
     }
 }
 

@@ -331,7 +331,7 @@ impl Script {
         self.say(call);
     }
 
-    fn restates(&mut self, name: &str, change: impl FnOnce(&mut Demand)) {
+    pub fn restates(&mut self, name: &str, change: impl FnOnce(&mut Demand)) {
         let known = self.frameworks.get_mut(name).unwrap();
         known.demands.last_mut().map(change).unwrap();
         let stated = demands(known.demands.clone(), true);
@@ -362,6 +362,22 @@ impl Script {
         let parts = vec![AcceptPart { offers, operations }];
         let filter = Filter { refuse: Duration::ZERO };
         self.calls(name, CallKind::Accept(Accept { parts, all_or_nothing: false, filter }));
+    }
+
+    /// Launches tasks of so much, as many as fit into each open offer; how many.
+    pub fn fills_offers(&mut self, name: &str, milli: u64) -> u64 {
+        let open = std::mem::take(&mut self.frameworks.get_mut(name).unwrap().offers);
+        let mut launched = 0;
+        for offer in open {
+            let fit = offer.resources.quantities().get(&Scalar::Cpus) / milli;
+            let tasks = (0..fit).map(|_| task(&format!("{name}.{}", self.number()), milli)).collect();
+            let operations = vec![Operation::Launch(Launch { tasks })];
+            let parts = vec![AcceptPart { offers: vec![offer.id], operations }];
+            let filter = Filter { refuse: Duration::ZERO };
+            self.calls(name, CallKind::Accept(Accept { parts, all_or_nothing: false, filter }));
+            launched += fit;
+        }
+        launched
     }
 
     /// A framework in a role of its own name that runs tasks of so much on an agent and wants no more.
@@ -527,5 +543,6 @@ fn status(run: &TaskRun, state: TaskState, sequence: u64) -> TaskStatus {
         pid: 42,
         healthy: None,
         ready: None,
+        grace: None,
     }
 }

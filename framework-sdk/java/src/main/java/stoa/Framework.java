@@ -88,7 +88,7 @@ public final class Framework {
     private final Set<String> missing = new TreeSet<>(); // Believed to be alive, and not in the snapshot.
     private final Set<String> open = new TreeSet<>();
     private UpdateDemands demands = UpdateDemands.newBuilder().setDemandDriven(true).build();
-    private BlockingClientCall<Call, Event> door;
+    private Door door;
     private String fence = ""; // The call behind which an unknown task is one that never was.
     private long calls;
 
@@ -100,14 +100,20 @@ public final class Framework {
     }
 
     /** The session goes no further, and the next one may. */
-    private static final class Again extends Exception {
+    static final class Again extends Exception {
         private static final long serialVersionUID = 1;
     }
 
-    private Framework(FrameworkInfo info, Path file, Scheduler scheduler) {
+    /** Where calls go. */
+    interface Door {
+        void write(Call call) throws StatusException, InterruptedException;
+    }
+
+    Framework(FrameworkInfo info, Path file, Scheduler scheduler, String... believed) {
         this.info = info;
         this.file = file;
         this.scheduler = scheduler;
+        Arrays.stream(believed).forEach(task -> known.put(task, new Known()));
     }
 
     /**
@@ -118,8 +124,7 @@ public final class Framework {
     public static void run(FrameworkInfo info, String file, Scheduler scheduler, String... believed)
             throws IOException, InterruptedException {
         String data = System.getenv("STOA_DATA");
-        Framework framework = new Framework(info, Path.of(data != null ? data : "").resolve(file), scheduler);
-        Arrays.stream(believed).forEach(task -> framework.known.put(task, new Known()));
+        Framework framework = new Framework(info, Path.of(data != null ? data : "").resolve(file), scheduler, believed);
         Context context = Context.load();
         for (int at = 0; !framework.session(context, at % context.masters().size()); at++) {
             Thread.sleep(PAUSE_MS);
@@ -192,13 +197,15 @@ public final class Framework {
     private boolean session(Context context, int number) throws IOException, InterruptedException {
         ManagedChannel channel = context.dial(context.masters().get(number));
         try {
-            door = ClientCalls.blockingBidiStreamingCall(channel, SESSION, CallOptions.DEFAULT);
+            BlockingClientCall<Call, Event> stream =
+                    ClientCalls.blockingBidiStreamingCall(channel, SESSION, CallOptions.DEFAULT);
+            door = stream::write;
             Subscribe.Builder subscribe = Subscribe.newBuilder().setFramework(info).setDemands(demands);
             if (Files.exists(file)) {
                 subscribe.setFrameworkId(Files.readString(file));
             }
             send(Call.newBuilder().setSubscribe(subscribe));
-            for (Event event = door.read(); event != null; event = door.read()) {
+            for (Event event = stream.read(); event != null; event = stream.read()) {
                 if (hear(event)) {
                     return true;
                 }
@@ -215,8 +222,18 @@ public final class Framework {
         return false;
     }
 
+    /** Says things there from now on. */
+    void use(Door there) {
+        door = there;
+    }
+
+    /** So many tasks are wanted. */
+    long wanted() {
+        return demands.getDemandsList().stream().mapToLong(Demand::getCount).sum();
+    }
+
     /** Takes an event in; whether the framework is over. */
-    private boolean hear(Event event) throws Again, IOException {
+    boolean hear(Event event) throws Again, IOException {
         switch (event.getKindCase()) {
             case SUBSCRIBED -> stands(event.getSubscribed());
             case OFFERS -> offers(event.getOffers().getOffersList());
@@ -343,7 +360,7 @@ public final class Framework {
         return "refused: %s: %s (%s)".formatted(refusal.getCode(), refusal.getMessage(), refusal.getHelp());
     }
 
-    private static List<String> launched(Call call) {
+    static List<String> launched(Call call) {
         return call.getAccept().getPartsList().stream()
                 .flatMap(part -> part.getOperationsList().stream())
                 .flatMap(operation -> operation.getLaunch().getTasksList().stream())

@@ -10,9 +10,10 @@ use framework_sdk_cli::settings::{self, Role};
 use framework_sdk_cli::up::{CHILD, UpArgs};
 use framework_sdk_cli::{
     AgentVerb, CompletionArgs, ConfigVerb, ContextArgs, Exit, ExplainSummaryArgs, ExplainVerb, SdkVerb,
-    TeardownArgs,
+    SnapshotVerb, TeardownArgs,
 };
 use frameworks_jobs::cli::{self, Screen};
+use master::backup::{RestoreArgs, RestoreError, Restoring};
 use master::founding::{Begun, Founded, Founding};
 use proto_drive::telemetry;
 
@@ -50,6 +51,9 @@ enum Verb {
     /// Say why something waits, or how it ended.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainCommand),
+    /// Backups of the masters: save one, look into it, restore a master from it.
+    #[command(subcommand, after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(SnapshotCommand),
     /// For authors of frameworks.
     #[command(subcommand, after_help = SDK_EXAMPLES)]
     Sdk(SdkVerb),
@@ -122,6 +126,15 @@ enum ExplainWhat {
 }
 
 #[derive(Debug, Subcommand)]
+enum SnapshotCommand {
+    #[command(flatten)]
+    Client(SnapshotVerb),
+    /// Write the data directory of a master from a backup, when a majority of the masters is lost for good
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum FrameworkVerb {
     /// The jobs framework: services and batch jobs.
     #[command(after_help = FRAMEWORK_EXAMPLES)]
@@ -177,6 +190,19 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
   stoa explain framework jobs
   stoa explain agent agent-1 -vv
   stoa explain --summary";
+
+const SNAPSHOT_EXAMPLES: &str = "Examples:
+  stoa snapshot save pool.backup
+  stoa snapshot inspect pool.backup
+  stoa snapshot restore pool.backup --id 1 --data-dir /var/lib/stoa/master --authority /safe/authority --at 1795881600";
+
+const RESTORE_EXAMPLES: &str = "Examples:
+  stoa snapshot restore pool.backup --data-dir /var/lib/stoa/master --authority /safe/authority
+      the only master of its group
+  stoa snapshot restore pool.backup --id 2 --data-dir /var/lib/stoa/master --authority /safe/authority --at 1795881600
+      one of three, on its machine; the same --at on each of them
+
+Then start the masters as ever. What runs on the agents goes on: docs/guide/running.md";
 
 const SDK_EXAMPLES: &str = "Examples:
   stoa sdk new rust my-framework
@@ -278,6 +304,13 @@ fn main() -> ExitCode {
         }
         // Clap has said what is missing before it comes to this.
         Verb::Explain(ExplainCommand { what: None, summary: None }) => ExitCode::from(Exit::Usage),
+        Verb::Snapshot(SnapshotCommand::Client(SnapshotVerb::Save(save))) => {
+            client(framework_sdk_cli::run(args.context, save))
+        }
+        Verb::Snapshot(SnapshotCommand::Client(SnapshotVerb::Inspect(args))) => {
+            ExitCode::from(framework_sdk_cli::inspect(&args))
+        }
+        Verb::Snapshot(SnapshotCommand::Restore(restore)) => run_restore(restore),
         Verb::Sdk(SdkVerb::Conformance(args)) => client(framework_sdk_cli::conformance::run(&args)),
         Verb::Sdk(SdkVerb::New(args)) => ExitCode::from(framework_sdk_cli::template::run(&args)),
         Verb::Join(join) => client(framework_sdk_cli::join::run(&join)),
@@ -295,6 +328,42 @@ async fn run_master(
         say_founded(&founding, &founded);
     }
     master::run(args.config()?, render, ended()).await.map_err(chained)
+}
+
+/// Says what became of it, and what comes next.
+fn run_restore(args: RestoreArgs) -> ExitCode {
+    let dry_run = args.dry_run;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    match Restoring::from(args).restore(since.as_secs(), dry_run) {
+        Ok(done) => {
+            let members: String =
+                done.members.iter().map(|(id, address)| format!(" --member {id}={address}")).collect();
+            if dry_run {
+                eprintln!("dry run, nothing was done: the backup of {} can be restored there", done.cluster);
+            } else {
+                eprintln!("restored a master of {}; start it with{members}", done.cluster);
+                eprintln!("undo with: remove its data directory");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let exit = match error {
+                RestoreError::NoMember { .. }
+                | RestoreError::NoTime { .. }
+                | RestoreError::BadTime { .. } => Exit::Usage,
+                RestoreError::InUse(_) | RestoreError::Stranger { .. } => Exit::Conflict,
+                RestoreError::File { .. }
+                | RestoreError::Backup { .. }
+                | RestoreError::Image { .. }
+                | RestoreError::Pki(_)
+                | RestoreError::DataDir(_)
+                | RestoreError::Store(_)
+                | RestoreError::Half { .. } => Exit::Bad,
+            };
+            eprintln!("error: {}", chained(error));
+            ExitCode::from(exit)
+        }
+    }
 }
 
 /// Half of the processors for a master's doors, up to eight: its machine has a thread of its own. On two processors the

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tonic_build::manual::{Builder, Method, Service};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "types.proto",
     "scheduler.proto",
     "agent.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 9] = [
     "ledger.proto",
     "store.proto",
     "store_log.proto",
+    "backup.proto",
 ];
 
 fn root() -> PathBuf {

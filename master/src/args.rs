@@ -61,7 +61,7 @@ pub struct MasterArgs {
     store_value_limit: u64,
 }
 
-fn member(text: &str) -> Result<(MasterId, String), String> {
+pub(crate) fn member(text: &str) -> Result<(MasterId, String), String> {
     let bad = || format!("{text:?} is not NUMBER=HOST:PORT, such as 1=10.0.0.1:7070");
     let (number, address) = text.split_once('=').ok_or_else(bad)?;
     let id = number.parse().ok().filter(|id| *id > 0).ok_or_else(bad)?;

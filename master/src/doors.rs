@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use master_core::{LinkId, SessionId, Ticket};
+use master_core::{LinkId, Saved, SessionId, Ticket};
 use proto::agent_link::ToAgent;
 use proto::operator::ReplyKind;
 use proto::scheduler::Event;
@@ -33,6 +33,7 @@ pub(crate) struct Doors {
     sessions: Listeners<SessionId, Event>,
     links: Listeners<LinkId, ToAgent>,
     tickets: Mutex<HashMap<Ticket, oneshot::Sender<ReplyKind>>>,
+    saves: Mutex<HashMap<Ticket, oneshot::Sender<Option<Saved>>>>,
 }
 
 struct Listeners<K, T>(Mutex<HashMap<K, Listener<T>>>);
@@ -122,6 +123,21 @@ impl Doors {
         let (sender, answer) = oneshot::channel();
         lock(&self.tickets).insert(ticket, sender);
         (ticket, answer)
+    }
+
+    /// For somebody who wants all that the log remembers.
+    pub fn open_save(&self) -> (Ticket, oneshot::Receiver<Option<Saved>>) {
+        let ticket = Ticket(self.number());
+        let (sender, answer) = oneshot::channel();
+        lock(&self.saves).insert(ticket, sender);
+        (ticket, answer)
+    }
+
+    /// It is there, or will not come.
+    pub fn saved(&self, ticket: Ticket, saved: Option<Saved>) {
+        if let Some(sender) = lock(&self.saves).remove(&ticket) {
+            let _ = sender.send(saved);
+        }
     }
 
     /// What is said from now on is said in a turn of its own.

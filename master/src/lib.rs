@@ -2,6 +2,8 @@
 
 mod agent_api;
 mod args;
+pub mod backup;
+mod backup_api;
 mod caller;
 mod conceal;
 mod config;
@@ -31,6 +33,7 @@ use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto_drive::{Ended, Vitals};
 use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
+use proto_grpc::services::backups::backups_server::BackupsServer;
 use proto_grpc::services::operator::operator_server::OperatorServer;
 use proto_grpc::services::raft::raft_server::RaftServer;
 use proto_grpc::services::scheduler::scheduler_server::SchedulerServer;
@@ -168,7 +171,7 @@ pub async fn run(
         heard: heard.clone(),
     };
     let (registry_raft, store_raft) = (raft(tell), raft_api::StoreRaftDoor(raft(state.tell.clone())));
-    let watched = model.clone();
+    let (watched, saves) = (model.clone(), doors.clone());
     let show_state = state.show;
     let operator = operator_api::OperatorDoor {
         id: config.id,
@@ -182,9 +185,17 @@ pub async fn run(
         vault,
         heard,
     };
+    let backups = backup_api::BackupDoor {
+        cluster: cluster.clone(),
+        members: config.members.clone(),
+        doors: saves,
+        handle: handle.clone(),
+        store: state.saving,
+    };
     let routes = Routes::new(SchedulerServer::new(scheduler))
         .add_service(AgentLinkServer::new(agents).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX))
         .add_service(OperatorServer::new(operator))
+        .add_service(BackupsServer::new(backups))
         .add_service(StoreServer::new(state.door))
         .add_service(StoreRaftServer::new(store_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
         .add_service(RaftServer::new(registry_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));

@@ -9,19 +9,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use master_raft::NodeId;
 use master_storage::{Disk, LogStore};
-use master_store_core::{Input, Member};
-use proto_drive::Ended;
+use master_store_core::{Input, Member, Saved};
+use proto_drive::{Ended, Handle};
 use tokio::sync::watch;
 
 use crate::peers::{Own, Peers, Reporting, Talk, Tell};
 use crate::{Config, RunError, chain};
 
 pub(crate) use api::StoreDoor;
+pub(crate) use perform::STORE;
+
+/// Gives all that the store holds, as of when it is asked or later.
+#[derive(Clone)]
+pub(crate) struct Saving {
+    doors: Arc<doors::Doors>,
+    handle: Handle<Input>,
+}
+
+impl Saving {
+    /// `None`: no leader confirmed in time what is committed, or this master is stopping.
+    pub async fn save(&self) -> Option<Saved> {
+        let (ticket, answer) = self.doors.open_save();
+        self.handle.send_async(Input::Save { ticket }).await.ok()?;
+        answer.await.ok().flatten()
+    }
+}
 
 /// What the rest of the process needs of it.
 pub(crate) struct Running {
     /// The frameworks' door.
     pub door: StoreDoor,
+    /// Gives all of it.
+    pub saving: Saving,
     /// Sets its gauges, for somebody who looks.
     pub show: Box<dyn Fn() + Send + Sync>,
     /// Brings it what its peers say.
@@ -79,7 +98,8 @@ pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Res
     let close = Box::new(move || closing.close());
     let listening = doors.clone();
     let show = Box::new(move || board.show(&listening));
-    Ok(Running { door: StoreDoor { doors, handle }, show, tell, close })
+    let saving = Saving { doors: doors.clone(), handle: handle.clone() };
+    Ok(Running { door: StoreDoor { doors, handle }, saving, show, tell, close })
 }
 
 /// Nobody panics while holding these locks, and a map is whole between any two calls: poison means nothing.

@@ -77,6 +77,8 @@ pub enum Action {
     SetRights,
     /// Read metrics.
     ReadMetrics,
+    /// Take all that the masters remember as a backup.
+    SaveBackup,
     /// Use a framework's state.
     UseStore {
         /// Whose.
@@ -130,6 +132,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::ListSecrets
             | Action::SetSecret
             | Action::CreateToken
+            | Action::SaveBackup
             | Action::SetRights
             | Action::RunAs { .. },
         ) => true,
@@ -153,6 +156,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::SetSecret
             | Action::ReadSecrets { .. }
             | Action::CreateToken
+            | Action::SaveBackup
             | Action::SetRights
             | Action::UseStore { .. }
             | Action::RunAs { .. },
@@ -197,6 +201,7 @@ fn in_words(action: &Action) -> String {
             "read what secrets hold; only the agent that runs a task may that names them".to_owned()
         }
         Action::CreateToken => "make join tokens".to_owned(),
+        Action::SaveBackup => "take a backup of the masters".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
@@ -259,6 +264,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "set-secret" => Action::SetSecret,
         "read-secrets" => Action::ReadSecrets { owner: owner() },
         "create-token" => Action::CreateToken,
+        "save-backup" => Action::SaveBackup,
         "set-rights" => Action::SetRights,
         other => {
             return Err(Refusal::new(Code::Invalid, format!("verb {other:?} is unknown"))

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod agent_link;
 pub mod attributes;
 pub mod authorize;
+pub mod backup;
 pub mod caller;
 pub mod check;
 pub mod demand;

@@ -386,4 +386,17 @@ pub struct RegistryImage {
     pub history: Vec<Arc<Happened>>,
     /// Secrets, by role and name.
     pub secrets: Vec<Arc<SecretRecord>>,
+    /// Set when the log was begun anew from a backup.
+    pub restored: Option<Restored>,
+}
+
+/// A log that was begun anew from a backup: what the old one gave after it is unknown here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Up to where of the old log the backup knew it.
+    pub known_index: u64,
+    /// Where the new one began: beyond anything that the old one could have given.
+    pub index: u64,
+    /// When.
+    pub at_ms: u64,
 }

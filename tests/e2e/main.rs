@@ -1,6 +1,7 @@
 //! The real binary, end to end: a cluster from one command, work on it, and the death of each of its parts.
 
 mod author;
+mod backup;
 mod broken;
 mod checks;
 mod cluster;

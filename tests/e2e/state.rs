@@ -6,7 +6,7 @@ use framework_sdk::Profile;
 use framework_sdk::refusal::Code;
 use framework_sdk::state::{Bytes, Keys, Operation, Put, State, StateError, Txn, campaign};
 
-use super::cluster::{Cluster, eventually};
+use super::cluster::{Cluster, eventually, examples};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -123,4 +123,12 @@ fn limits_of_the_store_are_settings_of_the_masters() {
         assert!(said.contains("2048 bytes") && said.contains("--store-value-limit"), "{said}");
     });
     cluster.down_leaves_nothing();
+}
+
+#[test]
+fn a_framework_that_keeps_its_state_on_the_masters_is_examined_like_any_other() {
+    let cluster = Cluster::prepared("state-card", &[]);
+    let pair = examples().join("pair").display().to_string();
+    let card = cluster.stoa(&["sdk", "conformance", "--only", "failover", &pair]);
+    assert_eq!(card.code, 0, "{card:?}");
 }

@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::engine::{Command, Engine, Parts};
 use crate::enter::{self, Guest, TerminalSize};
 use crate::event::{Event, StartFailure, Usage};
-use crate::fetch::Fetcher;
 use crate::launch::Launch;
 use crate::link::Place;
+use crate::needs::Needs;
 use crate::report::Report;
 use crate::visit::Visited;
 use crate::volumes::{Removed, VolumeDir};
@@ -84,8 +84,7 @@ impl Containerizer {
             report: report.clone(),
             place,
             connection,
-            fetcher: Fetcher::new(&config),
-            secrets: config.secrets.clone(),
+            needs: Needs::new(&config),
             commands: commands_out,
             done,
         });

@@ -5,20 +5,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
-use std::thread;
 use std::time::Duration;
 
 use agent_keeper::protocol::{self, Request, RunId};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Event, StartFailure, Usage};
-use crate::fetch::Fetcher;
-use crate::launch::{Artifact, Launch};
+use crate::launch::Launch;
 use crate::link::{self, Connection, Greeting, Link, Place};
+use crate::needs::Needs;
 use crate::report::Report;
 use crate::request;
-use crate::secrets::{self, SecretSource};
+use crate::secrets;
 use crate::visit::{Visited, Visitor};
 use crate::volumes::{Removed, VolumeDir};
 use crate::workshop::{Done, Job, Prepared};
@@ -77,9 +76,7 @@ pub(crate) struct Engine {
     pub(crate) link: Option<Link>,
     /// Frames for the keeper of this turn.
     pub(crate) outgoing: Vec<u8>,
-    fetcher: Arc<Fetcher>,
-    fetches: Arc<Semaphore>,
-    secrets: Option<Arc<dyn SecretSource>>,
+    needs: Arc<Needs>,
     fetched_in: mpsc::UnboundedSender<Fetched>,
     pub(crate) ending: Option<oneshot::Sender<Result<(), u32>>>,
     /// Who waits for the keeper's word on a run.
@@ -106,15 +103,14 @@ pub(crate) struct Parts {
     pub(crate) report: Arc<Report>,
     pub(crate) place: Place,
     pub(crate) connection: Connection,
-    pub(crate) fetcher: Fetcher,
-    pub(crate) secrets: Option<Arc<dyn SecretSource>>,
+    pub(crate) needs: Needs,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) done: mpsc::UnboundedReceiver<Vec<Done>>,
 }
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> (Engine, Inboxes) {
-        let Parts { events, jobs, report, place, connection, fetcher, secrets, commands, done } = parts;
+        let Parts { events, jobs, report, place, connection, needs, commands, done } = parts;
         let (fetched_in, fetched) = mpsc::unbounded_channel();
         let engine = Engine {
             runs: HashMap::new(),
@@ -125,9 +121,7 @@ impl Engine {
             place,
             link: Some(connection.split()),
             outgoing: Vec::new(),
-            fetcher: Arc::new(fetcher),
-            fetches: Arc::new(Semaphore::new(crate::fetch::CONCURRENT_MAX)),
-            secrets,
+            needs: Arc::new(needs),
             fetched_in,
             ending: None,
             visitors: HashMap::new(),
@@ -310,33 +304,11 @@ impl Engine {
         }
     }
 
-    /// Brings what a launch needs of others: secrets last, as they are when it starts, and kept the shortest time.
     fn fetch(&self, launch: Box<Launch>, prepared: Prepared, stop: Arc<AtomicBool>) {
-        let (fetcher, fetches, fetched) =
-            (self.fetcher.clone(), self.fetches.clone(), self.fetched_in.clone());
-        let source = self.secrets.clone().filter(|_| launch.has_secrets);
+        let (needs, fetched) = (self.needs.clone(), self.fetched_in.clone());
         tokio::spawn(async move {
             let run_id = launch.run_id;
-            let mut result = match launch.artifacts.is_empty() {
-                true => Ok((launch, prepared)),
-                false => {
-                    // The semaphore is never closed; without a permit we would merely be one too many.
-                    let _permit = fetches.acquire_owned().await;
-                    bring_artifacts(fetcher, launch, prepared, stop).await
-                }
-            };
-            if let Ok((launch, prepared)) = &mut result
-                && launch.has_secrets
-            {
-                let brought = match source {
-                    Some(source) => source.fetch(run_id).await,
-                    None => Err("this agent knows nobody to ask for them".to_owned()),
-                };
-                match brought {
-                    Ok(secrets) => prepared.secrets = secrets,
-                    Err(why) => result = Err(StartFailure::Secrets(why)),
-                }
-            }
+            let result = needs.bring(launch, prepared, stop).await;
             let _engine_gone = fetched.send(Fetched { run_id, result });
         });
     }
@@ -432,39 +404,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// On a thread that nobody waits for: a server that does not answer must not hold up the end of this process, as it
-/// would on one of tokio's.
-async fn bring_artifacts(
-    fetcher: Arc<Fetcher>,
-    launch: Box<Launch>,
-    prepared: Prepared,
-    stop: Arc<AtomicBool>,
-) -> Result<(Box<Launch>, Prepared), StartFailure> {
-    let first = launch.artifacts.first().map(|first| first.uri.clone()).unwrap_or_default();
-    let (tell, told) = oneshot::channel();
-    let bring = move || {
-        let result = bring_all(&fetcher, &prepared, &launch.artifacts, &stop);
-        let _engine_gone = tell.send(result.map(|()| (launch, prepared)));
-    };
-    let failed = |why: String| StartFailure::Artifact { uri: first.clone(), why };
-    thread::Builder::new().name("fetch".to_owned()).spawn(bring).map_err(|e| failed(e.to_string()))?;
-    told.await.unwrap_or_else(|_| Err(failed("its thread is gone".to_owned())))
-}
-
-fn bring_all(
-    fetcher: &Fetcher,
-    prepared: &Prepared,
-    artifacts: &[Artifact],
-    stop: &AtomicBool,
-) -> Result<(), StartFailure> {
-    for artifact in artifacts {
-        fetcher
-            .fetch(&prepared.sandbox, prepared.user.as_ref(), artifact, stop)
-            .map_err(|why| StartFailure::Artifact { uri: artifact.uri.clone(), why })?;
-    }
-    Ok(())
 }
 
 /// The keeper's next events; `None` when the link is broken; nothing at all without one.

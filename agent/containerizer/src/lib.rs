@@ -3,8 +3,8 @@
 //! # The way of a launch
 //!
 //! [`Containerizer::launch`] puts it into the mailbox of the *engine* (`engine.rs`, one tokio task that never blocks).
-//! The *workshop* (`workshop.rs`, one thread that may) makes sandbox and cgroups, the *fetcher* (`fetch.rs`, blocking
-//! threads) brings artifacts, and the *link* (`link.rs`) hands the finished request to the keeper, all that is ready in
+//! The *workshop* (`workshop.rs`, one thread that may) makes sandbox and cgroups, what it needs of others (`needs.rs`) is
+//! brought by the *fetcher* (`fetch.rs`, artifacts, on blocking threads) and the [`SecretSource`], and the *link* (`link.rs`) hands the finished request to the keeper, all that is ready in
 //! one write. What the keeper answers becomes an [`Event`]; the end of a run passes the workshop once more, to learn
 //! whether the kernel killed for memory.
 //!
@@ -35,6 +35,7 @@ mod fetch;
 mod isolate;
 mod launch;
 mod link;
+mod needs;
 mod probe;
 mod reconcile;
 mod report;

@@ -5,6 +5,7 @@ mod pool;
 mod reserve;
 mod rights;
 mod secret;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use rights::{AUTH_EXAMPLES, TOKEN_EXAMPLES};
 pub use rights::{AuthVerb, CanIArgs, FormArgs, GrantArgs, RevokeArgs, TokenArgs, TokenFor, TokenVerb};
 use secret::SECRET_EXAMPLES;
 pub use secret::{Meant, SecretGetArgs, SecretRmArgs, SecretSetArgs, SecretVerb};
+pub use snapshot::{InspectArgs, SaveArgs, SnapshotVerb};
 
 /// Which cluster is meant; for every verb.
 #[derive(Clone, Debug, Default, Args)]

@@ -8,9 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use framework_sdk::Profile;
+use proto::backup::Save;
 use proto::operator::{Call, Event, Reply, ReplyKind, Watch};
 use proto::refusal::{Code as RefusalCode, Refusal};
 use proto_grpc::services::agent_door::agent_door_client::AgentDoorClient;
+use proto_grpc::services::backups::backups_client::BackupsClient;
 use proto_grpc::services::operator::operator_client::OperatorClient;
 use proto_grpc::{ConnectError, PeerRole, REPLY_BYTES_MAX, channel};
 use proto_pki::Credentials;
@@ -31,6 +33,8 @@ const ONE_TRY: Duration = Duration::from_secs(3);
 /// How long the first master has to connect before the next is tried beside it: one that was stopped accepts and then
 /// says nothing.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long a backup may take in all.
+const SAVE_LIMIT: Duration = Duration::from_secs(60);
 /// Between two questions to masters that know no leader.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -290,6 +294,28 @@ impl Client {
         }
     }
 
+    /// All that the masters remember, from any master that hears a leader: the bytes of a backup's file.
+    pub async fn save(&self) -> Result<Vec<u8>, AskError> {
+        let mut tried = Tried::default();
+        match timeout(SAVE_LIMIT, self.save_until_answered(&mut tried)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(AskError::TooLate { after: SAVE_LIMIT, tried }),
+        }
+    }
+
+    async fn save_until_answered(&self, tried: &mut Tried) -> Result<Vec<u8>, AskError> {
+        let mut silent = BTreeSet::new();
+        loop {
+            let Some((address, channel)) = self.next_master(None, &mut silent, tried).await? else {
+                continue;
+            };
+            match saved(BackupsClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX)).await {
+                Ok(file) => return Ok(file),
+                Err(status) => self.next_after(address, status, &mut silent, tried)?,
+            }
+        }
+    }
+
     /// The door of an agent.
     pub async fn agent(&self, address: &str) -> Result<AgentDoorClient<Channel>, AskError> {
         let channel = channel(address, PeerRole::Agent, &self.credentials).await?;
@@ -390,6 +416,15 @@ impl Client {
     fn forget(&self, address: &str) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
     }
+}
+
+async fn saved(mut door: BackupsClient<Channel>) -> Result<Vec<u8>, Status> {
+    let mut pieces = door.save(Save {}).await?.into_inner();
+    let mut file = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        file.extend(piece.bytes);
+    }
+    Ok(file)
 }
 
 impl fmt::Debug for Client {

@@ -27,7 +27,8 @@ pub mod up;
 mod verbs;
 
 pub use args::{
-    AgentVerb, ConfigVerb, ContextArgs, ExplainSummaryArgs, ExplainVerb, SdkVerb, TeardownArgs, Verb,
+    AgentVerb, ConfigVerb, ContextArgs, ExplainSummaryArgs, ExplainVerb, SdkVerb, SnapshotVerb, TeardownArgs,
+    Verb,
 };
 pub use completion::CompletionArgs;
 pub use duration::{parse_duration, show_age, show_duration};
@@ -35,7 +36,7 @@ pub use escape::{Sanitizer, escaped};
 pub use exit::{EXIT_CODES, Exit};
 pub use failure::{Failure, Stop};
 pub use join::JoinArgs;
-pub use run::{Action, run, run_on};
+pub use run::{Action, inspect, run, run_on};
 pub use table::{Cell, Table, Tone, Widths};
 pub use terminal::Terminal;
 pub use verbs::config::{

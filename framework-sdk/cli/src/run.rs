@@ -4,7 +4,7 @@ use std::io;
 
 use crate::args::{
     AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainSummaryArgs, ExplainVerb, Form, Format,
-    QuotaVerb, RaftVerb, TokenVerb, Verb, WeightVerb,
+    InspectArgs, QuotaVerb, RaftVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -13,7 +13,7 @@ use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
     auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, reserve,
-    secret, status, token, waiting,
+    secret, snapshot, status, token, waiting,
 };
 
 /// What was asked for.
@@ -27,6 +27,14 @@ pub enum Action {
     Summary(ExplainSummaryArgs),
     /// Something about an agent.
     Agent(AgentVerb),
+    /// A backup.
+    Save(SaveArgs),
+}
+
+impl From<SaveArgs> for Action {
+    fn from(args: SaveArgs) -> Self {
+        Action::Save(args)
+    }
 }
 
 impl From<Verb> for Action {
@@ -70,6 +78,15 @@ pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
     exit.code()
 }
 
+/// Looks into a backup; it needs no cluster. The exit code.
+pub fn inspect(args: &InspectArgs) -> u8 {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let mut nobody = io::empty();
+    let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut nobody);
+    let done = snapshot::inspect(args, terminal);
+    ended(done, args.output == Form::Json, terminal).code()
+}
+
 /// This one has the streams of the process for itself, and an exit code that is another's.
 async fn run_exec(context: &ContextArgs, args: &ExecArgs) -> u8 {
     let done = match profile::find(context.context.as_deref()) {
@@ -110,6 +127,7 @@ impl Action {
         match self {
             Action::Explain(verb) => explain::run(client, verb, terminal).await,
             Action::Summary(args) => waiting::run(client, args, terminal).await,
+            Action::Save(args) => snapshot::save(client, args, terminal).await,
             Action::Agent(AgentVerb::Drain(args)) => drain::drain(client, args, terminal).await,
             Action::Agent(AgentVerb::Resume(args)) => drain::resume(client, args, terminal).await,
             Action::Agent(AgentVerb::Gone(args)) => remove::gone(client, args, terminal).await,
@@ -152,6 +170,7 @@ impl Action {
                 | ExplainVerb::Agent(args),
             ) => args.view.output,
             Action::Summary(args) => args.output,
+            Action::Save(args) => args.output,
             Action::Agent(AgentVerb::Drain(args)) => args.order.output,
             Action::Agent(AgentVerb::Resume(args)) => args.order.output,
             Action::Agent(AgentVerb::Gone(args)) => args.order.output,

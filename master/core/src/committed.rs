@@ -65,7 +65,7 @@ pub(crate) fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: 
         }
         Entry::TaskEnded(_) => {
             if let Effect::Ended(records) = effect {
-                records.into_iter().for_each(|record| update::ended(d, record));
+                records.into_iter().for_each(|record| update::logged(d, record));
             }
         }
         Entry::KillWanted(inner) => kill::ask(d, &(inner.framework.clone(), inner.task.clone())),

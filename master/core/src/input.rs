@@ -55,6 +55,11 @@ pub enum Input {
         /// Which.
         link: LinkId,
     },
+    /// Somebody wants all that the log remembers, as of now or later. Ends exactly once, in `Output::Saved`.
+    Save {
+        /// Comes back with it.
+        ticket: Ticket,
+    },
     /// An operator asks for what only the machine can do; reads are served from the read model.
     Operator {
         /// Comes back with the reply.

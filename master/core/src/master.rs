@@ -1,5 +1,6 @@
 //! The switchboard: each input to its verb. No decision is taken here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, OFFER_INTERVAL_
 use crate::desk::Desk;
 use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
-use crate::output::{Note, Output};
+use crate::output::{Note, Output, Saved};
 use crate::verbs::{
     accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, reconcile, register, rights,
     subscribe, take_lead, teardown, update, volumes,
@@ -43,6 +44,9 @@ pub struct Master {
     leader: Option<MasterId>,
     term: u64,
     batch: Batch,
+    /// Who wants all of it, by the question to consensus; and how many ever did.
+    saving: BTreeMap<u64, Ticket>,
+    saves: u64,
     /// A committed entry could not be read: nothing may be applied behind it.
     broken: bool,
 }
@@ -65,6 +69,8 @@ impl Master {
             leader: None,
             term: 0,
             batch: Batch::default(),
+            saving: BTreeMap::new(),
+            saves: 0,
             broken: false,
         })
     }
@@ -324,10 +330,11 @@ impl Master {
                         self.raft.step(now, taken, &mut Outbox::new());
                     }
                 }
-                master_raft::Output::Members { .. }
-                | master_raft::Output::MembersChanged { .. }
-                | master_raft::Output::ReadReady { .. }
-                | master_raft::Output::ReadDropped { .. } => {}
+                master_raft::Output::ReadReady { tag, .. } => self.save(tag, out),
+                // Told when it is woken.
+                master_raft::Output::ReadDropped { .. }
+                | master_raft::Output::Members { .. }
+                | master_raft::Output::MembersChanged { .. } => {}
                 master_raft::Output::Refused { from, why } => {
                     out.push(Output::Note(Note::Peer { from: from.0, why: format!("{why:?}") }));
                 }
@@ -366,6 +373,14 @@ impl Master {
         self.applied = index;
         self.tell_history(out);
         out.push(Output::Applied(index));
+    }
+
+    /// Everything that was committed when it was asked for is applied by now.
+    fn save(&mut self, tag: u64, out: &mut Outbox<Output>) {
+        let Some(ticket) = self.saving.remove(&tag) else { return };
+        let image = || Bytes::from(self.registry.to_image());
+        let whole = || Saved { index: self.applied, term: self.term, image: image() };
+        out.push(Output::Saved { ticket, saved: (!self.broken).then(whole) });
     }
 
     /// What the log tells that was not told yet.
@@ -468,13 +483,27 @@ impl Machine for Master {
             Input::AgentClosed { link } => {
                 self.at_desk(now, out, |d| lose_agent::unlink(d, link));
             }
+            Input::Save { ticket } => {
+                self.saves += 1;
+                self.saving.insert(self.saves, ticket);
+                let question = master_raft::Input::ReadIndex { tag: self.saves };
+                self.raft.step(now, question, &mut Outbox::new());
+            }
             Input::Operator { ticket, caller, call } => self.operator(now, ticket, &caller, call, out),
         }
     }
 
     fn wake(&mut self, now: Now, out: &mut Outbox<Output>) {
         if self.raft.wake_at().is_some_and(|at| at <= now.monotonic) {
-            self.raft.wake(now, &mut Outbox::new());
+            let mut said = Outbox::new();
+            self.raft.wake(now, &mut said);
+            for output in said.take() {
+                if let master_raft::Output::ReadDropped { tag } = output
+                    && let Some(ticket) = self.saving.remove(&tag)
+                {
+                    out.push(Output::Saved { ticket, saved: None });
+                }
+            }
         }
         // What is due at once again waits for the next turn: the log must get its word in between.
         for _ in 0..self.leading.as_ref().map_or(0, |l| l.deadlines.len()) {
@@ -518,6 +547,7 @@ impl Machine for Master {
             | Input::Framework { .. }
             | Input::FrameworkClosed { .. }
             | Input::AgentClosed { .. }
+            | Input::Save { .. }
             | Input::Operator { .. } => Haste::Now,
         }
     }

@@ -59,6 +59,13 @@ pub enum Output {
         /// The answer.
         kind: operator::ReplyKind,
     },
+    /// All that the log remembers; `None`: no leader confirmed in time what is committed.
+    Saved {
+        /// Of whoever asked for it.
+        ticket: Ticket,
+        /// What.
+        saved: Option<Saved>,
+    },
     /// Something changed that people can see: the read model folds it.
     Changed(operator::EventKind),
     /// The part this master plays, and up to where its registry stands.
@@ -78,6 +85,17 @@ pub enum Output {
     Applied(u64),
     /// A note for the log: something an operator would act on.
     Note(Note),
+}
+
+/// A state machine as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Up to where of the log.
+    pub index: u64,
+    /// The term of the member that gives it.
+    pub term: u64,
+    /// As in a snapshot.
+    pub image: Bytes,
 }
 
 /// Something an operator would act on.

@@ -74,6 +74,7 @@ impl Registry {
             rights: self.rights.iter().map(|(who, rights)| remembered(who, rights)).collect(),
             history: self.history.all().cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
+            restored: self.restored,
         }
         .encode()
     }
@@ -95,6 +96,7 @@ impl Registry {
             rights: image.rights.into_iter().filter_map(|r| Some((r.principal, r.rights?))).collect(),
             history: History::of_image(image.history),
             secrets: secrets::of_image(image.secrets),
+            restored: image.restored,
             ..Registry::default()
         };
         for mut record in image.frameworks {

@@ -7,6 +7,7 @@ mod effect;
 mod history;
 mod image;
 mod registry;
+mod restore;
 mod secrets;
 mod total;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proto::caller::Caller;
 use proto::id::{AgentId, FrameworkId, OperationId, RunId, TaskId};
-use proto::log::{AgentRecord, FrameworkRecord, RoleRecord, TaskRecord, TokenCreated};
+use proto::log::{AgentRecord, FrameworkRecord, Restored, RoleRecord, TaskRecord, TokenCreated};
 use proto::quota::Quota;
 use proto::rights::Rights;
 use proto::role::{Role, Weight};
@@ -45,6 +45,7 @@ pub struct Registry {
     pub(crate) rights: BTreeMap<Caller, Rights>,
     pub(crate) secrets: Secrets,
     pub(crate) history: History,
+    pub(crate) restored: Option<Restored>,
 }
 
 // === impl Framework ===

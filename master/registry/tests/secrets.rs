@@ -2,9 +2,10 @@
 
 use master_registry::{Effect, Registry, SECRET_BYTES_ALL_MAX, SECRETS_MAX};
 use proto::id::{FileName, SecretName};
-use proto::log::{Entry, SecretRemoved, SecretSet};
+use proto::log::{Entry, RegistryImage, SecretRemoved, SecretSet};
 use proto::role::Role;
 use proto::secret::SecretFile;
+use proto::wire::Wire;
 
 fn role(path: &str) -> Role {
     Role::new(path).unwrap()
@@ -63,6 +64,17 @@ fn a_version_grows_with_each_time_it_is_set_and_a_removed_one_begins_anew() {
         ]
     );
     assert_eq!(Registry::from_image(&registry.to_image()).unwrap(), registry, "a snapshot has it all");
+}
+
+#[test]
+fn only_a_snapshot_with_secrets_asks_for_a_master_that_knows_them() {
+    let mut registry = Registry::default();
+    let format = |registry: &Registry| RegistryImage::decode(&registry.to_image()).unwrap().format;
+    assert_eq!(format(&registry), 2);
+    applied(&mut registry, 1, set("eng", "db", b"one"));
+    assert_eq!(format(&registry), 3);
+    applied(&mut registry, 2, remove("eng", "db"));
+    assert_eq!(format(&registry), 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use master_store_core::{Ticket, WatchId};
+use master_store_core::{Saved, Ticket, WatchId};
 use proto::store::{Reply, WatchReply};
 use tokio::sync::{mpsc, oneshot};
 
@@ -62,6 +62,7 @@ impl Listener {
 pub(crate) struct Doors {
     next: AtomicU64,
     tickets: Mutex<HashMap<Ticket, oneshot::Sender<Reply>>>,
+    saves: Mutex<HashMap<Ticket, oneshot::Sender<Option<Saved>>>>,
     watches: Mutex<HashMap<WatchId, Listener>>,
 }
 
@@ -86,6 +87,21 @@ impl Doors {
 
     pub fn drop_ticket(&self, ticket: Ticket) {
         lock(&self.tickets).remove(&ticket);
+    }
+
+    /// For somebody who wants all that the store holds.
+    pub fn open_save(&self) -> (Ticket, oneshot::Receiver<Option<Saved>>) {
+        let ticket = Ticket(self.number());
+        let (sender, answer) = oneshot::channel();
+        lock(&self.saves).insert(ticket, sender);
+        (ticket, answer)
+    }
+
+    /// It is there, or will not come.
+    pub fn saved(&self, ticket: Ticket, saved: Option<Saved>) {
+        if let Some(sender) = lock(&self.saves).remove(&ticket) {
+            let _ = sender.send(saved);
+        }
     }
 
     pub fn open_watch(&self) -> (WatchId, Words) {

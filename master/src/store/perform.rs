@@ -62,6 +62,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     self.meters.replied(&reply);
                     self.doors.answer(ticket, reply);
                 }
+                Output::Saved { ticket, saved } => self.doors.saved(ticket, saved),
                 Output::ToWatch { watch, reply } => self.doors.tell(watch, reply),
                 Output::CloseWatch { watch } => self.doors.close_watch(watch),
                 Output::Part { term, leads, leader } => {

@@ -39,7 +39,7 @@ impl Space {
         }
     }
 
-    fn forget(&mut self, revision: u64) {
+    pub(crate) fn forget(&mut self, revision: u64) {
         // A version that was replaced up to there was replaced by one that the history still has.
         let keys: BTreeSet<Bytes> = self
             .history

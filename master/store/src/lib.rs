@@ -34,6 +34,7 @@ mod fault;
 mod image;
 mod lease;
 mod read;
+mod restore;
 mod space;
 mod store;
 mod txn;

@@ -13,6 +13,9 @@ pub mod agent_door {
 pub mod operator {
     include!("gen/stoa.v1.operator.Operator.rs");
 }
+pub mod backups {
+    include!("gen/stoa.v1.backup.Backups.rs");
+}
 pub mod raft {
     include!("gen/stoa.v1.raft.Raft.rs");
 }

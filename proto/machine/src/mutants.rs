@@ -59,7 +59,6 @@ mutants! {
     LoseFailoverTimer, "lose-failover-timer", "a new leader does not wait for frameworks to come back";
     ForgetFence, "forget-fence", "an earlier instance of a framework keeps its session beside the latest";
     KillOnDisconnect, "kill-on-disconnect", "the tasks of a framework that is cut off are ended at once";
-    VolumeByName, "volume-by-name", "a volume counts as deleted when another of its name was";
     // the agent
     TakeUnsynced, "take-unsynced", "a run is started before it is on disk that it was taken on";
     ObeyAnyone, "obey-anyone", "an agent obeys the leader of an earlier term";
@@ -68,7 +67,7 @@ mutants! {
     RedeliverNever, "redeliver-never", "an update that was lost is not sent again";
     SkipNumber, "skip-number", "the updates of a run are numbered with gaps";
     KillOnRestart, "kill-on-restart", "an agent that is restarted ends what runs";
-    DeleteUnderRun, "delete-under-run", "what is on a destroyed volume is deleted while a run has it";
+    KeepDestroyed, "keep-destroyed", "what is on a destroyed volume is not deleted";
     // the frameworks' state
     CasIgnoresRevision, "cas-ignores-revision", "a compare-and-swap does not compare";
     WatchSkips, "watch-skips", "a watch leaves a revision out";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::{AgentId, FrameworkId, TaskId};
 
 /// The words for what can happen; `docs/guide/events.md` says what each means.
-pub const EVENT_KINDS: [&str; 29] = [
+pub const EVENT_KINDS: [&str; 30] = [
     "agent-admitted",
     "agent-back",
     "agent-changed",
@@ -36,6 +36,7 @@ pub const EVENT_KINDS: [&str; 29] = [
     "rights-set",
     "secret-set",
     "secret-removed",
+    "restored",
 ];
 
 /// Something that happened to the pool, as the log tells it: the same with the same number on every master.

@@ -6,9 +6,9 @@ use proto_wire::log as w;
 
 use crate::log::{
     Accepted, AcceptedPart, AgentDrained, AgentOperated, AgentRecord, Batch, Entry, FrameworkDisconnected,
-    FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, RightsSet,
-    RoleRecord, SecretRecord, SecretRemoved, SecretSet, TaskAdopted, TaskEnded, TaskRecord, TokenCreated,
-    VolumeRecord, VolumesForgotten, WeightSet,
+    FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, Restored,
+    RightsSet, RoleRecord, SecretRecord, SecretRemoved, SecretSet, TaskAdopted, TaskEnded, TaskRecord,
+    TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -197,4 +197,6 @@ message!(RegistryImage = w::Registry {
     rep rights: rights,
     rep history: history,
     rep secrets: secrets,
+    opt restored: restored,
 });
+message!(Restored = w::Restored { plain known_index: known_index, plain index: index, plain at_ms: at_ms });

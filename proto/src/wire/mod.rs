@@ -3,6 +3,7 @@
 #[macro_use]
 mod macros;
 mod agent_link;
+mod backup;
 mod ledger;
 mod log;
 mod operator;

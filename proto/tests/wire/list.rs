@@ -69,6 +69,7 @@ all! {
     proto::log::SecretRecord = log::SecretRecord;
     Arc<proto::log::SecretRecord> = log::SecretRecord;
     proto::log::RegistryImage = log::Registry;
+    proto::log::Restored = log::Restored;
     proto::operator::AgentView = operator::AgentView;
     proto::operator::FrameworkView = operator::FrameworkView;
     proto::operator::TaskView = operator::TaskView;
@@ -181,6 +182,11 @@ all! {
     proto::store_log::LeaseRecord = store_log::LeaseRecord;
     proto::store_log::SpaceRecord = store_log::SpaceRecord;
     proto::store_log::StoreImage = store_log::Image;
+    proto::backup::Save = backup::Save;
+    proto::backup::SavedBytes = backup::SavedBytes;
+    proto::backup::Part = backup::Part;
+    proto::backup::Member = backup::Member;
+    proto::backup::Backup = backup::Backup;
     proto::quantities::Quantities = v1::Quantities;
     proto::resources::Amount = v1::Amount;
     proto::resources::Portion = v1::Portion;

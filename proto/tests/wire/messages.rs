@@ -18,8 +18,18 @@ pub struct Messages(DescriptorPool);
 impl Messages {
     pub fn of_the_contracts() -> Messages {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("v1");
-        let files =
-            ["types", "scheduler", "agent", "operator", "raft", "log", "ledger", "store", "store_log"];
+        let files = [
+            "types",
+            "scheduler",
+            "agent",
+            "operator",
+            "raft",
+            "log",
+            "ledger",
+            "store",
+            "store_log",
+            "backup",
+        ];
         let files = files.map(|name| format!("{name}.proto"));
         let set = protox::compile(files, [folder]).expect("the .proto files compile");
         Messages(DescriptorPool::from_file_descriptor_set(set).expect("a pool of descriptors"))

@@ -28,6 +28,9 @@ pub mod v1 {
     pub mod store_log {
         include!("gen/stoa.v1.store_log.rs");
     }
+    pub mod backup {
+        include!("gen/stoa.v1.backup.rs");
+    }
 }
 
-pub use v1::{agent, ledger, log, operator, raft, scheduler, store, store_log};
+pub use v1::{agent, backup, ledger, log, operator, raft, scheduler, store, store_log};

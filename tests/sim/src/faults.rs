@@ -16,9 +16,10 @@ enum Kind {
     Partition,
     IsolateMaster,
     Pause,
+    Usurp,
 }
 
-fn draws(faults: &Faults) -> [(Kind, u64); 8] {
+fn draws(faults: &Faults) -> [(Kind, u64); 9] {
     [
         (Kind::CrashMaster, faults.crash_master),
         (Kind::CrashAgent, faults.crash_agent),
@@ -28,6 +29,7 @@ fn draws(faults: &Faults) -> [(Kind, u64); 8] {
         (Kind::Partition, faults.partition),
         (Kind::IsolateMaster, faults.isolate_master),
         (Kind::Pause, faults.pause),
+        (Kind::Usurp, faults.usurp),
     ]
 }
 
@@ -118,6 +120,7 @@ impl World {
                     }
                 }
             }
+            Kind::Usurp => self.usurp(),
             Kind::Pause => {
                 let nodes = self.nodes();
                 let node = nodes[self.dice.below(nodes.len() as u64) as usize];
@@ -130,6 +133,24 @@ impl World {
                 self.trace.line(self.now, || format!("{node} sleeps until {}s", until / SECOND));
                 self.process(node).paused_until = until;
             }
+        }
+    }
+
+    /// First a leader falls asleep; once another leads, agents lose that one, and may come to the sleeper's door.
+    fn usurp(&mut self) {
+        let awake = |world: &World, node: Node| world.masters[node.index()].process.paused_until <= world.now;
+        let (awake, asleep): (Vec<Node>, Vec<Node>) =
+            self.leaders().into_iter().partition(|node| awake(self, *node));
+        let Some(leader) = awake.first().copied() else { return };
+        if asleep.is_empty() {
+            self.mark("a leader slept");
+            let until = self.now + 3 * SECOND + self.dice.below(5 * SECOND);
+            self.process(leader).paused_until = until;
+            return;
+        }
+        self.mark("agents lost a leader while an earlier one slept");
+        for id in self.network.streams_of(leader) {
+            self.cut(id, 200 * MS);
         }
     }
 

@@ -363,7 +363,7 @@ impl World {
         let link = Link(link);
         let newest = self.frameworks[node.index()].stream.is_some_and(|(newest, _)| newest == link);
         if let (true, Down::Event(event)) = (newest, &down) {
-            self.checks.rescinds.heard(node, &event.kind);
+            self.checks.rescinds.heard(node, self.now, &event.kind);
         }
         let input = match down {
             Down::Event(event) => Input::Event { link, event: *event },

@@ -158,6 +158,7 @@ impl World {
                 | Output::ToFramework { .. }
                 | Output::CloseFramework { .. }
                 | Output::CloseAgent { .. }
+                | Output::Saved { .. }
                 | Output::Reply { .. } => {}
             }
         }
@@ -244,6 +245,8 @@ impl World {
             Output::CloseFramework { session } => self.hang_up(session.0),
             Output::CloseAgent { link } => self.hang_up(link.0),
             Output::Reply { ticket, kind } => self.replied(ticket, &kind),
+            // Nobody asks for it here.
+            Output::Saved { .. } => {}
             Output::Changed(event) => {
                 let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
                 self.checks.offers.changed(self.now, &event)?;

@@ -42,6 +42,8 @@ pub struct Habits {
     pub departs: bool,
     /// Once, while it does not move, another instance of it takes over.
     pub is_succeeded: bool,
+    /// Uses offers of an earlier leader's numbers that it was never made.
+    pub forges: bool,
 }
 
 /// One framework.
@@ -74,6 +76,8 @@ pub struct Faults {
     pub isolate_master: u64,
     /// A process is not run for a while.
     pub pause: u64,
+    /// A leader is not run for a while, and while another leads, agents lose that one and look around.
+    pub usurp: u64,
 }
 
 /// What a seed does.
@@ -127,6 +131,8 @@ pub struct Options {
     pub operates_agents: bool,
     /// Whether operators limit roles most of the time.
     pub limits_roles: bool,
+    /// Whether the world goes on for a while once it has healed.
+    pub lingers: bool,
     /// The log is cut about so often.
     pub snapshot_after_bytes: u64,
     /// How long offers stand.
@@ -182,6 +188,7 @@ impl Options {
             partition: weight(4),
             isolate_master: weight(3),
             pause: weight(3),
+            usurp: 0,
         };
         // Drawn apart: a world that has none of it goes as it went before there was any of it.
         let mut other = Dice::new(seed ^ 0x0000_4ab1_7500_0000);
@@ -242,12 +249,13 @@ impl Options {
             deaf_permille: dice.below(300),
             operates_agents: other.chance(1, 3),
             limits_roles: false,
+            lingers: false,
         };
         if seed < FURTHER { options } else { options.further(seed) }
     }
 
     /// What the first seeds know nothing of, so that each of them stays the run that it was: frameworks that go away for
-    /// good, such as have a second instance, and operators who limit roles.
+    /// good, such as have a second instance or make offers up, leaders that sleep, and operators who limit roles.
     fn further(mut self, seed: u64) -> Options {
         let mut dice = Dice::new(seed ^ 0x00f0_a7e2_0000_0000);
         let last = self.frameworks.len() - 1;
@@ -263,6 +271,11 @@ impl Options {
         if first.jobs > 0 && dice.chance(3, 4) {
             first.habits.is_succeeded = true;
         }
+        self.frameworks.iter_mut().for_each(|plan| plan.habits.forges = dice.chance(1, 2));
+        if self.masters > 1 && dice.chance(1, 2) {
+            self.faults.usurp = 8;
+        }
+        self.lingers = true;
         self
     }
 
@@ -301,6 +314,7 @@ impl Options {
             deaf_permille: 0,
             operates_agents: false,
             limits_roles: false,
+            lingers: false,
         }
     }
 }

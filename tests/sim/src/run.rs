@@ -8,8 +8,9 @@ use master_raft::Role;
 use proto::id::Epoch;
 
 use crate::check::{Broken, Verdict, broken, liveness};
+use crate::frameworks::Part;
 use crate::node::Node;
-use crate::options::{MS, Options, SECOND};
+use crate::options::{MS, Options, Personality, SECOND};
 use crate::world::World;
 
 /// How often a healing world is looked at.
@@ -17,6 +18,9 @@ const LOOK_EVERY: u64 = 250 * MS;
 
 /// How long a process that slept may need to do what it should have done meanwhile.
 const CATCH_UP: u64 = 2 * SECOND;
+
+/// How long a healed world is looked at: several times as long as anybody declines for.
+const LINGERS: u64 = 20 * SECOND;
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -122,5 +126,28 @@ fn calm(world: &mut World) -> Result<u64, Broken> {
         broken("P5 agreement", "the registries of a world at rest differ")?;
     }
     world.store_rests()?;
-    Ok(world.now - began)
+    let healed_in = world.now - began;
+    if world.options.lingers {
+        offers_flow(world)?;
+    }
+    Ok(healed_in)
+}
+
+/// What was declined for a while is offered again, in a world in which nobody uses anything or keeps it to himself.
+fn offers_flow(world: &mut World) -> Verdict {
+    let since = world.now;
+    world.run_until(since + LINGERS)?;
+    if world
+        .frameworks
+        .iter()
+        .any(|one| one.part == Part::Plays && one.plan.personality == Personality::Silent)
+    {
+        return Ok(());
+    }
+    for (framework, number) in world.frameworks.iter().zip(1..) {
+        if framework.part == Part::Plays && framework.plan.personality == Personality::Declining {
+            world.checks.rescinds.flow(Node::Framework(number), since)?;
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use framework_sdk_core::{Calls, Room, Scheduler, Session, Update, task};
 use proto::demand::{DeclineReason, Demand, Filter};
 use proto::framework::FrameworkInfo;
-use proto::id::{DemandId, FrameworkId, GroupId, OfferId, TaskId, VolumeId};
+use proto::id::{DemandId, Epoch, FrameworkId, GroupId, OfferId, TaskId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::{CreateVolume, DestroyVolume, Operation, Reserve, Unreserve};
 use proto::quantities::Quantities;
@@ -270,6 +270,17 @@ impl Workload {
         self.want(out);
     }
 
+    /// Now and then it says that they were an earlier leader's.
+    fn forged(&mut self, mut offers: Vec<Offer>) -> Vec<Offer> {
+        if self.habits.forges && self.mischief > 0 && self.dice.chance(1, 4) {
+            self.mischief -= 1;
+            for offer in &mut offers {
+                offer.id.epoch = Epoch(offer.id.epoch.0.saturating_sub(1));
+            }
+        }
+        offers
+    }
+
     /// Does something with the disk of an offer, behind the launches.
     fn reserve(&mut self, room: &mut Room) {
         if !self.dice.chance(1, 3) {
@@ -423,7 +434,10 @@ impl Scheduler for Workload {
             plain.for_each(|offer| out.emit(Note::Unasked(offer.id)));
         }
         match self.personality {
-            Personality::Demanding | Personality::Greedy => self.place(offers, out),
+            Personality::Demanding | Personality::Greedy => {
+                let offers = self.forged(offers);
+                self.place(offers, out);
+            }
             Personality::Declining => {
                 let refuse = Duration::from_secs(1 + self.dice.below(5));
                 for offer in offers {

@@ -18,13 +18,12 @@ pub(crate) fn destroy(s: &mut State, order: DestroyVolumes, out: &mut Outbox<Out
 
 /// What no run uses any more can be deleted.
 pub(crate) fn release(s: &mut State, out: &mut Outbox<Output>) {
-    if !s.volumes.any_held() {
+    if !s.volumes.any_held() || mutants::is(Mutant::KeepDestroyed) {
         return;
     }
     let runs = &s.runs;
     let is_used = |volume: &Volume| {
-        !mutants::is(Mutant::DeleteUnderRun)
-            && runs.iter().any(|(_, run)| run.phase != Phase::Over && run.given.volumes.contains(volume))
+        runs.iter().any(|(_, run)| run.phase != Phase::Over && run.given.volumes.contains(volume))
     };
     let free = s.volumes.release(is_used);
     out.extend(free.into_iter().map(|volume| Output::Contain(Contain::RemoveVolume(volume))));

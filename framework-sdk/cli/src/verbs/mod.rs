@@ -17,6 +17,7 @@ pub mod remove;
 pub mod reserve;
 pub mod resolve;
 pub mod secret;
+pub mod snapshot;
 pub mod status;
 pub mod token;
 pub mod waiting;

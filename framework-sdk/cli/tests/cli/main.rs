@@ -9,6 +9,7 @@ mod logs;
 mod parsing;
 mod pool;
 mod running;
+mod secrets;
 mod settings;
 mod verbs;
 mod views;

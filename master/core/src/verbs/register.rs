@@ -11,10 +11,10 @@ use proto::agent_link::{
 };
 use proto::authorize::{Action, authorize};
 use proto::id::{AgentId, RunId};
-use proto::log::{Entry, TaskAdopted};
+use proto::log::{Entry, TaskAdopted, TaskEnded};
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::RescindReason;
-use proto::task::{StatusReason, TaskState};
+use proto::task::{StatusReason, TaskState, TaskStatus};
 
 use crate::batch::Pending;
 use crate::config::{HEARTBEAT_INTERVAL, SILENCE_LIMIT};
@@ -154,6 +154,18 @@ pub(crate) fn adopted(d: &mut Desk<'_>, entry: &TaskAdopted, effect: &Effect) {
     }
 }
 
+/// How a task stands that the masters know from a backup, and its agent does not know.
+fn lost_since_backup(known: &TaskStatus, at_ms: u64) -> TaskStatus {
+    let message =
+        "its agent does not have it: it ended after the backup was made from which the masters were restored";
+    let (state, reason) = (TaskState::Lost, StatusReason::TaskUnknown);
+    TaskStatus {
+        agent: known.agent.clone(),
+        run: known.run,
+        ..TaskStatus::by_master(known.task.clone(), state, reason, message, at_ms)
+    }
+}
+
 /// What the agent has and what the log knows become one.
 fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
     let reported: BTreeSet<RunId> = reports.iter().map(|report| report.run).collect();
@@ -182,9 +194,15 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
     // the log. So it is delivered now; the run's id keeps it from starting twice.
     let registry = d.registry;
     let mut undelivered = Vec::new();
+    let mut lost = Vec::new();
     let mut kills: BTreeMap<RunId, std::time::Duration> = BTreeMap::new();
     for task in registry.tasks_on(id) {
         let Some(run) = task.status.run else { continue };
+        if !reported.contains(&run) && registry.is_of_before(run) {
+            // It may have been delivered, have ended and been forgotten since the backup was made: it is not started again.
+            lost.push((task.framework.clone(), lost_since_backup(&task.status, d.at_ms())));
+            continue;
+        }
         if !reported.contains(&run) {
             let principal = registry.framework(&task.framework).map(|known| known.record.principal.clone());
             undelivered.push(TaskRun {
@@ -198,6 +216,9 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
         if let Some(grace) = task.kill_grace {
             kills.insert(run, grace);
         }
+    }
+    for (framework, status) in lost {
+        d.batch.propose(Entry::TaskEnded(TaskEnded { framework, status }), Pending::Nothing);
     }
     if !undelivered.is_empty() {
         d.tell_agent(id, ToAgentKind::Launch(Launch { runs: undelivered }));

@@ -5,6 +5,7 @@ use proto::agent_link::Update;
 use proto::id::{AgentId, FrameworkId, RunId};
 use proto::log::{Entry, TaskEnded, TaskRecord};
 use proto::operator::EventKind as Changed;
+use proto::task::StatusSource;
 
 use crate::config::{LAZY_DELAY, LAZY_MAX};
 use crate::desk::Desk;
@@ -104,6 +105,14 @@ fn repeated(
     } else if status.state.is_terminal() {
         super::acknowledge::pass_on(d, from, run, status.sequence);
     }
+}
+
+/// The end of a task is in the log. What its agent said was passed on when it was said; what a master says is told now.
+pub(crate) fn logged(d: &mut Desk<'_>, record: TaskRecord) {
+    if record.status.source == StatusSource::Master {
+        d.update(&record.framework.clone(), record.status.clone());
+    }
+    ended(d, record);
 }
 
 /// The end of a task is in the log: what it used is free, and the agent may forget it.

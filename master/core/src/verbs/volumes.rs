@@ -3,8 +3,6 @@
 use proto::agent_link::{DestroyVolumes, ToAgentKind, VolumesDestroyed};
 use proto::id::AgentId;
 use proto::log::{Entry, VolumesForgotten};
-use proto::volume::Volume;
-use proto_machine::mutants::{self, Mutant};
 
 use crate::batch::Pending;
 use crate::desk::Desk;
@@ -25,17 +23,9 @@ pub(crate) fn destroyed(d: &mut Desk<'_>, from: &AgentId, word: VolumesDestroyed
     let Some(record) = registry.agent(from) else { return };
     // Each once, however often it was said.
     let volumes: Vec<_> =
-        record.destroyed.iter().filter(|volume| is_named(volume, &word.volumes)).cloned().collect();
+        record.destroyed.iter().filter(|volume| word.volumes.contains(volume)).cloned().collect();
     if !volumes.is_empty() {
         let entry = Entry::VolumesForgotten(VolumesForgotten { agent: from.clone(), volumes });
         d.batch.propose(entry, Pending::Nothing);
     }
-}
-
-/// Whether a volume is among these: by its birth, since its name may be given again.
-fn is_named(volume: &Volume, among: &[Volume]) -> bool {
-    if mutants::is(Mutant::VolumeByName) {
-        return among.iter().any(|other| other.role == volume.role && other.id == volume.id);
-    }
-    among.contains(volume)
 }

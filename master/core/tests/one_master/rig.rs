@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, SessionId, Ticket};
+use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, Saved, SessionId, Ticket};
 use proto::agent::AgentInfo;
 use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
 use proto::attributes::Attributes;
@@ -38,6 +38,8 @@ pub struct World {
     pub changed: Vec<proto::operator::EventKind>,
     /// As the shell was told last.
     pub secrets: master_core::Secrets,
+    /// What somebody asked for as a whole.
+    pub saved: Vec<Option<Saved>>,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
             replies: vec![],
             changed: vec![],
             secrets: Default::default(),
+            saved: vec![],
         };
         world.run(Duration::from_secs(2));
         assert!(world.master.leads(), "a master alone leads");
@@ -75,6 +78,12 @@ impl World {
         self.secrets.clear();
         self.run(Duration::from_secs(2));
         assert!(self.master.leads(), "a master alone leads");
+    }
+
+    /// The disk is lost, and there is this one.
+    pub fn restore(&mut self, disk: master_raft::Recovered) {
+        self.disk = disk;
+        self.restart();
     }
 
     fn keep(&mut self, persist: master_raft::Persist) {
@@ -115,6 +124,7 @@ impl World {
                     Output::Note(Note::Unreadable { why, .. }) => panic!("unreadable: {why}"),
                     Output::Changed(kind) => self.changed.push(kind),
                     Output::Secrets(secrets) => self.secrets = secrets,
+                    Output::Saved { saved, .. } => self.saved.push(saved),
                     Output::Note(_)
                     | Output::Part { .. }
                     | Output::Happened(_)

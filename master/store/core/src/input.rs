@@ -25,6 +25,11 @@ pub enum Input {
         /// What.
         call: Call,
     },
+    /// Somebody wants all that the store holds, as of now or later. Ends exactly once, in `Output::Saved`.
+    Save {
+        /// Comes back with it.
+        ticket: Ticket,
+    },
     /// A framework wants to hear of changes.
     Watch {
         /// On this stream.

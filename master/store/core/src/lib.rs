@@ -22,10 +22,12 @@ mod leases;
 mod member;
 mod output;
 mod reads;
+mod restore;
 mod watches;
 
 pub use config::{Config, WATCHES_MAX};
 pub use input::{Input, Ticket, WatchId};
 pub use master_raft::Unfit;
 pub use member::Member;
-pub use output::{Note, Output, Standing};
+pub use output::{Note, Output, Saved, Standing};
+pub use restore::restored;

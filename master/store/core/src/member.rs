@@ -21,7 +21,7 @@ use crate::batch::{Batch, Waiter};
 use crate::config::{BATCHES_IN_FLIGHT, Config, SPACE_NAME_MAX, WATCHES_MAX};
 use crate::input::{Input, Ticket, WatchId};
 use crate::leases::Timers;
-use crate::output::{Note, Output, Standing};
+use crate::output::{Note, Output, Saved, Standing};
 use crate::reads::{Read, Reads};
 use crate::watches::Watches;
 
@@ -242,7 +242,9 @@ impl Member {
                     }
                 }
                 master_raft::Output::ReadReady { tag, .. } => {
-                    self.reads.land(tag).into_iter().for_each(|read| self.answer(now, read, out));
+                    let (reads, saves) = self.reads.land(tag);
+                    reads.into_iter().for_each(|read| self.answer(now, read, out));
+                    self.save(saves, out);
                 }
                 // Told when it is woken.
                 master_raft::Output::ReadDropped { .. }
@@ -255,6 +257,17 @@ impl Member {
         }
         changed.iter().for_each(|space| self.watches.tell_space(space, &self.store, out));
         self.show(changed.iter(), out);
+    }
+
+    /// Everything that was committed when it was asked for is applied by now.
+    fn save(&self, tickets: Vec<Ticket>, out: &mut Outbox<Output>) {
+        if tickets.is_empty() {
+            return;
+        }
+        let image = || Bytes::from(self.store.to_image());
+        let whole = || Saved { index: self.applied, term: self.term, image: image() };
+        let saved = (!self.broken).then(whole);
+        out.extend(tickets.into_iter().map(|ticket| Output::Saved { ticket, saved: saved.clone() }));
     }
 
     /// How some spaces stand now.
@@ -438,6 +451,7 @@ impl Machine for Member {
             Input::Ask { ticket, caller, call } => self.ask(now, ticket, &caller, call, out),
             Input::Watch { watch, caller, ask } => self.watch(watch, &caller, ask, out),
             Input::WatchClosed { watch } => self.watches.remove(watch),
+            Input::Save { ticket } => self.reads.save(ticket),
         }
     }
 
@@ -447,7 +461,9 @@ impl Machine for Member {
             self.raft.wake(now, &mut said);
             for output in said.take() {
                 if let master_raft::Output::ReadDropped { tag } = output {
-                    for read in self.reads.land(tag) {
+                    let (reads, saves) = self.reads.land(tag);
+                    out.extend(saves.into_iter().map(|ticket| Output::Saved { ticket, saved: None }));
+                    for read in reads {
                         let refusal = Refusal::new(Code::Unavailable, "no leader confirmed the read in time");
                         self.reply(read.ticket, 0, ReplyKind::Refused(refusal), out);
                     }

@@ -35,6 +35,13 @@ pub enum Output {
         /// The answer.
         reply: Reply,
     },
+    /// All that the store holds; `None`: no leader confirmed in time what is committed.
+    Saved {
+        /// Of whoever asked for it.
+        ticket: Ticket,
+        /// What.
+        saved: Option<Saved>,
+    },
     /// Tell a watch.
     ToWatch {
         /// Which.
@@ -62,6 +69,17 @@ pub enum Output {
     Stands(Standing),
     /// A note for the log: something an operator would act on.
     Note(Note),
+}
+
+/// A state machine as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Up to where of the log.
+    pub index: u64,
+    /// The term of the member that gives it.
+    pub term: u64,
+    /// As in a snapshot.
+    pub image: Bytes,
 }
 
 /// How a space stands.

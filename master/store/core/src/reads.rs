@@ -19,19 +19,27 @@ pub(crate) struct Read {
 /// Reads that gather during a turn, and those that share a question to the leader.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
-    gathered: Vec<Read>,
+    gathered: Round,
     next_tag: u64,
-    asked: BTreeMap<u64, Vec<Read>>,
+    asked: BTreeMap<u64, Round>,
 }
+
+/// Reads, and who wants all there is.
+type Round = (Vec<Read>, Vec<Ticket>);
 
 impl Reads {
     pub fn add(&mut self, read: Read) {
-        self.gathered.push(read);
+        self.gathered.0.push(read);
+    }
+
+    /// Somebody wants all there is.
+    pub fn save(&mut self, ticket: Ticket) {
+        self.gathered.1.push(ticket);
     }
 
     /// One question for all that gathered.
     pub fn take(&mut self) -> Option<u64> {
-        if self.gathered.is_empty() {
+        if self.gathered.0.is_empty() && self.gathered.1.is_empty() {
             return None;
         }
         self.next_tag += 1;
@@ -40,7 +48,7 @@ impl Reads {
     }
 
     /// A question is answered, or will not be.
-    pub fn land(&mut self, tag: u64) -> Vec<Read> {
+    pub fn land(&mut self, tag: u64) -> Round {
         self.asked.remove(&tag).unwrap_or_default()
     }
 }

@@ -419,4 +419,19 @@ pub struct Registry {
     pub history: ::prost::alloc::vec::Vec<super::operator::Happened>,
     #[prost(message, repeated, tag = "30")]
     pub secrets: ::prost::alloc::vec::Vec<SecretRecord>,
+    /// The log was begun anew from a backup.
+    #[prost(message, optional, tag = "31")]
+    pub restored: ::core::option::Option<Restored>,
+}
+/// A log that was begun anew from a backup: what the old one gave after it is unknown here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Restored {
+    /// Up to where of the old log the backup knew it.
+    #[prost(uint64, tag = "1")]
+    pub known_index: u64,
+    /// Where the new one began: beyond anything that the old one could have given.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_core::Output;
+use agent_core::{Note, Output};
 use proto::agent_link::{ToAgent, ToAgentKind};
 
 use super::{Verdict, broken};
@@ -52,7 +52,8 @@ impl Fencing {
             | Output::Rewrite(_)
             | Output::ToMaster(_)
             | Output::Contain(_)
-            | Output::Leave(_) => true,
+            | Output::Leave(_)
+            | Output::Note(Note::Joined { .. }) => true,
             Output::Connect { .. } | Output::Disconnect(_) | Output::Ended | Output::Note(_) => false,
         });
         match obeys {

@@ -16,15 +16,20 @@ const ON_ITS_WAY: u64 = 5 * SECOND;
 #[derive(Debug, Default)]
 pub struct Rescinds {
     held: BTreeMap<Node, BTreeSet<OfferId>>,
+    /// When each was offered something last.
+    offered: BTreeMap<Node, u64>,
 }
 
 impl Rescinds {
     /// A framework hears something in its session.
-    pub fn heard(&mut self, framework: Node, event: &EventKind) {
+    pub fn heard(&mut self, framework: Node, now: u64, event: &EventKind) {
         let held = self.held.entry(framework).or_default();
         match event {
             EventKind::Subscribed(subscribed) if !subscribed.resumed => held.clear(),
-            EventKind::Offers(offers) => held.extend(offers.offers.iter().map(|offer| offer.id)),
+            EventKind::Offers(offers) => {
+                held.extend(offers.offers.iter().map(|offer| offer.id));
+                self.offered.insert(framework, now);
+            }
             EventKind::Rescind(rescind) => {
                 held.remove(&rescind.offer);
             }
@@ -70,5 +75,16 @@ impl Rescinds {
                 broken("P9 offers end once", format!("{framework} was not told that {offer} is over"))
             }
         }
+    }
+
+    /// Whoever wants offers has had one since then.
+    pub fn flow(&self, framework: Node, since: u64) -> Verdict {
+        if self.offered.get(&framework).is_some_and(|at| *at >= since) {
+            return Ok(());
+        }
+        broken(
+            "P13 offers flow",
+            format!("{framework} wants offers and is made none, though nobody uses anything"),
+        )
     }
 }

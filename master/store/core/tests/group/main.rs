@@ -1,5 +1,6 @@
 //! Members of the store's group in a small world of their own: what frameworks are promised, over deaths and partitions.
 
+mod backups;
 mod disk;
 mod leases;
 mod promises;

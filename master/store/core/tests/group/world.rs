@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use master_raft::NodeId;
-use master_store_core::{Config, Input, Member, Note, Output, Ticket, WatchId};
+use master_store_core::{Config, Input, Member, Note, Output, Saved, Ticket, WatchId};
 use proto::caller::Caller;
 use proto::id::MasterId;
 use proto::store::{Bytes, Call, CallKind, Event, Put, Range, Reply, ReplyKind, Watch, WatchReply};
@@ -34,6 +34,7 @@ pub struct World {
     pub replies: BTreeMap<Ticket, Reply>,
     pub told: BTreeMap<WatchId, Vec<WatchReply>>,
     pub closed: BTreeSet<WatchId>,
+    pub saved: Vec<Option<Saved>>,
     pub denied: usize,
     pub installed: usize,
     snapshot_after_bytes: u64,
@@ -82,6 +83,7 @@ impl World {
             replies: BTreeMap::new(),
             told: BTreeMap::new(),
             closed: BTreeSet::new(),
+            saved: Vec::new(),
             denied: 0,
             installed: 0,
             snapshot_after_bytes,
@@ -204,7 +206,17 @@ impl World {
             Output::Note(Note::Denied { .. }) => self.denied += 1,
             Output::Note(Note::Peer { from, why }) => panic!("{id} refused a message of {from}: {why}"),
             Output::Part { .. } | Output::Applied(_) | Output::Stands(_) => {}
+            Output::Saved { saved, .. } => self.saved.push(saved),
         }
+    }
+
+    /// Wants all there is, and waits for it.
+    pub fn save(&mut self, at: u64) -> Option<Saved> {
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.mailboxes.entry(at).or_default().push_back(Input::Save { ticket });
+        self.until("it is saved or not", |world| !world.saved.is_empty());
+        self.saved.pop().flatten()
     }
 
     /// Asks and does not wait.

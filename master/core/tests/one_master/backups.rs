@@ -1,0 +1,101 @@
+//! A master that is restored from a backup: what runs is adopted, what ended since is lost and not started again.
+
+use master_core::restored;
+use proto::log::Restored;
+use proto::task::TaskStatus;
+
+use super::*;
+
+/// Beyond all that the log before can have given.
+const INDEX: u64 = 1 << 40;
+const TERM: u64 = 1_000;
+
+/// All that is remembered, as a new log begins with it.
+fn backup(world: &mut World) -> master_raft::Recovered {
+    world.say(Input::Save { ticket: Ticket(77) });
+    let saved = world.saved.pop().expect("it is saved").expect("a leader confirmed it");
+    assert_eq!(saved.index, world.master.applied());
+    let mark = Restored { known_index: saved.index, index: INDEX, at_ms: 5 };
+    let image = restored(&saved.image, mark).unwrap();
+    let conf_state = master_raft::ConfState::of(&[master_raft::NodeId(1)]);
+    master_raft::Recovered {
+        hard_state: master_raft::HardState { term: TERM, vote: None, commit: INDEX },
+        conf_state: Some((INDEX, conf_state.clone())),
+        snapshot: Some(master_raft::Snapshot {
+            index: INDEX,
+            term: TERM,
+            conf_state,
+            image: master_raft::Image::Bytes(image.into()),
+        }),
+        entries: vec![],
+        applied: 0,
+    }
+}
+
+/// A framework launches one task on what it is offered.
+fn launch(world: &mut World, name: &str) -> proto::agent_link::TaskRun {
+    world.run(Duration::from_secs(2));
+    let offers = world.offers(1);
+    assert!(!offers.is_empty(), "it is offered something for {name}");
+    world.call(1, Some(name), accept(&offers, vec![task(name, 500)]));
+    world.launched().pop().expect("its agent is told")
+}
+
+fn reported(given: &proto::agent_link::TaskRun, state: TaskState) -> proto::agent_link::RunReport {
+    let Input::Agent { message: ToMaster::Update(said), .. } =
+        update(&given.framework, given.run, given.task.id.as_str(), 1, state)
+    else {
+        unreachable!("an update is what an agent says")
+    };
+    let status: TaskStatus = said.status;
+    proto::agent_link::RunReport {
+        framework: given.framework.clone(),
+        run: given.run,
+        status,
+        task: given.task.clone(),
+    }
+}
+
+#[test]
+fn what_runs_is_adopted_and_what_ended_since_is_lost_and_not_started_again() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(1, None);
+    let (ended, runs) = (launch(&mut world, "ended"), launch(&mut world, "runs"));
+    let disk = backup(&mut world);
+    let later = launch(&mut world, "later");
+    assert!(later.run < RunId::at(INDEX, 0));
+
+    world.restore(disk);
+    assert!(world.master.registry().agent(&AgentId::new("a1").unwrap()).is_some());
+    world.subscribe(2, Some(framework.clone()));
+    world.to_agent.clear();
+    let runs_on = [&runs, &later].map(|given| reported(given, TaskState::Running)).to_vec();
+    let register = Register { agent: agent(), epoch: Epoch(7), runs: runs_on };
+    let agent = AgentId::new("a1").unwrap();
+    world.say(Input::Agent { link: LinkId(2), agent, message: ToMaster::Register(register) });
+    world.run(Duration::from_secs(1));
+
+    let told = std::mem::take(&mut world.to_agent);
+    let orders = told.iter().filter(|(_, kind)| {
+        matches!(kind, ToAgentKind::Launch(_) | ToAgentKind::Kill(_) | ToAgentKind::Shutdown(_))
+    });
+    assert_eq!(orders.count(), 0, "nothing is started and nothing is ended: {told:?}");
+    let alive: Vec<RunId> =
+        world.master.registry().tasks_of(&framework).filter_map(|task| task.status.run).collect();
+    assert!(alive.contains(&runs.run) && alive.contains(&later.run) && alive.len() == 2, "{alive:?}");
+    let lost = world.events(2).into_iter().find_map(|event| match event {
+        EventKind::Update(status) if status.run == Some(ended.run) => Some(status),
+        _ => None,
+    });
+    let lost = lost.expect("its framework is told");
+    assert_eq!((lost.state, lost.reason), (TaskState::Lost, StatusReason::TaskUnknown));
+
+    world.run(Duration::from_secs(2));
+    let offers = world.offers(2);
+    world.call(2, Some("new"), accept(&offers, vec![task("new", 500)]));
+    let new = world.launched().pop().expect("work goes on");
+    assert!(new.run > RunId::at(INDEX, 0), "no number is given twice");
+    let first = world.master.registry().history_after(0).next().unwrap().clone();
+    assert_eq!((first.kind.as_ref(), first.sequence), ("restored", INDEX));
+}

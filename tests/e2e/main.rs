@@ -10,6 +10,7 @@ mod docs;
 mod exec;
 mod faults;
 mod founding;
+mod jobs;
 mod ledgers;
 mod mistakes;
 mod operators;

@@ -163,9 +163,7 @@ impl Jobs for Door {
             return Err(Status::invalid_argument("request_id is not 16 to 64 printable ASCII characters"));
         }
         let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
-        let spec = JobSpec::from_wire(spec)
-            .and_then(JobSpec::carried_out)
-            .map_err(|faults| Status::invalid_argument(faults.to_string()))?;
+        let spec = JobSpec::from_wire(spec).map_err(|faults| Status::invalid_argument(faults.to_string()))?;
         if let Some(role) = &spec.role {
             self.rights.check(role).await.map_err(|refusal| status(&refusal))?;
         }

@@ -9,6 +9,7 @@ mod cron;
 mod dependencies;
 mod group;
 mod orders;
+mod parts;
 mod progress;
 mod recover;
 pub mod report;

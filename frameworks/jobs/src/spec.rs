@@ -4,7 +4,6 @@ mod check;
 mod contract;
 mod fault;
 mod keys;
-mod later;
 mod lines;
 mod nested;
 mod parts;
@@ -184,6 +183,14 @@ impl JobSpec {
             tasks: Vec::new(),
             volumes: Vec::new(),
         }
+    }
+
+    /// Whether volumes that were made for this job can be those of another spec of it.
+    pub fn shares_volumes(&self, other: &JobSpec) -> bool {
+        let said = |spec: &JobSpec| -> Vec<(String, u64)> {
+            spec.volumes.iter().map(|volume| (volume.name.clone(), volume.size_bytes)).collect()
+        };
+        said(self) == said(other) && self.role == other.role
     }
 
     /// The name of an instance for people: the job's alone when there is but one.

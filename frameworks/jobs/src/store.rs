@@ -8,7 +8,7 @@ mod tests;
 mod writer;
 
 pub use self::journal::{Journal, JournalError};
-pub use self::state::{Instance, Job, Record, State};
+pub use self::state::{Instance, Job, Part, Record, State};
 pub use self::writer::{Commit, Stopped, Writer};
 
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use crate::token::random_hex;
 use crate::wire;
 
-/// The version of the records' layout. In the first one the framework kept by itself what its reconciler keeps now.
-const FORMAT: u32 = 2;
+/// The version of the records' layout. In the first one the framework kept by itself what its reconciler keeps now; in the
+/// second each instance was one task, without volumes.
+const FORMAT: u32 = 3;
 /// Below this the journal is never rewritten: it costs nothing to read.
 const COMPACT_BYTES_MIN: u64 = 1 << 20;
 /// The journal is rewritten when it is so many times as large as what it says.

@@ -122,6 +122,11 @@ impl fmt::Display for InstanceName {
 // === impl Revision ===
 
 impl Revision {
+    /// The spec that a task was started from; `None` for one that no reconciler launched.
+    pub fn of_task(task: &TaskId) -> Option<Self> {
+        Birth::parse(task).map(|birth| birth.revision)
+    }
+
     pub(crate) fn of_hash(hash: u64) -> Self {
         Revision(hash % DIGITS_BELOW)
     }

@@ -221,7 +221,9 @@ impl Reconciler {
     pub(super) fn give_up_resting(&mut self, instance: &InstanceName, state: TaskState) {
         let Some(table) = self.groups.get_mut(&instance.group) else { return };
         let revision = table.aim(instance.number).unwrap_or(table.stated.revision);
-        if !table.slot(instance.number).is_some_and(|slot| slot.resting && is_idle(slot)) {
+        // Of several tasks some may still be on their way out.
+        let rests = |slot: &Slot| slot.resting && slot.staying().next().is_none();
+        if !table.slot(instance.number).is_some_and(rests) {
             return;
         }
         table.change(instance.number, |slot| (slot.resting, slot.over) = (false, Some((revision, state))));

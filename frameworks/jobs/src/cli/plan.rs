@@ -1,5 +1,7 @@
 //! `stoa job plan`: what applying a file would change, without changing it.
 
+use std::collections::BTreeSet;
+
 use framework_sdk::Profile;
 use serde::Serialize;
 
@@ -11,7 +13,7 @@ use super::printer::Printer;
 use super::show::{API_VERSION, Format, document, escaped, now_ms};
 use super::{DocumentOutput, PlanArgs};
 use crate::spec::{Command, Cron, Difference, JobSpec, Kind, show_duration};
-use crate::wire::{GetRequest, JobView, TaskState};
+use crate::wire::{GetRequest, JobView, TaskState, VolumeState};
 
 /// So many runs of a cron job are shown.
 const RUNS_SHOWN: usize = 5;
@@ -105,13 +107,6 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<(Plan, Start
         fits: None,
         next_runs: spec.cron.as_ref().map(|cron| next_runs(cron, now_ms)).unwrap_or_default(),
     };
-    // What the framework would say of it, if it is of this version.
-    if let Err(faults) = spec.clone().carried_out() {
-        plan.outcome = Outcome::Refused;
-        plan.revision = view.map_or(0, |view| view.revision);
-        plan.effects = faults.faults.iter().map(|fault| format!("refused: {fault}")).collect();
-        return Ok((plan, Starts::Nothing));
-    }
     let Some(view) = view else {
         plan.keys = own_keys(spec);
         plan.effects = begins(spec);
@@ -142,6 +137,12 @@ fn of(spec: &JobSpec, view: Option<JobView>, now_ms: u64) -> Result<(Plan, Start
         plan.outcome = Outcome::Refused;
         vec![format!(
             "refused: the batch is not over; wait for it, or end it with `stoa job stop {}`",
+            spec.name
+        )]
+    } else if has_volumes(&view) && !old.shares_volumes(spec) {
+        plan.outcome = Outcome::Refused;
+        vec![format!(
+            "refused: what it says of volumes, and its role, cannot change while they are there; destroy them with `stoa job stop --purge {}`",
             spec.name
         )]
     } else if summary.stopped || spec.kind == Kind::Batch {
@@ -185,8 +186,14 @@ fn beside_what_runs(old: &JobSpec, new: &JobSpec, replaced: u32) -> Starts {
 fn replaced(new: &JobSpec, view: &JobView, differences: &[Difference]) -> u32 {
     let live = |state: TaskState| !state.is_terminal() && state != TaskState::TaskWaiting;
     let running = view.tasks.iter().filter(|task| live(task.state()) && task.instance < new.instances);
+    // An instance may be several tasks.
+    let running = running.map(|task| task.instance).collect::<BTreeSet<_>>();
     let replaces = differences.iter().any(Difference::replaces);
-    if replaces { u32::try_from(running.count()).unwrap_or(u32::MAX) } else { 0 }
+    if replaces { u32::try_from(running.len()).unwrap_or(u32::MAX) } else { 0 }
+}
+
+fn has_volumes(view: &JobView) -> bool {
+    view.volumes.iter().any(|volume| volume.state() != VolumeState::VolumeToBeDestroyed)
 }
 
 /// Of a new job: what it says beyond the defaults.

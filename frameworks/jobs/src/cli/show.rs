@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::{BAD, Failure};
 use crate::spec::{JobSpec, show_duration};
-use crate::wire::{JobKind, JobView, Progress, Setback, Task, VolumeState, VolumeView};
+use crate::wire::{JobKind, JobSpec as WireSpec, JobView, Progress, Setback, Task, VolumeState, VolumeView};
 
 /// Of every document; a change that is not an addition makes another.
 pub(super) const API_VERSION: &str = "stoa.jobs/v1";
@@ -73,10 +73,20 @@ pub(super) fn job_row(job: &JobView, wide: bool) -> Vec<String> {
         let constraints =
             if spec.constraints.is_empty() { "-".to_owned() } else { escaped(&spec.constraints.join(",")) };
         let command: String = spec.argv.join(" ").chars().take(60).collect();
-        row.extend([show_milli(spec.cpus_milli), show_bytes(spec.mem_bytes), show_bytes(spec.disk_bytes)]);
+        let [cpus, mem, disk] = amounts(&spec);
+        row.extend([show_milli(cpus), show_bytes(mem), show_bytes(disk)]);
         row.extend([role, constraints, job.revision.to_string(), escaped(&command)]);
     }
     row
+}
+
+/// What each instance needs, whether it is one task or several.
+fn amounts(spec: &WireSpec) -> [u64; 3] {
+    let own = [spec.cpus_milli, spec.mem_bytes, spec.disk_bytes];
+    spec.tasks.iter().fold(own, |[cpus, mem, disk], task| {
+        let add = u64::saturating_add;
+        [add(cpus, task.cpus_milli), add(mem, task.mem_bytes), add(disk, task.disk_bytes)]
+    })
 }
 
 pub(super) fn task_head(wide: bool) -> Vec<&'static str> {
@@ -281,6 +291,8 @@ struct TaskShape {
     id: String,
     name: String,
     instance: u32,
+    /// Of an instance that is several tasks: which of them; else empty.
+    part: String,
     attempt: u32,
     state: &'static str,
     agent_id: String,
@@ -304,6 +316,7 @@ fn job_shape(job: JobView) -> JobShape {
     let s = job.summary.unwrap_or_default();
     let spec = job.spec.unwrap_or_default();
     let lines = JobSpec::from_wire(spec.clone()).map(|spec| spec.lines()).unwrap_or_default();
+    let [cpus_milli, mem_bytes, disk_bytes] = amounts(&spec);
     JobShape {
         kind: kind(spec.kind()),
         name: spec.name,
@@ -320,9 +333,9 @@ fn job_shape(job: JobView) -> JobShape {
         restarts: s.restarts,
         progress: progress(s.progress()),
         setback: setback(s.setback()),
-        cpus_milli: spec.cpus_milli,
-        mem_bytes: spec.mem_bytes,
-        disk_bytes: spec.disk_bytes,
+        cpus_milli,
+        mem_bytes,
+        disk_bytes,
         command: spec.argv,
         shell: spec.shell,
         env: spec.env,
@@ -357,6 +370,7 @@ fn task_shape(task: Task) -> TaskShape {
         id: task.task_id,
         name: task.name,
         instance: task.instance,
+        part: task.part,
         attempt: task.attempt,
         agent_id: task.agent_id,
         hostname: task.hostname,

@@ -4,8 +4,8 @@
 /// The first record of every journal.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Header {
-    /// The version of this layout: 2. In 1, `failures` of a batch were its retries, and there were no attempts made and
-    /// nothing remembered.
+    /// The version of this layout: 3. In 1, `failures` of a batch were its retries, and there were no attempts made and
+    /// nothing remembered. In 2, each instance was one task and had no volumes.
     #[prost(uint32, tag = "1")]
     pub format: u32,
     /// Begins the ids of this framework's operations; drawn once, so that a wiped framework never repeats one.
@@ -63,6 +63,25 @@ pub struct JobForgotten {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+/// One task of an instance that is several.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartStored {
+    /// In the job.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub task_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "super::v1::TaskState", tag = "3")]
+    pub state: i32,
+    #[prost(int32, optional, tag = "4")]
+    pub exit_code: ::core::option::Option<i32>,
+    #[prost(int32, optional, tag = "5")]
+    pub exit_signal: ::core::option::Option<i32>,
+    #[prost(string, tag = "6")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "7")]
+    pub at_ms: u64,
+}
 /// An instance of a job as it stands: replaces what was known of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InstanceStored {
@@ -118,6 +137,13 @@ pub struct InstanceStored {
     /// When it was started again, as far back as its job bounds that; in milliseconds since 1970.
     #[prost(uint64, repeated, tag = "21")]
     pub started_again_ms: ::prost::alloc::vec::Vec<u64>,
+    /// Its tasks, if it is several: the leader, whose id is `task_id`, and those beside it.
+    #[prost(message, repeated, tag = "22")]
+    pub parts: ::prost::alloc::vec::Vec<PartStored>,
+    /// How one of its tasks ended that ends all of them, while others are on their way out. What follows is in `failures`,
+    /// `retries`, `not_before_ms` and `last`.
+    #[prost(enumeration = "super::v1::TaskState", tag = "23")]
+    pub decided: i32,
 }
 /// An instance is forgotten: the job got smaller.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -284,7 +284,8 @@ pub struct Task {
     /// Unique in the framework; what `stoa logs` takes. Empty while it waits.
     #[prost(string, tag = "1")]
     pub task_id: ::prost::alloc::string::String,
-    /// For people: `job` of a job with one instance, else `job.instance`.
+    /// For people: `job` of a job with one instance, else `job.instance`; of those beside the leader of an instance that is
+    /// several tasks, with `/` and which of them.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// Which instance of the job, from 0.
@@ -317,6 +318,9 @@ pub struct Task {
     /// Whether the instance is over for good with it: no other attempt follows.
     #[prost(bool, tag = "13")]
     pub last: bool,
+    /// Of an instance that is several tasks: which of them this is; else empty.
+    #[prost(string, tag = "14")]
+    pub part: ::prost::alloc::string::String,
 }
 /// The job in numbers; instances, not attempts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,10 +9,11 @@ use framework_sdk::desired::{
 use framework_sdk::id::{FileName, SecretName};
 use framework_sdk::quantities::Quantities;
 use framework_sdk::secret::SecretFile;
-use framework_sdk::task::{CommandInfo, TaskInfo};
+use framework_sdk::task::{Artifact, CommandInfo, TaskInfo};
 
 use super::Jobs;
-use crate::spec::{Check, CheckKind, JobSpec, Kind, RestartPolicy, Update};
+use super::parts::part_name;
+use crate::spec::{Check, CheckKind, Command, GroupTask, JobSpec, Kind, RestartPolicy, Update};
 use crate::store::Job;
 
 /// The name of the group of a job.
@@ -93,26 +94,89 @@ fn variant_of(spec: &JobSpec) -> String {
 
 /// What each of its instances runs. Jobs in which this is alike differ in nothing that a running task would notice.
 pub(crate) fn task_of(spec: &JobSpec) -> TaskSpec {
-    let (argv, shell) = spec.command.to_argv();
-    let mut env = spec.env.clone();
-    env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
-    let (user, artifacts) = (spec.user.clone(), spec.artifacts.clone());
-    let command = CommandInfo { argv, shell, env, user, artifacts, secrets: secrets_of(&spec.secrets) };
-    let task = TaskSpec::of(command)
-        .scalars(Quantities::of(spec.cpus_milli, spec.mem_bytes).with_disk(spec.disk_bytes))
-        .named_ports(spec.ports.iter().cloned())
-        .kill_grace(spec.kill_grace)
-        .label("job", &spec.name)
-        .variant(variant_of(spec));
-    let mut task = spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint);
-    if let Some(check) = &spec.health {
-        task = task.health(check_of(check, &spec.ports));
-    }
-    if let Some(check) = &spec.readiness {
-        task = task.readiness(check_of(check, &spec.ports));
-    }
+    let mut parts = in_order(spec).into_iter();
+    let task = match parts.next() {
+        None => plain(spec, Own::of_job(spec)),
+        // Its end is the end of the instance.
+        Some(leader) => plain(spec, Own::of_part(leader)).label(PART, &leader.name),
+    };
+    let mut task = task.variant(variant_of(spec));
     if let Some(limit) = spec.time_limit {
         task = task.longest_run(limit);
+    }
+    let task = spec.constraints.0.iter().cloned().fold(task, TaskSpec::constraint);
+    parts.fold(task, |task, part| {
+        task.beside(&part.name, plain(spec, Own::of_part(part)).label(PART, &part.name))
+    })
+}
+
+/// The label that says which task of its instance one is.
+const PART: &str = "task";
+
+/// The tasks of each instance, if they are several, in the order in which they are numbered: the leader first.
+pub(super) fn in_order(spec: &JobSpec) -> Vec<&GroupTask> {
+    let leader = spec.tasks.iter().filter(|task| task.leader);
+    leader.chain(spec.tasks.iter().filter(|task| !task.leader)).collect()
+}
+
+/// What a job of one task says of it, and each of several of itself.
+struct Own<'a> {
+    command: &'a Command,
+    amounts: [u64; 3],
+    ports: &'a [String],
+    env: BTreeMap<String, String>,
+    artifacts: &'a [Artifact],
+    secrets: &'a BTreeMap<String, String>,
+    checks: [Option<&'a Check>; 2],
+}
+
+// === impl Own ===
+
+impl<'a> Own<'a> {
+    fn of_job(spec: &'a JobSpec) -> Own<'a> {
+        Own {
+            command: &spec.command,
+            amounts: [spec.cpus_milli, spec.mem_bytes, spec.disk_bytes],
+            ports: &spec.ports,
+            env: BTreeMap::new(),
+            artifacts: &spec.artifacts,
+            secrets: &spec.secrets,
+            checks: [spec.health.as_ref(), spec.readiness.as_ref()],
+        }
+    }
+
+    fn of_part(task: &'a GroupTask) -> Own<'a> {
+        Own {
+            command: &task.command,
+            amounts: [task.cpus_milli, task.mem_bytes, task.disk_bytes],
+            ports: &task.ports,
+            env: task.env.clone(),
+            artifacts: &task.artifacts,
+            secrets: &task.secrets,
+            checks: [task.health.as_ref(), task.readiness.as_ref()],
+        }
+    }
+}
+
+fn plain(spec: &JobSpec, own: Own<'_>) -> TaskSpec {
+    let (argv, shell) = own.command.to_argv();
+    let mut env = spec.env.clone();
+    env.extend(own.env);
+    env.entry("STOA_JOB".to_owned()).or_insert_with(|| spec.name.clone());
+    let (user, artifacts) = (spec.user.clone(), own.artifacts.to_vec());
+    let command = CommandInfo { argv, shell, env, user, artifacts, secrets: secrets_of(own.secrets) };
+    let [cpus_milli, mem_bytes, disk_bytes] = own.amounts;
+    let mut task = TaskSpec::of(command)
+        .scalars(Quantities::of(cpus_milli, mem_bytes).with_disk(disk_bytes))
+        .named_ports(own.ports.iter().cloned())
+        .kill_grace(spec.kill_grace)
+        .label("job", &spec.name);
+    let [health, readiness] = own.checks;
+    if let Some(check) = health {
+        task = task.health(check_of(check, own.ports));
+    }
+    if let Some(check) = readiness {
+        task = task.readiness(check_of(check, own.ports));
     }
     task
 }
@@ -161,13 +225,14 @@ impl Jobs {
         let Some(instance) = job.instances.get(&number) else { return };
         let attempt = instance.attempt.to_string();
         let env = &mut task.command.env;
-        if !job.spec.env.contains_key("STOA_GROUP") {
+        let own = job.spec.tasks.iter().any(|part| part.env.contains_key("STOA_GROUP"));
+        if !own && !job.spec.env.contains_key("STOA_GROUP") {
             env.remove("STOA_GROUP");
         }
         env.entry("STOA_INSTANCES".to_owned()).or_insert_with(|| job.spec.instances.to_string());
         env.entry("STOA_ATTEMPT".to_owned()).or_insert_with(|| attempt.clone());
         task.labels.insert("instance".to_owned(), number.to_string());
         task.labels.insert("attempt".to_owned(), attempt);
-        task.name = job.spec.instance_name(number);
+        task.name = part_name(&job.spec.instance_name(number), instance, &task.id);
     }
 }

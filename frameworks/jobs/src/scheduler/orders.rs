@@ -347,7 +347,10 @@ impl Jobs {
     fn stop(&mut self, name: &str, purge: bool) -> Result<wire::StopReply, Refusal> {
         let stored = self.state.jobs.get(name).ok_or_else(|| no_job(name))?;
         let (was_stopped, was_purged) = (stored.stopped, stored.purge);
-        let live = |job: &Job| job.instances.values().filter(|instance| is_live(instance.state)).count();
+        let live = |job: &Job| -> usize {
+            let live = job.instances.values().filter(|instance| is_live(instance.state));
+            live.map(|instance| instance.live_tasks().len()).sum()
+        };
         let killing = live(stored) + self.runs_of(name).map(live).sum::<usize>();
         let job = key(name);
         if !was_stopped || (purge && !was_purged) {

@@ -17,7 +17,7 @@ use crate::store::{Instance, Job, Record};
 use crate::wire;
 
 /// What follows the end of a task.
-enum Next {
+pub(super) enum Next {
     /// Another attempt after a pause.
     Again(Duration, Counts),
     /// Nothing: the instance is over.
@@ -89,7 +89,7 @@ impl Jobs {
         self.records.push(Record::InstanceStored { job: job.to_string(), instance });
     }
 
-    fn replace(&mut self, job: &JobName, instance: Instance) {
+    pub(super) fn replace(&mut self, job: &JobName, instance: Instance) {
         self.note(job, &instance);
         let (Some(stored), Some(work)) = (self.state.jobs.get_mut(&**job), self.work.get_mut(job)) else {
             return;
@@ -105,15 +105,20 @@ impl Jobs {
         let TaskEvent { instance: name, status, hostname, follows } = event;
         let Some((job, _)) = self.work.get_key_value(name.group.as_str()) else { return };
         let job = job.clone();
+        if self.joins(&job, &name, &status) {
+            return;
+        }
         let Some(stored) = self.state.jobs.get(&*job) else { return };
         let instance = stored.instances.get(&name.number);
-        let is = |of: &Instance| of.task.as_ref() == Some(&status.task);
+        let is = |of: &Instance| of.has(&status.task);
         // Nobody knows it, so to the job it is over.
         let ends = status.state.is_terminal() || status.state == TaskState::Unknown;
         match instance {
             Some(instance) if is(instance) && is_live(instance.state) => {
                 let instance = instance.clone();
-                if ends {
+                if !instance.parts.is_empty() {
+                    self.part_moved(now, &name, instance, &status, follows)
+                } else if ends {
                     self.end(now, &name, instance, &status, follows)
                 } else {
                     self.moved(instance, &job, &status)
@@ -138,10 +143,12 @@ impl Jobs {
         let agent = status.agent.as_ref().and_then(|id| self.reconciler.agent(id));
         let address = agent.map(|agent| agent.address.clone()).unwrap_or_default();
         let attempt = before.made.saturating_add(1);
+        let first = InstanceName::part_of_launch(&status.task).map(|(first, _)| first);
+        let parts = super::parts::first_part(stored, status);
         let mut instance = Instance {
             attempt,
             made: attempt,
-            task: Some(status.task.clone()),
+            task: Some(first.unwrap_or_else(|| status.task.clone())),
             revision: stored.revision,
             state: status.state.into(),
             agent: status.agent.clone(),
@@ -152,6 +159,8 @@ impl Jobs {
             at_ms: status.at_ms,
             not_before_ms: 0,
             last: false,
+            parts,
+            decided: None,
             ..before.clone()
         };
         if is_live(before.state) {
@@ -178,18 +187,28 @@ impl Jobs {
 
     /// The same of a task whose successor was started already.
     fn earlier_moved(&mut self, job: &JobName, mut instance: Instance, status: &TaskStatus, ends: bool) {
-        let is = |of: &Instance| of.task.as_ref() == Some(&status.task);
+        let is = |of: &Instance| of.has(&status.task);
         let Some(at) = instance.earlier.iter().position(is) else { return };
+        let earlier = &mut instance.earlier[at];
         // People were told its end when its instance went on without it.
-        let was_live = is_live(instance.earlier[at].state);
+        let was_live = is_live(earlier.state);
+        let is_over = match earlier.parts.is_empty() {
+            true => ends,
+            false => earlier.take_part(status, ends),
+        };
         if was_live {
-            let earlier = &mut instance.earlier[at];
-            set_state(earlier, status, ends);
+            if earlier.parts.is_empty() || is_over {
+                set_state(earlier, status, ends);
+            }
             let earlier = earlier.clone();
             self.note(job, &earlier);
         }
-        if !ends {
-            self.replace(job, instance);
+        if !is_over {
+            match ends {
+                // What has ended is not told again.
+                true => self.put(job, instance),
+                false => self.replace(job, instance),
+            }
             return;
         }
         instance.earlier.remove(at);
@@ -202,7 +221,7 @@ impl Jobs {
     }
 
     /// An attempt is over.
-    fn end(
+    pub(super) fn end(
         &mut self,
         now: Now,
         name: &InstanceName,
@@ -211,8 +230,17 @@ impl Jobs {
         follows: Follows,
     ) {
         let job = key(name.group.as_str());
-        let Some(stored) = self.state.jobs.get(&*job) else { return };
-        let next = match follows {
+        let Some(next) = self.next(name, &ended, follows) else { return };
+        set_state(&mut ended, status, true);
+        ended.ended_with(status);
+        let next = self.bound(now, name, &mut ended, next);
+        self.go_on(now, &job, ended, next);
+    }
+
+    /// What follows an end, by what the reconciler says.
+    pub(super) fn next(&self, name: &InstanceName, ended: &Instance, follows: Follows) -> Option<Next> {
+        let stored = self.state.jobs.get(name.group.as_str())?;
+        Some(match follows {
             _ if stored.stopped => Next::Over,
             // One above the number is nobody in particular: another of its number begins anew.
             _ if name.number >= stored.spec.instances => Next::Dropped,
@@ -221,16 +249,12 @@ impl Jobs {
             Follows::Nothing if ended.earlier.iter().any(|earlier| is_live(earlier.state)) => Next::Back,
             // It was ended to come back otherwise: that is no failure.
             Follows::Nothing => Next::Again(Duration::ZERO, Counts::default()),
-        };
-        set_state(&mut ended, status, true);
-        ended.exit = status.exit;
-        let next = self.bound(now, name, &mut ended, next);
-        self.go_on(now, &job, ended, next);
+        })
     }
 
     /// An instance that was started again as often as its job allows within some time has failed for good. That a machine
     /// was lost counts for nothing: then there is no pause.
-    fn bound(&mut self, now: Now, name: &InstanceName, ended: &mut Instance, next: Next) -> Next {
+    pub(super) fn bound(&mut self, now: Now, name: &InstanceName, ended: &mut Instance, next: Next) -> Next {
         let stored = self.state.jobs.get(name.group.as_str());
         let Some(limit) = stored.and_then(|job| job.spec.give_up) else { return next };
         let Some(state) = ended.state.known() else { return next };
@@ -282,7 +306,7 @@ impl Jobs {
     }
 
     /// The latest attempt of an instance has ended, as it stands in `ended`.
-    fn go_on(&mut self, now: Now, job: &JobName, mut ended: Instance, next: Next) {
+    pub(super) fn go_on(&mut self, now: Now, job: &JobName, mut ended: Instance, next: Next) {
         let note = super::report::ended(job, &ended, matches!(next, Next::Again(..)));
         let number = ended.number;
         match next {
@@ -320,8 +344,7 @@ impl Jobs {
     fn again(&mut self, now: Now, job: &JobName, ended: Instance, pause: Duration, counts: Counts) {
         // Watchers see the end before the instance waits again.
         self.replace(job, ended.clone());
-        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        let not_before_ms = if millis == 0 { 0 } else { now.wall.as_millis().saturating_add(millis) };
+        let not_before_ms = not_before(now, pause);
         self.totals.restarts += u64::from(counts.drops == 0);
         let waits = Instance {
             attempt: ended.made.saturating_add(1),
@@ -335,6 +358,7 @@ impl Jobs {
             restarts: ended.restarts.saturating_add(u64::from(counts.drops == 0)),
             not_before_ms,
             at_ms: now.wall.as_millis(),
+            parts: Vec::new(),
             ..ended
         };
         self.put(job, waits);
@@ -423,15 +447,28 @@ pub(super) fn has_failed(step: RolloutStep) -> bool {
     }
 }
 
-/// How a task stands by what the master says.
-fn set_state(instance: &mut Instance, status: &TaskStatus, ends: bool) {
-    let unseen = instance.state == wire::TaskState::TaskStaging;
-    instance.state = match status.state {
+/// A pause of nothing is none.
+pub(super) fn not_before(now: Now, pause: Duration) -> u64 {
+    match u64::try_from(pause.as_millis()).unwrap_or(u64::MAX) {
+        0 => 0,
+        millis => now.wall.as_millis().saturating_add(millis),
+    }
+}
+
+/// How a task stands by what the master says, after it stood so.
+pub(super) fn state_of(before: wire::TaskState, status: &TaskStatus, ends: bool) -> wire::TaskState {
+    let unseen = before == wire::TaskState::TaskStaging;
+    match status.state {
         // To people an attempt that nobody knows of is one that never was.
         TaskState::Unknown if ends && unseen => TaskState::Dropped.into(),
         TaskState::Unknown if ends => TaskState::Lost.into(),
         known => known.into(),
-    };
+    }
+}
+
+/// The same of an attempt that is one task.
+fn set_state(instance: &mut Instance, status: &TaskStatus, ends: bool) {
+    instance.state = state_of(instance.state, status, ends);
     instance.at_ms = status.at_ms;
     instance.message.clone_from(&status.message);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use framework_sdk::desired::Counts;
 use framework_sdk::id::TaskId;
 use framework_sdk::reconciler::{Order, Past, PastTask};
+use framework_sdk::task::TaskState as Ended;
 use framework_sdk::{Calls, Instant, Now, Scheduler};
 
 use super::dependencies::may_begin;
@@ -31,7 +32,7 @@ impl Jobs {
     /// The tasks that may be alive, by what was stored: the master is asked for each.
     pub fn believed(&self) -> Vec<TaskId> {
         let instances = self.state.jobs.values().flat_map(|job| job.instances.values());
-        instances.flat_map(tasks_of).map(|(task, _)| task).collect()
+        instances.flat_map(tasks_of).flat_map(|(_, of)| of.live_tasks()).collect()
     }
 
     /// Takes up the rest, once: jobs that are not over go on from how their instances stand.
@@ -90,20 +91,25 @@ fn past_of(now: Now, job: &Job, instance: &Instance) -> Past {
         agent: of.agent.clone(),
         is_current: of.revision == job.revision,
         began: of.state != TaskState::TaskStaging,
-        parts: Vec::new(),
+        parts: of.parts.iter().map(|part| (part.task.clone(), end_of(part.state))).collect(),
         abandoned: of.state.is_terminal(),
-        ending: false,
+        ending: of.decided.is_some(),
     });
     let tasks: Vec<PastTask> = tasks.collect();
     let rests = instance.not_before_ms.saturating_sub(now.wall.as_millis());
-    let waits = instance.state == TaskState::TaskWaiting && !job.stopped;
+    let waits = instance.state == TaskState::TaskWaiting || instance.decided.is_some();
     Past {
         tasks,
         counts: Counts { failures: instance.failures, retries: instance.retries, drops: 0 },
         // A clock that was set back makes nobody wait longer than the longest pause.
-        rests: Duration::from_millis(if waits { rests } else { 0 }).min(job.spec.restart.max),
-        over: instance.state.known().filter(|state| instance.last && state.is_terminal()),
+        rests: Duration::from_millis(if waits && !job.stopped { rests } else { 0 }).min(job.spec.restart.max),
+        over: end_of(instance.decided.unwrap_or(instance.state)).filter(|_| instance.last),
     }
+}
+
+/// How a task ended, if it did.
+fn end_of(state: TaskState) -> Option<Ended> {
+    state.known().filter(|state| state.is_terminal())
 }
 
 /// The tasks of an instance that the master may know as alive, oldest first.

@@ -4,6 +4,7 @@ mod batches;
 mod changes;
 mod chaos;
 mod cost;
+mod groups;
 mod lives;
 mod places;
 mod rig;

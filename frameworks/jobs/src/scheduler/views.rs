@@ -6,11 +6,12 @@ use framework_sdk::reconciler::{RolloutStep, WhyBack};
 use framework_sdk::refusal::{Code, Refusal};
 
 use super::orders::Watcher;
+use super::parts::part_name;
 use super::work::{JobName, Work, is_live, is_over};
 use super::{Jobs, Output};
 use crate::contract::exit_to_wire;
 use crate::spec::Kind;
-use crate::store::{Instance, Job};
+use crate::store::{Instance, Job, Part};
 use crate::wire;
 
 /// Who watches what, and what there is to tell.
@@ -27,7 +28,7 @@ pub(super) struct Watches {
 struct News {
     tasks: Vec<wire::Task>,
     /// Where the latest of an attempt to run an instance stands.
-    latest: BTreeMap<(u32, u32), usize>,
+    latest: BTreeMap<(u32, u32, String), usize>,
 }
 
 // === impl Watches ===
@@ -58,7 +59,7 @@ impl Watches {
 
 impl News {
     fn add(&mut self, task: wire::Task) {
-        let attempt = (task.instance, task.attempt);
+        let attempt = (task.instance, task.attempt, task.part.clone());
         let before = self.latest.get(&attempt).and_then(|at| self.tasks.get_mut(*at));
         match before {
             // Of an attempt that goes on only the latest is of interest.
@@ -78,8 +79,13 @@ impl Jobs {
             return;
         }
         let Some(stored) = self.state.jobs.get(&**job) else { return };
-        let task = task(stored, instance);
-        self.watches.news.entry(job.clone()).or_default().add(task);
+        // Of several tasks the others stand as they were told.
+        let known = stored.instances.get(&instance.number);
+        let known = known.into_iter().flat_map(|known| std::iter::once(known).chain(&known.earlier));
+        let told: Vec<&Part> = known.flat_map(|known| &known.parts).collect();
+        let news = rows(stored, instance, |part| !told.contains(&part));
+        let all = self.watches.news.entry(job.clone()).or_default();
+        news.into_iter().for_each(|task| all.add(task));
     }
 
     /// Tells watchers what changed in this batch.
@@ -220,7 +226,30 @@ fn tasks(job: &Job) -> Vec<wire::Task> {
         let earlier = instance.earlier.iter().filter(|earlier| is_live(earlier.state));
         earlier.chain([instance])
     });
-    all.map(|instance| task(job, instance)).collect()
+    all.flat_map(|instance| rows(job, instance, |_| true)).collect()
+}
+
+/// An instance as people see it: a task, or several of which these are shown.
+fn rows(job: &Job, instance: &Instance, shown: impl Fn(&Part) -> bool) -> Vec<wire::Task> {
+    let whole = task(job, instance);
+    if instance.parts.is_empty() {
+        return vec![whole];
+    }
+    let row = |part: &Part| {
+        let (exit_code, exit_signal) = exit_to_wire(part.exit);
+        wire::Task {
+            task_id: part.task.to_string(),
+            name: part_name(&whole.name, instance, &part.task),
+            part: part.name.clone(),
+            state: part.state.into(),
+            exit_code,
+            exit_signal,
+            message: part.message.clone(),
+            at_ms: part.at_ms,
+            ..whole.clone()
+        }
+    };
+    instance.parts.iter().filter(|part| shown(part)).map(row).collect()
 }
 
 fn task(job: &Job, instance: &Instance) -> wire::Task {
@@ -239,5 +268,6 @@ fn task(job: &Job, instance: &Instance) -> wire::Task {
         message: instance.message.clone(),
         at_ms: instance.at_ms,
         last: instance.last,
+        part: String::new(),
     }
 }

@@ -25,11 +25,8 @@ impl Jobs {
             return Err(Refusal::new(Code::Invalid, why).with_help("leave out `volumes`, or keep the job"));
         }
         let Some(stored) = self.state.jobs.get(&new.name) else { return Ok(()) };
-        let said = |spec: &JobSpec| -> Vec<(String, u64)> {
-            spec.volumes.iter().map(|volume| (volume.name.clone(), volume.size_bytes)).collect()
-        };
         let there = self.kept(&new.name).iter().any(|volume| volume.is != VolumeIs::ToBeDestroyed);
-        if !there || said(&stored.spec) == said(new) && stored.spec.role == new.role {
+        if !there || stored.spec.shares_volumes(new) {
             return Ok(());
         }
         let message = format!(

@@ -43,8 +43,8 @@ impl Difference {
     /// Whether running tasks are replaced for it.
     pub fn replaces(&self) -> bool {
         let top = self.key.split(['.', '[']).next().unwrap_or_default();
-        let kept = KEPT.contains(&top) || (top == "volumes" && self.key.ends_with("].anew_after"));
-        !kept
+        let is_kept = KEPT.contains(&top) || top == "volumes" && self.key.ends_with("].anew_after");
+        !is_kept
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::state::{Instance, Record};
+use super::state::{Instance, Part, Record};
 use crate::contract::exit_to_wire;
 use crate::spec::JobSpec;
+use crate::wire::TaskState;
 use crate::wire::journal as message;
 use crate::wire::journal::record::Kind;
 use framework_sdk::id::{AgentId, FrameworkId, TaskId};
@@ -99,6 +100,7 @@ impl Record {
 }
 
 fn instance_from_wire(m: message::InstanceStored) -> Result<Instance, String> {
+    let decided = m.decided();
     Ok(Instance {
         number: m.number,
         attempt: m.attempt,
@@ -119,7 +121,34 @@ fn instance_from_wire(m: message::InstanceStored) -> Result<Instance, String> {
         restarts: m.restarts,
         not_before_ms: m.not_before_ms,
         last: m.last,
+        decided: Some(decided).filter(|state| *state != TaskState::Unspecified),
+        parts: m.parts.into_iter().map(part_from_wire).collect::<Result<_, _>>()?,
     })
+}
+
+fn part_from_wire(m: message::PartStored) -> Result<Part, String> {
+    let state = m.state();
+    Ok(Part {
+        task: TaskId::new(&m.task_id).map_err(|bad| format!("the id {:?} {bad}", m.task_id))?,
+        state,
+        exit: m.exit_code.map(Exit::Code).or(m.exit_signal.map(Exit::Signal)),
+        name: m.name,
+        message: m.message,
+        at_ms: m.at_ms,
+    })
+}
+
+fn part_to_wire(part: &Part) -> message::PartStored {
+    let (exit_code, exit_signal) = exit_to_wire(part.exit);
+    message::PartStored {
+        name: part.name.clone(),
+        task_id: part.task.to_string(),
+        state: part.state.into(),
+        exit_code,
+        exit_signal,
+        message: part.message.clone(),
+        at_ms: part.at_ms,
+    }
 }
 
 fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
@@ -145,6 +174,8 @@ fn instance_to_wire(job: &str, instance: &Instance) -> message::InstanceStored {
         retries: instance.retries,
         started_again_ms: instance.started_again_ms.clone(),
         made: instance.made,
+        parts: instance.parts.iter().map(part_to_wire).collect(),
+        decided: instance.decided.unwrap_or(TaskState::Unspecified).into(),
         // The name of the job stands once.
         earlier: instance.earlier.iter().map(|earlier| instance_to_wire("", earlier)).collect(),
     }

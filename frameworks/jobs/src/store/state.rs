@@ -53,6 +53,27 @@ pub struct Instance {
     pub not_before_ms: u64,
     /// No other attempt follows.
     pub last: bool,
+    /// Its tasks, if it is several: the leader, whose id is `task`, and those beside it. How they stand together is `state`.
+    pub parts: Vec<Part>,
+    /// How one of them ended that ends all of them, while others are on their way out: what follows is decided.
+    pub decided: Option<TaskState>,
+}
+
+/// One task of an instance that is several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// In the job.
+    pub name: String,
+    /// Which.
+    pub task: TaskId,
+    /// How it stands.
+    pub state: TaskState,
+    /// How its command ended.
+    pub exit: Option<Exit>,
+    /// For people.
+    pub message: String,
+    /// When it came to stand so, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 impl Instance {
@@ -78,7 +99,14 @@ impl Instance {
             restarts: 0,
             not_before_ms: 0,
             last: false,
+            parts: Vec::new(),
+            decided: None,
         }
+    }
+
+    /// Whether a task is its latest one, or one of its latest ones.
+    pub fn has(&self, task: &TaskId) -> bool {
+        self.task.as_ref() == Some(task) || self.parts.iter().any(|part| part.task == *task)
     }
 }
 

@@ -59,6 +59,15 @@ fn instance(job: &str, number: u32, state: TaskState) -> Record {
         last: true,
         made: 1,
         earlier: vec![Instance { state: TaskState::TaskRunning, ..Instance::waiting(number, 1) }],
+        parts: vec![Part {
+            name: "log".into(),
+            task: TaskId::new(&format!("{job}.{number}-25.1")).unwrap(),
+            state,
+            exit: Some(Exit::Code(3)),
+            message: "why".into(),
+            at_ms: 4,
+        }],
+        decided: Some(TaskState::TaskFailed),
         ..Instance::waiting(number, 1)
     };
     Record::InstanceStored { job: job.to_owned(), instance }
@@ -105,6 +114,8 @@ fn what_was_appended_is_there_again() {
     assert_eq!(before.jobs["web"].instances.len(), 1);
     assert_eq!(before.memory.keys().collect::<Vec<_>>(), ["home/web.0"]);
     assert_eq!(before.jobs["web"].instances[&0].exit, Some(Exit::Signal(9)));
+    assert_eq!(before.jobs["web"].instances[&0].parts[0].exit, Some(Exit::Code(3)));
+    assert_eq!(before.jobs["web"].instances[&0].decided, Some(TaskState::TaskFailed));
     assert_eq!(
         before.request(&request(1)).map(|(job, revision)| (job.spec.name.as_str(), revision)),
         Some(("web", 1))

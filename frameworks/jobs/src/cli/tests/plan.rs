@@ -11,7 +11,7 @@ use super::jobs::{Command, File, go};
 use super::pretend::{Facts, Paper, Pretend};
 use crate::cli::{JobVerb, job_schema};
 use crate::spec::{parse_file, schema_text};
-use crate::wire::{GetReply, JobView, Summary, TaskState};
+use crate::wire::{GetReply, JobView, Summary, TaskState, VolumeState, VolumeView};
 
 const WEB: &str = "name = \"web\"\ncommand = \"serve\"\ninstances = 3\nenv = { LEVEL = \"3\" }\n";
 
@@ -163,22 +163,32 @@ async fn what_would_be_refused_is_told() {
     );
 }
 
-/// Whatever this version does not carry out yet.
 #[tokio::test]
-async fn what_is_not_carried_out_is_told_as_the_framework_would() {
-    let cluster = Pretend::start(Facts::default()).await;
-    let text = "name = \"v\"\ncommand = \"x\"\nports = [\"p\"]\nhealth = { tcp = \"p\" }\nprefer = \"a=b\"\n\
-                restart = { attempts = 3 }\nvolumes = [{ name = \"d\", size = \"1GiB\" }]\n";
-    let (code, told) = plan(&cluster, text).await;
-    let spec = parse_file("v.toml".as_ref(), text).expect("a job").remove(0);
-    match spec.carried_out() {
-        Ok(_) => assert!(told.starts_with("+ v is new"), "{told}"),
-        Err(faults) => {
-            let lines: Vec<String> =
-                faults.faults.iter().map(|fault| format!("  refused: {fault}\n")).collect();
-            assert_eq!((code, told), (1, format!("! v cannot be taken on (service)\n{}", lines.concat())));
-        }
-    }
+async fn what_would_lose_data_is_told_as_the_framework_would() {
+    let text = "name = \"s\"\ncommand = \"x\"\nvolumes = [{ name = \"d\", size = \"1GiB\" }]\n";
+    let cluster = with(text, Summary { wanted: 1, running: 1, ..Summary::default() }).await;
+    let larger = text.replace("1GiB", "2GiB");
+    assert!(plan(&cluster, &larger).await.1.starts_with("~ s changes"), "there are none yet");
+    let volume = VolumeView { state: VolumeState::VolumeKept.into(), ..VolumeView::default() };
+    cluster.with(|facts| facts.jobs.jobs[0].volumes.push(volume));
+    let (code, told) = plan(&cluster, &larger).await;
+    assert!(code == 1 && told.starts_with("! s cannot change (revision 4)\n"), "{told}");
+    assert!(told.contains("refused: what it says of volumes") && told.contains("--purge s`"), "{told}");
+    let longer = text.replace("\"1GiB\"", "\"1GiB\", anew_after = \"1h\"");
+    assert!(plan(&cluster, &longer).await.1.contains("leaves running tasks as they are"));
+}
+
+#[tokio::test]
+async fn an_instance_of_several_tasks_is_replaced_as_one() {
+    let text =
+        "name = \"p\"\n[[task]]\nname = \"a\"\ncommand = \"x\"\n[[task]]\nname = \"b\"\ncommand = \"y\"\n";
+    let cluster = with(text, Summary { wanted: 1, running: 1, ..Summary::default() }).await;
+    cluster.with(|facts| {
+        let beside = facts.jobs.jobs[0].tasks[0].clone();
+        facts.jobs.jobs[0].tasks.push(beside);
+    });
+    let (_, told) = plan(&cluster, &text.replace("\"y\"", "\"z\"")).await;
+    assert!(told.contains("task[b].command  y -> z") && told.contains("replaces 1 running"), "{told}");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub(super) fn info() -> FrameworkInfo {
 
 pub(super) fn boot(mut disk: State, master: Fake, life: u64) -> Process {
     if disk.prefix.is_empty() {
-        disk.apply(Record::Header { format: 2, prefix: "test".to_owned() });
+        disk.apply(Record::Header { format: 3, prefix: "test".to_owned() });
     }
     let jobs = Jobs::new(info(), Role::default_role(), disk.clone(), life);
     let config = Config {

@@ -59,15 +59,16 @@ impl Scheduler for Door {
             shared.notify(state);
         }
         let door = self.clone();
+        // Given away with the session: a stream that somebody else holds too does not end with it.
+        let mut sender = Some(sender);
         tokio::spawn(async move {
             let mut mine = None;
             while let Ok(Some(call)) = calls.message().await {
                 let mut state = shared.lock();
-                match &call.kind {
-                    CallKind::Subscribe(subscribe) if mine.is_none() => {
-                        mine = door.begin(&mut state, subscribe, sender.clone());
-                    }
-                    _ => {}
+                if let CallKind::Subscribe(subscribe) = &call.kind
+                    && let Some(sender) = sender.take()
+                {
+                    mine = door.begin(&mut state, subscribe, sender);
                 }
                 if !mine.is_some_and(|number| state.stands(number)) {
                     shared.notify(state);

@@ -14,7 +14,18 @@ impl Registry {
     ///
     /// Its history begins anew, too: events that followed in the old log had numbers that would be given again. The first one
     /// has the number of its place in the log, which is beyond them; whoever follows sees that some are missing.
+    ///
+    /// Deadlines that went on while there were no masters end nothing: frameworks that were away have as long as ever to come
+    /// back, and agents that are drained end by themselves.
     pub fn restored(mut self, restored: Restored) -> Registry {
+        for framework in self.frameworks.values_mut().filter(|framework| framework.record.deadline_ms > 0) {
+            let timeout_ms =
+                u64::try_from(framework.record.info.failover_timeout.as_millis()).unwrap_or(u64::MAX);
+            framework.record.deadline_ms = restored.at_ms.saturating_add(timeout_ms).max(1);
+        }
+        for drain in self.agents.values_mut().filter_map(|agent| agent.drain.as_mut()) {
+            drain.deadline_ms = 0;
+        }
         let told = Happened {
             sequence: restored.index,
             at_ms: restored.at_ms,

@@ -2,6 +2,7 @@
 
 use master_core::restored;
 use proto::log::Restored;
+use proto::operator::DrainAgent;
 use proto::task::TaskStatus;
 
 use super::*;
@@ -9,13 +10,16 @@ use super::*;
 /// Beyond all that the log before can have given.
 const INDEX: u64 = 1 << 40;
 const TERM: u64 = 1_000;
+/// For so long there are no masters.
+const AWAY: Duration = Duration::from_secs(24 * 3600);
 
 /// All that is remembered, as a new log begins with it.
 fn backup(world: &mut World) -> master_raft::Recovered {
     world.say(Input::Save { ticket: Ticket(77) });
     let saved = world.saved.pop().expect("it is saved").expect("a leader confirmed it");
     assert_eq!(saved.index, world.master.applied());
-    let mark = Restored { known_index: saved.index, index: INDEX, at_ms: 5 };
+    let at_ms = world.time().wall.as_millis() + AWAY.as_millis() as u64;
+    let mark = Restored { known_index: saved.index, index: INDEX, at_ms };
     let image = restored(&saved.image, mark).unwrap();
     let conf_state = master_raft::ConfState::of(&[master_raft::NodeId(1)]);
     master_raft::Recovered {
@@ -98,4 +102,34 @@ fn what_runs_is_adopted_and_what_ended_since_is_lost_and_not_started_again() {
     assert!(new.run > RunId::at(INDEX, 0), "no number is given twice");
     let first = world.master.registry().history_after(0).next().unwrap().clone();
     assert_eq!((first.kind.as_ref(), first.sequence), ("restored", INDEX));
+}
+
+#[test]
+fn deadlines_that_passed_while_there_were_no_masters_end_nothing() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(1, None);
+    let runs = launch(&mut world, "runs");
+    let drain = DrainAgent {
+        agent: AgentId::new("a1").unwrap(),
+        within: Some(Duration::from_secs(3600)),
+        reason: String::new(),
+    };
+    let caller = Caller::User("ada".into());
+    world.say(Input::Operator { ticket: Ticket(1), caller, call: OperatorCall::DrainAgent(drain) });
+    world.say(Input::FrameworkClosed { session: SessionId(1) });
+    let disk = backup(&mut world);
+    world.now += AWAY.as_nanos() as u64;
+    world.restore(disk);
+    world.to_agent.clear();
+    let register =
+        Register { agent: agent(), epoch: Epoch(7), runs: vec![reported(&runs, TaskState::Running)] };
+    let agent = AgentId::new("a1").unwrap();
+    world.say(Input::Agent { link: LinkId(2), agent: agent.clone(), message: ToMaster::Register(register) });
+    world.run(Duration::from_secs(30));
+    let kills = world.to_agent.iter().filter(|(_, kind)| matches!(kind, ToAgentKind::Kill(_))).count();
+    assert_eq!(kills, 0, "nothing is ended: {:?}", world.to_agent);
+    assert!(world.master.registry().framework(&framework).is_some(), "it may come back");
+    assert!(world.master.registry().agent(&agent).unwrap().drain.is_some(), "it gets no new work still");
+    world.subscribe(3, Some(framework));
 }

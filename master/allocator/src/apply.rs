@@ -66,8 +66,6 @@ impl Allocator {
     fn refused_until(&self, now: Instant, until: Instant) -> (Instant, Instant) {
         let longest = now + proto::demand::Filter::MAX;
         let until = if mutants::is(Mutant::FilterForever) { longest } else { until };
-        let shortest =
-            if mutants::is(Mutant::ForgetFilter) { now } else { until.max(now + self.config.refuse_min) };
-        (now, shortest.min(longest))
+        (now, until.max(now + self.config.refuse_min).min(longest))
     }
 }

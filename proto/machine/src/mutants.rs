@@ -53,7 +53,6 @@ mutants! {
     ForgetRescind, "forget-rescind", "a framework is not told that an offer was taken back";
     OfferForever, "offer-forever", "an offer that nobody answers does not end";
     FilterForever, "filter-forever", "what was declined for a while is never offered again";
-    ForgetFilter, "forget-filter", "what was declined is offered again at once";
     QuotaOverrun, "quota-overrun", "limits of a quota do not bound what is offered";
     GiveReserved, "give-reserved", "what is reserved for a role is offered to others";
     LoseFailoverTimer, "lose-failover-timer", "a new leader does not wait for frameworks to come back";

@@ -83,7 +83,6 @@ pub fn bound(mutant: Mutant) -> Bound {
         Mutant::ForgetRescind => ("P9", 30, All),
         Mutant::OfferForever => ("P9", 30, All),
         Mutant::FilterForever => ("P13", 40, Further),
-        Mutant::ForgetFilter => ("P11", 100, All),
         Mutant::QuotaOverrun => ("P10", 20, Further),
         Mutant::GiveReserved => ("P10", 20, Volumes),
         Mutant::LoseFailoverTimer => ("P8", 40, Further),

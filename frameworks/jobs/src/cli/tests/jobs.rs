@@ -324,7 +324,7 @@ async fn volumes_are_shown_and_destroyed_only_when_that_is_confirmed() {
     };
     let (_, table, _) = shown(&["get", "web"]).await;
     assert!(
-        table.ends_with(
+        table.contains(
             "\nVOLUME        NAME  INSTANCE  STATE  HOST  SIZE\n\
              web.0.data-1  data  0         kept   a1    1GiB\n\
              web.0.log-1   log   1         kept   a1    1GiB\n"

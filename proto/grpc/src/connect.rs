@@ -86,13 +86,47 @@ impl ConnectError {
     }
 }
 
+/// Opens channels with credentials that were checked once: to read and to check them takes longer than to find a door shut.
+#[derive(Clone)]
+pub struct Dialer {
+    verifier: Arc<Verifier>,
+    identity: TlsIdentity,
+}
+
+// === impl Dialer ===
+
+impl Dialer {
+    /// With these credentials.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: they cannot be used, or nobody would take them.
+    pub fn new(credentials: &Credentials) -> Result<Dialer, ConnectError> {
+        let verifier =
+            Verifier::of_authority(credentials.ca()?).map_err(|error| ConnectError::Tls(error.into()))?;
+        verify::as_a_client(credentials.ca()?, &credentials.certificate()?)
+            .map_err(|why| ConnectError::Foreign { why })?;
+        let identity = TlsIdentity::from_pem(&credentials.certificate_pem, &credentials.key_pem);
+        Ok(Dialer { verifier: Arc::new(verifier), identity })
+    }
+
+    /// Connects to a process of this role. Resolves when TLS is done; later breaks are mended by the channel itself.
+    pub async fn channel(&self, address: &str, role: PeerRole) -> Result<Channel, ConnectError> {
+        connected(self.endpoint(address, role)?, address, role).await
+    }
+
+    fn endpoint(&self, address: &str, role: PeerRole) -> Result<Endpoint, ConnectError> {
+        let tls = ClientTlsConfig::new().identity(self.identity.clone());
+        secured(address, role, tls, self.verifier.clone())
+    }
+}
+
 /// Connects to a process of this role. Resolves when TLS is done; later breaks are mended by the channel itself.
 pub async fn channel(
     address: &str,
     role: PeerRole,
     credentials: &Credentials,
 ) -> Result<Channel, ConnectError> {
-    connected(endpoint(address, role, credentials)?, address, role).await
+    Dialer::new(credentials)?.channel(address, role).await
 }
 
 /// The same without connecting: the first call does, and says so if it cannot.
@@ -101,14 +135,14 @@ pub fn channel_lazy(
     role: PeerRole,
     credentials: &Credentials,
 ) -> Result<Channel, ConnectError> {
-    Ok(endpoint(address, role, credentials)?.connect_lazy())
+    Ok(Dialer::new(credentials)?.endpoint(address, role)?.connect_lazy())
 }
 
 /// Connects to a master without a certificate, for `Join` only. The master proves that it belongs to the authority
 /// whose hash the join token carries.
 pub async fn joining_channel(address: &str, ca_sha256: [u8; 32]) -> Result<Channel, ConnectError> {
     let tls = ClientTlsConfig::new();
-    let endpoint = secured(address, PeerRole::Master, tls, Verifier::of_hash(ca_sha256))?;
+    let endpoint = secured(address, PeerRole::Master, tls, Arc::new(Verifier::of_hash(ca_sha256)))?;
     connected(endpoint, address, PeerRole::Master).await
 }
 
@@ -120,20 +154,11 @@ async fn connected(endpoint: Endpoint, address: &str, role: PeerRole) -> Result<
     })
 }
 
-fn endpoint(address: &str, role: PeerRole, credentials: &Credentials) -> Result<Endpoint, ConnectError> {
-    let verifier =
-        Verifier::of_authority(credentials.ca()?).map_err(|error| ConnectError::Tls(error.into()))?;
-    verify::as_a_client(credentials.ca()?, &credentials.certificate()?)
-        .map_err(|why| ConnectError::Foreign { why })?;
-    let identity = TlsIdentity::from_pem(&credentials.certificate_pem, &credentials.key_pem);
-    secured(address, role, ClientTlsConfig::new().identity(identity), verifier)
-}
-
 fn secured(
     address: &str,
     role: PeerRole,
     tls: ClientTlsConfig,
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
 ) -> Result<Endpoint, ConnectError> {
     let bad_address = || ConnectError::Address { address: address.to_owned() };
     // A scheme, a path or a user in it would change what is connected to.
@@ -144,9 +169,8 @@ fn secured(
     }
     let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(|_| bad_address())?;
     let tls = tls.domain_name(role.server_name()).timeout(HANDSHAKE_TIMEOUT);
-    let endpoint = endpoint
-        .tls_config_with_verifier(tls, Arc::new(verifier))
-        .map_err(|error| ConnectError::Tls(error.into()))?;
+    let endpoint =
+        endpoint.tls_config_with_verifier(tls, verifier).map_err(|error| ConnectError::Tls(error.into()))?;
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

@@ -12,7 +12,7 @@ pub mod serve;
 pub mod services;
 mod verify;
 
-pub use connect::{ConnectError, channel, channel_lazy, joining_channel};
+pub use connect::{ConnectError, Dialer, channel, channel_lazy, joining_channel};
 pub use metrics_page::{PageError, read_metrics, with_metrics, with_metrics_if};
 pub use peer::{Peer, caller};
 pub use proto_pki::{Credentials, Identity, PeerRole};

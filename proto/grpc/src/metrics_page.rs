@@ -7,12 +7,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use proto::caller::Caller;
-use proto_pki::{Credentials, Identity, PeerRole};
+use proto_pki::{Identity, PeerRole};
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::service::Routes;
 
-use crate::connect::{ConnectError, channel};
+use crate::connect::{ConnectError, Dialer};
 use crate::peer::Peer;
 
 /// A page of metrics has some thousands of lines at most.
@@ -41,12 +41,8 @@ pub enum PageError {
 }
 
 /// Reads the metrics of a process of this role.
-pub async fn read_metrics(
-    address: &str,
-    role: PeerRole,
-    credentials: &Credentials,
-) -> Result<String, PageError> {
-    let mut channel = channel(address, role, credentials).await?;
+pub async fn read_metrics(address: &str, role: PeerRole, dialer: &Dialer) -> Result<String, PageError> {
+    let mut channel = dialer.channel(address, role).await?;
     let unreadable = |error: &dyn std::fmt::Display| PageError::Unreadable(error.to_string());
     let request =
         axum::http::Request::get("/metrics").body(Body::empty()).map_err(|error| unreadable(&error))?;

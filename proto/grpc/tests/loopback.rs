@@ -9,8 +9,8 @@ use proto::wire::Wire;
 use proto_grpc::services::operator::operator_client::OperatorClient;
 use proto_grpc::services::operator::operator_server::{Operator, OperatorServer};
 use proto_grpc::{
-    ConnectError, Credentials, Identity, PageError, PeerRole, caller, channel, channel_lazy, joining_channel,
-    read_metrics, serve, with_metrics,
+    ConnectError, Credentials, Dialer, Identity, PageError, PeerRole, caller, channel, channel_lazy,
+    joining_channel, read_metrics, serve, with_metrics,
 };
 use proto_pki::{Authority, LEAF_VALIDITY};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -297,7 +297,7 @@ async fn metrics_are_for_those_who_show_a_certificate() {
     }
     let read = async |who| {
         let shown = house.ca.issue(&who, LEAF_VALIDITY).unwrap();
-        read_metrics(&house.address, PeerRole::Master, &shown).await
+        read_metrics(&house.address, PeerRole::Master, &Dialer::new(&shown)?).await
     };
     assert_eq!(read(Identity::User("ada".into())).await.unwrap(), "answer 42\n");
     let refused = read(Identity::Framework("jobs".into())).await;

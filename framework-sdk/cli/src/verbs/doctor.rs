@@ -6,6 +6,7 @@ pub(super) mod vitals;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::future::join_all;
 use proto::agent::AgentState;
 use proto::attributes::AttributeValue;
 use proto::operator::{
@@ -91,9 +92,8 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
             let ReplyKind::Raft(raft) = reply.kind else {
                 return Err(other_answer("the group of masters").into());
             };
-            for member in &raft.members {
-                checks.push(reachable(client, &member.address).await);
-            }
+            let asked = raft.members.iter().map(|member| reachable(client, &member.address));
+            checks.extend(join_all(asked).await);
             doors.extend(raft.members.iter().filter(|member| member.alive).map(|member| Whose {
                 name: format!("master {}", member.id),
                 address: member.address.clone(),
@@ -105,6 +105,7 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
         }
         Err(error) => checks.push(nobody(error)),
     }
+    let seen;
     // Without a leader the lists are as old as its loss, or cannot be had; what fails above says so.
     if led {
         let agents = list::<AgentView>(client, List::default()).await?.items;
@@ -114,9 +115,15 @@ pub async fn run(client: &Client, args: &FormArgs, terminal: &mut Terminal<'_>) 
             address: agent.info.address.clone(),
             role: PeerRole::Agent,
         }));
-        checks.extend(of_pool(client, &agents, terminal.now_ms()).await?);
+        let (pool, pages) = tokio::join!(
+            of_pool(client, &agents, terminal.now_ms()),
+            vitals::look(doors, client.credentials(), terminal.clock)
+        );
+        checks.extend(pool?);
+        seen = pages;
+    } else {
+        seen = vitals::look(doors, client.credentials(), terminal.clock).await;
     }
-    let seen = vitals::look(doors, client.credentials(), terminal.clock).await;
     if !seen.is_empty() {
         checks.extend(vitals::checks(&seen, terminal.now_ms()));
         checks.extend(master_versions(&seen));
@@ -233,9 +240,13 @@ fn isolation_off(agent: &AgentView) -> Vec<&str> {
 }
 
 async fn of_pool(client: &Client, agents: &[AgentView], now_ms: u64) -> Result<Vec<Check>, Stop> {
-    let frameworks = list::<FrameworkView>(client, List::default()).await?.items;
-    let offers = list::<OfferView>(client, List::default()).await?.items;
-    let roles = list::<RoleView>(client, List::default()).await?.items;
+    let (frameworks, offers, roles, events) = tokio::join!(
+        list::<FrameworkView>(client, List::default()),
+        list::<OfferView>(client, List::default()),
+        list::<RoleView>(client, List::default()),
+        client.ask(Call::Events(EventsAfter::default()))
+    );
+    let (frameworks, offers, roles) = (frameworks?.items, offers?.items, roles?.items);
     let mut total = Quantities::ZERO;
     let there = agents.iter().filter(|agent| agent.state == AgentState::Active);
     there.for_each(|agent| total.add(&agent.total.quantities()));
@@ -245,7 +256,7 @@ async fn of_pool(client: &Client, agents: &[AgentView], now_ms: u64) -> Result<V
         pool::of_roles(&roles, &total),
     ];
     // Masters of before events say so; then nobody can tell.
-    if let Ok(reply) = client.ask(Call::Events(EventsAfter::default())).await
+    if let Ok(reply) = events
         && let ReplyKind::Events(events) = reply.kind
     {
         checks.extend(pool::of_events(&events, now_ms));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto_grpc::{PageError, PeerRole, read_metrics};
+use proto_grpc::{Dialer, PageError, PeerRole, read_metrics};
 use proto_pki::Credentials;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -90,6 +90,13 @@ pub(in crate::verbs) async fn look(
     credentials: &Credentials,
     now: fn() -> u64,
 ) -> Vec<Seen> {
+    let dialer = match Dialer::new(credentials) {
+        Ok(dialer) => dialer,
+        Err(error) => {
+            let unseen = |whose| Seen { whose, page: Err(error.reason()) };
+            return all.into_iter().map(unseen).collect();
+        }
+    };
     let mut waiting = all.into_iter();
     let mut reading = JoinSet::new();
     let mut seen = Vec::new();
@@ -97,9 +104,9 @@ pub(in crate::verbs) async fn look(
         while reading.len() < AT_ONCE
             && let Some(whose) = waiting.next()
         {
-            let credentials = credentials.clone();
+            let dialer = dialer.clone();
             reading.spawn(async move {
-                let page = read(&whose, &credentials, now).await;
+                let page = read(&whose, &dialer, now).await;
                 Seen { whose, page }
             });
         }
@@ -114,10 +121,10 @@ pub(in crate::verbs) async fn look(
     seen
 }
 
-async fn read(whose: &Whose, credentials: &Credentials, now: fn() -> u64) -> Result<Page, String> {
+async fn read(whose: &Whose, dialer: &Dialer, now: fn() -> u64) -> Result<Page, String> {
     // Twice: what the first one takes to connect says nothing of the way.
     let asked = now();
-    let text = match timeout(PATIENCE, read_metrics(&whose.address, whose.role, credentials)).await {
+    let text = match timeout(PATIENCE, read_metrics(&whose.address, whose.role, dialer)).await {
         Ok(Ok(text)) => text,
         Ok(Err(PageError::Connect(error))) => return Err(error.reason()),
         // The door let us in; what it says of itself is not for everybody.

@@ -50,7 +50,8 @@ fn on_disk(cluster: &Cluster) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let roles = (1..=3).flat_map(|n| below(cluster.path("data").join(format!("agent-{n}/work/volumes"))));
+    let agents = (1..=3).map(|n| cluster.path("data").join(format!("agent-{n}")));
+    let roles = agents.flat_map(|agent| below(agent.join("work").join("volumes")));
     roles.flat_map(below).flat_map(below).collect()
 }
 

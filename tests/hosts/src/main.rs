@@ -7,6 +7,7 @@ mod pool;
 mod process;
 mod scenarios;
 mod storm;
+mod upgrade;
 mod wait;
 mod work;
 
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: tests-hosts list
        tests-hosts run NAME...                  these scenarios, one after another on one pool
        tests-hosts storm MINUTES [--seed N]     faults at random
        tests-hosts all [MINUTES [--seed N]]     every scenario, then so many minutes of faults at random
+       tests-hosts upgrade PATH                 from the older binary of this path, machine by machine
 with STOA=PATH another binary than the one beside this";
 
 /// Where things are, and the pool that the next step finds.
@@ -50,6 +52,9 @@ fn main() -> ExitCode {
             (ALL.iter().collect(), number(minutes).unwrap_or_default())
         }
         ["storm", minutes] if number(minutes).is_some() => (Vec::new(), number(minutes).unwrap_or_default()),
+        ["upgrade", old] => {
+            return told(Lab::here().and_then(|lab| lab.upgrade(old.into())));
+        }
         ["run", names @ ..] if !names.is_empty() => {
             let all = names.iter().map(|name| ALL.iter().find(|one| one.name == *name).ok_or(*name));
             match all.collect() {
@@ -65,7 +70,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match Lab::here().and_then(|lab| lab.run(&chosen, Duration::from_secs(minutes * 60), seed)) {
+    told(Lab::here().and_then(|lab| lab.run(&chosen, Duration::from_secs(minutes * 60), seed)))
+}
+
+fn told(failed: Result<u32, String>) -> ExitCode {
+    match failed {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(why) => {
@@ -100,10 +109,20 @@ impl Lab {
                 storm::wave(pool, seed, wave)
             })?;
         }
-        let dir = self.dir();
-        drop(self.pool);
-        let _ = std::fs::remove_dir_all(dir);
-        Ok(self.failed)
+        Ok(self.end())
+    }
+
+    /// The same for a pool that is upgraded from another binary.
+    fn upgrade(mut self, old: PathBuf) -> Result<u32, String> {
+        let new = std::mem::replace(&mut self.stoa, old);
+        self.step("upgrade", "F21", |pool| upgrade::roll(pool, &new))?;
+        Ok(self.end())
+    }
+
+    fn end(mut self) -> u32 {
+        self.pool = None;
+        let _ = std::fs::remove_dir_all(self.dir());
+        self.failed
     }
 
     /// One step on a pool that is whole; behind one that fails a new pool is made.

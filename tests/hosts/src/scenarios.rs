@@ -9,6 +9,8 @@ mod masters;
 
 use std::time::{Duration, Instant};
 
+pub use masters::are_the_same;
+
 use crate::pool::Pool;
 use crate::work::Work;
 
@@ -81,6 +83,6 @@ pub fn play(scenario: &Scenario, pool: &mut Pool) -> Result<String, String> {
 }
 
 /// Seconds since then, for people.
-fn since(begun: Instant) -> String {
+pub fn since(begun: Instant) -> String {
     format!("{:.1} s", begun.elapsed().as_secs_f64())
 }

@@ -24,7 +24,7 @@ pub const CLIENT: &str = "client";
 const NEVER: [&str; 2] = ["panicked at", "internal error"];
 /// How long a command of the CLI may take: what is then known of it is nothing. Seconds.
 const CLI_LIMIT: &str = "5";
-/// The room that a master has for its data: little, so that it can be filled.
+/// The room that a master or an agent has for its data: little, so that it can be filled.
 const DISK_MIB: u32 = 96;
 
 /// The pool.
@@ -83,7 +83,7 @@ impl Pool {
     }
 
     fn found(&mut self) -> Result<(), String> {
-        for host in MASTERS {
+        for host in MASTERS.iter().chain(&AGENTS) {
             let disk = self.path(host);
             std::fs::create_dir_all(&disk).map_err(|why| format!("cannot make {disk}: {why}"))?;
             well("mount", &["-t", "tmpfs", "-o", &format!("size={DISK_MIB}m"), "stoa-hosts", &disk])?;
@@ -236,7 +236,7 @@ impl Pool {
         end_all(&host)?;
         self.agents[agent].reap();
         let disk = self.path(AGENTS[agent]);
-        std::fs::remove_dir_all(&disk).map_err(|why| format!("cannot remove {disk}: {why}"))?;
+        well("find", &[&disk, "-mindepth", "1", "-delete"])?;
         let token = self.token(&["--kind", "agent"])?;
         self.boot(agent)?;
         self.agents[agent].start_with(&["--join", &token])
@@ -273,7 +273,7 @@ impl Drop for Pool {
         for process in self.masters.iter_mut().chain(&mut self.agents).chain([&mut self.jobs]) {
             process.reap();
         }
-        for host in MASTERS {
+        for host in MASTERS.iter().chain(&AGENTS) {
             let _ = well("umount", &[&self.path(host)]);
         }
         let _ = crate::cgroups::remove(&cgroups_root(&self.dir));

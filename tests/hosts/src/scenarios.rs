@@ -51,6 +51,7 @@ scenarios! {
     "lossy" "F20" "a quarter of all that is sent is lost, everywhere" links::lossy;
     "clocks" "F9" "the clock of a master runs an hour ahead, of another 10 minutes behind, of an agent a day ahead" clocks::shifted;
     "disk-full" "F10" "the leader's disk is full, and has room again" disks::leader_full;
+    "agent-disk-full" "F10" "an agent's disk is full, and has room again" disks::agent_full, lost;
     "master-sync-fails" "F11" "fsync of a master fails with an I/O error" disks::master_fails;
     "agent-sync-fails" "F11" "fsync of an agent fails with an I/O error" disks::agent_fails;
     "agent-wiped" "F17" "an agent's machine loses its power and its disk, and joins as a new one" agents::wiped, lost;

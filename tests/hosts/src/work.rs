@@ -16,6 +16,8 @@ pub struct Work {
     tag: String,
     started: PathBuf,
     batches: BTreeMap<String, u64>,
+    /// So many bytes are told to each task for nothing.
+    ballast: usize,
     services: BTreeMap<String, u64>,
 }
 
@@ -35,7 +37,18 @@ impl Work {
         // Tasks run as somebody else than this test.
         file.set_permissions(Permissions::from_mode(0o666))
             .map_err(|why| format!("cannot open the ledger: {why}"))?;
-        Ok(Work { tag: tag.to_owned(), started, batches: BTreeMap::new(), services: BTreeMap::new() })
+        Ok(Work {
+            tag: tag.to_owned(),
+            started,
+            batches: BTreeMap::new(),
+            ballast: 0,
+            services: BTreeMap::new(),
+        })
+    }
+
+    /// From now on each task is told so many bytes more, which all who keep books of it have to store.
+    pub fn weigh(&mut self, bytes: usize) {
+        self.ballast = bytes;
     }
 
     /// Tasks that run until they are told to end, and waits until they do.
@@ -78,8 +91,9 @@ impl Work {
     fn apply(&self, pool: &Pool, name: &str, instances: u64, kind: &str, then: &str) -> Result<(), String> {
         let text = format!(
             "name = \"{name}\"\n{kind}\ncommand = 'echo \"$STOA_TASK_ID $$\" >> \"$LEDGER\"; {then}'\n\
-             instances = {instances}\ncpus = 0.01\nmem = \"4MiB\"\nenv = {{ LEDGER = \"{}\" }}\n",
+             instances = {instances}\ncpus = 0.01\nmem = \"4MiB\"\nenv = {{ LEDGER = \"{}\", BALLAST = \"{}\" }}\n",
             self.started.display(),
+            "x".repeat(self.ballast),
         );
         let file = pool.path(&format!("{name}.toml"));
         std::fs::write(&file, text).map_err(|why| format!("cannot write {file}: {why}"))?;

@@ -6,13 +6,13 @@ use super::masters::{are_alive, are_the_same};
 use super::since;
 use crate::pool::{AGENTS, MASTERS, Pool};
 use crate::process::Process;
-use crate::wait::eventually;
+use crate::wait::{eventually, throughout};
 use crate::work::Work;
 
-/// Takes all the room that a master's disk has left.
-fn fill(pool: &Pool, master: usize) -> Result<String, String> {
+/// Takes all the room that a host's disk has left.
+fn fill(pool: &Pool, host: &str) -> Result<String, String> {
     use std::io::Write;
-    let place = pool.path(&format!("{}/filler", MASTERS[master]));
+    let place = pool.path(&format!("{host}/filler"));
     let mut file = std::fs::File::create(&place).map_err(|why| format!("cannot make {place}: {why}"))?;
     let block = vec![0_u8; 64 * 1024];
     while file.write_all(&block).is_ok() {}
@@ -36,7 +36,7 @@ fn write_until_another_leads(pool: &Pool, leader: usize) -> Result<(), String> {
 pub fn leader_full(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let before = work.serve(pool, 6)?;
     let leader = pool.leader()?;
-    let filler = fill(pool, leader)?;
+    let filler = fill(pool, MASTERS[leader])?;
     let full = Instant::now();
     // What is written from now on has no place there: somebody else has to take it.
     write_until_another_leads(pool, leader)?;
@@ -55,6 +55,30 @@ pub fn leader_full(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     are_the_same(pool, work, &before)?;
     let how = if ended { "it ended and was started again" } else { "it ran on" };
     Ok(format!("another leads and takes work in {taken}; {how}, whole {whole} after there was room"))
+}
+
+pub fn agent_full(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
+    let before = work.serve(pool, 12)?;
+    let filler = fill(pool, AGENTS[0])?;
+    work.weigh(24 << 10);
+    // Some of it is given to the agent that has no room; the others have.
+    let mut asked = 0;
+    throughout(Duration::from_secs(10), || {
+        asked += u32::from(work.batches() < 20 && work.try_batch(pool, 10).is_ok());
+        are_alive(&before)
+    })?;
+    let ended = !pool.agents[0].is_running();
+    std::fs::remove_file(&filler).map_err(|why| format!("cannot remove {filler}: {why}"))?;
+    let room = Instant::now();
+    if ended {
+        pool.agents[0].reap();
+        pool.agents[0].start()?;
+    }
+    pool.is_whole(Duration::from_secs(10))?;
+    let whole = since(room);
+    are_the_same(pool, work, &before)?;
+    let how = if ended { "it ended and was started again" } else { "it ran on" };
+    Ok(format!("{asked} batches meanwhile; {how}, whole {whole} after there was room"))
 }
 
 /// Starts a process again so that its syncs can be made to fail, has them fail, waits until it has ended, and takes it

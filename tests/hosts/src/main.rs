@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod command;
+mod flood;
 mod net;
 mod pool;
 mod process;
@@ -52,6 +53,12 @@ fn main() -> ExitCode {
             (ALL.iter().collect(), number(minutes).unwrap_or_default())
         }
         ["storm", minutes] if number(minutes).is_some() => (Vec::new(), number(minutes).unwrap_or_default()),
+        // What a scenario starts on a host of its own.
+        ["flood", door, count] if door.parse::<std::net::SocketAddr>().is_ok() && number(count).is_some() => {
+            let (door, count) = (door.parse(), number(count).and_then(|count| count.try_into().ok()));
+            let (Ok(door), Some(count)) = (door, count) else { return ExitCode::from(2) };
+            return told(flood::flood(door, count).map(|()| 0));
+        }
         ["upgrade", old] => {
             return told(Lab::here().and_then(|lab| lab.upgrade(old.into())));
         }

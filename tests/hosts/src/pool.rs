@@ -20,6 +20,8 @@ pub const AGENTS: [&str; 3] = ["agent-1", "agent-2", "agent-3"];
 pub const JOBS: &str = "jobs";
 /// The host of whoever types commands.
 pub const CLIENT: &str = "client";
+/// A host that nobody of the cluster is on.
+pub const STRANGER: &str = "stranger";
 /// What the log of a process may never hold.
 const NEVER: [&str; 2] = ["panicked at", "internal error"];
 /// How long a command of the CLI may take: what is then known of it is nothing. Seconds.
@@ -55,7 +57,8 @@ impl Pool {
     pub fn up(stoa: &Path, dir: &Path, tools: Tools) -> Result<Pool, String> {
         let _ = std::fs::remove_dir_all(dir);
         std::fs::create_dir_all(dir).map_err(|why| format!("cannot make {}: {why}", dir.display()))?;
-        let names: Vec<&str> = MASTERS.iter().chain(&AGENTS).copied().chain([JOBS, CLIENT]).collect();
+        let names: Vec<&str> =
+            MASTERS.iter().chain(&AGENTS).copied().chain([JOBS, CLIENT, STRANGER]).collect();
         let net = Net::of(&names, tools)?;
         let line = |args: Vec<String>| Line {
             program: stoa.to_path_buf(),

@@ -3,6 +3,7 @@
 mod agents;
 mod clocks;
 mod disks;
+mod floods;
 mod frameworks;
 mod links;
 mod masters;
@@ -58,6 +59,7 @@ scenarios! {
     "agent-killed" "F15" "kill -9 of an agent's process" agents::killed;
     "agent-stopped" "F15" "an agent sleeps for longer than the masters wait" agents::stopped;
     "machine-restarted" "F16" "an agent's machine loses its power and boots" agents::restarted, lost;
+    "flood" "F25" "10,000 connections that say nothing, or half a greeting, from one host to each master" floods::silent;
     "framework-killed" "F18" "kill -9 of the framework while it launches" frameworks::killed;
     "framework-and-leader-killed" "F1 F18" "kill -9 of the framework and of the leader together" frameworks::killed_with_the_leader;
 }

@@ -9,6 +9,7 @@ mod gate;
 pub mod join;
 mod metrics_page;
 mod peer;
+mod room;
 pub mod serve;
 pub mod services;
 mod verify;

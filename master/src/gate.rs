@@ -87,10 +87,15 @@ pub(crate) fn who_of(peer: Option<&Peer>) -> String {
 
 impl Gate for MasterGate {
     fn admit(&self, peer: Option<&Peer>, path: &str) -> Result<(), Status> {
-        let Some(kind) = kind_of(path) else { return Ok(()) };
+        let Some(mut kind) = kind_of(path) else { return Ok(()) };
         let who = match peer.map(Peer::identity) {
             Some(Ok(Identity::Master(_))) => return Ok(()),
-            Some(Ok(identity)) => identity.to_string(),
+            Some(Ok(identity)) => {
+                if kind == Kind::Asks && matches!(identity, Identity::User(_)) {
+                    kind = Kind::People;
+                }
+                identity.to_string()
+            }
             // Strangers are told apart by their addresses.
             Some(Err(_)) | None => {
                 peer.and_then(Peer::address).map(|at| at.ip().to_string()).unwrap_or_default()

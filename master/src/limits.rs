@@ -23,6 +23,8 @@ const BUCKETS_MAX: usize = 4_096;
 pub(crate) enum Kind {
     /// Questions and orders, each a call.
     Asks,
+    /// Those of people: they may do all there is in any case, and their scripts are many.
+    People,
     /// What is said on the sessions of frameworks.
     Calls,
     /// Streams that are opened, by the word for what they are.
@@ -88,6 +90,7 @@ impl Buckets {
             Kind::Asks | Kind::Calls => {
                 Flow { at_once: 2 * self.calls_a_second, a_second: self.calls_a_second }
             }
+            Kind::People => Flow { at_once: 20 * self.calls_a_second, a_second: 10 * self.calls_a_second },
             Kind::Opens(_) => Flow { at_once: OPENS_AT_ONCE, a_second: OPENS_A_SECOND },
             Kind::Joins => Flow { at_once: JOINS_AT_ONCE, a_second: JOINS_A_SECOND },
         }
@@ -177,6 +180,8 @@ mod tests {
         assert_eq!(wait, Duration::from_millis(100));
         assert_eq!(buckets.take("framework/good", Kind::Asks, now), Ok(()), "others are not held to it");
         assert_eq!(buckets.take("framework/evil", Kind::Opens("watch"), now), Ok(()), "nor other kinds");
+        let people = (0..1000).filter(|_| buckets.take("user/ada", Kind::People, now).is_ok()).count();
+        assert_eq!(people, 200);
         let early = now + wait - Duration::from_millis(1);
         assert!(buckets.take("framework/evil", Kind::Asks, early).is_err());
         assert_eq!(buckets.take("framework/evil", Kind::Asks, now + wait), Ok(()));

@@ -245,7 +245,7 @@ fn a_launch_pays_less_than_fifty_microseconds_for_it() {
         audit.of_machine(audited("framework/busy", Ok(u64::from(number)), 3));
     }
     let each = begun.elapsed() / many;
-    // In a build without optimization, and beside others; decision 0014 has the figure of a release.
+    // In a build without optimization, beside others; decision 0014 has the figure.
     println!("{each:?} each");
     assert!(each < Duration::from_micros(50), "{each:?}");
     audit.close();

@@ -1,5 +1,7 @@
 //! One master alone, with an agent and a framework as values: the walk of an offer, and what happens off its path.
 
+#[path = "one_master/audits.rs"]
+mod audits;
 #[path = "one_master/backups.rs"]
 mod backups;
 #[path = "one_master/drains.rs"]

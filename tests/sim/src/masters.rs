@@ -131,7 +131,7 @@ impl World {
                     self.checks.quota.changed(node, event);
                     look |= self.checks.conservation.changed(node, event);
                 }
-                Output::Changed(_) | Output::Happened(_) | Output::Secrets(_) => {}
+                Output::Changed(_) | Output::Happened(_) | Output::Secrets(_) | Output::Audit(_) => {}
                 Output::Part { leads: false, .. } => {
                     self.checks.conservation.forget(node);
                     self.checks.quota.forget(node);
@@ -267,7 +267,7 @@ impl World {
                 }
             }
             // Told from the registry, whose images are compared.
-            Output::Happened(_) | Output::Secrets(_) => {}
+            Output::Happened(_) | Output::Secrets(_) | Output::Audit(_) => {}
             Output::Applied(index) => {
                 durable::applied(node, index, self.masters.iter().map(|master| &master.disk))?;
                 let master = &mut self.masters[node.index()];

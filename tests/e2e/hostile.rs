@@ -18,6 +18,8 @@ use framework_sdk::task::{TaskInfo, TaskState};
 use framework_sdk::{Profile, tasks};
 use proto::offer::Offer;
 use proto::operation::{Launch, Operation};
+use proto::quantities::Quantities;
+use proto::resources::{Amount, Resources};
 use proto_grpc::services::scheduler::scheduler_client::SchedulerClient;
 use proto_grpc::{Dialer, read_metrics};
 use serde_json::Value;
@@ -273,29 +275,28 @@ async fn spam_is_slowed_storms_are_turned_away_bombs_are_refused_and_others_go_o
     subscribe(&mut bomber, "bomber", "default", Duration::ZERO);
     bomber.subscribed().await;
     let offer = offers(&mut bomber).await.remove(0);
-    let many =
-        |count: usize| (0..count).map(|number| tasks::shell(id(&format!("t{number}")), "true")).collect();
+    let many = |count: usize| (0..count).map(|number| small(&format!("t{number}"), "true")).collect();
     bomber.say(launch(&offer, many(1001)));
     let refused = refusal(&mut bomber).await;
     assert_eq!(refused.code, Code::TooMuch, "{refused}");
-    let mut labels = tasks::shell(id("labels"), "true");
+    let mut labels = small("labels", "true");
     labels.labels = (0..65).map(|number| (format!("k{number}"), String::new())).collect();
-    let mut long = tasks::shell(id("long"), "true");
+    let mut long = small("long", "true");
     long.labels = [("k".to_owned(), "v".repeat(257))].into();
-    let mut large = tasks::shell(id("large"), "true");
+    let mut large = small("large", "true");
     large.command.env = [("E".to_owned(), "x".repeat(64 << 10))].into();
     let offer = offers(&mut bomber).await.remove(0);
     bomber.say(launch(&offer, vec![labels, long, large]));
-    for _ in 0..3 {
-        let state = bomber
+    for why in ["more than 64 labels", "more than 64 labels", "command takes more than 65536 bytes"] {
+        let status = bomber
             .until("a status", |event| match event {
-                EventKind::Update(status) => Some(status.state),
+                EventKind::Update(status) => Some(status),
                 _ => None,
             })
             .await;
-        assert_eq!(state, TaskState::Error);
+        assert_eq!(status.state, TaskState::Error);
+        assert!(status.message.contains(why), "{status:?}");
     }
-
     drop(bomber);
 
     // Sessions that are opened again and again.
@@ -325,6 +326,12 @@ async fn spam_is_slowed_storms_are_turned_away_bombs_are_refused_and_others_go_o
     drop(session);
     cluster.is_healthy();
     cluster.down_leaves_nothing();
+}
+
+/// A task that asks for next to nothing.
+fn small(name: &str, script: &str) -> TaskInfo {
+    let resources = Resources::unreserved(Amount::scalars(Quantities::of(10, 16 << 20)));
+    TaskInfo { resources, ..tasks::shell(id(name), script) }
 }
 
 fn id(text: &str) -> TaskId {
@@ -435,7 +442,7 @@ async fn a_framework_that_never_returns_is_ended_in_time_by_whoever_leads_then()
     subscribe(&mut session, "gone", "default", TIMEOUT);
     let framework = session.subscribed().await;
     let offer = offers(&mut session).await.remove(0);
-    session.say(launch(&offer, vec![tasks::shell(id("left"), "exec sleep 1000")]));
+    session.say(launch(&offer, vec![small("left", "exec sleep 1000")]));
     let task = || cluster.list("tasks").into_iter().find(|task| task["id"] == "left");
     let pid =
         eventually("it runs", LIMIT, || task().filter(|task| task["state"] == "running")?["pid"].as_u64());

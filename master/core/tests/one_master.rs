@@ -20,6 +20,8 @@ mod rig;
 mod rights;
 #[path = "one_master/secrets.rs"]
 mod secrets;
+#[path = "one_master/sight.rs"]
+mod sight;
 #[path = "one_master/situations.rs"]
 mod situations;
 #[path = "one_master/volumes.rs"]

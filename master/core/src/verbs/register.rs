@@ -239,16 +239,15 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
     for (run, grace) in kills {
         d.tell_agent(id, ToAgentKind::Kill(KillRun { run, grace }));
     }
-    // Frameworks that were told "unreachable" hear that it is not so any more.
+    // Frameworks that were told "unreachable" hear that it is not so any more also of what the agent never got: it does now.
     for task in registry.tasks_on(id) {
-        let Some(run) = task.status.run else { continue };
-        let was_lost = d.l.tasks.latest(run).is_none_or(|latest| latest.state == TaskState::Unreachable);
-        if was_lost && task.status.state == TaskState::Unreachable {
-            let mut status = task.status.clone();
-            status.state = TaskState::Running;
-            status.reason = StatusReason::AgentReregistered;
-            status.sequence = 0;
-            d.update(&task.framework.clone(), status);
+        let Some(run) = task.status.run.filter(|run| d.l.tasks.back_in_sight(*run)) else { continue };
+        if reported.contains(&run) || task.status.state.is_terminal() {
+            continue;
         }
+        let mut status = task.status.clone();
+        status.reason = StatusReason::AgentReregistered;
+        status.sequence = 0;
+        d.update(&task.framework.clone(), status);
     }
 }

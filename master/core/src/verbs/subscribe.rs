@@ -225,7 +225,8 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
     let Some(framework) = d.registry.framework(id) else { return };
     let roles = framework.record.info.roles.clone();
     let old = d.l.frameworks.connect(id, session);
-    if let Some(old) = old.filter(|_| !mutants::is(Mutant::ForgetFence)) {
+    let forgets = mutants::is(Mutant::ForgetFence) || mutants::is(Mutant::SlowFence);
+    if let Some(old) = old.filter(|_| !forgets) {
         let refusal =
             Refusal::new(Code::SessionReplaced, format!("another session of framework {id} took over"));
         d.l.deadlines.cancel(&Deadline::Session(old));

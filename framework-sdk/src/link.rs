@@ -4,7 +4,7 @@ use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, Event, EventKind, Fault};
 use proto_drive::Handle;
 use proto_grpc::services::scheduler::scheduler_client::SchedulerClient;
-use proto_grpc::{ConnectError, PeerRole, REPLY_BYTES_MAX, channel};
+use proto_grpc::{ConnectError, PeerRole, REPLY_BYTES_MAX, channel, retry_after};
 use proto_pki::Credentials;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -57,7 +57,12 @@ impl<I: Send + 'static> Links<I> {
                         let kind = EventKind::Fault(Fault { refusal });
                         let _ = machine.send(Input::Event { link, event: Event { sequence: 0, kind } });
                     }
-                    None => debug!(master, status = status.message(), "the session broke"),
+                    None => {
+                        debug!(master, status = status.message(), "the session broke");
+                        if let Some(wait) = retry_after(&status) {
+                            tokio::time::sleep(wait).await;
+                        }
+                    }
                 },
             }
             // The machine may be gone, and then nobody wants to know.

@@ -59,6 +59,13 @@ pub struct MasterArgs {
     /// How large one value in it may be, from 1KiB to 2MiB.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = store_value_limit)]
     store_value_limit: u64,
+    /// How many calls a second one principal may make, from 10 to 1,000,000; twice as many at once.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    calls_per_second: u64,
+    /// How much of the pool one framework may hold in offers that it has not answered, in percent, while another wants something; 100:
+    /// no bound.
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    hold_percent: u32,
     /// How much of the audit log is kept in the data directory, from 1MiB to 1TiB; the oldest goes first.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = audit_keep)]
     audit_keep: u64,
@@ -138,7 +145,11 @@ impl MasterArgs {
                 space_bytes: self.store_space_limit,
                 value_bytes: self.store_value_limit,
             },
-            limits: Limits { audit_bytes: self.audit_keep },
+            limits: Limits {
+                calls_a_second: self.calls_per_second,
+                hold_share_milli: self.hold_percent * 10,
+                audit_bytes: self.audit_keep,
+            },
         })
     }
 }

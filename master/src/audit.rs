@@ -167,6 +167,12 @@ impl Draft {
         self.saying(message)
     }
 
+    /// It was carried out later than it was asked for.
+    pub fn slowed(mut self, message: &str) -> Draft {
+        (self.verdict, self.code) = (Verdict::Slowed, Code::TooMuch.as_str());
+        self.saying(message)
+    }
+
     fn alike(&self) -> Alike {
         Alike { who: self.who.clone(), call: self.call, code: self.code }
     }
@@ -270,7 +276,7 @@ impl Audit {
             let wanted = |line: &str| {
                 all || Entry::parse(line).is_ok_and(|entry| {
                     (asked.principal.is_empty() || entry.who == asked.principal)
-                        && (!asked.denied || entry.verdict == Verdict::Denied)
+                        && (!asked.denied || matches!(entry.verdict, Verdict::Denied | Verdict::Slowed))
                 })
             };
             match (asked.from, asked.last) {

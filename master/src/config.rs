@@ -39,12 +39,19 @@ pub struct Config {
 /// What callers are held to, and how much is written about them. Each says which two operators want different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// So many calls a second a principal may make, and twice as many at once. Who gives certificates to strangers wants less, who
+    /// has a framework of very short tasks more.
+    pub calls_a_second: u64,
+    /// Once a framework holds such a part of the pool unanswered, in thousandths, it gets no more offers while another wants
+    /// something, and what it has held for five seconds is taken back. Who has a framework that asks people wants more, who
+    /// has many that know at once wants less.
+    pub hold_share_milli: u32,
     /// So much of the audit log is kept, in bytes. Who has to show a year of it wants more, a small disk less.
     pub audit_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { audit_bytes: 256 << 20 }
+        Limits { calls_a_second: 1_000, hold_share_milli: 200, audit_bytes: 256 << 20 }
     }
 }

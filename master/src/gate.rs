@@ -1,12 +1,14 @@
 //! Before all doors: what is refused there is written into the audit log.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use proto::refusal::Code as Refused;
-use proto_grpc::{Gate, Peer};
+use proto_grpc::{Gate, Identity, Peer};
 use tonic::{Code, Status};
 
 use crate::audit::{Audit, Draft, NOBODY, from_of};
+use crate::limits::{Buckets, Kind};
 
 /// Where a stranger shows a token; that door tells by itself what came of it.
 const JOIN: &str = "/stoa.v1.operator.Operator/Join";
@@ -14,6 +16,27 @@ const JOIN: &str = "/stoa.v1.operator.Operator/Join";
 /// Before all doors of a master.
 pub(crate) struct MasterGate {
     pub audit: Arc<Audit>,
+    pub buckets: Arc<Buckets>,
+}
+
+/// What a call is counted as. Masters among themselves are not; frameworks' state has a limit of its own, by what waits for its
+/// log; and what an agent is to run, it may ask about.
+fn kind_of(path: &str) -> Option<Kind> {
+    match path {
+        "/stoa.v1.operator.Operator/Ask" | "/stoa.v1.operator.Operator/List" | "/metrics" => Some(Kind::Asks),
+        "/stoa.v1.scheduler.Scheduler/Session"
+        | "/stoa.v1.agent.AgentLink/Session"
+        | "/stoa.v1.operator.Operator/Watch"
+        | "/stoa.v1.store.Store/Watch"
+        | "/stoa.v1.backup.Backups/Save" => Some(Kind::Opens(word(path))),
+        JOIN => Some(Kind::Joins),
+        "/stoa.v1.agent.AgentLink/Secrets"
+        | "/stoa.v1.store.Store/Ask"
+        | "/stoa.v1.raft.Raft/Deliver"
+        | "/stoa.v1.raft.StoreRaft/Deliver" => None,
+        // Whatever else somebody tries.
+        _ => Some(Kind::Asks),
+    }
 }
 
 /// The word for a call in the audit log.
@@ -63,8 +86,25 @@ pub(crate) fn who_of(peer: Option<&Peer>) -> String {
 }
 
 impl Gate for MasterGate {
-    fn admit(&self, _: Option<&Peer>, _: &str) -> Result<(), Status> {
-        Ok(())
+    fn admit(&self, peer: Option<&Peer>, path: &str) -> Result<(), Status> {
+        let Some(mut kind) = kind_of(path) else { return Ok(()) };
+        let who = match peer.map(Peer::identity) {
+            Some(Ok(Identity::Master(_))) => return Ok(()),
+            Some(Ok(identity)) => {
+                if kind == Kind::Asks && matches!(identity, Identity::User(_)) {
+                    kind = Kind::People;
+                }
+                identity.to_string()
+            }
+            // Strangers are told apart by their addresses.
+            Some(Err(_)) | None => {
+                peer.and_then(Peer::address).map(|at| at.ip().to_string()).unwrap_or_default()
+            }
+        };
+        self.buckets.take(&who, kind, Instant::now()).map_err(|wait| {
+            let message = format!("{who} comes too often; once more in {} ms", wait.as_millis().max(1));
+            proto_grpc::too_often(message, wait)
+        })
     }
 
     fn refused(&self, peer: Option<&Peer>, path: &str, status: &Status) {

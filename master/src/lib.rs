@@ -12,6 +12,7 @@ mod doors;
 pub mod founding;
 mod gate;
 mod history;
+mod limits;
 mod log;
 mod meters;
 mod operator_api;
@@ -59,6 +60,9 @@ const PEER_MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 /// The largest message of an agent: it registers with every run it has, some thousands of a few KiB at worst.
 const AGENT_MESSAGE_BYTES_MAX: usize = 32 << 20;
+
+/// An unanswered offer stands for so long in any case. A framework that decides by itself has decided by then.
+const HOLD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why a master cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +132,8 @@ pub async fn run(
     core.offer_timeout = config.offer_timeout.unwrap_or(core.offer_timeout);
     core.agent_unreachable_after = config.agent_unreachable_after.unwrap_or(core.agent_unreachable_after);
     core.root_tasks.clone_from(&config.root_tasks);
+    core.hold_share_milli = config.limits.hold_share_milli;
+    core.hold_patience = (config.limits.hold_share_milli < 1000).then_some(HOLD_PATIENCE);
     let machine = Master::recover(core, recovered).map_err(RunError::Unfit)?;
 
     let audit = audit::Audit::start(&config.data_dir.join("audit"), config.id, config.limits.audit_bytes)?;
@@ -163,8 +169,13 @@ pub async fn run(
     let tell: peers::Tell = Arc::new(move |input| registry.send(master_core::Input::Raft(input)).is_ok());
     let _ = reporting.set(tell.clone());
 
-    let scheduler =
-        scheduler_api::SchedulerDoor { doors: doors.clone(), handle: handle.clone(), audit: audit.clone() };
+    let buckets = Arc::new(limits::Buckets::new(config.limits.calls_a_second));
+    let scheduler = scheduler_api::SchedulerDoor {
+        doors: doors.clone(),
+        handle: handle.clone(),
+        audit: audit.clone(),
+        buckets: buckets.clone(),
+    };
     let agents = agent_api::AgentDoor {
         doors: doors.clone(),
         handle: handle.clone(),
@@ -225,7 +236,7 @@ pub async fn run(
     let routes = proto_grpc::with_metrics_if(routes, page, |who| {
         authorize(&Caller::from(who.clone()), &Action::ReadMetrics).map_err(|refusal| refusal.message)
     });
-    let routes = proto_grpc::with_gate(routes, Arc::new(gate::MasterGate { audit: audit.clone() }));
+    let routes = proto_grpc::with_gate(routes, Arc::new(gate::MasterGate { audit: audit.clone(), buckets }));
     info!(master_id = config.id.0, listen = %config.listen, "master");
 
     let stopped = async {

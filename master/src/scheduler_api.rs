@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use master_core::{Input, Via};
 use proto::authorize::{Action, authorize};
@@ -16,12 +17,14 @@ use crate::audit::{Audit, Draft};
 use crate::caller::{caller, from, status};
 use crate::doors::{Doors, first_word};
 use crate::gate::code_of;
+use crate::limits::{Buckets, Kind, cost_of};
 
 /// The frameworks' door.
 pub(crate) struct SchedulerDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
     pub audit: Arc<Audit>,
+    pub buckets: Arc<Buckets>,
 }
 
 #[tonic::async_trait]
@@ -38,9 +41,10 @@ impl Scheduler for SchedulerDoor {
         let mut calls = request.into_inner();
         let (session, events) = self.doors.open_session();
         let (doors, handle, audit) = (self.doors.clone(), self.handle.clone(), self.audit.clone());
+        let buckets = self.buckets.clone();
         audit.arrived(Via::Session(session), from.clone());
         tokio::spawn(async move {
-            let mut first = true;
+            let (mut first, who) = (true, caller.to_string());
             loop {
                 let next = match first {
                     true => first_word(calls.message()).await,
@@ -49,6 +53,16 @@ impl Scheduler for SchedulerDoor {
                 first = false;
                 match next {
                     Ok(Some(call)) => {
+                        // Nothing is lost and nothing piles up: what is not read yet waits at the other end.
+                        let wait = buckets.owe(&who, Kind::Calls, cost_of(&call.kind), Instant::now());
+                        if !wait.is_zero() {
+                            metrics::counter!("calls_slowed_total").increment(1);
+                            let limit = buckets.calls_a_second();
+                            let message = format!("{limit} calls a second is what a principal may make");
+                            let draft = Draft::done(&who, from.clone(), call.kind.word(), "");
+                            audit.tell(draft.slowed(&message));
+                            tokio::time::sleep(wait).await;
+                        }
                         let input = Input::Framework { session, caller: caller.clone(), call };
                         if handle.send_async(input).await.is_err() {
                             break;

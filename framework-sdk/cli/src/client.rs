@@ -14,7 +14,7 @@ use proto::refusal::{Code as RefusalCode, Refusal};
 use proto_grpc::services::agent_door::agent_door_client::AgentDoorClient;
 use proto_grpc::services::backups::backups_client::BackupsClient;
 use proto_grpc::services::operator::operator_client::OperatorClient;
-use proto_grpc::{ConnectError, PeerRole, REPLY_BYTES_MAX, channel};
+use proto_grpc::{ConnectError, PeerRole, REPLY_BYTES_MAX, channel, retry_after};
 use proto_pki::Credentials;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -210,6 +210,11 @@ impl Client {
                 Ok(Ok(Said::Gathered)) => return Ok(None),
                 Ok(Ok(Said::Other)) => return Err(AskError::OtherAnswer { address }),
                 Ok(Err(status)) => {
+                    if let Some(wait) = retry_after(&status) {
+                        tried.failed(&address, status.message());
+                        sleep(wait).await;
+                        continue;
+                    }
                     self.next_after(address, status, &mut silent, tried)?;
                     continue;
                 }

@@ -143,6 +143,11 @@ impl Allocator {
         &self.totals
     }
 
+    /// Whether a framework has left more unanswered than it may while another wants something.
+    pub fn holds_too_much(&self, id: &FrameworkId) -> bool {
+        self.clients.find(id).is_some_and(|framework| !self.may_hold(framework))
+    }
+
     /// Open offers of a framework that its demands no longer ask for: for demands that are gone or have another shape
     /// or constraints, more than is wanted (the smallest first), or plain ones of a framework that has demands now. The
     /// master rescinds them and says so with [`Change::Recovered`](crate::Change::Recovered).

@@ -110,6 +110,12 @@ impl Desk<'_> {
         });
     }
 
+    /// A framework held more than its part for too long.
+    pub fn audit_taken_back(&mut self, id: &FrameworkId, offers: u64) {
+        let message = "it held more than its part unanswered while another wanted something";
+        self.audit_own("take-back-offers", id.to_string(), message.to_owned(), 0, offers);
+    }
+
     /// This leader ends somebody's work, or gives up on it, and nobody asked for that now.
     fn audit_own(&mut self, call: &'static str, object: String, message: String, index: u64, count: u64) {
         let (who, via) = (String::new(), None);

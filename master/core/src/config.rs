@@ -24,6 +24,12 @@ pub struct Config {
     /// The frameworks that may name `root` as the user of a task; none by default. The agent has its own word in it. Who
     /// gives whole machines to one trusted framework names it here.
     pub root_tasks: BTreeSet<Caller>,
+    /// Once the unanswered offers of a framework hold such a part of the pool, in thousandths, it gets no more while another
+    /// wants something. Who has one framework that asks people wants more, who has many that know at once wants less.
+    pub hold_share_milli: u32,
+    /// And what it has held for longer than this is taken back then; `None`: offers stand for their time, whoever waits. A pool
+    /// of trusted frameworks that are slow to answer wants none.
+    pub hold_patience: Option<Duration>,
     /// A snapshot is taken when the log since the last one costs so many bytes. Small disks want less, the simulator
     /// wants it often.
     pub snapshot_after_bytes: u64,
@@ -64,6 +70,9 @@ pub const LAZY_MAX: usize = 512;
 /// so that others get their turn. It doubles each time a framework lets its offers run out without answering any.
 pub const REFUSE_AFTER_EXPIRY: Duration = Duration::from_secs(5);
 
+/// Whoever holds offers for long is looked at so often.
+pub const LOOK_AT_HOLDERS: Duration = Duration::from_secs(1);
+
 /// So often it doubles: enough for four frameworks that never answer to leave an agent whole for a while, and not so often
 /// that one which is merely slow waits for ever.
 pub const REFUSE_DOUBLINGS: u32 = 2;
@@ -96,6 +105,8 @@ impl Config {
             offer_timeout: Duration::from_secs(60),
             agent_unreachable_after: Duration::from_secs(75),
             root_tasks: BTreeSet::new(),
+            hold_share_milli: 500,
+            hold_patience: None,
             snapshot_after_bytes: master_raft::Config::SNAPSHOT_AFTER_BYTES,
         }
     }

@@ -6,7 +6,7 @@ use master_allocator::Allocator;
 use proto::id::{AgentId, Epoch, FrameworkId, OfferId};
 use proto_machine::{Deadlines, Instant, Pulse};
 
-use crate::config::{TASKS_WHEN_BUSY, UPDATES_WHEN_BUSY, UPDATES_WITHIN};
+use crate::config::{Config, TASKS_WHEN_BUSY, UPDATES_WHEN_BUSY, UPDATES_WITHIN};
 use crate::input::{LinkId, SessionId};
 use crate::tables::{agents, frameworks, offers, tasks};
 
@@ -15,6 +15,8 @@ use crate::tables::{agents, frameworks, offers, tasks};
 pub(crate) enum Deadline {
     /// An offer expires.
     Offer(OfferId),
+    /// A framework may hold more offers than it should, and for too long.
+    Hold(FrameworkId),
     /// An agent without a link is called unreachable.
     Agent(AgentId),
     /// What still runs on a draining agent is to be ended.
@@ -55,11 +57,15 @@ pub(crate) struct Leading {
 }
 
 impl Leading {
-    pub fn new(epoch: Epoch) -> Self {
+    pub fn new(epoch: Epoch, config: &Config) -> Self {
+        let books = master_allocator::Config {
+            hold_share_milli: config.hold_share_milli,
+            ..master_allocator::Config::default()
+        };
         Leading {
             epoch,
             since: Instant::from_nanos(0),
-            allocator: Allocator::new(master_allocator::Config::default()),
+            allocator: Allocator::new(books),
             agents: agents::Table::default(),
             frameworks: frameworks::Table::default(),
             offers: offers::Table::new(epoch),

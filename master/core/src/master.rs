@@ -437,7 +437,7 @@ impl Master {
             Role::Leader { term } => {
                 self.term = term;
                 self.leader = Some(self.config.id);
-                self.leading = Some(Leading::new(Epoch(term)));
+                self.leading = Some(Leading::new(Epoch(term), &self.config));
                 self.at_desk(now, out, take_lead::take_lead);
             }
             Role::Follower { leader, term } => {

@@ -236,6 +236,22 @@ async fn readers_get_the_last_ones_go_on_from_there_and_wait_for_what_comes() {
 }
 
 #[test]
+fn a_launch_pays_less_than_fifty_microseconds_for_it() {
+    let dir = Scratch::new("cost");
+    let audit = dir.start(16 << 20);
+    let many: u32 = 100_000;
+    let begun = Instant::now();
+    for number in 0..many {
+        audit.of_machine(audited("framework/busy", Ok(u64::from(number)), 3));
+    }
+    let each = begun.elapsed() / many;
+    // In a build without optimization, beside others; decision 0014 has the figure.
+    println!("{each:?} each");
+    assert!(each < Duration::from_micros(50), "{each:?}");
+    audit.close();
+}
+
+#[test]
 fn a_disk_that_refuses_stops_nobody_and_what_is_missing_is_counted() {
     let dir = Scratch::new("refused");
     fs::write(&dir.0, "no directory").unwrap();

@@ -15,6 +15,8 @@ pub enum Verdict {
     Done,
     /// Not carried out; the code says why.
     Denied,
+    /// Carried out, and later than it was asked for: the caller asks too much.
+    Slowed,
     /// Nobody could tell the caller whether it will be carried out.
     Unknown,
 }
@@ -25,6 +27,7 @@ impl Verdict {
         match self {
             Verdict::Done => "done",
             Verdict::Denied => "denied",
+            Verdict::Slowed => "slowed",
             Verdict::Unknown => "unknown",
         }
     }

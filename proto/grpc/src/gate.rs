@@ -1,6 +1,7 @@
 //! `Gate`: what stands before all doors of a server alike: who comes too often is sent away, and what is refused is told of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -10,6 +11,25 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 
 use crate::peer::Peer;
+
+/// In how many milliseconds somebody who came too often may come again, in the metadata of the refusal.
+pub const RETRY_AFTER: &str = "retry-after-ms";
+/// Nobody is asked to wait longer than this.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Somebody comes too often, and may come again so long after.
+pub fn too_often(message: impl Into<String>, wait: Duration) -> Status {
+    let mut status = Status::resource_exhausted(message);
+    let wait = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
+    status.metadata_mut().insert(RETRY_AFTER, wait.into());
+    status
+}
+
+/// How long to wait before the same is tried again, where that was said.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    let said = status.metadata().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(said).min(WAIT_MAX))
+}
 
 /// Stands before all doors of a server.
 pub trait Gate: Send + Sync + 'static {

@@ -15,7 +15,7 @@ pub mod services;
 mod verify;
 
 pub use connect::{ConnectError, Dialer, channel, channel_lazy, joining_channel};
-pub use gate::{Gate, with_gate};
+pub use gate::{Gate, RETRY_AFTER, retry_after, too_often, with_gate};
 pub use metrics_page::{PageError, read_metrics, with_metrics, with_metrics_if};
 pub use peer::{Peer, caller};
 pub use proto_pki::{Credentials, Identity, PeerRole};

@@ -168,6 +168,7 @@ fn text(
         let verdict = match (entry.verdict, entry.code.as_str()) {
             (Verdict::Done, _) => Cell::toned("done", Tone::Good),
             (Verdict::Denied, code) => Cell::toned(code, Tone::Bad),
+            (Verdict::Slowed, _) => Cell::toned("slowed", Tone::Warn),
             (Verdict::Unknown, code) => Cell::toned(format!("unknown {code}").trim(), Tone::Warn),
         };
         table.push(vec![

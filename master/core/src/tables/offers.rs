@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId};
 use proto::resources::Resources;
 use proto::role::Role;
+use proto_machine::Instant;
 
 /// An offer that nobody has answered yet. Only what stands in the table can be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) struct OpenOffer {
     pub role: Role,
     pub resources: Resources,
     pub demand: Option<DemandId>,
+    /// Since when it is open.
+    pub made: Instant,
 }
 
 /// Open offers, by id, by agent and by framework.

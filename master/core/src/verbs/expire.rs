@@ -12,6 +12,7 @@ use crate::output::Output;
 pub(crate) fn expire(d: &mut Desk<'_>, deadline: Deadline) {
     match deadline {
         Deadline::Offer(id) => d.rescind(id, RescindReason::Expired),
+        Deadline::Hold(id) => super::offer::held(d, &id),
         Deadline::Agent(id) => super::lose_agent::lose(d, id),
         Deadline::Drain(id) => super::drain::due(d, &id),
         Deadline::Link(link) => {

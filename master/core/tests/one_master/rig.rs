@@ -40,6 +40,7 @@ pub struct World {
     pub secrets: master_core::Secrets,
     /// What somebody asked for as a whole.
     pub saved: Vec<Option<Saved>>,
+    pub confirmed: Vec<(Ticket, bool)>,
 }
 
 impl World {
@@ -66,6 +67,7 @@ impl World {
             changed: vec![],
             secrets: Default::default(),
             saved: vec![],
+            confirmed: vec![],
         };
         world.run(Duration::from_secs(2));
         assert!(world.master.leads(), "a master alone leads");
@@ -125,6 +127,7 @@ impl World {
                     Output::Changed(kind) => self.changed.push(kind),
                     Output::Secrets(secrets) => self.secrets = secrets,
                     Output::Saved { saved, .. } => self.saved.push(saved),
+                    Output::Confirmed { ticket, confirmed } => self.confirmed.push((ticket, confirmed)),
                     Output::Note(_)
                     | Output::Part { .. }
                     | Output::Happened(_)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cluster::{Cluster, eventually};
+use super::cluster::{Cluster, eventually, within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -64,9 +64,13 @@ fn three_masters_are_restored_from_a_backup_and_nothing_that_runs_is_touched() {
     }
     cluster.up_again();
 
-    let after =
-        eventually("what ran runs on", LIMIT, || Some(running(&cluster)).filter(|tasks| tasks.len() == 4));
-    assert_eq!(after, before, "each of them is the process that it was");
+    let back = within(LIMIT, || (running(&cluster) == before).then_some(()));
+    assert!(
+        back.is_some(),
+        "each of them is the process that it was: {before:?}, and now {:?}\n{}",
+        cluster.list("tasks"),
+        cluster.stoa(&["events", "--last", "1000"]).out
+    );
     // What had ended since is not started again by the masters: its framework is told that it is lost.
     let lost = eventually("the two that were stopped are lost", LIMIT, || {
         let events = cluster.stoa(&["events", "--last", "1000", "-o", "json"]).out;

@@ -40,7 +40,7 @@ fn sections(text: &str) -> impl Iterator<Item = String> {
 }
 
 /// What a page writes as code within its sentences.
-fn in_backticks(text: &str) -> Vec<String> {
+pub(crate) fn in_backticks(text: &str) -> Vec<String> {
     let blocks_apart = text.split("```").step_by(2);
     blocks_apart.flat_map(|prose| prose.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }

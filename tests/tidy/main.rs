@@ -3,6 +3,7 @@
 mod arrows;
 mod contract;
 mod docs;
+mod matrix;
 mod mutants;
 mod pure;
 mod sources;

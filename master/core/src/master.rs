@@ -143,7 +143,9 @@ impl Master {
                 return subscribe::subscribe(d, session, caller, inner);
             }
             let Some(id) = d.l.frameworks.on(session).cloned() else {
-                if d.l.frameworks.subscribing.contains_key(&session) {
+                if d.l.frameworks.subscribing.contains_key(&session)
+                    || d.l.frameworks.held.contains_key(&session)
+                {
                     let refusal = Refusal::new(Code::Conflict, "the session is not subscribed yet")
                         .with_help("wait for Subscribed before the next call");
                     return subscribe::fault(d, session, &caller.to_string(), refusal);

@@ -75,11 +75,14 @@ impl Registry {
     // === agents ===
 
     fn admit_agent(&mut self, info: AgentInfo, at_ms: u64) -> Effect {
+        let awaited = self.agents.get(&info.id).is_some_and(|record| self.is_awaited(record));
+        // Never the moment of the restoring itself, however clocks stand.
+        let now_ms = self.restored.map_or(at_ms, |restored| at_ms.max(restored.at_ms.saturating_add(1)));
         match self.agents.get_mut(&info.id) {
             Some(record) if record.state == AgentState::Gone => Effect::Nothing,
             Some(record) => {
-                if record.state != AgentState::Active {
-                    record.since_ms = at_ms;
+                if record.state != AgentState::Active || awaited {
+                    record.since_ms = now_ms;
                 }
                 record.total = rebased(record, &info.resources);
                 record.state = AgentState::Active;
@@ -93,7 +96,7 @@ impl Registry {
                     info,
                     state: AgentState::Active,
                     total,
-                    since_ms: at_ms,
+                    since_ms: now_ms,
                     volumes: Vec::new(),
                     destroyed: Vec::new(),
                     last_birth: 0,

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use proto::agent::AgentState;
 use proto::id::RunId;
-use proto::log::Restored;
+use proto::log::{AgentRecord, Restored};
 use proto::operator::Happened;
 
 use crate::history::History;
@@ -17,6 +18,8 @@ impl Registry {
     ///
     /// Deadlines that went on while there were no masters end nothing: frameworks that were away have as long as ever to come
     /// back, and agents that are drained end by themselves.
+    ///
+    /// What runs on an agent now only it can say: agents are awaited, until they come or are out of sight.
     pub fn restored(mut self, restored: Restored) -> Registry {
         for framework in self.frameworks.values_mut().filter(|framework| framework.record.deadline_ms > 0) {
             let timeout_ms =
@@ -25,6 +28,9 @@ impl Registry {
         }
         for drain in self.agents.values_mut().filter_map(|agent| agent.drain.as_mut()) {
             drain.deadline_ms = 0;
+        }
+        for agent in self.agents.values_mut().filter(|agent| agent.state == AgentState::Active) {
+            agent.since_ms = restored.at_ms;
         }
         let told = Happened {
             sequence: restored.index,
@@ -37,6 +43,22 @@ impl Registry {
         self.history = History::of_image(vec![told.into()]);
         self.restored = Some(restored);
         self
+    }
+
+    /// Whether this log was begun anew from a backup.
+    pub fn is_restored(&self) -> bool {
+        self.restored.is_some()
+    }
+
+    /// Whether an agent has not come yet since the log was begun anew. It may run what nobody else knows.
+    pub fn is_awaited(&self, agent: &AgentRecord) -> bool {
+        agent.state == AgentState::Active
+            && self.restored.is_some_and(|restored| agent.since_ms == restored.at_ms)
+    }
+
+    /// Whether any is awaited: so long nobody knows all that runs.
+    pub fn awaits_agents(&self) -> bool {
+        self.is_restored() && self.agents.values().any(|agent| self.is_awaited(agent))
     }
 
     /// Whether a run was launched by the log that a backup was made of. What became of such a run only its agent knows.

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod join;
 mod metrics_page;
 mod peer;
+mod room;
 pub mod serve;
 pub mod services;
 mod verify;

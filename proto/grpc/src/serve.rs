@@ -13,7 +13,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +24,7 @@ use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
 use crate::peer::Peer;
+use crate::room::{Bounds, Place, Room};
 use crate::verify;
 
 /// How long TLS may take; whoever is slower is not of us.
@@ -31,8 +32,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent connection is probed, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at once; more wait in the kernel's queue. Half of the usual hard limit of open files.
-const CONNECTIONS_MAX: usize = 10_000;
+/// In all half of the usual hard limit of open files. One address has no more than half of them: many agents behind one
+/// address are a pool, but not the only one. Those that do not speak are closed by their time; this many of them at most
+/// wait for that, and hold no more memory than a few MiB.
+const BOUNDS: Bounds = Bounds { all: 10_000, of_address: 5_000, unknown_of_address: 1_000 };
 /// Calls at once on one connection: a framework has one session, the web UI a dozen watchers.
 const STREAMS_MAX: u32 = 128;
 /// Windows bound what one stream, and one connection, can make us hold.
@@ -78,7 +81,7 @@ pub async fn serve(
     let door = Door {
         acceptor: TlsAcceptor::from(config),
         cluster: cluster.into(),
-        room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        room: Room::new(BOUNDS),
         severed: sever,
     };
     // Small: a connection that is through waits here until the server takes it, no more.
@@ -144,7 +147,7 @@ fn server_config(credentials: &Credentials) -> Result<ServerConfig, ServeError> 
 struct Door {
     acceptor: TlsAcceptor,
     cluster: Arc<str>,
-    room: Arc<Semaphore>,
+    room: Room,
     severed: watch::Receiver<bool>,
 }
 
@@ -156,8 +159,7 @@ impl Door {
     async fn admit_all(self, listener: TcpListener, through: Through) {
         loop {
             let next = async {
-                // Never closed, so a permit always comes.
-                let permit = self.room.clone().acquire_owned().await.ok()?;
+                let permit = self.room.free().await?;
                 Some((listener.accept().await, permit))
             };
             let (accepted, permit) = tokio::select! {
@@ -166,8 +168,12 @@ impl Door {
             };
             match accepted {
                 Ok((stream, address)) => {
+                    let Some(place) = self.room.enter(address, permit) else {
+                        refused(address, "its address has as many connections as it may have", "many");
+                        continue;
+                    };
                     let (door, through) = (self.clone(), through.clone());
-                    tokio::spawn(async move { door.admit(stream, address, permit, through).await });
+                    tokio::spawn(async move { door.admit(stream, address, place, through).await });
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -177,13 +183,7 @@ impl Door {
         }
     }
 
-    async fn admit(
-        self,
-        stream: TcpStream,
-        address: SocketAddr,
-        permit: OwnedSemaphorePermit,
-        through: Through,
-    ) {
+    async fn admit(self, stream: TcpStream, address: SocketAddr, mut place: Place, through: Through) {
         // Only latency is lost without it.
         let _ = stream.set_nodelay(true);
         let tls = match timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await {
@@ -191,6 +191,7 @@ impl Door {
             Ok(Err(error)) => return refused(address, &error.to_string(), "tls"),
             Err(_) => return refused(address, "the TLS handshake took too long", "slow"),
         };
+        place.through();
         let peer = Peer::new(Some(address), tls.get_ref().1.peer_certificates(), &self.cluster);
         let mut severed = self.severed;
         let severed = Box::pin(async move {
@@ -198,7 +199,7 @@ impl Door {
             let _ = severed.wait_for(|severed| *severed).await;
         });
         // The server may be stopping; then the connection is simply dropped.
-        let _ = through.send(Ok(Connection { tls, peer, severed, _permit: permit })).await;
+        let _ = through.send(Ok(Connection { tls, peer, severed, _place: place })).await;
     }
 }
 
@@ -212,7 +213,7 @@ struct Connection {
     tls: TlsStream<TcpStream>,
     peer: Peer,
     severed: Pin<Box<dyn Future<Output = ()> + Send>>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 // === impl Connection ===

@@ -30,7 +30,7 @@ on a cluster of its own, started by the `stoa` beside this program (or --stoa PA
   launch     [--count 1000] [--rounds 5] [--binary true] [--through run|sdk]
              [--hyperqueue tests/bench/peers/hyperqueue]
   latency    [--count 500] [--binary /bin/true]
-  failover   [--kills 30]
+  failover   [--kills 30] [--rate 0] [--pretend 0]
   takeover   [--kills 200] [--instance target/release/examples/pair]
   registry   [--in-flight 1,64,1024] [--seconds 5]
   store      [--clients 1,64,512] [--seconds 5] [--value-bytes 256]

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use proto::caller::Caller;
 use proto::demand::Demand;
 use proto::id::{FrameworkId, OperationId};
 use proto::role::Role;
-use proto::scheduler::{Event, EventKind, Resume};
+use proto::scheduler::{Event, EventKind, Resume, Subscribe};
 use proto_machine::Instant;
 use proto_machine::mutants::{self, Mutant};
 
@@ -43,6 +44,8 @@ pub(crate) struct Table {
     by_session: BTreeMap<SessionId, FrameworkId>,
     /// Sessions whose Subscribe waits for the log, and as which framework.
     pub subscribing: BTreeMap<SessionId, FrameworkId>,
+    /// Sessions whose Subscribe waits for agents to come: until then nobody knows what runs.
+    pub held: BTreeMap<SessionId, (Caller, Subscribe)>,
 }
 
 impl Standing {
@@ -115,6 +118,7 @@ impl Table {
     /// Forgets a session; returns the framework that spoke on it.
     pub fn disconnect(&mut self, session: SessionId) -> Option<FrameworkId> {
         self.subscribing.remove(&session);
+        self.held.remove(&session);
         let id = self.by_session.remove(&session)?;
         if let Some(standing) = self.by_id.get_mut(&id) {
             standing.session = None;

@@ -4,6 +4,7 @@ use proto::log::Entry;
 use proto::scheduler::RescindReason;
 
 use crate::batch::Pending;
+use crate::config::FRAMEWORK_RETURN;
 use crate::desk::Desk;
 use crate::leading::Deadline;
 use crate::output::Output;
@@ -23,6 +24,10 @@ pub(crate) fn expire(d: &mut Desk<'_>, deadline: Deadline) {
         }
         Deadline::Framework(id) => {
             let Some(framework) = d.registry.framework(&id) else { return };
+            if d.registry.awaits_agents() {
+                // It may be waiting, as all do until the agents have come.
+                return d.after(Deadline::Framework(id), FRAMEWORK_RETURN);
+            }
             let deadline_ms = framework.record.deadline_ms;
             let table = &d.l.frameworks;
             if table.get(&id).is_some_and(|standing| standing.session.is_some())

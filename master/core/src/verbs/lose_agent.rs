@@ -64,6 +64,7 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         d.show_task(&key);
     }
     d.show_agent(id);
+    super::subscribe::hear_held(d);
 }
 
 /// It is in the log that an operator gave it up.
@@ -95,6 +96,7 @@ pub(crate) fn given_up(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
     }
     leave_pool(d, id);
     d.show_agent(id);
+    super::subscribe::hear_held(d);
 }
 
 /// One that is given up may have been out of sight before, and then the allocator does not know it any more.

@@ -42,7 +42,11 @@ pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call
         Some(record) if record.state == AgentState::Gone => {
             is_gone(d, link, &call.agent.id);
         }
-        Some(record) if record.state == AgentState::Active && record.info == call.agent => {
+        Some(record)
+            if record.state == AgentState::Active
+                && record.info == call.agent
+                && !d.registry.is_awaited(record) =>
+        {
             attach(d, link, call)
         }
         Some(_) | None => {
@@ -60,7 +64,10 @@ fn turn_away(d: &mut Desk<'_>, link: LinkId, refusal: Refusal) {
 /// The second half: the agent is in the log.
 pub(crate) fn admitted(d: &mut Desk<'_>, link: LinkId, call: Register) {
     match d.registry.agent(&call.agent.id).map(|record| record.state) {
-        Some(AgentState::Active) => attach(d, link, call),
+        Some(AgentState::Active) => {
+            attach(d, link, call);
+            super::subscribe::hear_held(d);
+        }
         Some(AgentState::Gone | AgentState::Unreachable | AgentState::Disconnected) | None => {
             is_gone(d, link, &call.agent.id);
         }
@@ -151,6 +158,10 @@ pub(crate) fn adopted(d: &mut Desk<'_>, entry: &TaskAdopted, effect: &Effect) {
             });
         }
         d.show_task(key);
+        // A framework that subscribed before does not know that the masters know it.
+        let mut status = record.status.clone();
+        status.sequence = 0;
+        d.update(&key.0, status);
     }
 }
 

@@ -25,9 +25,34 @@ use crate::output::{Note, Output};
 use crate::validate;
 use crate::verbs::rights;
 
-/// The first half: who may, and what has to be logged for it.
+/// A session begins, as soon as it can be said which tasks there are. Behind a restoring that is when the agents have come:
+/// what a framework is not told of then, it takes for lost and starts anew.
 pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
-    if d.l.frameworks.on(session).is_some() || d.l.frameworks.subscribing.contains_key(&session) {
+    let is_new = !d.l.frameworks.held.contains_key(&session);
+    if call.id.is_some() && is_new && d.registry.awaits_agents() {
+        d.l.frameworks.held.insert(session, (caller.clone(), call));
+        return;
+    }
+    begin(d, session, caller, call);
+}
+
+/// Whoever waited for agents to come is heard when none is awaited any more.
+pub(crate) fn hear_held(d: &mut Desk<'_>) {
+    if d.l.frameworks.held.is_empty() || d.registry.awaits_agents() {
+        return;
+    }
+    for (session, (caller, call)) in std::mem::take(&mut d.l.frameworks.held) {
+        begin(d, session, &caller, call);
+    }
+}
+
+/// The first half: who may, and what has to be logged for it.
+fn begin(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
+    let table = &d.l.frameworks;
+    if table.on(session).is_some()
+        || table.subscribing.contains_key(&session)
+        || table.held.contains_key(&session)
+    {
         let refusal = Refusal::new(Code::Conflict, "this session is subscribed already")
             .with_help("send Subscribe once, as the first call of a session");
         return fault(d, session, &caller.to_string(), refusal);
@@ -88,9 +113,10 @@ pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, c
         None if call.resume.is_none() => (standing.demands, standing.demand_driven) = (Vec::new(), false),
         None => {}
     }
+    // Behind a restoring always by the log, in which before it stands what agents brought.
     let same = known.is_some_and(|f| {
         f.record.info == call.framework && f.record.deadline_ms == 0 && f.record.fence == call.fence
-    });
+    }) && !d.registry.is_restored();
     if same {
         return attach(d, session, &id, call.resume);
     }

@@ -72,7 +72,9 @@ fn what_runs_is_adopted_and_what_ended_since_is_lost_and_not_started_again() {
 
     world.restore(disk);
     assert!(world.master.registry().agent(&AgentId::new("a1").unwrap()).is_some());
-    world.subscribe(2, Some(framework.clone()));
+    world.call(2, None, CallKind::Subscribe(subscribe(Some(framework.clone()))));
+    world.run(Duration::from_secs(20));
+    assert!(world.events(2).is_empty(), "what is not known yet is not said to be all there is");
     world.to_agent.clear();
     let runs_on = [&runs, &later].map(|given| reported(given, TaskState::Running)).to_vec();
     let register = Register { agent: agent(), epoch: Epoch(7), runs: runs_on };
@@ -88,11 +90,22 @@ fn what_runs_is_adopted_and_what_ended_since_is_lost_and_not_started_again() {
     let alive: Vec<RunId> =
         world.master.registry().tasks_of(&framework).filter_map(|task| task.status.run).collect();
     assert!(alive.contains(&runs.run) && alive.contains(&later.run) && alive.len() == 2, "{alive:?}");
+    let heard = world.events(2);
+    let session = heard.iter().find_map(|event| match event {
+        EventKind::Subscribed(session) => Some(session),
+        _ => None,
+    });
+    let told: Vec<&str> =
+        session.expect("it is heard").tasks.iter().map(|status| status.task.as_str()).collect();
+    assert!(told.contains(&"later") && told.contains(&"runs"), "{told:?}");
+    assert!(!told.contains(&"ended"), "{told:?}");
+    let asked = proto::scheduler::Reconcile { tasks: vec![ended.task.id.clone()] };
+    world.call(2, None, CallKind::Reconcile(asked));
     let lost = world.events(2).into_iter().find_map(|event| match event {
         EventKind::Update(status) if status.run == Some(ended.run) => Some(status),
         _ => None,
     });
-    let lost = lost.expect("its framework is told");
+    let lost = lost.expect("whoever asks is told");
     assert_eq!((lost.state, lost.reason), (TaskState::Lost, StatusReason::TaskUnknown));
 
     world.run(Duration::from_secs(2));
@@ -132,4 +145,57 @@ fn deadlines_that_passed_while_there_were_no_masters_end_nothing() {
     assert!(world.master.registry().framework(&framework).is_some(), "it may come back");
     assert!(world.master.registry().agent(&agent).unwrap().drain.is_some(), "it gets no new work still");
     world.subscribe(3, Some(framework));
+}
+
+#[test]
+fn an_agent_that_never_comes_keeps_nobody_waiting_for_ever() {
+    let mut world = World::new();
+    world.register(1);
+    let framework = world.subscribe(1, None);
+    launch(&mut world, "runs");
+    let disk = backup(&mut world);
+    world.now += AWAY.as_nanos() as u64;
+    world.restore(disk);
+    world.call(2, None, CallKind::Subscribe(subscribe(Some(framework.clone()))));
+    assert!(world.events(2).is_empty());
+    let mut heard = Vec::new();
+    for _ in 0..180 {
+        world.run(Duration::from_secs(1));
+        heard.extend(world.events(2));
+        if !heard.is_empty() {
+            break;
+        }
+    }
+    let session = heard.iter().find_map(|event| match event {
+        EventKind::Subscribed(session) => Some(session),
+        _ => None,
+    });
+    let states: Vec<TaskState> =
+        session.expect("it is heard").tasks.iter().map(|status| status.state).collect();
+    assert_eq!(states, [TaskState::Unreachable]);
+
+    // What it brings when it comes after all, its framework is told.
+    let mut brought = reported(&launched_elsewhere(&framework), TaskState::Running);
+    brought.task = task("brought", 100);
+    brought.status.task = brought.task.id.clone();
+    let register = Register { agent: agent(), epoch: Epoch(7), runs: vec![brought] };
+    let agent = AgentId::new("a1").unwrap();
+    world.say(Input::Agent { link: LinkId(2), agent, message: ToMaster::Register(register) });
+    world.run(Duration::from_secs(1));
+    let told = world.events(2).into_iter().find_map(|event| match event {
+        EventKind::Update(status) if status.task.as_str() == "brought" => Some(status.state),
+        _ => None,
+    });
+    assert_eq!(told, Some(TaskState::Running));
+}
+
+/// A run of the old log that the backup does not know.
+fn launched_elsewhere(framework: &FrameworkId) -> proto::agent_link::TaskRun {
+    proto::agent_link::TaskRun {
+        run: RunId::at(900, 0),
+        framework: framework.clone(),
+        task: task("brought", 100),
+        principal: String::new(),
+        volumes: vec![],
+    }
 }

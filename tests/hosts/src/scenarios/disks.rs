@@ -1,0 +1,150 @@
+//! Disks that are full, or fail.
+
+use std::time::{Duration, Instant};
+
+use super::masters::{are_alive, are_the_same};
+use super::since;
+use crate::pool::{AGENTS, MASTERS, Pool};
+use crate::process::Process;
+use crate::wait::{eventually, throughout};
+use crate::work::Work;
+
+/// Takes all the room that a host's disk has left.
+fn fill(pool: &Pool, host: &str) -> Result<String, String> {
+    use std::io::Write;
+    let place = pool.path(&format!("{host}/filler"));
+    let mut file = std::fs::File::create(&place).map_err(|why| format!("cannot make {place}: {why}"))?;
+    let block = vec![0_u8; 64 * 1024];
+    while file.write_all(&block).is_ok() {}
+    while file.write_all(&block[..512]).is_ok() {}
+    Ok(place)
+}
+
+/// Has the masters write much, until another leads than this one: a full disk is met when the room that was taken in
+/// advance for the log is used up.
+fn write_until_another_leads(pool: &Pool, leader: usize) -> Result<(), String> {
+    let value = pool.path("large");
+    std::fs::write(&value, "x".repeat(60 << 10)).map_err(|why| format!("cannot write {value}: {why}"))?;
+    let mut number = 0;
+    eventually("another leader", Duration::from_secs(120), || {
+        number += 1;
+        pool.stoa(&["secret", "set", &format!("large-{}", number % 8), "--file", &value]);
+        pool.try_leader().filter(|now| *now != leader).map(|_| ())
+    })
+}
+
+pub fn leader_full(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
+    let before = work.serve(pool, 6)?;
+    let leader = pool.leader()?;
+    let filler = fill(pool, MASTERS[leader])?;
+    let full = Instant::now();
+    // What is written from now on has no place there: somebody else has to take it.
+    write_until_another_leads(pool, leader)?;
+    work.batch(pool, 20)?;
+    let taken = since(full);
+    work.batch(pool, 20)?;
+    std::fs::remove_file(&filler).map_err(|why| format!("cannot remove {filler}: {why}"))?;
+    let room = Instant::now();
+    let ended = !pool.masters[leader].is_running();
+    if ended {
+        pool.masters[leader].reap();
+        pool.masters[leader].start()?;
+    }
+    pool.is_whole(Duration::from_secs(10))?;
+    let whole = since(room);
+    are_the_same(pool, work, &before)?;
+    let how = if ended { "it ended and was started again" } else { "it ran on" };
+    Ok(format!("another leads and takes work in {taken}; {how}, whole {whole} after there was room"))
+}
+
+pub fn agent_full(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
+    let before = work.serve(pool, 12)?;
+    let filler = fill(pool, AGENTS[0])?;
+    work.weigh(24 << 10);
+    // Some of it is given to the agent that has no room; the others have.
+    let mut asked = 0;
+    throughout(Duration::from_secs(10), || {
+        asked += u32::from(work.batches() < 20 && work.try_batch(pool, 10).is_ok());
+        are_alive(&before)
+    })?;
+    let ended = !pool.agents[0].is_running();
+    std::fs::remove_file(&filler).map_err(|why| format!("cannot remove {filler}: {why}"))?;
+    let room = Instant::now();
+    if ended {
+        pool.agents[0].reap();
+        pool.agents[0].start()?;
+    }
+    pool.is_whole(Duration::from_secs(10))?;
+    let whole = since(room);
+    are_the_same(pool, work, &before)?;
+    let how = if ended { "it ended and was started again" } else { "it ran on" };
+    Ok(format!("{asked} batches meanwhile; {how}, whole {whole} after there was room"))
+}
+
+/// Starts a process again so that its syncs can be made to fail, has them fail, waits until it has ended, and takes it
+/// all back. What it said at last.
+fn fail(
+    pool: &mut Pool,
+    of: impl Fn(&mut Pool) -> &mut Process,
+    make_it_write: impl Fn(&mut Pool),
+) -> Result<String, String> {
+    let control = pool.dir.join("faults");
+    let around = pool.net.tools().failing(&control);
+    let names = around.each_ref().map(|(name, _)| *name);
+    let process = of(pool);
+    process.line.env.extend(around.map(|(name, value)| (name.to_owned(), value)));
+    process.kill_9()?;
+    process.start()?;
+    let pid = process.pid()?;
+    pool.is_whole(Duration::from_secs(30))?;
+    pool.net.tools().fail_syncs(&control, pid)?;
+    let ended = eventually("it ends by itself", Duration::from_secs(30), || {
+        make_it_write(pool);
+        (!of(pool).is_running()).then_some(())
+    });
+    let process = of(pool);
+    process.line.env.retain(|(name, _)| !names.contains(&name.as_str()));
+    ended?;
+    process.reap();
+    process
+        .said()
+        .lines()
+        .rev()
+        .find(|line| line.contains("rror"))
+        .map(str::to_owned)
+        .ok_or_else(|| "it says nothing of an error".to_owned())
+}
+
+pub fn master_fails(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
+    let before = work.serve(pool, 6)?;
+    let number = pool.leader()?;
+    let said = fail(
+        pool,
+        |pool| &mut pool.masters[number],
+        |pool| {
+            pool.stoa(&["weight", "set", "sync-fails", "2"]);
+        },
+    )?;
+    work.batch(pool, 20)?;
+    pool.masters[number].start()?;
+    are_the_same(pool, work, &before)?;
+    Ok(format!("it ended: {said}"))
+}
+
+pub fn agent_fails(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
+    let before = work.serve(pool, 6)?;
+    let name = AGENTS[1];
+    let work_of = std::cell::RefCell::new(work);
+    let said = fail(
+        pool,
+        |pool| &mut pool.agents[1],
+        |pool| {
+            let _ = work_of.borrow_mut().try_batch(pool, 10);
+        },
+    )?;
+    are_alive(&before)?;
+    pool.agents[1].start()?;
+    let work = work_of.into_inner();
+    are_the_same(pool, work, &before)?;
+    Ok(format!("{name} ended and its tasks ran on: {said}"))
+}

@@ -9,6 +9,7 @@ use proto_drive::Perform;
 use proto_machine::Now;
 use tracing::{info, warn};
 
+use crate::audit::Audit;
 use crate::doors::Doors;
 use crate::log;
 use crate::meters::Meters;
@@ -27,6 +28,7 @@ pub(crate) struct Hands<S = Disk> {
     pub model: Arc<ReadModel>,
     pub vault: Arc<Vault>,
     pub meters: Meters,
+    pub audit: Arc<Audit>,
 }
 
 /// Why a master cannot go on.
@@ -107,6 +109,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     self.meters.part(term, leads);
                     folded.get_or_insert_with(|| model.fold()).part(term, leads, leader);
                 }
+                Output::Audit(audited) => self.audit.of_machine(audited),
                 Output::Secrets(secrets) => self.vault.hold(secrets),
                 Output::Happened(events) => model.history().happened(events),
                 Output::Applied(index) => {
@@ -186,6 +189,7 @@ mod tests {
             model: model.clone(),
             vault: Arc::default(),
             meters: Meters::default(),
+            audit: Audit::start(&dir.join("audit"), MasterId(1), 1 << 20).unwrap(),
         };
         let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];
         let mut feed = Vec::new();

@@ -13,6 +13,7 @@ use master_store_core::{Input, Member, Saved};
 use proto_drive::{Ended, Handle};
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::peers::{Own, Peers, Reporting, Talk, Tell};
 use crate::{Config, RunError, chain};
 
@@ -71,7 +72,13 @@ impl Ending {
 }
 
 /// Starts it.
-pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Result<Running, RunError> {
+pub(crate) fn start(
+    config: &Config,
+    own: Own,
+    seed: u64,
+    ending: Ending,
+    audit: Arc<Audit>,
+) -> Result<Running, RunError> {
     // A directory of its own: what frameworks write never waits for a launch to be stored, nor the other way round.
     let mut store = Disk::open(&config.data_dir.join("store"))?;
     let recovered = store.recover(perform::STORE)?;
@@ -99,7 +106,7 @@ pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Res
     let listening = doors.clone();
     let show = Box::new(move || board.show(&listening));
     let saving = Saving { doors: doors.clone(), handle: handle.clone() };
-    Ok(Running { door: StoreDoor { doors, handle }, saving, show, tell, close })
+    Ok(Running { door: StoreDoor { doors, handle, audit }, saving, show, tell, close })
 }
 
 /// Nobody panics while holding these locks, and a map is whole between any two calls: poison means nothing.

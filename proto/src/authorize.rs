@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::caller::Caller;
-use crate::id::AgentId;
+use crate::id::{AgentId, MasterId};
 use crate::operator::CanI;
 use crate::refusal::{Code, Refusal};
 use crate::rights::Rights;
@@ -79,6 +79,13 @@ pub enum Action {
     ReadMetrics,
     /// Take all that the masters remember as a backup.
     SaveBackup,
+    /// Read the masters' audit logs.
+    ReadAudit,
+    /// Have it witnessed how the audit log of this master stands.
+    SealAudit {
+        /// Whose it is.
+        of: MasterId,
+    },
     /// Use a framework's state.
     UseStore {
         /// Whose.
@@ -133,9 +140,11 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::SetSecret
             | Action::CreateToken
             | Action::SaveBackup
+            | Action::ReadAudit
             | Action::SetRights
             | Action::RunAs { .. },
         ) => true,
+        (Caller::Master(id), Action::SealAudit { of }) => id == of,
         (
             Caller::Master(_) | Caller::Agent(_) | Caller::Framework(_) | Caller::User(_),
             Action::BeAgent(_)
@@ -157,6 +166,8 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::ReadSecrets { .. }
             | Action::CreateToken
             | Action::SaveBackup
+            | Action::ReadAudit
+            | Action::SealAudit { .. }
             | Action::SetRights
             | Action::UseStore { .. }
             | Action::RunAs { .. },
@@ -202,6 +213,8 @@ fn in_words(action: &Action) -> String {
         }
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SaveBackup => "take a backup of the masters".to_owned(),
+        Action::ReadAudit => "read the audit log".to_owned(),
+        Action::SealAudit { of } => format!("say how the audit log of master/{of} stands"),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
@@ -210,7 +223,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 21] = [
+pub const VERBS: [&str; 22] = [
     "read",
     "read-metrics",
     "read-output",
@@ -231,6 +244,7 @@ pub const VERBS: [&str; 21] = [
     "read-secrets",
     "create-token",
     "save-backup",
+    "read-audit",
     "set-rights",
 ];
 
@@ -266,6 +280,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "read-secrets" => Action::ReadSecrets { owner: owner() },
         "create-token" => Action::CreateToken,
         "save-backup" => Action::SaveBackup,
+        "read-audit" => Action::ReadAudit,
         "set-rights" => Action::SetRights,
         other => {
             return Err(Refusal::new(Code::Invalid, format!("verb {other:?} is unknown"))

@@ -1,8 +1,10 @@
 //! The conversation of people, the CLI and the web UI with the masters.
 
+mod audit;
 mod happened;
 mod views;
 
+pub use audit::{AuditCall, AuditLines, AuditPlace, AuditRead, AuditSeal};
 pub use happened::{EVENT_KINDS, Events, Happened};
 pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, SecretView, TaskView};
 
@@ -324,6 +326,8 @@ pub enum Call {
     SetSecret(SetSecret),
     /// Remove a secret.
     RemoveSecret(RemoveSecret),
+    /// Read the audit log of the master that is asked, or witness another's.
+    Audit(AuditCall),
 }
 
 fn begins(word: &str, id: &str, name: &str) -> bool {
@@ -463,6 +467,8 @@ pub enum ReplyKind {
     Waiting(Waiting),
     /// Secrets.
     Secrets(Vec<SecretView>),
+    /// Lines of one master's audit log.
+    Audit(AuditLines),
 }
 
 /// Where to start watching; the default is from a snapshot.

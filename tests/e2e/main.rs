@@ -10,6 +10,7 @@ mod docs;
 mod exec;
 mod faults;
 mod founding;
+mod hostile;
 mod jobs;
 mod ledgers;
 mod mistakes;

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod audit;
 mod config;
 mod pool;
 mod reserve;
@@ -17,6 +18,8 @@ use crate::conformance::ConformanceArgs;
 use crate::duration::parse_duration;
 use crate::template::NewArgs;
 
+use audit::AUDIT_EXAMPLES;
+pub use audit::{AuditTailArgs, AuditVerb, AuditVerifyArgs};
 pub use config::{ConfigCheckArgs, ConfigPrintArgs, ConfigVerb};
 pub use pool::{
     AgentVerb, DrainArgs, GoneArgs, QuotaArgs, QuotaClearArgs, QuotaVerb, ResumeArgs, TeardownArgs,
@@ -66,6 +69,9 @@ pub enum Verb {
     /// Tell what happened, in the order of the masters' log
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(EventsArgs),
+    /// Who did what, and what was denied: the masters' audit logs
+    #[command(subcommand, after_help = AUDIT_EXAMPLES)]
+    Audit(AuditVerb),
     /// Look at the group of masters
     #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),

@@ -5,6 +5,7 @@ use proto::agent_link::ToAgent;
 use proto::operator;
 use proto::scheduler;
 
+use crate::audited::Audited;
 use crate::input::{LinkId, SessionId, Ticket};
 
 /// What the shell has to do.
@@ -92,6 +93,8 @@ pub enum Output {
     Applied(u64),
     /// A note for the log: something an operator would act on.
     Note(Note),
+    /// Something for the audit log.
+    Audit(Audited),
 }
 
 /// A state machine as bytes.

@@ -133,8 +133,11 @@ impl Messages {
                 prop_oneof![least..10, least..=u32::MAX].prop_map(Value::U32).boxed()
             }
             Kind::Uint64 | Kind::Fixed64 => {
-                let member =
-                    matches!((message, name), ("Envelope", "from" | "to") | ("MemberView" | "Member", "id"));
+                let member = name == "master_id"
+                    || matches!(
+                        (message, name),
+                        ("Envelope", "from" | "to") | ("MemberView" | "Member", "id")
+                    );
                 let least = u64::from(member);
                 prop_oneof![least..10, least..=u64::MAX].prop_map(Value::U64).boxed()
             }

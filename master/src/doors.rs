@@ -34,6 +34,7 @@ pub(crate) struct Doors {
     links: Listeners<LinkId, ToAgent>,
     tickets: Mutex<HashMap<Ticket, oneshot::Sender<ReplyKind>>>,
     saves: Mutex<HashMap<Ticket, oneshot::Sender<Option<Saved>>>>,
+    readers: Mutex<HashMap<Ticket, oneshot::Sender<bool>>>,
 }
 
 struct Listeners<K, T>(Mutex<HashMap<K, Listener<T>>>);
@@ -137,6 +138,21 @@ impl Doors {
     pub fn saved(&self, ticket: Ticket, saved: Option<Saved>) {
         if let Some(sender) = lock(&self.saves).remove(&ticket) {
             let _ = sender.send(saved);
+        }
+    }
+
+    /// For somebody who wants to read what is committed.
+    pub fn open_read(&self) -> (Ticket, oneshot::Receiver<bool>) {
+        let ticket = Ticket(self.number());
+        let (sender, answer) = oneshot::channel();
+        lock(&self.readers).insert(ticket, sender);
+        (ticket, answer)
+    }
+
+    /// It is there to be read, or nobody could say what is.
+    pub fn confirmed(&self, ticket: Ticket, confirmed: bool) {
+        if let Some(sender) = lock(&self.readers).remove(&ticket) {
+            let _ = sender.send(confirmed);
         }
     }
 

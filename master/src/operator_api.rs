@@ -55,6 +55,16 @@ pub(crate) struct OperatorDoor {
     pub heard: Arc<Heard>,
 }
 
+/// How what is read next stands.
+enum Stands {
+    /// It is all that is committed by now.
+    Now,
+    /// It may be of an earlier time: nobody leads.
+    Earlier,
+    /// This is the answer.
+    Instead(ReplyKind),
+}
+
 /// What is said to whoever wants to become a member that nobody named.
 const NO_NEW_MEMBERS: &str = "name is not the number of another member of the list that this group was founded with; adding \
                               members to a group that runs is not possible yet";
@@ -164,6 +174,36 @@ impl OperatorDoor {
     fn replied(&self, kind: ReplyKind) -> Reply {
         let (as_of, from_leader, _) = self.model.as_of();
         Reply { as_of, from_leader, kind }
+    }
+
+    /// Whether what is read next is all that is committed by now: a majority has said so since this was asked. Who leads, as far
+    /// as it knows, may have been asleep while another one was elected.
+    async fn confirm(&self) -> bool {
+        let (ticket, answer) = self.doors.open_read();
+        // Consensus gives up by itself when nobody answers it.
+        self.handle.send_async(Input::Confirm { ticket }).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Before something is read that has to be as of now. `sends_on`: what only the leader is to be asked.
+    async fn stands(&self, sends_on: bool) -> Stands {
+        if let Some(kind) = self.elsewhere().filter(|_| sends_on) {
+            return Stands::Instead(kind);
+        }
+        if !self.model.as_of().1 {
+            return Stands::Earlier;
+        }
+        let confirmed = self.confirm().await;
+        if let Some(kind) = self.elsewhere().filter(|_| sends_on) {
+            return Stands::Instead(kind);
+        }
+        match (confirmed, self.model.as_of().1) {
+            (true, _) => Stands::Now,
+            (false, false) => Stands::Earlier,
+            (false, true) => {
+                let message = "no majority of the masters has confirmed that this one leads";
+                Stands::Instead(ReplyKind::Refused(Refusal::new(Code::Unavailable, message)))
+            }
+        }
     }
 
     /// Only the leader hears from everybody. Without one, whoever was led before tells what it knows; who has just started
@@ -292,15 +332,25 @@ impl Operator for OperatorDoor {
             return Ok(Response::new(self.replied(refused)));
         }
         // Unless it was asked not to, a follower sends readers to the leader, if there is one: it knows more.
-        let fresh = match &call {
+        let (as_of_now, sends_on) = match &call {
             Call::Agents(list) | Call::Frameworks(list) | Call::Tasks(list) | Call::Roles(list) => {
-                !list.stale
+                (!list.stale, true)
             }
-            _ => false,
+            Call::Offers(_) | Call::Events(_) | Call::Secrets => (true, true),
+            Call::Principals | Call::CanI(_) => (true, false),
+            _ => (false, false),
         };
-        if fresh && let Some(kind) = self.elsewhere() {
-            return Ok(Response::new(self.replied(kind)));
-        }
+        let confirmed = match as_of_now {
+            true => match self.stands(sends_on).await {
+                Stands::Now => true,
+                Stands::Earlier => false,
+                Stands::Instead(kind) => return Ok(Response::new(self.replied(kind))),
+            },
+            false => false,
+        };
+        // Before it is read: what is told may be newer than it says, and never older.
+        let waits = matches!(call, Call::Events(_));
+        let label = (!waits && (as_of_now || call.list().is_some())).then(|| self.model.as_of());
         let kind = match call {
             Call::Status => match self.elsewhere() {
                 Some(redirect) => redirect,
@@ -348,7 +398,10 @@ impl Operator for OperatorDoor {
                 None => return Err(Status::internal("a call that nobody answers")),
             },
         };
-        Ok(Response::new(self.replied(kind)))
+        Ok(Response::new(match label {
+            Some((as_of, leads, _)) => Reply { as_of, from_leader: leads && (confirmed || !as_of_now), kind },
+            None => self.replied(kind),
+        }))
     }
 
     async fn watch(&self, request: Request<Watch>) -> Result<Response<Self::WatchStream>, Status> {

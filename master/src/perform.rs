@@ -95,6 +95,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                 Output::CloseAgent { link } => self.doors.close_link(link),
                 Output::Reply { ticket, kind } => self.doors.answer(ticket, kind),
                 Output::Saved { ticket, saved } => self.doors.saved(ticket, saved),
+                Output::Confirmed { ticket, confirmed } => self.doors.confirmed(ticket, confirmed),
                 Output::Changed(kind) => {
                     let passed = folded.get_or_insert_with(|| model.fold()).changed(kind);
                     self.meters.passed(&passed);

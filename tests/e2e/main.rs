@@ -18,6 +18,7 @@ mod operators;
 mod pair;
 mod secrets;
 mod session;
+mod slept;
 mod state;
 mod strangers;
 mod template;

@@ -60,6 +60,11 @@ pub enum Input {
         /// Comes back with it.
         ticket: Ticket,
     },
+    /// Somebody wants to read what is committed by now. Ends exactly once, in `Output::Confirmed`.
+    Confirm {
+        /// Comes back with it.
+        ticket: Ticket,
+    },
     /// An operator asks for what only the machine can do; reads are served from the read model.
     Operator {
         /// Comes back with the reply.

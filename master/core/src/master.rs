@@ -45,11 +45,19 @@ pub struct Master {
     leader: Option<MasterId>,
     term: u64,
     batch: Batch,
-    /// Who wants all of it, by the question to consensus; and how many ever did.
-    saving: BTreeMap<u64, Ticket>,
-    saves: u64,
+    /// What waits for consensus to say how far the log is committed, by the question; and how many ever did.
+    questions: BTreeMap<u64, Question>,
+    asked: u64,
     /// A committed entry could not be read: nothing may be applied behind it.
     broken: bool,
+}
+
+/// Who asked how far the log is committed.
+enum Question {
+    /// They want all of it.
+    Save(Ticket),
+    /// They want to read.
+    Confirm(Ticket),
 }
 
 impl Master {
@@ -70,8 +78,8 @@ impl Master {
             leader: None,
             term: 0,
             batch: Batch::default(),
-            saving: BTreeMap::new(),
-            saves: 0,
+            questions: BTreeMap::new(),
+            asked: 0,
             broken: false,
         })
     }
@@ -353,7 +361,7 @@ impl Master {
                         self.raft.step(now, taken, &mut Outbox::new());
                     }
                 }
-                master_raft::Output::ReadReady { tag, .. } => self.save(tag, out),
+                master_raft::Output::ReadReady { tag, .. } => self.answer_question(tag, true, out),
                 // Told when it is woken.
                 master_raft::Output::ReadDropped { .. }
                 | master_raft::Output::Members { .. }
@@ -398,12 +406,26 @@ impl Master {
         out.push(Output::Applied(index));
     }
 
-    /// Everything that was committed when it was asked for is applied by now.
-    fn save(&mut self, tag: u64, out: &mut Outbox<Output>) {
-        let Some(ticket) = self.saving.remove(&tag) else { return };
-        let image = || Bytes::from(self.registry.to_image());
-        let whole = || Saved { index: self.applied, term: self.term, image: image() };
-        out.push(Output::Saved { ticket, saved: (!self.broken).then(whole) });
+    /// Asks consensus how far the log is committed.
+    fn ask(&mut self, now: Now, question: Question) {
+        self.asked += 1;
+        self.questions.insert(self.asked, question);
+        let ask = master_raft::Input::ReadIndex { tag: self.asked };
+        self.raft.step(now, ask, &mut Outbox::new());
+    }
+
+    /// Everything that was committed when it was asked for is applied by now, or nobody could say what is.
+    fn answer_question(&mut self, tag: u64, confirmed: bool, out: &mut Outbox<Output>) {
+        let confirmed = confirmed && !self.broken;
+        match self.questions.remove(&tag) {
+            Some(Question::Save(ticket)) => {
+                let image = || Bytes::from(self.registry.to_image());
+                let whole = || Saved { index: self.applied, term: self.term, image: image() };
+                out.push(Output::Saved { ticket, saved: confirmed.then(whole) });
+            }
+            Some(Question::Confirm(ticket)) => out.push(Output::Confirmed { ticket, confirmed }),
+            None => {}
+        }
     }
 
     /// What the log tells that was not told yet.
@@ -506,12 +528,8 @@ impl Machine for Master {
             Input::AgentClosed { link } => {
                 self.at_desk(now, out, |d| lose_agent::unlink(d, link));
             }
-            Input::Save { ticket } => {
-                self.saves += 1;
-                self.saving.insert(self.saves, ticket);
-                let question = master_raft::Input::ReadIndex { tag: self.saves };
-                self.raft.step(now, question, &mut Outbox::new());
-            }
+            Input::Save { ticket } => self.ask(now, Question::Save(ticket)),
+            Input::Confirm { ticket } => self.ask(now, Question::Confirm(ticket)),
             Input::Operator { ticket, caller, call } => self.operator(now, ticket, &caller, call, out),
         }
     }
@@ -521,10 +539,8 @@ impl Machine for Master {
             let mut said = Outbox::new();
             self.raft.wake(now, &mut said);
             for output in said.take() {
-                if let master_raft::Output::ReadDropped { tag } = output
-                    && let Some(ticket) = self.saving.remove(&tag)
-                {
-                    out.push(Output::Saved { ticket, saved: None });
+                if let master_raft::Output::ReadDropped { tag } = output {
+                    self.answer_question(tag, false, out);
                 }
             }
         }
@@ -571,6 +587,7 @@ impl Machine for Master {
             | Input::FrameworkClosed { .. }
             | Input::AgentClosed { .. }
             | Input::Save { .. }
+            | Input::Confirm { .. }
             | Input::Operator { .. } => Haste::Now,
         }
     }

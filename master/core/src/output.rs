@@ -67,6 +67,13 @@ pub enum Output {
         /// What.
         saved: Option<Saved>,
     },
+    /// Whatever was committed when this was asked for has been applied, and said, before this.
+    Confirmed {
+        /// Of whoever asked.
+        ticket: Ticket,
+        /// False: no leader confirmed in time what is committed.
+        confirmed: bool,
+    },
     /// Something changed that people can see: the read model folds it.
     Changed(operator::EventKind),
     /// The part this master plays, and up to where its registry stands.

@@ -540,3 +540,10 @@ fn a_demand_too_large_for_all_names_the_nearest_agents_and_what_they_lack() {
     let told = explain(&mut world, 3);
     assert_eq!((&*told.code, seen(&told)), ("agent-unreachable", none.to_vec()));
 }
+
+#[test]
+fn who_wants_to_read_is_told_when_all_that_is_committed_can_be_read() {
+    let mut world = World::new();
+    world.say(Input::Confirm { ticket: Ticket(7) });
+    assert_eq!(world.confirmed, [(Ticket(7), true)]);
+}

@@ -7,6 +7,7 @@ mod nemesis;
 mod registry;
 mod run;
 mod store;
+mod things;
 mod verdict;
 mod watches;
 mod words;

@@ -17,7 +17,7 @@ use crate::words;
 /// Spaces: each has an order of its own.
 const SPACES: u32 = 2;
 /// Teams of each space.
-const TEAMS: u32 = 16;
+const TEAMS: u32 = 32;
 /// Clients of each team.
 const TEAM: u32 = 4;
 /// Readers of each master and space.
@@ -26,7 +26,7 @@ const READERS: u32 = 3;
 /// one says first when it goes on answers a question that was asked long after others had taken its place.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Connections of each space that its clients share.
-const CONNECTIONS: u32 = 4;
+const CONNECTIONS: u32 = 2;
 /// The key of the last change of all: one that every watch is told of.
 const LAST: Key = 0;
 /// A team goes on to its next two keys after so many calls, and when it does not know what came of one: the time that a search

@@ -157,6 +157,7 @@ impl World {
                 | Output::CloseFramework { .. }
                 | Output::CloseAgent { .. }
                 | Output::Saved { .. }
+                | Output::Confirmed { .. }
                 | Output::Reply { .. } => {}
             }
         }
@@ -260,7 +261,7 @@ impl World {
             Output::CloseAgent { link } => self.hang_up(link.0),
             Output::Reply { ticket, kind } => self.replied(ticket, &kind),
             // Nobody asks for it here.
-            Output::Saved { .. } => {}
+            Output::Saved { .. } | Output::Confirmed { .. } => {}
             Output::Changed(event) => {
                 let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
                 self.checks.offers.changed(self.now, &event)?;

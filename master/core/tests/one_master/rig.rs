@@ -44,6 +44,7 @@ pub struct World {
     pub audited: Vec<Audited>,
     /// What somebody asked for as a whole.
     pub saved: Vec<Option<Saved>>,
+    pub confirmed: Vec<(Ticket, bool)>,
 }
 
 impl World {
@@ -71,6 +72,7 @@ impl World {
             secrets: Default::default(),
             audited: vec![],
             saved: vec![],
+            confirmed: vec![],
         };
         world.run(Duration::from_secs(2));
         assert!(world.master.leads(), "a master alone leads");
@@ -130,6 +132,7 @@ impl World {
                     Output::Changed(kind) => self.changed.push(kind),
                     Output::Secrets(secrets) => self.secrets = secrets,
                     Output::Saved { saved, .. } => self.saved.push(saved),
+                    Output::Confirmed { ticket, confirmed } => self.confirmed.push((ticket, confirmed)),
                     Output::Audit(audited) => self.audited.push(audited),
                     Output::Note(_)
                     | Output::Part { .. }

@@ -58,6 +58,7 @@ impl Group {
             offer_timeout: None,
             agent_unreachable_after: None,
             store_limits: Default::default(),
+            founds: true,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

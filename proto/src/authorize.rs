@@ -79,6 +79,8 @@ pub enum Action {
     ReadMetrics,
     /// Take all that the masters remember as a backup.
     SaveBackup,
+    /// Say who the masters are, and which of them leads.
+    ChangeMasters,
     /// Use a framework's state.
     UseStore {
         /// Whose.
@@ -133,6 +135,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::SetSecret
             | Action::CreateToken
             | Action::SaveBackup
+            | Action::ChangeMasters
             | Action::SetRights
             | Action::RunAs { .. },
         ) => true,
@@ -157,6 +160,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::ReadSecrets { .. }
             | Action::CreateToken
             | Action::SaveBackup
+            | Action::ChangeMasters
             | Action::SetRights
             | Action::UseStore { .. }
             | Action::RunAs { .. },
@@ -202,6 +206,7 @@ fn in_words(action: &Action) -> String {
         }
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SaveBackup => "take a backup of the masters".to_owned(),
+        Action::ChangeMasters => "say who the masters are".to_owned(),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
@@ -210,7 +215,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 21] = [
+pub const VERBS: [&str; 22] = [
     "read",
     "read-metrics",
     "read-output",
@@ -231,6 +236,7 @@ pub const VERBS: [&str; 21] = [
     "read-secrets",
     "create-token",
     "save-backup",
+    "change-masters",
     "set-rights",
 ];
 
@@ -266,6 +272,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "read-secrets" => Action::ReadSecrets { owner: owner() },
         "create-token" => Action::CreateToken,
         "save-backup" => Action::SaveBackup,
+        "change-masters" => Action::ChangeMasters,
         "set-rights" => Action::SetRights,
         other => {
             return Err(Refusal::new(Code::Invalid, format!("verb {other:?} is unknown"))

@@ -2,6 +2,7 @@
 
 mod config;
 mod pool;
+mod raft;
 mod reserve;
 mod rights;
 mod secret;
@@ -23,6 +24,8 @@ pub use pool::{
     WeightArgs, WeightVerb,
 };
 use pool::{GONE_EXAMPLES, QUOTA_EXAMPLES, TEARDOWN_EXAMPLES, WEIGHT_EXAMPLES};
+use raft::RAFT_EXAMPLES;
+pub use raft::{AddArgs, CancelArgs, ComesArgs, RaftVerb, RemoveArgs, ReplaceArgs, StaysArgs, TransferArgs};
 use reserve::{RESERVE_EXAMPLES, UNRESERVE_EXAMPLES, VOLUME_EXAMPLES};
 pub use reserve::{ReserveArgs, VolumeCreateArgs, VolumeDestroyArgs, VolumeListArgs, VolumeVerb};
 use rights::{AUTH_EXAMPLES, TOKEN_EXAMPLES};
@@ -66,7 +69,7 @@ pub enum Verb {
     /// Tell what happened, in the order of the masters' log
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(EventsArgs),
-    /// Look at the group of masters
+    /// Look at the group of masters, and change it
     #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),
     /// Make join tokens
@@ -188,10 +191,6 @@ const EVENTS_EXAMPLES: &str = "Examples:
   stoa events --watch --kind agent --kind framework
   stoa events --since 4711 -o json
   stoa events --task web.0";
-
-const RAFT_EXAMPLES: &str = "Examples:
-  stoa raft status
-  stoa raft status -o json";
 
 const EXPLAIN_TASK_EXAMPLES: &str = "Examples:
   stoa explain task web.0
@@ -456,14 +455,6 @@ pub struct ExplainView {
     /// How; JSON and YAML always hold everything
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
-}
-
-/// What can be done with the group of masters.
-#[derive(Clone, Debug, Subcommand)]
-pub enum RaftVerb {
-    /// Who the masters are, and who leads
-    #[command(after_help = RAFT_EXAMPLES)]
-    Status(StatusArgs),
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::args::{
     AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainSummaryArgs, ExplainVerb, Form, Format,
-    InspectArgs, QuotaVerb, RaftVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
+    InspectArgs, QuotaVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -70,8 +70,13 @@ pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let mut answers = io::stdin().lock();
     let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut answers);
-    let exit = match profile::find(context.context.as_deref()) {
-        Ok(profile) => run_on(&Client::new(&profile), &action, terminal).await,
+    let exit = match profile::find_with_dir(context.context.as_deref()) {
+        Ok((profile, dir)) => {
+            let client = Client::new(&profile);
+            let exit = run_on(&client, &action, terminal).await;
+            profile::remember(profile, client.masters(), &dir);
+            exit
+        }
         // Of `status` this is the number that says down.
         Err(error) => ended(Err(error.into()), action.wants_json(), terminal),
     };
@@ -179,7 +184,8 @@ impl Action {
                 Verb::Events(args) => return args.output == EventForm::Json,
                 Verb::Describe(args) => args.output,
                 Verb::Doctor(args) => args.output,
-                Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
+                Verb::Status(args) => args.output,
+                Verb::Raft(verb) => verb.output(),
                 Verb::Token(TokenVerb::Create(args)) => args.order.output,
                 Verb::Auth(verb) => match verb {
                     AuthVerb::Whoami(args) | AuthVerb::Principals(args) => args.output,

@@ -6,6 +6,8 @@ mod backups;
 mod drains;
 #[path = "one_master/earmarks.rs"]
 mod earmarks;
+#[path = "one_master/masters.rs"]
+mod masters;
 #[path = "one_master/races.rs"]
 mod races;
 #[path = "one_master/refusals.rs"]

@@ -12,12 +12,14 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::doors::{Doors, Words};
+use crate::book::Book;
 use crate::caller::caller;
 
 /// The frameworks' door to their state. Who may do what is the machine's to say.
 pub(crate) struct StoreDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
+    pub book: Book,
 }
 
 /// Forgets a ticket whose caller has gone away.
@@ -68,7 +70,7 @@ impl Store for StoreDoor {
         let _waiting = Waiting { doors: self.doors.clone(), ticket };
         let input = Input::Ask { ticket, caller, call: request.into_inner() };
         self.handle.send_async(input).await.map_err(stopping)?;
-        answer.await.map(Response::new).map_err(stopping)
+        answer.await.map(|reply| self.book.stamp(reply)).map_err(stopping)
     }
 
     async fn watch(&self, request: Request<Watch>) -> Result<Response<Listening>, Status> {
@@ -77,6 +79,6 @@ impl Store for StoreDoor {
         let listening = Listening { words, watch, doors: self.doors.clone(), handle: self.handle.clone() };
         let input = Input::Watch { watch, caller, ask: request.into_inner() };
         self.handle.send_async(input).await.map_err(stopping)?;
-        Ok(Response::new(listening))
+        Ok(self.book.stamp(listening))
     }
 }

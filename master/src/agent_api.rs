@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use master_core::Input;
+use master_core::{Input, Via};
 use proto::agent_link::{SecretsReply, SecretsRequest, ToAgent, ToMaster};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
@@ -14,8 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
-use crate::caller::{caller, status};
+use crate::audit::{Audit, Draft};
+use crate::caller::{caller, from, status};
 use crate::doors::{Doors, first_word};
+use crate::gate::code_of;
 use crate::read_model::ReadModel;
 use crate::vault::Vault;
 
@@ -25,6 +27,7 @@ pub(crate) struct AgentDoor {
     pub handle: Handle<Input>,
     pub model: Arc<ReadModel>,
     pub vault: Arc<Vault>,
+    pub audit: Arc<Audit>,
 }
 
 #[tonic::async_trait]
@@ -42,9 +45,11 @@ impl AgentLink for AgentDoor {
                 "{who} is not an agent; use an agent's certificate"
             )));
         };
+        let from = from(&request);
         let mut messages = request.into_inner();
         let (link, words) = self.doors.open_link();
-        let (doors, handle) = (self.doors.clone(), self.handle.clone());
+        let (doors, handle, audit) = (self.doors.clone(), self.handle.clone(), self.audit.clone());
+        audit.arrived(Via::Link(link), from.clone());
         tokio::spawn(async move {
             let mut first = true;
             loop {
@@ -62,6 +67,10 @@ impl AgentLink for AgentDoor {
                     }
                     Ok(None) => break,
                     Err(broken) => {
+                        if let Some(code) = code_of(&broken) {
+                            let draft = Draft::done(Caller::Agent(agent), from, "agent-session", "");
+                            audit.tell(draft.refused(code, broken.message()));
+                        }
                         doors.fail_link(link, broken);
                         break;
                     }
@@ -69,12 +78,14 @@ impl AgentLink for AgentDoor {
             }
             let _ = handle.send_async(Input::AgentClosed { link }).await;
             doors.close_link(link);
+            audit.left(Via::Link(link));
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(words))))
     }
 
     async fn secrets(&self, request: Request<SecretsRequest>) -> Result<Response<SecretsReply>, Status> {
         let caller = caller(&request)?;
+        let from = from(&request);
         let asked = request.into_inner();
         // Only what was committed before it led is sure to be known to a leader: anybody else may take a run for none.
         let (_, leads, _) = self.model.as_of();
@@ -90,6 +101,12 @@ impl AgentLink for AgentDoor {
         let files =
             self.vault.open(&task.role, &task.info.command.secrets).map_err(|refusal| status(&refusal))?;
         debug!(agent_id = %task.agent, task_id = %asked.task, run_id = %asked.run, secrets = files.len(), "secrets given");
+        self.audit.tell(Draft::done(
+            &caller,
+            from,
+            "read-secrets",
+            format!("{}/{}", asked.framework, asked.task),
+        ));
         Ok(Response::new(SecretsReply { files }))
     }
 }

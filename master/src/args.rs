@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::caller::Caller;
 use proto::id::MasterId;
 
-use crate::config::{Config, StoreLimits};
+use crate::config::{Config, Limits, StoreLimits};
 use crate::founding::{AUTHORITY, CREDENTIALS, Founding};
 
 /// The command line of `stoa master`.
@@ -60,6 +60,9 @@ pub struct MasterArgs {
     /// How large one value in it may be, from 1KiB to 2MiB.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = store_value_limit)]
     store_value_limit: u64,
+    /// How much of the audit log is kept in the data directory, from 1MiB to 1TiB; the oldest goes first.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = audit_keep)]
+    audit_keep: u64,
 }
 
 pub(crate) fn member(text: &str) -> Result<(MasterId, String), String> {
@@ -78,6 +81,10 @@ fn store_space_limit(text: &str) -> Result<u64, String> {
 
 fn store_value_limit(text: &str) -> Result<u64, String> {
     size_within(text, (1 << 10, 2 << 20), "1KiB to 2MiB")
+}
+
+fn audit_keep(text: &str) -> Result<u64, String> {
+    size_within(text, (1 << 20, 1 << 40), "1MiB to 1TiB")
 }
 
 fn size_within(text: &str, (least, most): (u64, u64), range: &str) -> Result<u64, String> {
@@ -136,6 +143,7 @@ impl MasterArgs {
                 space_bytes: self.store_space_limit,
                 value_bytes: self.store_value_limit,
             },
+            limits: Limits { audit_bytes: self.audit_keep },
         })
     }
 }

@@ -12,8 +12,9 @@ use proto_drive::Handle;
 use proto_grpc::services::backups::backups_server::Backups;
 use tonic::{Request, Response, Status};
 
+use crate::audit::{Audit, Draft};
 use crate::book::Book;
-use crate::caller::{caller, status};
+use crate::caller::{caller, from, status};
 use crate::doors::Doors;
 use crate::store::Saving;
 
@@ -29,6 +30,7 @@ pub(crate) struct BackupDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
     pub store: Saving,
+    pub audit: Arc<Audit>,
 }
 
 impl BackupDoor {
@@ -62,9 +64,11 @@ impl Backups for BackupDoor {
     async fn save(&self, request: Request<Save>) -> Result<Response<Self::SaveStream>, Status> {
         let caller = caller(&request)?;
         authorize(&caller, &Action::SaveBackup).map_err(|refusal| status(&refusal))?;
+        let from = from(&request);
         let saved = tokio::time::timeout(LIMIT, self.backup(&caller)).await.ok().flatten();
         let why = "no majority of the masters has confirmed in ten seconds what is committed; try again";
         let file = saved.ok_or_else(|| Status::unavailable(why))?.to_file();
+        self.audit.say(Draft::done(&caller, from, "save-backup", ""));
         let pieces = file.chunks(PIECE).map(|piece| Ok(SavedBytes { bytes: piece.to_vec() }));
         Ok(Response::new(tokio_stream::iter(pieces.collect::<Vec<_>>())))
     }

@@ -3,9 +3,16 @@
 use proto::caller::Caller;
 use tonic::{Request, Status};
 
+use crate::audit::from_of;
+
 /// Who sent a request; refused without a certificate of this cluster.
 pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     proto_grpc::caller(request).map(Caller::from)
+}
+
+/// Where a request came from.
+pub(crate) fn from<T>(request: &Request<T>) -> String {
+    from_of(request.extensions().get())
 }
 
 /// A refusal where only a gRPC status can be given.

@@ -35,4 +35,19 @@ pub struct Config {
     pub agent_unreachable_after: Option<Duration>,
     /// What frameworks may keep in a space of the store.
     pub store_limits: StoreLimits,
+    /// What callers are held to, and how much is written about them.
+    pub limits: Limits,
+}
+
+/// What callers are held to, and how much is written about them. Each says which two operators want different values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// So much of the audit log is kept, in bytes. Who has to show a year of it wants more, a small disk less.
+    pub audit_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { audit_bytes: 256 << 20 }
+    }
 }

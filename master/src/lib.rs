@@ -2,6 +2,7 @@
 
 mod agent_api;
 mod args;
+mod audit;
 pub mod backup;
 mod backup_api;
 mod book;
@@ -10,10 +11,12 @@ mod conceal;
 mod config;
 mod doors;
 pub mod founding;
+mod gate;
 mod history;
 mod log;
 mod meters;
 mod operator_api;
+mod operator_audit;
 mod parts;
 mod peers;
 mod perform;
@@ -50,7 +53,7 @@ use tonic::service::Routes;
 use tracing::info;
 
 pub use args::MasterArgs;
-pub use config::{Config, StoreLimits};
+pub use config::{Config, Limits, StoreLimits};
 pub use perform::Fault;
 
 use crate::book::Book;
@@ -218,6 +221,7 @@ pub async fn run(
         unfit,
     })?;
 
+    let audit = audit::Audit::start(&config.data_dir.join("audit"), config.id, config.limits.audit_bytes)?;
     let doors = Arc::new(doors::Doors::default());
     let model = Arc::new(read_model::ReadModel::default());
     let heard = Arc::new(peers::Heard::default());
@@ -231,7 +235,9 @@ pub async fn run(
     };
     let reporting = peers::Reporting::default();
     let store_end = store::Ending::default();
-    let state = store::start(&config, own.clone(), seed(&config).rotate_left(16), store_end.clone())?;
+    let state_seed = seed(&config).rotate_left(16);
+    let state = store::start(&config, own.clone(), state_seed, store_end.clone(), audit.clone())?;
+    let sealing = tokio::spawn(audit::keep_sealed(audit.clone(), own.clone()));
     let peers = peers::Peers::start(own, peers::Talk::Registry, reporting.clone());
     let vault = Arc::new(vault::Vault::of(authority.as_ref())?);
     let hands = Hands {
@@ -243,6 +249,7 @@ pub async fn run(
         book: book.clone(),
         tell_store: state.tell_roster,
         meters: meters::Meters::default(),
+        audit: audit.clone(),
     };
     let (ended, mut end) = oneshot::channel();
     let handle = proto_drive::spawn("master", machine, hands, move |how| {
@@ -259,12 +266,14 @@ pub async fn run(
     tokio::spawn(tell_members(state.members, handle.clone()));
     tokio::spawn(room::watch(config.data_dir.clone(), vec![tell.clone(), state.tell.clone()]));
 
-    let scheduler = scheduler_api::SchedulerDoor { doors: doors.clone(), handle: handle.clone() };
+    let scheduler =
+        scheduler_api::SchedulerDoor { doors: doors.clone(), handle: handle.clone(), audit: audit.clone() };
     let agents = agent_api::AgentDoor {
         doors: doors.clone(),
         handle: handle.clone(),
         model: model.clone(),
         vault: vault.clone(),
+        audit: audit.clone(),
     };
     let raft = |tell| raft_api::RaftDoor {
         id: config.id,
@@ -274,7 +283,7 @@ pub async fn run(
         heard: heard.clone(),
     };
     let (registry_raft, store_raft) = (raft(tell), raft_api::StoreRaftDoor(raft(state.tell.clone())));
-    let (watched, saves) = (model.clone(), doors.clone());
+    let (watched, audited_model, saves) = (model.clone(), model.clone(), doors.clone());
     let show_state = state.show;
     let operator = operator_api::OperatorDoor {
         id: config.id,
@@ -288,16 +297,18 @@ pub async fn run(
         vault,
         heard,
     };
+    let audited = operator_audit::AuditedDoor { door: operator, audit: audit.clone(), model: audited_model };
     let backups = backup_api::BackupDoor {
         cluster: cluster.clone(),
         book,
         doors: saves,
         handle: handle.clone(),
         store: state.saving,
+        audit: audit.clone(),
     };
     let routes = Routes::new(SchedulerServer::new(scheduler))
         .add_service(AgentLinkServer::new(agents).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX))
-        .add_service(OperatorServer::new(operator))
+        .add_service(OperatorServer::new(audited))
         .add_service(BackupsServer::new(backups))
         .add_service(StoreServer::new(state.door))
         .add_service(StoreRaftServer::new(store_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
@@ -317,6 +328,7 @@ pub async fn run(
     let routes = proto_grpc::with_metrics_if(routes, page, |who| {
         authorize(&Caller::from(who.clone()), &Action::ReadMetrics).map_err(|refusal| refusal.message)
     });
+    let routes = proto_grpc::with_gate(routes, Arc::new(gate::MasterGate { audit: audit.clone() }));
     info!(master_id = config.id.0, listen = %config.listen, "master");
 
     let stopped = async {
@@ -334,7 +346,8 @@ pub async fn run(
     proto_grpc::serve(listener, &credentials, routes, closing).await?;
     handle.close();
     (state.close)();
-    match told.await {
+    sealing.abort();
+    let told = match told.await {
         Ok(Some(why)) if !*removed.borrow() => Err(RunError::Stopped(why)),
         Ok(Some(_)) => {
             // The next start knows without asking anybody.
@@ -348,7 +361,9 @@ pub async fn run(
             store_end.why().await;
             Ok(())
         }
-    }
+    };
+    audit.close();
+    told
 }
 
 /// Tells the registry's machine how the other group stands, whenever that changes.

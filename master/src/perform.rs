@@ -10,6 +10,7 @@ use proto_drive::Perform;
 use proto_machine::Now;
 use tracing::{info, warn};
 
+use crate::audit::Audit;
 use crate::book::Book;
 use crate::doors::Doors;
 use crate::log;
@@ -32,6 +33,7 @@ pub(crate) struct Hands<S = Disk> {
     /// Tells the group of the frameworks' state which masters there are.
     pub tell_store: Box<dyn Fn(Arc<Roster>) + Send>,
     pub meters: Meters,
+    pub audit: Arc<Audit>,
 }
 
 /// Why a master cannot go on.
@@ -115,6 +117,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     self.book.learn(roster.clone());
                     (self.tell_store)(roster);
                 }
+                Output::Audit(audited) => self.audit.of_machine(audited),
                 Output::Secrets(secrets) => self.vault.hold(secrets),
                 Output::Happened(events) => model.history().happened(events),
                 Output::Applied(index) => {
@@ -199,6 +202,7 @@ mod tests {
             book: book.clone(),
             tell_store: Box::new(|_| {}),
             meters: Meters::default(),
+            audit: Audit::start(&dir.join("audit"), MasterId(1), 1 << 20).unwrap(),
         };
         let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];
         let mut feed = Vec::new();

@@ -13,6 +13,7 @@ use proto::roster::Roster;
 use proto_drive::{Ended, Handle};
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::peers::{Own, Peers, Reporting, Talk, Tell};
 use crate::{Config, RunError, chain};
 
@@ -75,7 +76,13 @@ impl Ending {
 }
 
 /// Starts it.
-pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Result<Running, RunError> {
+pub(crate) fn start(
+    config: &Config,
+    own: Own,
+    seed: u64,
+    ending: Ending,
+    audit: Arc<Audit>,
+) -> Result<Running, RunError> {
     // A directory of its own: what frameworks write never waits for a launch to be stored, nor the other way round.
     let (store, recovered) = crate::recover(config, &config.data_dir.join("store"), perform::STORE)?;
     let mut core = master_store_core::Config::new(config.id, config.members.clone(), seed);
@@ -120,7 +127,7 @@ pub(crate) fn start(config: &Config, own: Own, seed: u64, ending: Ending) -> Res
     let show = Box::new(move || board.show(&listening));
     let saving = Saving { doors: doors.clone(), handle: handle.clone() };
     Ok(Running {
-        door: StoreDoor { doors, handle, book },
+        door: StoreDoor { doors, handle, book, audit },
         saving,
         show,
         tell,

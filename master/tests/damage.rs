@@ -34,6 +34,7 @@ fn config(dir: &Path) -> Config {
         offer_timeout: None,
         agent_unreachable_after: None,
         store_limits: Default::default(),
+        limits: Default::default(),
     }
 }
 

@@ -59,6 +59,7 @@ impl Group {
             agent_unreachable_after: None,
             store_limits: Default::default(),
             founds: true,
+            limits: Default::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

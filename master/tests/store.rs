@@ -69,6 +69,7 @@ impl Group {
             agent_unreachable_after: None,
             store_limits: self.limits,
             founds: true,
+            limits: Default::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::caller::Caller;
-use crate::id::AgentId;
+use crate::id::{AgentId, MasterId};
 use crate::operator::CanI;
 use crate::refusal::{Code, Refusal};
 use crate::rights::Rights;
@@ -81,6 +81,13 @@ pub enum Action {
     SaveBackup,
     /// Say who the masters are, and which of them leads.
     ChangeMasters,
+    /// Read the masters' audit logs.
+    ReadAudit,
+    /// Have it witnessed how the audit log of this master stands.
+    SealAudit {
+        /// Whose it is.
+        of: MasterId,
+    },
     /// Use a framework's state.
     UseStore {
         /// Whose.
@@ -136,9 +143,11 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::CreateToken
             | Action::SaveBackup
             | Action::ChangeMasters
+            | Action::ReadAudit
             | Action::SetRights
             | Action::RunAs { .. },
         ) => true,
+        (Caller::Master(id), Action::SealAudit { of }) => id == of,
         (
             Caller::Master(_) | Caller::Agent(_) | Caller::Framework(_) | Caller::User(_),
             Action::BeAgent(_)
@@ -161,6 +170,8 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::CreateToken
             | Action::SaveBackup
             | Action::ChangeMasters
+            | Action::ReadAudit
+            | Action::SealAudit { .. }
             | Action::SetRights
             | Action::UseStore { .. }
             | Action::RunAs { .. },
@@ -207,6 +218,8 @@ fn in_words(action: &Action) -> String {
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SaveBackup => "take a backup of the masters".to_owned(),
         Action::ChangeMasters => "say who the masters are".to_owned(),
+        Action::ReadAudit => "read the audit log".to_owned(),
+        Action::SealAudit { of } => format!("say how the audit log of master/{of} stands"),
         Action::SetRights => "say or ask what others may".to_owned(),
         Action::UseStore { owner } => format!("use the state of {owner}"),
         Action::ReadMetrics => "read metrics".to_owned(),
@@ -215,7 +228,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 22] = [
+pub const VERBS: [&str; 23] = [
     "read",
     "read-metrics",
     "read-output",
@@ -237,6 +250,7 @@ pub const VERBS: [&str; 22] = [
     "create-token",
     "save-backup",
     "change-masters",
+    "read-audit",
     "set-rights",
 ];
 
@@ -273,6 +287,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "create-token" => Action::CreateToken,
         "save-backup" => Action::SaveBackup,
         "change-masters" => Action::ChangeMasters,
+        "read-audit" => Action::ReadAudit,
         "set-rights" => Action::SetRights,
         other => {
             return Err(Refusal::new(Code::Invalid, format!("verb {other:?} is unknown"))

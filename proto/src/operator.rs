@@ -1,8 +1,10 @@
 //! The conversation of people, the CLI and the web UI with the masters.
 
+mod audit;
 mod happened;
 mod views;
 
+pub use audit::{AuditCall, AuditLines, AuditPlace, AuditRead, AuditSeal};
 pub use happened::{EVENT_KINDS, Events, Happened};
 pub use views::{AgentView, Drain, FrameworkView, MemberView, OfferView, RoleView, SecretView, TaskView};
 
@@ -351,6 +353,8 @@ pub enum Call {
     CancelMasters(CancelMasters),
     /// Let another master lead.
     TransferLead(TransferLead),
+    /// Read the audit log of the master that is asked, or witness another's.
+    Audit(AuditCall),
 }
 
 fn begins(word: &str, id: &str, name: &str) -> bool {
@@ -494,6 +498,8 @@ pub enum ReplyKind {
     Waiting(Waiting),
     /// Secrets.
     Secrets(Vec<SecretView>),
+    /// Lines of one master's audit log.
+    Audit(AuditLines),
 }
 
 /// Where to start watching; the default is from a snapshot.

@@ -51,6 +51,26 @@ pub enum CallKind {
     Heartbeat,
 }
 
+impl CallKind {
+    /// The word for it, in logs and in the audit log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            CallKind::Subscribe(_) => "subscribe",
+            CallKind::Accept(_) => "accept",
+            CallKind::Decline(_) => "decline",
+            CallKind::Suppress(_) => "suppress",
+            CallKind::Revive(_) => "revive",
+            CallKind::UpdateDemands(_) => "update-demands",
+            CallKind::Kill(_) => "kill",
+            CallKind::Acknowledge(_) => "acknowledge",
+            CallKind::Reconcile(_) => "reconcile",
+            CallKind::UpdateFramework(_) => "update-framework",
+            CallKind::Teardown => "teardown",
+            CallKind::Heartbeat => "heartbeat",
+        }
+    }
+}
+
 /// Starts or takes up a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribe {

@@ -11,6 +11,7 @@ mod exec;
 mod faults;
 mod founding;
 mod full;
+mod hostile;
 mod jobs;
 mod ledgers;
 mod members;

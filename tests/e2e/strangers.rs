@@ -37,14 +37,14 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// A framework's session, call by call: the SDK would not let itself be misused.
-struct Session {
+pub(super) struct Session {
     calls: mpsc::UnboundedSender<Call>,
     events: std::pin::Pin<Box<dyn Stream<Item = Result<Event, String>>>>,
     said: u32,
 }
 
 impl Session {
-    async fn open(leader: &str, credentials: &Credentials) -> Session {
+    pub(super) async fn open(leader: &str, credentials: &Credentials) -> Session {
         let (calls, queued) = mpsc::unbounded_channel();
         let channel = channel(leader, PeerRole::Master, credentials).await.unwrap();
         let mut door = SchedulerClient::new(channel);
@@ -54,14 +54,14 @@ impl Session {
         Session { calls, events: Box::pin(events), said: 0 }
     }
 
-    fn say(&mut self, kind: CallKind) {
+    pub(super) fn say(&mut self, kind: CallKind) {
         self.said += 1;
         let bare = matches!(kind, CallKind::Subscribe(_));
         let operation = (!bare).then(|| OperationId::new(&format!("op-{}", self.said)).unwrap());
         self.calls.send(Call { operation, kind }).unwrap();
     }
 
-    fn subscribe(&mut self, name: String, id: Option<&FrameworkId>) {
+    pub(super) fn subscribe(&mut self, name: String, id: Option<&FrameworkId>) {
         let framework = FrameworkInfo {
             name,
             roles: vec![Role::new("default").unwrap()],
@@ -81,7 +81,7 @@ impl Session {
     }
 
     /// Reads on until an event is as wanted.
-    async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(EventKind) -> Option<T>) -> T {
+    pub(super) async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(EventKind) -> Option<T>) -> T {
         let reading = async {
             while let Some(event) = self.events.next().await {
                 let event = event.unwrap_or_else(|broken| panic!("{broken} instead of: {what}"));
@@ -94,7 +94,7 @@ impl Session {
         soon(what, reading).await
     }
 
-    async fn fault(&mut self) -> framework_sdk::refusal::Refusal {
+    pub(super) async fn fault(&mut self) -> framework_sdk::refusal::Refusal {
         self.until("a fault", |event| match event {
             EventKind::Fault(Fault { refusal }) => Some(refusal),
             _ => None,
@@ -102,7 +102,7 @@ impl Session {
         .await
     }
 
-    async fn subscribed(&mut self) -> FrameworkId {
+    pub(super) async fn subscribed(&mut self) -> FrameworkId {
         self.until("a subscription", |event| match event {
             EventKind::Subscribed(conversation::Subscribed { framework, .. }) => Some(framework),
             _ => None,
@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// What came of a call that is about a task: the task's state, and the answer.
-    async fn outcome(&mut self) -> (TaskState, Outcome) {
+    pub(super) async fn outcome(&mut self) -> (TaskState, Outcome) {
         let (mut state, mut outcome) = (None, None);
         self.until("a status and an answer", |event| {
             match event {
@@ -125,7 +125,7 @@ impl Session {
     }
 }
 
-fn leader_door(cluster: &Cluster) -> String {
+pub(super) fn leader_door(cluster: &Cluster) -> String {
     let raft = cluster.json(&["raft", "status", "-o", "json"]).unwrap();
     let leader = raft["members"].as_array().unwrap().iter().find(|member| member["leader"] == true).unwrap();
     leader["address"].as_str().unwrap().to_owned()
@@ -203,7 +203,7 @@ async fn a_forged_framework_id_opens_nothing() {
 }
 
 /// A launch on somebody else's offer.
-fn steal(offer: OfferId) -> CallKind {
+pub(super) fn steal(offer: OfferId) -> CallKind {
     let task = tasks::shell(TaskId::new("stolen").unwrap(), "echo mine");
     let operations = vec![Operation::Launch(Launch { tasks: vec![task] })];
     let parts = vec![AcceptPart { offers: vec![offer], operations }];

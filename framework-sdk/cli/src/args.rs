@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod audit;
 mod config;
 mod pool;
 mod raft;
@@ -18,6 +19,8 @@ use crate::conformance::ConformanceArgs;
 use crate::duration::parse_duration;
 use crate::template::NewArgs;
 
+use audit::AUDIT_EXAMPLES;
+pub use audit::{AuditTailArgs, AuditVerb, AuditVerifyArgs};
 pub use config::{ConfigCheckArgs, ConfigPrintArgs, ConfigVerb};
 pub use pool::{
     AgentVerb, DrainArgs, GoneArgs, QuotaArgs, QuotaClearArgs, QuotaVerb, ResumeArgs, TeardownArgs,
@@ -69,6 +72,9 @@ pub enum Verb {
     /// Tell what happened, in the order of the masters' log
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(EventsArgs),
+    /// Who did what, and what was denied: the masters' audit logs
+    #[command(subcommand, after_help = AUDIT_EXAMPLES)]
+    Audit(AuditVerb),
     /// Look at the group of masters, and change it
     #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),

@@ -273,6 +273,7 @@ impl Client {
                 | ReplyKind::Events(_)
                 | ReplyKind::Waiting(_)
                 | ReplyKind::Secrets(_)
+                | ReplyKind::Audit(_)
                 | ReplyKind::Token(_) => return Ok(Some(reply)),
             }
         }

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::args::{
-    AgentVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainSummaryArgs, ExplainVerb, Form, Format,
-    InspectArgs, QuotaVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
+    AgentVerb, AuditVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainSummaryArgs, ExplainVerb, Form,
+    Format, InspectArgs, QuotaVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -12,8 +12,8 @@ use crate::failure::{Failure, Stop};
 use crate::profile;
 use crate::terminal::Terminal;
 use crate::verbs::{
-    auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove, reserve,
-    secret, snapshot, status, token, waiting,
+    audit, auth, describe, doctor, drain, events, exec, explain, get, kill, logs, quota, raft, remove,
+    reserve, secret, snapshot, status, token, waiting,
 };
 
 /// What was asked for.
@@ -70,6 +70,13 @@ pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let mut answers = io::stdin().lock();
     let terminal = &mut Terminal::of_process(&mut out, &mut err, &mut answers);
+    // Copies are checked without a cluster.
+    if let Action::Verb(Verb::Audit(AuditVerb::Verify(args))) = &action
+        && !args.dirs.is_empty()
+    {
+        let done = audit::verify_copies(args, terminal);
+        return ended(done, action.wants_json(), terminal).code();
+    }
     let exit = match profile::find_with_dir(context.context.as_deref()) {
         Ok((profile, dir)) => {
             let client = Client::new(&profile);
@@ -149,6 +156,7 @@ impl Action {
                 Verb::Status(args) => status::run(client, args, terminal).await,
                 Verb::Doctor(args) => doctor::run(client, args, terminal).await,
                 Verb::Events(args) => events::run(client, args, terminal).await,
+                Verb::Audit(verb) => audit::run(client, verb, terminal).await,
                 Verb::Raft(verb) => raft::run(client, verb, terminal).await,
                 Verb::Token(verb) => token::run(client, verb, terminal).await,
                 Verb::Auth(verb) => auth::run(client, verb, terminal).await,
@@ -182,6 +190,8 @@ impl Action {
             Action::Verb(verb) => match verb {
                 Verb::Get(args) => return args.output == Format::Json,
                 Verb::Events(args) => return args.output == EventForm::Json,
+                Verb::Audit(AuditVerb::Tail(args)) => return args.output == EventForm::Json,
+                Verb::Audit(AuditVerb::Verify(args)) => args.output,
                 Verb::Describe(args) => args.output,
                 Verb::Doctor(args) => args.output,
                 Verb::Status(args) => args.output,

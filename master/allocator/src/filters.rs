@@ -1,11 +1,14 @@
 //! Filters: who declined what of which agent, for how long; an index that takes the declined out of sight.
 
+mod pieces;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::resources::Resources;
 use proto_machine::Instant;
 
 use crate::bits::Bits;
+use pieces::{Piece, Pieces};
 
 /// Filters end on ticks of 2^24 ns (17 ms), so that many end at once; at most that much later than asked.
 const TICK_BITS: u32 = 24;
@@ -26,6 +29,8 @@ pub(crate) struct Table {
     base: Option<u64>,
     near: BTreeMap<u32, Bucket>,
     far: BTreeSet<(u32, u32)>,
+    /// What else was declined, and ends later than the filter there.
+    also: Pieces,
 }
 
 /// The filters on one agent.
@@ -86,15 +91,25 @@ impl Table {
     /// Something was declined until then. `blocks`: all that is free for the client is in it.
     pub fn decline(
         &mut self,
-        (client, agent): (u32, u32),
+        pair: (u32, u32),
         declined: Resources,
         node: Option<u32>,
         (now, until): (Instant, Instant),
         blocks: bool,
     ) {
-        self.clear(client, agent);
         let now = self.tick_up(now);
-        let tick = self.tick_up(until);
+        let new = Piece { declined, node, tick: self.tick_up(until), blocks };
+        let Some(old) = self.take(pair) else { return self.set(pair, new, now) };
+        let mut pieces = self.also.take(pair);
+        pieces.push(old);
+        if let Some(first) = self.also.keep(pair, pieces::with(pieces, new)) {
+            self.set(pair, first, now);
+        }
+    }
+
+    /// What ends first is the filter of a client on an agent.
+    fn set(&mut self, (client, agent): (u32, u32), piece: Piece, now: u32) {
+        let Piece { declined, node, tick, blocks } = piece;
         let row = row_of(&mut self.agents, agent);
         let same =
             |g: &Group| g.members > 0 && g.node == node && g.active == blocks && g.declined == declined;
@@ -156,17 +171,28 @@ impl Table {
         self.clients.iter().map(|row| row.filtered.count()).sum()
     }
 
-    /// What the client declined of the agent, if its filter still holds, and until when.
-    pub fn declined(&self, client: u32, agent: u32) -> Option<(&Resources, Instant)> {
+    /// What the client declined of the agent, and until when; each holds by itself.
+    pub fn declined(&self, client: u32, agent: u32) -> impl Iterator<Item = (&Resources, Instant)> {
+        let also = self.also.of((client, agent)).iter();
+        let also = also.map(|piece| (&piece.declined, self.ends(piece.tick)));
+        self.first_declined(client, agent).into_iter().chain(also)
+    }
+
+    /// When what ends with a tick ends.
+    fn ends(&self, tick: u32) -> Instant {
+        let until = self.base.unwrap_or(0).saturating_add(u64::from(tick));
+        Instant::from_nanos(until.saturating_mul(1 << TICK_BITS))
+    }
+
+    /// What ends first.
+    fn first_declined(&self, client: u32, agent: u32) -> Option<(&Resources, Instant)> {
         if !self.clients.get(client as usize)?.filtered.has(agent) {
             return None;
         }
         let row = self.agents.get(agent as usize)?;
         let at = row.filters.binary_search_by_key(&client, |f| f.client).ok()?;
         let filter = row.filters[at];
-        let until = self.base.unwrap_or(0).saturating_add(u64::from(filter.tick));
-        let nanos = until.saturating_mul(1 << TICK_BITS);
-        Some((&row.groups[(filter.group & !TIMED) as usize].declined, Instant::from_nanos(nanos)))
+        Some((&row.groups[(filter.group & !TIMED) as usize].declined, self.ends(filter.tick)))
     }
 
     /// More of the agent is free: filters that declined less do not block any more. `contains` tells, of what was
@@ -211,20 +237,31 @@ impl Table {
         }
     }
 
-    /// Drops one filter; whether there was one.
+    /// Drops all that a client declined of an agent; whether there was anything.
     pub fn clear(&mut self, client: u32, agent: u32) -> bool {
+        let there = self.take((client, agent)).is_some();
+        if there {
+            self.also.take((client, agent));
+        }
+        there
+    }
+
+    /// Takes out what ends first.
+    fn take(&mut self, (client, agent): (u32, u32)) -> Option<Piece> {
         let there = self.clients.get(client as usize).is_some_and(|own| own.filtered.has(agent));
         if !there {
-            return false;
+            return None;
         }
-        let Some(row) = self.agents.get_mut(agent as usize) else { return false };
-        let Ok(at) = row.filters.binary_search_by_key(&client, |f| f.client) else { return false };
+        let row = self.agents.get_mut(agent as usize)?;
+        let at = row.filters.binary_search_by_key(&client, |f| f.client).ok()?;
         let filter = row.filters.remove(at);
         let group = &mut row.groups[(filter.group & !TIMED) as usize];
         group.members -= 1;
-        if group.members == 0 {
-            *group = Group::default();
-        }
+        let (node, blocks) = (group.node, group.active);
+        let declined = match group.members {
+            0 => std::mem::take(group).declined,
+            _ => group.declined.clone(),
+        };
         if row.filters.is_empty() {
             (row.filters, row.groups) = (Vec::new(), Vec::new());
         }
@@ -246,7 +283,7 @@ impl Table {
                 self.far.remove(&(tick, client));
             }
         }
-        true
+        Some(Piece { declined, node, tick: filter.tick, blocks })
     }
 
     /// Drops all filters of a client; whether there were any.
@@ -288,7 +325,12 @@ impl Table {
                     row.filters.binary_search_by_key(&client, |f| f.client).ok().map(|at| row.filters[at])
                 });
                 if holds.is_some_and(|f| f.tick == due && f.group & TIMED != 0) {
-                    self.clear(client, agent);
+                    self.take((client, agent));
+                    let mut pieces = self.also.take((client, agent));
+                    pieces.retain(|piece| piece.tick > tick);
+                    if let Some(first) = self.also.keep((client, agent), pieces) {
+                        self.set((client, agent), Piece { blocks: false, ..first }, tick);
+                    }
                     ended.push((client, agent));
                 }
             }
@@ -399,6 +441,14 @@ impl Table {
                 }
             }
         }
+        for (client, agent) in self.also.pairs() {
+            let first = self.first_declined(*client, *agent).map(|(_, until)| until);
+            let ends = |tick| self.ends(tick);
+            let late = |first| self.also.of((*client, *agent)).iter().all(|piece| ends(piece.tick) >= first);
+            if !first.is_some_and(late) {
+                faults.push(format!("client {client} declined more of agent {agent}, which ends first"));
+            }
+        }
         let indexed: usize = self.clients.iter().map(|own| own.filtered.count()).sum();
         let there: usize = self.agents.iter().map(|row| row.filters.len()).sum();
         if indexed != there {
@@ -472,8 +522,8 @@ mod tests {
         table.grown(2, |declined, _| declined.contains(&cpus(12)));
         assert!(!table.blocked(1).has(2) && table.blocked(3).has(2));
         assert_eq!(
-            table.declined(1, 2).map(|(d, _)| d.clone()),
-            Some(cpus(8)),
+            table.declined(1, 2).map(|(d, _)| d.clone()).collect::<Vec<_>>(),
+            [cpus(8)],
             "it still holds for that much"
         );
         sound(&table);
@@ -484,7 +534,7 @@ mod tests {
         let mut dice = Dice::new(9);
         for _ in 0..30 {
             let mut table = Table::default();
-            let mut model: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+            let mut model: BTreeMap<(u32, u32), Vec<(u64, u64)>> = BTreeMap::new();
             let mut now = 0;
             for _ in 0..300 {
                 let pair = (dice.below(5) as u32, dice.below(6) as u32);
@@ -503,32 +553,44 @@ mod tests {
                     1..3 => {
                         let most = 1 << dice.below(20);
                         now += dice.below(most);
-                        let mut ended = table.expire(at(now));
-                        ended.sort_unstable();
-                        let due: Vec<(u32, u32)> = ended.clone();
-                        for pair in &due {
-                            let until = model.remove(pair);
-                            assert!(until.is_some_and(|until| until <= now), "{pair:?} ended early");
+                        for pair in table.expire(at(now)) {
+                            let pieces = model.get_mut(&pair).expect("there was a filter");
+                            let before = pieces.len();
+                            pieces.retain(|(_, until)| *until > now);
+                            assert!(pieces.len() < before, "{pair:?} ended early");
                         }
-                        assert!(model.values().all(|until| *until + 17 > now), "a filter outlived its time");
+                        model.retain(|_, pieces| !pieces.is_empty());
+                        let all = model.values().flatten();
+                        assert!(
+                            all.clone().all(|(_, until)| *until + 17 > now),
+                            "a filter outlived its time"
+                        );
                     }
                     _ => {
                         let most = 1 << dice.below(25);
-                        let until = now + dice.below(most);
-                        table.decline(
-                            pair,
-                            cpus(dice.below(3)),
-                            None,
-                            (at(now), at(until)),
-                            dice.chance(1, 2),
-                        );
-                        model.insert(pair, until);
+                        let (until, many) = (now + dice.below(most), dice.below(3));
+                        let blocks = dice.chance(1, 2);
+                        table.decline(pair, cpus(many), None, (at(now), at(until)), blocks);
+                        // What is covered for as long says nothing.
+                        let pieces = model.entry(pair).or_default();
+                        if !pieces.iter().any(|(most, last)| *most >= many && *last >= until) {
+                            pieces.retain(|(fewer, ends)| *fewer > many || *ends > until);
+                            pieces.push((many, until));
+                        }
                     }
                 }
                 sound(&table);
                 let wake = table.wake_at();
-                let first = model.values().min();
+                let first = model.values().flatten().map(|(_, until)| *until).min();
                 assert!(first.is_none_or(|first| wake.is_some_and(|wake| wake <= at(first + 17))));
+                for ((client, agent), pieces) in &model {
+                    for (many, until) in pieces.iter().filter(|(_, until)| *until > now) {
+                        let holds = table
+                            .declined(*client, *agent)
+                            .any(|(declined, ends)| declined.contains(&cpus(*many)) && ends >= at(*until));
+                        assert!(holds, "{many} of agent {agent} was declined by {client} until {until}");
+                    }
+                }
             }
         }
     }

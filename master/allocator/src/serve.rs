@@ -156,12 +156,14 @@ impl Allocator {
     fn try_plain(&mut self, client: u32, agent: u32, pass: Pass, purse: &Purse) -> Option<Choice> {
         let (row, who) = (&self.agents.rows[agent], &self.clients.clients[client]);
         let role = self.roles.nodes[who.node].role.as_ref()?;
-        let declined = self.filters.declined(client, agent);
+        let is_declined = |offer: &Resources| {
+            self.filters.declined(client, agent).any(|(declined, _)| declined.contains(offer))
+        };
         if purse.open && row.simple {
             let good = row.active
                 && self.config.is_enough(&row.room)
                 && !row.room.is_zero()
-                && declined.is_none_or(|(declined, _)| !declined.contains(&row.free));
+                && !is_declined(&row.free);
             return good.then_some(Choice { agent, resources: None, want: None });
         }
         let mut purse = purse.clone();
@@ -171,7 +173,7 @@ impl Allocator {
             && self.config.is_enough(&scalars)
             && !scalars.is_zero()
             && (pass.stage == Stage::Fair || self.fulfils(who.node, pass.stage, &unreserved(&offer)))
-            && declined.is_none_or(|(declined, _)| !declined.contains(&offer));
+            && !is_declined(&offer);
         if purse.limit_hit || purse.headroom_hit {
             self.note_hits(client, &purse);
         }
@@ -405,10 +407,7 @@ impl Allocator {
         let asked = !second && self.filters.asked(client).has(agent);
         asked
             || self.filters.blocked(client).has(agent)
-            || self
-                .filters
-                .declined(client, agent)
-                .is_some_and(|(declined, _)| carve::covers(declined, shape))
+            || self.filters.declined(client, agent).any(|(declined, _)| carve::covers(declined, shape))
     }
 
     /// How many units an agent has free for the role, as far as the purse allows.

@@ -23,6 +23,8 @@ pub(crate) enum Pending {
     Subscribe { session: SessionId, framework: FrameworkId, resume: Option<proto::scheduler::Resume> },
     /// Tell the framework that its call is carried out.
     Answer { framework: FrameworkId, operation: OperationId },
+    /// The framework gave its call no id, and so is told nothing.
+    Unanswered { framework: FrameworkId },
     /// Tell the framework and its agents.
     Accept { framework: FrameworkId, operation: OperationId },
 }

@@ -7,6 +7,7 @@ use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto_machine::Outbox;
 
+use crate::audited;
 use crate::batch::Pending;
 use crate::desk::Desk;
 use crate::output::Output;
@@ -56,6 +57,7 @@ impl Touched {
 
 /// The leader goes on with whatever proposed the entry.
 pub(crate) fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: Pending, effect: Effect) {
+    audited::committed(d, index, entry, &pending, &effect);
     match entry {
         Entry::AgentUnreachable(id) => lose_agent::lost(d, id, effect),
         Entry::AgentGone(id) => lose_agent::given_up(d, id, effect),
@@ -109,7 +111,10 @@ pub(crate) fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: 
         | Entry::VolumesForgotten(_) => {}
     }
     match pending {
-        Pending::Nothing | Pending::Accept { .. } | Pending::Subscribe { .. } => {}
+        Pending::Nothing
+        | Pending::Unanswered { .. }
+        | Pending::Accept { .. }
+        | Pending::Subscribe { .. } => {}
         Pending::Admit { link, register } => register::admitted(d, link, *register),
         Pending::Reply { ticket } => d.reply(ticket, ReplyKind::Done(index)),
         Pending::Answer { framework, operation } => {

@@ -14,6 +14,7 @@ use proto::task::TaskStatus;
 use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
+use crate::audited::Calling;
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::input::{LinkId, SessionId, Ticket};
@@ -30,6 +31,8 @@ pub(crate) struct Desk<'a> {
     pub batch: &'a mut Batch,
     pub now: Now,
     pub out: &'a mut Outbox<Output>,
+    /// What a framework has asked for, while that is being carried out.
+    pub calling: Option<Calling<'a>>,
 }
 
 impl Desk<'_> {
@@ -98,6 +101,7 @@ impl Desk<'_> {
             message: refusal.message.clone(),
         };
         self.out.push(Output::Note(note));
+        self.audit_refused(Some(framework), &refusal, 1);
         if let Some(operation) = operation {
             self.answer(framework, operation, Outcome::Refused(refusal));
         }

@@ -4,6 +4,7 @@
 //! facts and know no sibling; `verbs` are what can be asked, one file each. What is durable stands in
 //! `master-registry` and changes only by entries that consensus has committed.
 
+mod audited;
 mod batch;
 mod committed;
 mod config;
@@ -19,6 +20,7 @@ mod validate;
 mod verbs;
 mod views;
 
+pub use audited::{Audited, Via};
 pub use config::Config;
 pub use input::{Input, LinkId, OperatorCall, SessionId, Ticket};
 pub use master::{Master, Unfit};

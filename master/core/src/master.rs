@@ -18,6 +18,7 @@ use proto::wire::Wire;
 use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
+use crate::audited::Calling;
 use crate::batch::{Batch, Pending};
 use crate::committed::{Touched, second_half, show, show_everything};
 use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, OFFER_INTERVAL_WHEN_BUSY, SILENCE_LIMIT};
@@ -96,6 +97,11 @@ impl Master {
         self.raft.status()
     }
 
+    /// The part it plays in consensus.
+    pub fn role(&self) -> Role {
+        self.raft.role()
+    }
+
     /// What the log remembers, as far as it is applied.
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -117,9 +123,20 @@ impl Master {
         out: &mut Outbox<Output>,
         verb: impl FnOnce(&mut Desk<'_>) -> T,
     ) -> Option<T> {
+        self.at_desk_for(now, None, out, verb)
+    }
+
+    /// The same for a call of a framework.
+    fn at_desk_for<T>(
+        &mut self,
+        now: Now,
+        calling: Option<Calling<'_>>,
+        out: &mut Outbox<Output>,
+        verb: impl FnOnce(&mut Desk<'_>) -> T,
+    ) -> Option<T> {
+        let (config, registry) = (&self.config, &self.registry);
         let l = self.leading.as_mut()?;
-        let mut desk =
-            Desk { config: &self.config, registry: &self.registry, l, batch: &mut self.batch, now, out };
+        let mut desk = Desk { config, registry, l, batch: &mut self.batch, now, out, calling };
         Some(verb(&mut desk))
     }
 
@@ -142,8 +159,9 @@ impl Master {
             out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
             return out.push(Output::CloseFramework { session });
         }
-        self.at_desk(now, out, |d| {
-            let Call { operation, kind } = call;
+        let Call { operation, kind } = call;
+        let calling = Calling { session, caller, call: kind.word() };
+        self.at_desk_for(now, Some(calling), out, |d| {
             if let CallKind::Subscribe(inner) = kind {
                 return subscribe::subscribe(d, session, caller, inner);
             }
@@ -158,7 +176,10 @@ impl Master {
                 let refusal = Refusal::new(Code::Conflict, "the first call of a session must be Subscribe");
                 return subscribe::fault(d, session, &caller.to_string(), refusal);
             };
-            d.after(Deadline::Session(session), SILENCE_LIMIT);
+            let stands = d.l.frameworks.get(&id).and_then(|standing| standing.session) == Some(session);
+            if stands || !mutants::is(Mutant::SlowFence) {
+                d.after(Deadline::Session(session), SILENCE_LIMIT);
+            }
             match kind {
                 CallKind::Subscribe(_) | CallKind::Heartbeat => {}
                 CallKind::Accept(inner) => accept::accept(d, &id, operation, inner),

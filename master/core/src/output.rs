@@ -8,6 +8,7 @@ use proto::operator;
 use proto::roster::Roster;
 use proto::scheduler;
 
+use crate::audited::Audited;
 use crate::input::{LinkId, SessionId, Ticket};
 
 /// What the shell has to do.
@@ -90,6 +91,8 @@ pub enum Output {
     Applied(u64),
     /// A note for the log: something an operator would act on.
     Note(Note),
+    /// Something for the audit log.
+    Audit(Audited),
 }
 
 /// A state machine as bytes.

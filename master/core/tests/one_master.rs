@@ -1,5 +1,7 @@
 //! One master alone, with an agent and a framework as values: the walk of an offer, and what happens off its path.
 
+#[path = "one_master/audits.rs"]
+mod audits;
 #[path = "one_master/backups.rs"]
 mod backups;
 #[path = "one_master/drains.rs"]
@@ -18,6 +20,8 @@ mod rig;
 mod rights;
 #[path = "one_master/secrets.rs"]
 mod secrets;
+#[path = "one_master/sight.rs"]
+mod sight;
 #[path = "one_master/situations.rs"]
 mod situations;
 #[path = "one_master/volumes.rs"]

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod connect;
+mod gate;
 pub mod join;
 mod metrics_page;
 mod peer;
@@ -14,6 +15,7 @@ pub mod services;
 mod verify;
 
 pub use connect::{ConnectError, Dialer, channel, channel_lazy, joining_channel};
+pub use gate::{Gate, with_gate};
 pub use metrics_page::{PageError, read_metrics, with_metrics, with_metrics_if};
 pub use peer::{Peer, caller};
 pub use proto_pki::{Credentials, Identity, PeerRole};

@@ -20,6 +20,11 @@ macro_rules! mutants {
             /// All of them.
             pub const ALL: &[Mutant] = &[$(Mutant::$kind,)+];
 
+            /// The one of this name.
+            pub fn named(name: &str) -> Option<Mutant> {
+                Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name)
+            }
+
             /// What it is called on the command line.
             pub fn name(self) -> &'static str {
                 match self {
@@ -50,6 +55,7 @@ mutants! {
     OfferTwice, "offer-twice", "what was offered to one framework is offered to another too";
     ForgetUse, "forget-use", "what the tasks of an accept use is counted as free";
     StaleAccept, "stale-accept", "an offer of an earlier leader is taken for one of the same number";
+    AnyOwner, "any-owner", "an offer that was made to another framework may be used";
     ForgetRescind, "forget-rescind", "a framework is not told that an offer was taken back";
     OfferForever, "offer-forever", "an offer that nobody answers does not end";
     FilterForever, "filter-forever", "what was declined for a while is never offered again";
@@ -57,6 +63,8 @@ mutants! {
     GiveReserved, "give-reserved", "what is reserved for a role is offered to others";
     LoseFailoverTimer, "lose-failover-timer", "a new leader does not wait for frameworks to come back";
     ForgetFence, "forget-fence", "an earlier instance of a framework keeps its session beside the latest";
+    SlowFence, "slow-fence", "an earlier instance of a framework is let go some seconds after it was succeeded";
+    ForgetFilter, "forget-filter", "what was declined is offered again at once";
     KillOnDisconnect, "kill-on-disconnect", "the tasks of a framework that is cut off are ended at once";
     // the agent
     TakeUnsynced, "take-unsynced", "a run is started before it is on disk that it was taken on";

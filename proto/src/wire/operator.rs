@@ -7,12 +7,12 @@ use proto_wire::v1::Empty;
 
 use crate::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Waiting, WaitingGroup};
 use crate::operator::{
-    AgentView, Call, CanI, CancelMasters, ChangeMasters, CreateToken, DemandRef, Drain, DrainAgent, Event,
-    EventKind, Events, EventsAfter, Explain, FrameworkView, Happened, Join, Joined, KillTask, List,
-    MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, OperateAgent, PrincipalView, Raft,
-    RemoveSecret, Reply, ReplyKind, ResumeAgent, RoleView, SecretView, SetQuota, SetRights, SetSecret,
-    SetWeight, Snapshot, Status, Supposed, TaskRef, TaskView, TeardownFramework, Token, TokenKind,
-    TransferLead, Verdict, Watch,
+    AgentView, AuditCall, AuditLines, AuditPlace, AuditRead, AuditSeal, Call, CanI, CancelMasters,
+    ChangeMasters, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter, Explain,
+    FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded,
+    OfferView, OperateAgent, PrincipalView, Raft, RemoveSecret, Reply, ReplyKind, ResumeAgent, RoleView,
+    SecretView, SetQuota, SetRights, SetSecret, SetWeight, Snapshot, Status, Supposed, TaskRef, TaskView,
+    TeardownFramework, Token, TokenKind, TransferLead, Verdict, Watch,
 };
 use crate::rights::Rights;
 use crate::roster::{Master, Roster, Standing};
@@ -147,6 +147,19 @@ message!(CanI = w::CanI {
     plain principal: principal,
 });
 
+message!(AuditPlace = w::AuditPlace { plain segment: segment, plain offset: offset });
+message!(AuditRead = w::AuditRead {
+    opt from: from,
+    plain last: last,
+    plain wait: wait_ms,
+    plain principal: principal,
+    plain denied: denied,
+});
+message!(AuditSeal = w::AuditSeal { plain master: master_id, plain head: head });
+message!(AuditLines = w::AuditLines { plain master: master_id, plain lines: lines, req next: next, plain more: more });
+oneof!(AuditCall = w::audit_call::Kind { msg Read: Read, msg Seal: Seal });
+only_oneof! { AuditCall = w::AuditCall; }
+
 impl Wire for Explain {
     type Message = w::Explain;
     fn to_wire(&self) -> w::Explain {
@@ -212,6 +225,7 @@ oneof!(Call = w::call::Kind {
     msg ChangeMasters: ChangeMasters,
     msg CancelMasters: CancelMasters,
     msg TransferLead: TransferLead,
+    msg Audit: Audit,
 });
 only_oneof! { Call = w::Call; }
 
@@ -353,6 +367,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             ReplyKind::Events(inner) => K::Events(inner.to_wire()),
             ReplyKind::Waiting(inner) => K::Waiting(inner.to_wire()),
             ReplyKind::Secrets(items) => K::Secrets(w::SecretList { secrets: all(items) }),
+            ReplyKind::Audit(inner) => K::Audit(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::reply::Kind) -> Result<Self, Malformed> {
@@ -376,6 +391,7 @@ impl OneOf<w::reply::Kind> for ReplyKind {
             K::Events(m) => ReplyKind::Events(Wire::from_wire(m)?),
             K::Waiting(m) => ReplyKind::Waiting(Wire::from_wire(m)?),
             K::Secrets(m) => ReplyKind::Secrets(field_from!(rep m.secrets, "secrets")),
+            K::Audit(m) => ReplyKind::Audit(Wire::from_wire(m)?),
         })
     }
 }

@@ -71,6 +71,11 @@ all! {
     Arc<proto::log::SecretRecord> = log::SecretRecord;
     proto::log::RegistryImage = log::Registry;
     proto::log::Restored = log::Restored;
+    proto::operator::AuditPlace = operator::AuditPlace;
+    proto::operator::AuditRead = operator::AuditRead;
+    proto::operator::AuditSeal = operator::AuditSeal;
+    proto::operator::AuditLines = operator::AuditLines;
+    proto::operator::AuditCall = operator::AuditCall;
     proto::operator::AgentView = operator::AgentView;
     proto::operator::FrameworkView = operator::FrameworkView;
     proto::operator::TaskView = operator::TaskView;

@@ -133,13 +133,14 @@ impl Messages {
                 prop_oneof![least..10, least..=u32::MAX].prop_map(Value::U32).boxed()
             }
             Kind::Uint64 | Kind::Fixed64 => {
-                let member = matches!(
-                    (message, name),
-                    ("Roster", "retired")
-                        | ("ChangeMasters", "remove")
-                        | ("Envelope", "from" | "to")
-                        | ("MemberView" | "Member" | "Master", "id")
-                );
+                let member = name == "master_id"
+                    || matches!(
+                        (message, name),
+                        ("Roster", "retired")
+                            | ("ChangeMasters", "remove")
+                            | ("Envelope", "from" | "to")
+                            | ("MemberView" | "Member" | "Master", "id")
+                    );
                 let least = u64::from(member);
                 prop_oneof![least..10, least..=u64::MAX].prop_map(Value::U64).boxed()
             }

@@ -44,6 +44,7 @@ fn cargo(args: &[&str]) -> Result<(), String> {
     while let Some(flag) = flags.next() {
         match *flag {
             "--release" | "--workspace" | "-q" | "--examples" => {}
+            "--profile" => is_a_profile(flags.next().ok_or("--profile names none")?)?,
             "--features" => is_a_feature(flags.next().ok_or("--features names none")?)?,
             "-p" | "--package" => is_a_package(flags.next().ok_or("-p names no package")?)?,
             "--example" => is_built(flags.next().ok_or("--example names none")?, "example")?,
@@ -67,6 +68,12 @@ fn is_a_package(name: &str) -> Result<(), String> {
     let mut packages = metadata["packages"].as_array().expect("packages").iter();
     let there = packages.any(|package| package["name"] == name);
     there.then_some(()).ok_or(format!("there is no package {name}"))
+}
+
+fn is_a_profile(name: &str) -> Result<(), String> {
+    let workspace = std::fs::read_to_string(root().join("Cargo.toml")).expect("the workspace is there");
+    let there = workspace.lines().any(|line| line == format!("[profile.{name}]"));
+    there.then_some(()).ok_or(format!("there is no profile {name}"))
 }
 
 fn is_a_feature(name: &str) -> Result<(), String> {
@@ -94,6 +101,7 @@ fn what_is_not_there_is_found_without_running_it() {
         "cargo build --release -p stoa -p tests-bench",
         "cargo run --release -p master-storage --example persist_rate",
         "cargo run -p tests-sim --features mutants -- mutants",
+        "cargo run --profile sim -p tests-sim -- soak --hours 8766",
         "target/release/tests-bench",
         "tests/run",
     ] {
@@ -106,6 +114,7 @@ fn what_is_not_there_is_found_without_running_it() {
         "cargo build -p tests-benches",
         "cargo build --relaese",
         "cargo run -p tests-sim --features mutant -- mutants",
+        "cargo run --profile simm -p tests-sim -- soak 1",
         "cargo run -p master-storage --example persist_rates",
         "target/release/tests-benches",
         "tests/runs",

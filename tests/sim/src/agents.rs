@@ -213,7 +213,7 @@ impl World {
         outputs.extend(out.take());
         self.trace.event(self.now, node.number(), 7);
         self.trace.number(outputs.len() as u64);
-        let dies = !self.calm && self.options.faults.crash_agent > 0;
+        let dies = !self.calm && self.options.midway && self.options.faults.crash_agent > 0;
         if dies && !outputs.is_empty() && self.dice.chance(DIES_MIDWAY_PERMILLE, 1000) {
             self.mark("an agent died midway");
             outputs.truncate(self.dice.below(outputs.len() as u64 + 1) as usize);
@@ -235,17 +235,26 @@ impl World {
         self.perform_agent(node)
     }
 
+    /// Of what is not synced only a first part reached the disk, if any.
+    pub(crate) fn agent_wrote_in_part(&mut self, node: Node) {
+        let ledger = &mut self.agents[node.index()].ledger;
+        let lost = self.dice.below(ledger.unsynced_of_batch() as u64 + 1) as usize;
+        ledger.lose(lost);
+    }
+
     /// Performs in order; the records of a batch go to its front, but past no rewriting.
     fn perform_agent(&mut self, node: Node) -> Verdict {
         let agent = &mut self.agents[node.index()];
         let mut sync = false;
         let mut rest = VecDeque::new();
         let mut rewritten = false;
+        let mut wrote = false;
+        agent.ledger.begin_batch();
         for output in agent.performing.drain(..) {
             match output {
                 Output::Store { record, sync: wanted } if !rewritten => {
                     agent.ledger.write(record);
-                    sync |= wanted;
+                    (sync, wrote) = (sync | wanted, true);
                 }
                 output => {
                     rewritten |= matches!(output, Output::Rewrite(_));
@@ -256,6 +265,9 @@ impl World {
         agent.performing = rest;
         if sync {
             return self.agent_waits(node);
+        }
+        if wrote && self.disk_is_full(node) {
+            return self.stops_at_its_disk(node);
         }
         while let Some(output) = self.agents[node.index()].performing.pop_front() {
             if let Output::Rewrite(records) = output {
@@ -282,7 +294,7 @@ impl World {
     fn agent_waits(&mut self, node: Node) -> Verdict {
         let life = self.life(node).0;
         self.process(node).busy = true;
-        let at = self.now + self.sync_time();
+        let at = self.now + self.sync_time(node);
         self.queue.push(at, Event::Stored(node, life));
         Ok(())
     }
@@ -451,7 +463,8 @@ impl World {
     }
 
     fn plan_exit(&mut self, agent: Node, boot: u32, run: RunId) {
-        let (least, most) = self.options.run_time;
+        let long = self.options.long_permille > 0 && self.dice.chance(self.options.long_permille, 1000);
+        let (least, most) = if long { self.options.long_time } else { self.options.run_time };
         let at = self.now + least + self.dice.below(most - least + 1);
         let fails = !self.calm && self.dice.chance(self.options.failing_permille, 1000);
         let exit = if !fails {

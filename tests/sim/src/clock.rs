@@ -14,7 +14,8 @@ pub struct Clock {
     offset: u64,
     /// Microseconds that it shows each second.
     pace: u64,
-    skew_ms: u64,
+    /// How far its day is off.
+    skew_ms: i64,
 }
 
 impl Clock {
@@ -24,7 +25,7 @@ impl Clock {
             born,
             offset: dice.below(1 << 40),
             pace: TRUE_PACE - drift_ppm + dice.below(2 * drift_ppm + 1),
-            skew_ms: dice.below(skew_ms + 1),
+            skew_ms: dice.below(skew_ms + 1) as i64,
         }
     }
 
@@ -33,8 +34,13 @@ impl Clock {
         let lived = u128::from(at - self.born) * u128::from(self.pace) / u128::from(TRUE_PACE);
         Now {
             monotonic: Instant::from_nanos(self.offset + lived as u64),
-            wall: WallTime::from_millis(DAWN_MS + self.skew_ms + at / 1_000_000),
+            wall: WallTime::from_millis((DAWN_MS + at / 1_000_000).saturating_add_signed(self.skew_ms)),
         }
+    }
+
+    /// Somebody sets it, forth or back; what measures how time passes goes on as before.
+    pub fn set(&mut self, by_ms: i64) {
+        self.skew_ms += by_ms;
     }
 
     /// The true time at which it will show at least `instant`.

@@ -116,6 +116,11 @@ impl Keeper {
             .map(|(run, slot)| (*run, slot))
     }
 
+    /// The runs that run.
+    pub fn running(&self) -> impl Iterator<Item = (RunId, &Slot)> {
+        self.alive().filter(|(_, slot)| matches!(slot.state, FoundState::Running { .. }))
+    }
+
     /// What the runs that are not over take.
     pub fn used(&self) -> Resources {
         let mut used = Resources::EMPTY;

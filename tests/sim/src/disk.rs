@@ -88,12 +88,24 @@ impl LogDisk {
 pub struct LedgerDisk {
     records: Vec<Record>,
     synced: usize,
+    /// How many there were when the latest batch began.
+    before: usize,
 }
 
 impl LedgerDisk {
     /// Writes a record: it survives the process, and the machine once it is synced.
     pub fn write(&mut self, record: Record) {
         self.records.push(record);
+    }
+
+    /// What is written from now on belongs together.
+    pub fn begin_batch(&mut self) {
+        self.before = self.records.len();
+    }
+
+    /// How many records of the latest batch are not synced.
+    pub fn unsynced_of_batch(&self) -> usize {
+        self.records.len() - self.before.max(self.synced).min(self.records.len())
     }
 
     /// Everything written survives from now on.

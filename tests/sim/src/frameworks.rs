@@ -22,7 +22,7 @@ use crate::network::{Down, End, Up};
 use crate::node::{Node, Process};
 use crate::options::{FrameworkPlan, Personality, SECOND};
 use crate::words;
-use crate::workload::{Memory, Note, Workload};
+use crate::workload::{Memory, Note, Word, Workload};
 use crate::world::{Event, World, fault_of};
 
 const MIB: u64 = 1 << 20;
@@ -55,7 +55,7 @@ pub struct FrameworkNode {
     /// The session and the brain, while it lives.
     pub driver: Option<Driver<Workload>>,
     /// What it has not yet seen.
-    pub mailbox: VecDeque<Input<()>>,
+    pub mailbox: VecDeque<Input<Word>>,
     /// What it will not forget.
     pub memory: Memory,
     /// Which instance of the framework it is.
@@ -82,6 +82,8 @@ impl FrameworkNode {
             Personality::Declining => format!("idle-{number}"),
             Personality::Slow => format!("slow-{number}"),
             Personality::Silent => format!("silent-{number}"),
+            Personality::Picky => format!("picky-{number}"),
+            Personality::Wrong => format!("wrong-{number}"),
         };
         let idle = matches!(plan.personality, Personality::Declining | Personality::Silent);
         let jobs = if idle { 0 } else { plan.jobs };
@@ -152,14 +154,14 @@ impl World {
             Err(bad) => return fault_of(node, bad.to_string()),
         }
         if self.calm {
-            self.framework_calms_down(node);
+            self.framework_hears_of(node, Word::Calm);
         }
         Ok(())
     }
 
-    /// Times are calm: nobody is slower than his lease.
-    pub(crate) fn framework_calms_down(&mut self, node: Node) {
-        self.frameworks[node.index()].mailbox.push_back(Input::Author(()));
+    /// The world around it tells a framework something.
+    pub(crate) fn framework_hears_of(&mut self, node: Node, word: Word) {
+        self.frameworks[node.index()].mailbox.push_back(Input::Author(word));
     }
 
     pub(crate) fn framework_dies(&mut self, node: Node) {
@@ -201,7 +203,8 @@ impl World {
         self.trace.event(self.now, node.number(), 9);
         self.trace.number(out.len() as u64);
         for output in out.take() {
-            if !self.calm && self.options.faults.crash_framework > 0 && self.dice.chance(1, 3000) {
+            let dies = !self.calm && self.options.midway && self.options.faults.crash_framework > 0;
+            if dies && self.dice.chance(1, 3000) {
                 self.mark("a framework died midway");
                 self.crash(node);
                 return Ok(());
@@ -250,6 +253,11 @@ impl World {
                     self.say(node, to, |_| words::call(&call).unwrap_or_default());
                 }
                 self.send_up(id, Up::Call(Box::new(call)));
+                let framework = &self.frameworks[node.index()];
+                let stands = framework.driver.as_ref().is_some_and(Driver::is_connected);
+                if stands && framework.plan.personality == Personality::Wrong && self.dice.chance(1, 4) {
+                    self.says_wrong(node, id);
+                }
             }
             Output::Disconnect { link } => {
                 if self.frameworks[node.index()].stream.is_some_and(|(newest, _)| newest == link) {

@@ -4,9 +4,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::check::promise_of;
 use crate::mutants::{Bound, Mutant, bound};
 use crate::options::Options;
-use crate::run::judged;
+use crate::run::trimmed;
 
 /// How a mutant was caught.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +26,11 @@ pub fn hunt(mutant: Mutant, seeds: u64) -> Option<Caught> {
     let Bound { promise, worlds, .. } = bound(mutant);
     let fitting = (worlds.first()..).filter(|seed| worlds.has(&Options::of(*seed)));
     for (seed, number) in fitting.zip(1..=seeds) {
-        let how = match judged(seed, false) {
+        let judged = || trimmed(seed, false, &worlds.trim()).verdict;
+        let how = match judged() {
             Err(how) => Some(how),
             Ok(report) if promise == "P14" => {
-                let again = judged(seed, false).map(|report| report.hash);
+                let again = judged().map(|report| report.hash);
                 (again != Ok(report.hash)).then(|| "0s: P14 reproducible: twice, and not the same".to_owned())
             }
             Ok(_) => None,
@@ -40,10 +42,8 @@ pub fn hunt(mutant: Mutant, seeds: u64) -> Option<Caught> {
     None
 }
 
-/// Which promise the words of a checker name.
-pub fn promise_of(how: &str) -> &str {
-    let words = how.split_once(": ").map_or(how, |(_, words)| words);
-    let promise = words.split_once(':').map_or(words, |(promise, _)| promise);
+/// The number of a promise, or the whole of one that has none.
+fn number_of(promise: &str) -> &str {
     match promise.split_once(' ') {
         Some((number, _)) if number.starts_with('P') => number,
         Some(_) | None => promise,
@@ -78,7 +78,7 @@ pub fn hunt_all(seeds: Option<u64>, only: Option<&str>) -> bool {
         let within = bound(*mutant).seeds;
         match caught(said) {
             Some(Caught { seed, seeds, how }) => {
-                let by = promise_of(&how);
+                let by = number_of(promise_of(&how));
                 println!("{:<22} {by:<8} {seed:>6} {seeds:>6} {within:>6}  {how}", mutant.name());
             }
             None => {

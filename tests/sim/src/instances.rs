@@ -38,6 +38,17 @@ impl World {
         }
     }
 
+    /// At some time from now on another instance of a framework takes over.
+    pub(crate) fn plan_succession(&mut self, framework: usize, within: u64) {
+        let Some(node) = self.latest_of(framework) else { return };
+        let at = self.now + self.dice.below(within);
+        let clock = self.clock();
+        self.frameworks[node.index()].plan.habits.is_succeeded = true;
+        self.frameworks.push(FrameworkNode::successor(&self.frameworks[node.index()], clock));
+        let successor = Node::Framework(self.frameworks.len());
+        self.queue.push(at, Event::Instance(Change::Succeeds(node, successor)));
+    }
+
     pub(crate) fn instances_change(&mut self, change: Change) {
         match change {
             Change::Departs(node) => {

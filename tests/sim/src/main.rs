@@ -1,35 +1,134 @@
-//! `tests-sim run SEED` runs one seed and prints its trace's hash; `tests-sim soak N --from SEED` runs many.
+//! `tests-sim run SEED` runs one seed and prints its trace's hash; `soak` runs many; `shrink` finds the few faults that a
+//! broken promise needs, and `replay` shows step by step what changed.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use tests_sim::run::judged;
+use tests_sim::options::SECOND;
+use tests_sim::run::trimmed;
+use tests_sim::soak::soak;
+use tests_sim::trim::Trim;
+use tests_sim::{marks, pool, replay, shrink};
 
-const USAGE: &str = "usage: tests-sim run SEED [--loud]
+const USAGE: &str = "usage: tests-sim run SEED [--loud] [TRIM]
        tests-sim soak N [--from SEED]
-       tests-sim mutants [NAME] [--seeds N]";
+       tests-sim soak --hours HOURS [--from SEED]
+       tests-sim shrink SEED [TRIM]
+       tests-sim replay SEED [--from SECONDS] [--to SECONDS] [--node NODE] [TRIM]
+       tests-sim mutants [NAME] [--seeds N]
+TRIM:  [--only FAULT,...] [--waves WAVE,...] [--without LUCK,...] [--shuffle N]    as shrink prints them
+       [--mutant NAME]    with this bug put in (a build with the feature mutants)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let number = |text: &str| text.parse::<u64>().ok();
-    match words[..] {
-        ["run", seed] if number(seed).is_some() => one(number(seed).unwrap_or_default(), false),
-        ["run", seed, "--loud"] if number(seed).is_some() => one(number(seed).unwrap_or_default(), true),
-        ["soak", count] if number(count).is_some() => soak(0, number(count).unwrap_or_default()),
-        ["soak", count, "--from", from] if number(count).is_some() && number(from).is_some() => {
-            soak(number(from).unwrap_or_default(), number(count).unwrap_or_default())
-        }
-        ["mutants" | "mutant", ..] => mutants(&words),
-        _ => {
-            eprintln!("{USAGE}");
+    if matches!(words.first(), Some(&("mutants" | "mutant"))) {
+        return mutants(&words);
+    }
+    match asked(&words) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("{why}\n{USAGE}");
             ExitCode::from(2)
         }
     }
 }
 
-fn one(seed: u64, loud: bool) -> ExitCode {
-    match judged(seed, loud) {
+/// A command line: what stands by itself, and flags with their values.
+struct Line<'a> {
+    plain: Vec<&'a str>,
+    flags: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn read(words: &[&'a str]) -> Result<Self, String> {
+        let (mut plain, mut flags) = (Vec::new(), BTreeMap::new());
+        let mut words = words.iter().copied();
+        while let Some(word) = words.next() {
+            match word.starts_with("--") {
+                true if word == "--loud" => drop(flags.insert(word, "")),
+                true => {
+                    let value = words.next().ok_or(format!("{word} wants a value"))?;
+                    flags.insert(word, value);
+                }
+                false => plain.push(word),
+            }
+        }
+        Ok(Line { plain, flags })
+    }
+
+    fn number(&mut self, flag: &str) -> Result<Option<u64>, String> {
+        let read = |value: &str| value.parse().map_err(|_| format!("{flag}: {value:?} is not a number"));
+        self.flags.remove(flag).map(read).transpose()
+    }
+
+    /// What is left of the flags says what to leave out.
+    fn trim(self) -> Result<Trim, String> {
+        let mut trim = Trim::default();
+        for (flag, value) in self.flags {
+            match flag {
+                "--mutant" => plant(value)?,
+                _ => trim.take(flag, value)?,
+            }
+        }
+        Ok(trim)
+    }
+}
+
+fn asked(words: &[&str]) -> Result<ExitCode, String> {
+    let mut line = Line::read(words)?;
+    let number = |word: &str| word.parse::<u64>().map_err(|_| format!("{word:?} is not a number"));
+    match line.plain[..] {
+        ["run", seed] => {
+            let loud = line.flags.remove("--loud").is_some();
+            Ok(one(number(seed)?, loud, &line.trim()?))
+        }
+        ["soak"] => {
+            let hours = line.number("--hours")?.ok_or("how many seeds, or how many --hours?")?;
+            let from = line.number("--from")?.unwrap_or(pool::FIRST);
+            if from < pool::FIRST {
+                return Err(format!("--from: worlds that live for hours begin with seed {}", pool::FIRST));
+            }
+            let seeds = (hours * 3600 * SECOND).div_ceil(pool::LIVES);
+            Ok(many(from, seeds, hours >= marks::ENOUGH))
+        }
+        ["soak", count] => Ok(many(line.number("--from")?.unwrap_or(0), number(count)?, false)),
+        ["shrink", seed] => {
+            let trim = line.trim()?;
+            Ok(match shrink::shrink(number(seed)?, trim, |step| println!("{step}")) {
+                Some(shrunk) => {
+                    println!("{shrunk}");
+                    ExitCode::SUCCESS
+                }
+                None => {
+                    println!("seed {seed} breaks no promise");
+                    ExitCode::FAILURE
+                }
+            })
+        }
+        ["replay", seed] => {
+            let window = replay::Window {
+                from: line.flags.remove("--from").map(seconds).transpose()?.unwrap_or(0),
+                to: line.flags.remove("--to").map(seconds).transpose()?.unwrap_or(u64::MAX),
+                node: line.flags.remove("--node").map(str::to_owned),
+            };
+            Ok(match replay::replay(number(seed)?, &line.trim()?, &window, |step| println!("{step}")) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            })
+        }
+        _ => Err("what is to be done?".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    Ok((seconds * 1e9) as u64)
+}
+
+fn one(seed: u64, loud: bool, trim: &Trim) -> ExitCode {
+    match trimmed(seed, loud, trim).verdict {
         Ok(report) => {
             println!(
                 "seed {seed}: {:.1}s lived, healed in {:.1}s; {} events, {} tasks, {} offers, {} updates, {} registries compared",
@@ -52,21 +151,47 @@ fn one(seed: u64, loud: bool) -> ExitCode {
     }
 }
 
+fn failed(seed: u64, why: &str) {
+    println!("seed {seed} broke a promise at {why}\n  cargo run -p tests-sim -- run {seed}");
+}
+
+fn many(from: u64, count: u64, all_marks: bool) -> ExitCode {
+    let began = Instant::now();
+    let sum = soak(from, count, failed);
+    let took = began.elapsed();
+    sum.marks.iter().for_each(|(what, count)| println!("{count:>8} {what}"));
+    println!(
+        "{count} seeds from {from}: {} broke a promise; {:.2} hours simulated, {} events, {} tasks; \
+         the slowest to heal was {} with {:.1}s; at most {} events and {} offers in a second\n{}",
+        sum.broken.len(),
+        sum.hours(),
+        sum.events,
+        sum.tasks,
+        sum.slowest.1,
+        sum.slowest.0 as f64 / 1e9,
+        sum.busiest.0,
+        sum.busiest.1,
+        sum.speed(took),
+    );
+    let missing = if all_marks { marks::missing(&sum.marks) } else { Vec::new() };
+    missing.iter().for_each(|what| println!("it never happened that {what}"));
+    if sum.broken.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Whether every bug that is put in on purpose is caught; `mutant` is what `mutants` starts for each.
 #[cfg(feature = "mutants")]
 fn mutants(words: &[&str]) -> ExitCode {
     use tests_sim::hunt::{hunt, hunt_all, told};
     use tests_sim::mutants::Mutant;
-    let known = |name: &str| Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name);
     let (seeds, words) = match words {
         [rest @ .., "--seeds", count] if count.parse::<u64>().is_ok() => (count.parse().ok(), rest),
         rest => (None, rest),
     };
     let well = match (words, seeds) {
         (["mutants"], _) => hunt_all(seeds, None),
-        (["mutants", name], _) if known(name).is_some() => hunt_all(seeds, Some(name)),
-        (["mutant", name], Some(seeds)) if known(name).is_some() => {
-            let caught = known(name).and_then(|mutant| hunt(mutant, seeds));
+        (["mutants", name], _) if Mutant::named(name).is_some() => hunt_all(seeds, Some(name)),
+        (["mutant", name], Some(seeds)) if Mutant::named(name).is_some() => {
+            let caught = Mutant::named(name).and_then(|mutant| hunt(mutant, seeds));
             caught.iter().for_each(|caught| println!("{}", told(caught)));
             caught.is_some()
         }
@@ -85,40 +210,14 @@ fn mutants(_: &[&str]) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn failed(seed: u64, why: &str) {
-    println!("seed {seed} broke a promise at {why}\n  cargo run -p tests-sim -- run {seed}");
+#[cfg(feature = "mutants")]
+fn plant(name: &str) -> Result<(), String> {
+    let mutant = tests_sim::mutants::Mutant::named(name).ok_or(format!("there is no mutant {name:?}"))?;
+    proto_machine::mutants::plant(mutant);
+    Ok(())
 }
 
-fn soak(from: u64, count: u64) -> ExitCode {
-    let mut failures = 0u64;
-    let mut lived = 0u64;
-    let (mut events, mut tasks, mut slowest, mut busiest) = (0, 0, (0, 0), (0, 0));
-    let mut marks: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for seed in from..from.saturating_add(count) {
-        match judged(seed, false) {
-            Ok(report) => {
-                lived += report.lived;
-                events += report.events;
-                tasks += report.executed;
-                slowest = slowest.max((report.healed_in, seed));
-                busiest = (busiest.0.max(report.busiest.0), busiest.1.max(report.busiest.1));
-                report.marks.iter().for_each(|(what, count)| *marks.entry(what).or_default() += count);
-            }
-            Err(why) => {
-                failures += 1;
-                failed(seed, &why);
-            }
-        }
-    }
-    marks.iter().for_each(|(what, count)| println!("{count:>8} {what}"));
-    println!(
-        "{count} seeds from {from}: {failures} broke a promise; {:.2} hours simulated, {events} events, {tasks} tasks; \
-         the slowest to heal was {} with {:.1}s; at most {} events and {} offers in a second",
-        lived as f64 / 3.6e12,
-        slowest.1,
-        slowest.0 as f64 / 1e9,
-        busiest.0,
-        busiest.1,
-    );
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+#[cfg(not(feature = "mutants"))]
+fn plant(_: &str) -> Result<(), String> {
+    Err("this build has no mutants: it wants --features mutants".to_owned())
 }

@@ -7,9 +7,10 @@ use master_raft::{NodeId, Persist, Role};
 use proto::agent_link::ToAgentKind;
 use proto::caller::Caller;
 use proto::id::MasterId;
-use proto::operator::EventKind;
+use proto::operator::{EVENT_KINDS, EventKind, Happened, OfferEnd};
 use proto::wire::Wire;
 use proto_machine::{Machine, Outbox};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::{Verdict, durable};
@@ -19,9 +20,6 @@ use crate::node::{Node, Process};
 use crate::trace::hash_of;
 use crate::words;
 use crate::world::{Event, World, fault_of};
-
-/// Registries are compared at every index that this divides.
-const COMPARE_EVERY: u64 = 4;
 
 /// A master and its pretended surroundings.
 pub struct MasterNode {
@@ -78,7 +76,7 @@ impl World {
         master.process.begin(clock);
         // The first settle brings its registry back.
         self.master_turn(node)?;
-        self.begin_member(node)
+        if self.life(node).1 { self.begin_member(node) } else { Ok(()) }
     }
 
     pub(crate) fn master_dies(&mut self, node: Node) {
@@ -120,7 +118,7 @@ impl World {
             self.checks.fencing.heard_nobody(node, term, term_of(machine))?;
         }
         let applied = machine.applied();
-        if applied > before && applied.is_multiple_of(COMPARE_EVERY) {
+        if applied > before && applied.is_multiple_of(self.options.compare_every) {
             master.images.push_back((applied, hash_of(&machine.registry().to_image())));
         }
         let leads = machine.leads();
@@ -131,7 +129,11 @@ impl World {
                     self.checks.quota.changed(node, event);
                     look |= self.checks.conservation.changed(node, event);
                 }
-                Output::Changed(_) | Output::Happened(_) | Output::Secrets(_) | Output::Roster(_) => {}
+                Output::Changed(_)
+                | Output::Happened(_)
+                | Output::Secrets(_)
+                | Output::Roster(_)
+                | Output::Audit(_) => {}
                 Output::Part { leads: false, .. } => {
                     self.checks.conservation.forget(node);
                     self.checks.quota.forget(node);
@@ -172,6 +174,13 @@ impl World {
         self.perform_master(node)
     }
 
+    /// Of what it waited for only a first part reached the disk, if any.
+    pub(crate) fn master_wrote_in_part(&mut self, node: Node) {
+        let count = self.masters[node.index()].storing.len() as u64;
+        let there = self.dice.below(count + 1) as usize;
+        self.masters[node.index()].storing.truncate(there);
+    }
+
     /// What it waited for is stored.
     pub(crate) fn master_stored(&mut self, node: Node) -> Verdict {
         let master = &mut self.masters[node.index()];
@@ -187,6 +196,15 @@ impl World {
 
     fn perform_master(&mut self, node: Node) -> Verdict {
         while let Some(output) = self.masters[node.index()].performing.pop_front() {
+            if self.options.masters_midway_of > 0
+                && self.options.midway
+                && !self.calm
+                && self.dice.chance(1, self.options.masters_midway_of)
+            {
+                self.mark("a master died midway");
+                self.crash(node);
+                return Ok(());
+            }
             if let Output::Persist(persist) = output {
                 // All that is to be stored in this batch is stored in one sync, at the place of the first.
                 let master = &mut self.masters[node.index()];
@@ -201,7 +219,7 @@ impl World {
                 master.process.busy = true;
                 let life = master.process.life;
                 self.logged(node);
-                let at = self.now + self.sync_time();
+                let at = self.now + self.sync_time(node);
                 self.queue.push(at, Event::Stored(node, life));
                 return Ok(());
             }
@@ -250,8 +268,20 @@ impl World {
             Output::Changed(event) => {
                 let leads = self.masters[node.index()].machine.as_ref().is_some_and(Master::leads);
                 self.checks.offers.changed(self.now, &event)?;
-                if matches!(event, EventKind::OfferMade(_)) {
-                    self.checks.effort.offers()?;
+                match &event {
+                    EventKind::OfferMade(_) => self.checks.effort.offers()?,
+                    EventKind::OfferEnded(ended) => self.mark(match ended.how {
+                        OfferEnd::Accepted => "an offer was used",
+                        OfferEnd::Declined => "an offer was declined",
+                        OfferEnd::Rescinded => "an offer was taken back",
+                        OfferEnd::Expired => "an offer ran out",
+                    }),
+                    EventKind::Snapshot(_)
+                    | EventKind::AgentChanged(_)
+                    | EventKind::FrameworkChanged(_)
+                    | EventKind::FrameworkRemoved(_)
+                    | EventKind::TaskChanged(_)
+                    | EventKind::RoleChanged(_) => {}
                 }
                 if leads && let Some(text) = words::changed(&event) {
                     self.tell(node, |_| text.clone());
@@ -267,7 +297,14 @@ impl World {
                 }
             }
             // Told from the registry, whose images are compared.
-            Output::Happened(_) | Output::Secrets(_) => {}
+            Output::Happened(events) => {
+                if self.leads(node) {
+                    let kind =
+                        |event: &Arc<Happened>| EVENT_KINDS.into_iter().find(|kind| *kind == event.kind);
+                    events.iter().filter_map(kind).for_each(|kind| self.mark(kind));
+                }
+            }
+            Output::Secrets(_) | Output::Audit(_) => {}
             Output::Applied(index) => {
                 durable::applied(node, index, self.masters.iter().map(|master| &master.disk))?;
                 let master = &mut self.masters[node.index()];
@@ -438,7 +475,7 @@ impl World {
 
 /// The term that a master knows of.
 fn term_of(machine: &Master) -> u64 {
-    match machine.raft_status().role {
+    match machine.role() {
         Role::Leader { term } | Role::Candidate { term } | Role::Follower { term, .. } => term,
     }
 }

@@ -2,7 +2,11 @@
 
 pub use proto_machine::mutants::Mutant;
 
-use crate::options::{FURTHER, Options};
+use std::collections::BTreeSet;
+
+use crate::options::{FURTHER, Options, Personality};
+use crate::pool;
+use crate::trim::Trim;
 
 /// What has to catch a mutant, and how soon.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,8 @@ pub enum Worlds {
     Cut,
     /// From the seed on with which worlds have habits that came later.
     Further,
+    /// The first wave of pools with a framework that asks for what is others'.
+    Pools,
 }
 
 impl Worlds {
@@ -39,6 +45,7 @@ impl Worlds {
             Worlds::Volumes => "with volumes",
             Worlds::Cut => "with a short log",
             Worlds::Further => "from 4294967296",
+            Worlds::Pools => "a wave of pools",
         }
     }
 
@@ -50,13 +57,21 @@ impl Worlds {
             Worlds::Volumes => makes_volumes(options),
             Worlds::Cut => options.snapshot_after_bytes <= 4 << 10,
             Worlds::Further => true,
+            Worlds::Pools => options.frameworks.iter().any(|plan| plan.personality == Personality::Wrong),
         }
+    }
+
+    /// How much of a world is run.
+    pub fn trim(self) -> Trim {
+        let waves = (self == Worlds::Pools).then(|| BTreeSet::from([1]));
+        Trim { waves, ..Trim::default() }
     }
 
     /// The seed to begin with.
     pub fn first(self) -> u64 {
         match self {
             Worlds::Further => FURTHER,
+            Worlds::Pools => pool::FIRST,
             Worlds::All | Worlds::Store | Worlds::Volumes | Worlds::Cut => 1,
         }
     }
@@ -68,7 +83,7 @@ fn makes_volumes(options: &Options) -> bool {
 
 /// What has to catch a mutant, and within how many seeds.
 pub fn bound(mutant: Mutant) -> Bound {
-    use Worlds::{All, Cut, Further, Store, Volumes};
+    use Worlds::{All, Cut, Further, Pools, Store, Volumes};
     let (promise, seeds, worlds) = match mutant {
         Mutant::AnswerBeforeStoring => ("P3", 20, All),
         Mutant::ForgetVote => ("P6", 10, All),
@@ -80,6 +95,7 @@ pub fn bound(mutant: Mutant) -> Bound {
         Mutant::OfferTwice => ("P1", 20, All),
         Mutant::ForgetUse => ("P1", 10, All),
         Mutant::StaleAccept => ("P9", 40, Further),
+        Mutant::AnyOwner => ("P9", 6, Pools),
         Mutant::ForgetRescind => ("P9", 30, All),
         Mutant::OfferForever => ("P9", 30, All),
         Mutant::FilterForever => ("P13", 40, Further),
@@ -87,6 +103,8 @@ pub fn bound(mutant: Mutant) -> Bound {
         Mutant::GiveReserved => ("P10", 20, Volumes),
         Mutant::LoseFailoverTimer => ("P8", 40, Further),
         Mutant::ForgetFence => ("P8", 30, Further),
+        Mutant::SlowFence => ("P8", 300, Further),
+        Mutant::ForgetFilter => ("P11", 60, All),
         Mutant::KillOnDisconnect => ("P7", 40, All),
         Mutant::TakeUnsynced => ("P2", 60, All),
         Mutant::ObeyAnyone => ("P6", 200, Further),

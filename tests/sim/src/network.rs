@@ -87,6 +87,11 @@ impl Network {
         self.blocked.contains_key(&(from, to))
     }
 
+    /// Who cannot reach whom.
+    pub fn blocked(&self) -> impl Iterator<Item = (Node, Node)> {
+        self.blocked.keys().copied()
+    }
+
     /// Blocks a direction, once more.
     pub fn block(&mut self, from: Node, to: Node) {
         *self.blocked.entry((from, to)).or_default() += 1;

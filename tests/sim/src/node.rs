@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::clock::Clock;
+use crate::hardware::Hardware;
 
 /// One node, by its number from 1 among its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,12 +61,23 @@ pub struct Process {
     pub turn: Option<(u64, u64)>,
     /// The last plan's number.
     pub plans: u64,
+    /// What it runs on.
+    pub hardware: Hardware,
 }
 
 impl Process {
     /// A process that has not begun.
     pub fn new(clock: Clock) -> Self {
-        Process { life: 0, up: false, busy: false, paused_until: 0, clock, turn: None, plans: 0 }
+        Process {
+            life: 0,
+            up: false,
+            busy: false,
+            paused_until: 0,
+            clock,
+            turn: None,
+            plans: 0,
+            hardware: Hardware::default(),
+        }
     }
 
     /// It begins, with this clock.

@@ -1,14 +1,17 @@
 //! Operators: people who now and then kill a task, set a quota or a weight, or give an agent up.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use master_core::{Input, OperatorCall, Ticket};
 use proto::agent::AgentState;
 use proto::caller::Caller;
 use proto::id::AgentId;
+use proto::log::AgentRecord;
 use proto::operation::{Operation, Reserve, Unreserve};
 use proto::operator::{
-    KillTask, MarkAgentGone, OperateAgent, ReplyKind, SetQuota, SetWeight, TeardownFramework,
+    DrainAgent, KillTask, MarkAgentGone, OperateAgent, ReplyKind, ResumeAgent, SetQuota, SetWeight,
+    TeardownFramework,
 };
 use proto::quantities::{Quantities, Scalar};
 use proto::quota::{Limits, Quota};
@@ -26,6 +29,21 @@ const LOOKS: u32 = 10;
 /// The role that operators reserve for: no framework takes offers in it.
 fn own_role() -> Role {
     Role::new("operators").expect("it is a role")
+}
+
+/// What there is to ask for, so that an agent is everybody's again.
+fn to_give_back(record: &AgentRecord) -> Option<OperatorCall> {
+    let agent = record.info.id.clone();
+    if record.state == AgentState::Gone {
+        return None;
+    }
+    if record.drain.is_some() {
+        return Some(OperatorCall::ResumeAgent(ResumeAgent { agent }));
+    }
+    let own = |portion: &&Portion| portion.reservation == Some(own_role());
+    let amount = record.total.portions().iter().find(own)?.amount.clone();
+    let operations = vec![Operation::Unreserve(Unreserve { role: own_role(), amount })];
+    Some(OperatorCall::OperateAgent(OperateAgent { agent, operations }))
 }
 
 /// What people have asked and want to ask.
@@ -77,6 +95,10 @@ impl World {
         }
         if self.options.operates_agents && self.dice.chance(1, 3) {
             self.earmark();
+            return self.plan_wish();
+        }
+        if self.options.drains && self.dice.chance(1, 4) {
+            self.drain();
             return self.plan_wish();
         }
         if self.options.limits_roles && self.dice.chance(2, 3) {
@@ -166,6 +188,24 @@ impl World {
         self.ask(master, OperatorCall::OperateAgent(OperateAgent { agent, operations: vec![operation] }));
     }
 
+    /// Wants an agent empty, within a while or when it comes to be; or gives it work again.
+    fn drain(&mut self) {
+        let agents: Vec<AgentId> = self.agents.iter().map(|agent| agent.info.id.clone()).collect();
+        let Some(agent) = self.dice.pick(&agents).cloned() else { return };
+        let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+        if self.dice.chance(1, 3) {
+            self.ask(master, OperatorCall::ResumeAgent(ResumeAgent { agent }));
+            return;
+        }
+        let within = self.dice.chance(2, 3).then(|| Duration::from_secs(1 + self.dice.below(30)));
+        if within.is_some() {
+            self.checks.alive.drains(&agent);
+        }
+        self.mark("an agent was to be drained");
+        let reason = "its time has come".to_owned();
+        self.ask(master, OperatorCall::DrainAgent(DrainAgent { agent, within, reason }));
+    }
+
     /// Gives back what is still kept for operators, agent by agent.
     fn give_back(&mut self) {
         if self.operator.keeping == 0 {
@@ -173,18 +213,12 @@ impl World {
         }
         let kept = self.leaders().first().copied().map(|leader| {
             let registry = self.master_machine(leader).map(master_core::Master::registry);
-            let of_agent = |agent: &proto::log::AgentRecord| {
-                let own = |portion: &&Portion| portion.reservation == Some(own_role());
-                let portion = agent.total.portions().iter().find(own)?;
-                (agent.state != AgentState::Gone).then(|| (agent.info.id.clone(), portion.amount.clone()))
-            };
-            (leader, registry.and_then(|registry| registry.agents().find_map(of_agent)))
+            (leader, registry.and_then(|registry| registry.agents().find_map(to_give_back)))
         });
         match kept {
-            Some((leader, Some((agent, amount)))) => {
+            Some((leader, Some(call))) => {
                 self.operator.keeping = LOOKS;
-                let operations = vec![Operation::Unreserve(Unreserve { role: own_role(), amount })];
-                self.ask(leader, OperatorCall::OperateAgent(OperateAgent { agent, operations }));
+                self.ask(leader, call);
             }
             Some((_, None)) => self.operator.keeping -= 1,
             None => {}

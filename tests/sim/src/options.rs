@@ -2,6 +2,8 @@
 
 use proto_machine::Dice;
 
+use crate::pool;
+
 /// One millisecond, in the simulator's nanoseconds.
 pub const MS: u64 = 1_000_000;
 /// One second, in the simulator's nanoseconds.
@@ -23,6 +25,10 @@ pub enum Personality {
     Slow,
     /// Takes offers and never answers.
     Silent,
+    /// Runs what it has on some agents only.
+    Picky,
+    /// Runs what it has, and asks for what is others' too.
+    Wrong,
 }
 
 /// What a framework does now and then beyond launching tasks one by one.
@@ -44,6 +50,8 @@ pub struct Habits {
     pub is_succeeded: bool,
     /// Uses offers of an earlier leader's numbers that it was never made.
     pub forges: bool,
+    /// Declines for a minute or so, not for a moment.
+    pub content: bool,
 }
 
 /// One framework.
@@ -78,6 +86,16 @@ pub struct Faults {
     pub pause: u64,
     /// A leader is not run for a while, and while another leads, agents lose that one and look around.
     pub usurp: u64,
+    /// A process dies and is away for a minute or two.
+    pub outage: u64,
+    /// Nothing more can be written to a disk for a while.
+    pub full_disk: u64,
+    /// A sync of a disk fails.
+    pub failed_sync: u64,
+    /// Syncs of a disk are slow for a while.
+    pub slow_disk: u64,
+    /// The clock of a machine is set, forth or back.
+    pub set_clock: u64,
 }
 
 /// What a seed does.
@@ -119,6 +137,10 @@ pub struct Options {
     pub fault_every: u64,
     /// Which.
     pub faults: Faults,
+    /// Whether processes die in the middle of what they want done, where such die at all.
+    pub midway: bool,
+    /// A master dies in front of one of so many things that it wants done; zero for never.
+    pub masters_midway_of: u64,
     /// The mean time between an operator's wishes; zero for none.
     pub operator_every: u64,
     /// Whether operators end frameworks.
@@ -129,12 +151,16 @@ pub struct Options {
     pub gives_up_agents: bool,
     /// Whether operators reserve resources of agents, for a role of their own.
     pub operates_agents: bool,
+    /// Whether operators drain agents.
+    pub drains: bool,
     /// Whether operators limit roles most of the time.
     pub limits_roles: bool,
     /// Whether the world goes on for a while once it has healed.
     pub lingers: bool,
     /// The log is cut about so often.
     pub snapshot_after_bytes: u64,
+    /// Registries are compared at every index that this divides, and at rest.
+    pub compare_every: u64,
     /// How long offers stand.
     pub offer_timeout: u64,
     /// How long a silent agent is waited for.
@@ -149,6 +175,14 @@ pub struct Options {
     pub unstartable_permille: u64,
     /// So many do not listen to TERM.
     pub deaf_permille: u64,
+    /// So many run for much longer, and
+    pub long_permille: u64,
+    /// for so long, at least and at most.
+    pub long_time: (u64, u64),
+    /// The mean time between new jobs; zero for none but those that frameworks begin with.
+    pub work_every: u64,
+    /// For how long waves of faults and calm follow each other; zero for one of each.
+    pub lives: u64,
 }
 
 impl Options {
@@ -188,7 +222,7 @@ impl Options {
             partition: weight(4),
             isolate_master: weight(3),
             pause: weight(3),
-            usurp: 0,
+            ..Faults::default()
         };
         // Drawn apart: a world that has none of it goes as it went before there was any of it.
         let mut other = Dice::new(seed ^ 0x0000_4ab1_7500_0000);
@@ -235,11 +269,14 @@ impl Options {
             others_begin: 0,
             fault_every: (1 + dice.below(6)) * SECOND,
             faults,
+            midway: true,
+            masters_midway_of: 0,
             operator_every: if dice.chance(1, 2) { (2 + dice.below(8)) * SECOND } else { 0 },
             ends_frameworks: other.chance(1, 6),
             changing_agents: other.chance(1, 4),
             gives_up_agents: dice.chance(1, 6),
             snapshot_after_bytes: [4 << 10, 32 << 10, 8 << 20][dice.below(3) as usize],
+            compare_every: 4,
             offer_timeout: (3 + dice.below(20)) * SECOND,
             unreachable_after: (4 + dice.below(16)) * SECOND,
             failover_timeout: [5, 30, 300][dice.below(3) as usize] * SECOND * u64::from(!other.chance(1, 8)),
@@ -247,11 +284,20 @@ impl Options {
             failing_permille: dice.below(300),
             unstartable_permille: dice.below(60),
             deaf_permille: dice.below(300),
+            long_permille: 0,
+            long_time: (0, 0),
+            work_every: 0,
+            lives: 0,
             operates_agents: other.chance(1, 3),
+            drains: false,
             limits_roles: false,
             lingers: false,
         };
-        if seed < FURTHER { options } else { options.further(seed) }
+        match seed {
+            ..FURTHER => options,
+            FURTHER..pool::FIRST => options.further(seed),
+            pool::FIRST.. => options.pool(seed),
+        }
     }
 
     /// What the first seeds know nothing of, so that each of them stays the run that it was: frameworks that go away for
@@ -300,11 +346,14 @@ impl Options {
             others_begin: SECOND,
             fault_every: 0,
             faults: Faults::default(),
+            midway: true,
+            masters_midway_of: 0,
             operator_every: 0,
             ends_frameworks: false,
             changing_agents: false,
             gives_up_agents: false,
             snapshot_after_bytes: 8 << 20,
+            compare_every: 4,
             offer_timeout: 60 * SECOND,
             unreachable_after: 75 * SECOND,
             failover_timeout: 7 * 24 * 3600 * SECOND,
@@ -312,7 +361,12 @@ impl Options {
             failing_permille: 0,
             unstartable_permille: 0,
             deaf_permille: 0,
+            long_permille: 0,
+            long_time: (0, 0),
+            work_every: 0,
+            lives: 0,
             operates_agents: false,
+            drains: false,
             limits_roles: false,
             lingers: false,
         }

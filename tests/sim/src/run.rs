@@ -8,9 +8,12 @@ use master_raft::Role;
 use proto::id::Epoch;
 
 use crate::check::{Broken, Verdict, broken, liveness};
+use crate::faults::Came;
 use crate::frameworks::Part;
 use crate::node::Node;
 use crate::options::{MS, Options, Personality, SECOND};
+use crate::pool;
+use crate::trim::Trim;
 use crate::world::World;
 
 /// How often a healing world is looked at.
@@ -49,11 +52,18 @@ pub struct Report {
 
 /// Runs a seed.
 pub fn run(seed: u64, loud: bool) -> Result<Report, (Broken, u64)> {
-    let options = Options::of(seed);
-    let mut world = World::new(options, seed);
+    let mut world = World::new(Options::of(seed), seed);
     world.trace.loud = loud;
+    live(&mut world)
+}
+
+/// Lets a world live to its end.
+pub fn live(world: &mut World) -> Result<Report, (Broken, u64)> {
     let rough = world.options.rough;
-    let verdict = world.run_until(rough).and_then(|()| calm(&mut world));
+    let verdict = match world.options.lives {
+        0 => world.run_until(rough).and_then(|()| calm(world)),
+        _ => pool::live(world),
+    };
     match verdict {
         Ok(healed_in) => Ok(Report {
             hash: world.trace.hash(),
@@ -65,29 +75,65 @@ pub fn run(seed: u64, loud: bool) -> Result<Report, (Broken, u64)> {
             told: world.checks.updates.count(),
             busiest: world.checks.effort.most(),
             compared: world.checks.agreement.compared(),
-            marks: world.marks,
+            marks: std::mem::take(&mut world.marks),
         }),
         Err(broken) => Err((broken, world.now)),
     }
 }
 
-/// Runs a seed; a panic is a broken promise too. What was broken, and when.
-pub fn judged(seed: u64, loud: bool) -> Result<Report, String> {
-    match catch_unwind(AssertUnwindSafe(|| run(seed, loud))) {
+/// What came of a run, and the faults that came in it.
+pub struct Outcome {
+    /// What was broken, and when; or what there is to say of a run without that.
+    pub verdict: Result<Report, String>,
+    /// The faults, in their order: up to what was broken, if anything was.
+    pub came: Vec<Came>,
+}
+
+/// Runs a seed without what is to be left out. Faults are known by their number in the seed's own run.
+pub fn trimmed(seed: u64, loud: bool, trim: &Trim) -> Outcome {
+    let mut world = trimmed_world(seed, trim);
+    world.trace.loud = loud;
+    outcome(world)
+}
+
+/// The world of a seed without what is to be left out.
+pub fn trimmed_world(seed: u64, trim: &Trim) -> World {
+    let given = trim.only.as_ref().map(|only| {
+        let all = outcome(World::new(Options::of(seed), seed)).came;
+        (1..).zip(all).filter(|(number, _)| only.contains(number)).map(|(_, came)| came).collect()
+    });
+    World::trimmed(Options::of(seed), seed, trim.clone(), given)
+}
+
+/// The same with these faults.
+pub fn given_faults(seed: u64, trim: &Trim, given: Option<Vec<Came>>) -> Outcome {
+    outcome(World::trimmed(Options::of(seed), seed, trim.clone(), given))
+}
+
+/// What comes of a world; a panic is a broken promise too.
+pub fn outcome(mut world: World) -> Outcome {
+    let verdict = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    let verdict = match verdict {
         Ok(Ok(report)) => Ok(report),
         Ok(Err((broken, at))) => Err(format!("{:.3}s: {broken}", at as f64 / 1e9)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(format!("0s: no panic: {}", text.unwrap_or_default()))
+            Err(format!("{:.3}s: no panic: {}", world.now as f64 / 1e9, text.unwrap_or_default()))
         }
-    }
+    };
+    Outcome { verdict, came: std::mem::take(&mut world.faults.came) }
+}
+
+/// Runs a seed; a panic is a broken promise too. What was broken, and when.
+pub fn judged(seed: u64, loud: bool) -> Result<Report, String> {
+    trimmed(seed, loud, &Trim::default()).verdict
 }
 
 /// Once whoever slept has had a moment to catch up.
-fn no_offer_outlives_its_lease(world: &World, calm_since: u64) -> Verdict {
+pub(crate) fn no_offer_outlives_its_lease(world: &World, calm_since: u64) -> Verdict {
     let [leader] = world.leaders()[..] else { return Ok(()) };
-    let role = world.master_machine(leader).map(|machine| machine.raft_status().role);
+    let role = world.master_machine(leader).map(|machine| machine.role());
     let Some(Role::Leader { term }) = role else { return Ok(()) };
     if world.now < calm_since + CATCH_UP {
         return Ok(());
@@ -98,7 +144,8 @@ fn no_offer_outlives_its_lease(world: &World, calm_since: u64) -> Verdict {
     world.checks.offers.overdue(world.now, Epoch(term), lease)
 }
 
-fn calm(world: &mut World) -> Result<u64, Broken> {
+/// Nothing goes wrong any more; how long it took to heal.
+pub(crate) fn calm(world: &mut World) -> Result<u64, Broken> {
     let began = world.now;
     world.heal();
     let end = began + world.options.heal_within;

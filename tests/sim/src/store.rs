@@ -416,7 +416,7 @@ impl World {
             ("leases of the store ran out", counts.ended),
         ] {
             if count > 0 {
-                *self.marks.entry(what).or_default() += count;
+                self.marks.insert(what, count);
             }
         }
         Ok(())

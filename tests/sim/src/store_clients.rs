@@ -112,6 +112,15 @@ impl World {
         }
     }
 
+    /// Times are calm no more, and they ask again.
+    pub(crate) fn clients_go_on(&mut self) {
+        self.store.quiet = false;
+        for client in 0..self.store.clients.len() {
+            self.store.clients[client].answered = 0;
+            self.plan_client(client, 100 * MS);
+        }
+    }
+
     fn plan_client(&mut self, client: usize, within: u64) {
         let at = self.now + 1 + self.store.dice.below(within);
         let one = &mut self.store.clients[client];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use framework_sdk_core::{Calls, Room, Scheduler, Session, Update, task};
 use proto::demand::{DeclineReason, Demand, Filter};
 use proto::framework::FrameworkInfo;
-use proto::id::{DemandId, Epoch, FrameworkId, GroupId, OfferId, TaskId, VolumeId};
+use proto::id::{AgentId, DemandId, Epoch, FrameworkId, GroupId, OfferId, TaskId, VolumeId};
 use proto::offer::Offer;
 use proto::operation::{CreateVolume, DestroyVolume, Operation, Reserve, Unreserve};
 use proto::quantities::Quantities;
@@ -43,6 +43,21 @@ pub struct Job {
     pub attempt: u32,
     /// How it stands.
     pub standing: Standing,
+}
+
+impl Job {
+    const NEW: Job = Job { attempt: 1, standing: Standing::Waiting };
+}
+
+/// What the world around it tells a framework.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Times are calm: it answers while its offers stand.
+    Calm,
+    /// Times are calm no more.
+    Rough,
+    /// There are so many more jobs.
+    Jobs(u32),
 }
 
 /// What a framework must not forget.
@@ -103,8 +118,7 @@ pub struct Workload {
 impl Memory {
     /// A framework that never ran.
     pub fn new(jobs: u32) -> Self {
-        let job = Job { attempt: 1, standing: Standing::Waiting };
-        Memory { framework: None, starts: 0, jobs: vec![job; jobs as usize], ended_itself: false }
+        Memory { framework: None, starts: 0, jobs: vec![Job::NEW; jobs as usize], ended_itself: false }
     }
 
     /// Takes a note.
@@ -126,10 +140,24 @@ impl Memory {
         }
     }
 
+    /// There are so many more jobs.
+    pub fn more(&mut self, jobs: u32) {
+        self.jobs.extend(std::iter::repeat_n(Job::NEW, jobs as usize));
+    }
+
     /// Tasks that may be alive.
     pub fn believed(&self) -> Vec<TaskId> {
         let launched = self.jobs.iter().zip(0..).filter(|(job, _)| job.standing == Standing::Launched);
         launched.filter_map(|(job, number)| task_id(number, job.attempt)).collect()
+    }
+
+    /// A job that was not brought to a good end and is no task that runs, by its number from 1.
+    pub fn unfinished(&self, runs: impl Fn(&TaskId) -> bool) -> Option<(u32, Job)> {
+        let mut open = (0..).zip(&self.jobs).filter(|(_, job)| job.standing != Standing::Done);
+        let runs = |number: u32, job: &Job| {
+            job.standing == Standing::Launched && task_id(number, job.attempt).is_some_and(|task| runs(&task))
+        };
+        open.find(|(number, job)| !runs(*number, job)).map(|(number, job)| (number + 1, *job))
     }
 
     /// Whether every job was brought to a good end.
@@ -216,7 +244,7 @@ impl Workload {
                     out.demand(self.wanted());
                 }
             }
-            Personality::Greedy | Personality::Slow => {
+            Personality::Greedy | Personality::Slow | Personality::Picky | Personality::Wrong => {
                 if waiting == 0 && !self.suppressed {
                     self.suppressed = true;
                     out.suppress(Vec::new());
@@ -348,6 +376,11 @@ impl Workload {
     }
 }
 
+/// Two agents of three will do.
+fn is_liked(agent: &AgentId) -> bool {
+    agent.as_str().bytes().map(u32::from).sum::<u32>() % 3 > 0
+}
+
 fn disk(bytes: u64) -> Amount {
     Amount::scalars(Quantities::ZERO.with_disk(bytes))
 }
@@ -410,7 +443,7 @@ fn place_group(jobs: &mut [Job], number: u32, room: &mut Room, shape: &Amount, o
 }
 
 impl Scheduler for Workload {
-    type Input = ();
+    type Input = Word;
     type Output = Note;
 
     fn demands(&self) -> Option<Vec<Demand>> {
@@ -434,12 +467,22 @@ impl Scheduler for Workload {
             plain.for_each(|offer| out.emit(Note::Unasked(offer.id)));
         }
         match self.personality {
-            Personality::Demanding | Personality::Greedy => {
+            Personality::Picky => {
+                let (liked, others): (Vec<Offer>, Vec<Offer>) =
+                    offers.into_iter().partition(|offer| is_liked(&offer.agent.id));
+                let refuse = Duration::from_secs(10);
+                for offer in others {
+                    out.decline(offer, DeclineReason::Unused, Filter { refuse });
+                }
+                self.place(liked, out);
+            }
+            Personality::Demanding | Personality::Greedy | Personality::Wrong => {
                 let offers = self.forged(offers);
                 self.place(offers, out);
             }
             Personality::Declining => {
-                let refuse = Duration::from_secs(1 + self.dice.below(5));
+                let longest = if self.habits.content { 60 } else { 5 };
+                let refuse = Duration::from_secs(1 + self.dice.below(longest));
                 for offer in offers {
                     out.decline(offer, DeclineReason::Unused, Filter { refuse });
                 }
@@ -455,9 +498,15 @@ impl Scheduler for Workload {
         }
     }
 
-    /// Times are calm: it answers while its offers stand.
-    fn input(&mut self, _now: Now, (): (), _out: &mut Calls<Note>) {
-        self.thinks = THINKS.1;
+    fn input(&mut self, _now: Now, word: Word, out: &mut Calls<Note>) {
+        match word {
+            Word::Calm => self.thinks = THINKS.1,
+            Word::Rough => self.thinks = THINKS.0,
+            Word::Jobs(count) => {
+                self.jobs.extend(std::iter::repeat_n(Job::NEW, count as usize));
+                self.want(out);
+            }
+        }
     }
 
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Note>) {

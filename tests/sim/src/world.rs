@@ -10,6 +10,7 @@ use proto_machine::{Dice, Machine};
 use crate::agents::{AgentNode, KeeperEvent};
 use crate::check::{Broken, Checks, Verdict};
 use crate::clock::Clock;
+use crate::faults::{Came, Fault, Schedule};
 use crate::frameworks::{FrameworkNode, Part};
 use crate::instances::Change;
 use crate::masters::MasterNode;
@@ -18,10 +19,13 @@ use crate::node::{Node, Process};
 use crate::operator::Operator;
 use crate::options::{MS, Options};
 use crate::queue::Queue;
+use crate::replay::Replay;
 use crate::store::Store;
 use crate::store_events::StoreEvent;
 use crate::story::Transcript;
 use crate::trace::Trace;
+use crate::trim::Trim;
+use crate::workload::Word;
 
 /// What can happen in a world.
 #[derive(Debug)]
@@ -76,12 +80,16 @@ pub enum Event {
     },
     /// A node that died after this life begins anew.
     Begin(Node, u32),
-    /// Something goes wrong.
+    /// Something goes wrong that is drawn now.
     Fault,
+    /// This goes wrong.
+    Given(Fault),
     /// A partition ends.
     Unblock(Node, Node),
     /// An operator wants something.
     Wish,
+    /// There is more for frameworks to do, by the plan of this number.
+    Work(u64),
     /// Something of the frameworks' state.
     Store(StoreEvent),
     /// An instance of a framework goes or comes.
@@ -90,6 +98,8 @@ pub enum Event {
 
 /// A whole world.
 pub struct World {
+    /// What it is made of.
+    pub seed: u64,
     /// What it does.
     pub options: Options,
     /// The true time, in nanoseconds since it began.
@@ -118,16 +128,30 @@ pub struct World {
     pub transcript: Option<Transcript>,
     /// Nothing goes wrong any more.
     pub calm: bool,
+    /// What is left out of it.
+    pub trim: Trim,
+    /// What went wrong, and what is to.
+    pub faults: Schedule,
     /// Which framework has which id.
     pub owners: BTreeMap<FrameworkId, Node>,
     /// How often what happened that is worth counting.
     pub marks: BTreeMap<&'static str, u64>,
+    /// Counts the plans for more work.
+    pub(crate) work_plans: u64,
+    /// Who is shown every step.
+    pub(crate) replay: Option<Replay>,
 }
 
 impl World {
     /// A world in which everybody is about to begin.
     pub fn new(options: Options, seed: u64) -> World {
-        let mut dice = Dice::new(seed);
+        World::trimmed(options, seed, Trim::default(), None)
+    }
+
+    /// The same without some of what goes wrong, and perhaps with these faults instead of those that the seed draws.
+    pub fn trimmed(mut options: Options, seed: u64, trim: Trim, given: Option<Vec<Came>>) -> World {
+        trim.spare(&mut options);
+        let mut dice = Dice::new(seed ^ trim.shuffle.rotate_left(40));
         let clock = Clock::new(0, 0, 0, &mut dice);
         let masters = (1..=options.masters).map(|_| MasterNode::new(Process::new(clock))).collect();
         let mut agents: Vec<AgentNode> =
@@ -140,6 +164,7 @@ impl World {
             plans.map(|(plan, n)| FrameworkNode::new(n, *plan, Process::new(clock), &mut dice)).collect();
         let store = Store::new(options.masters, options.store_clients, seed);
         let mut world = World {
+            seed,
             options,
             now: 0,
             queue: Queue::default(),
@@ -154,8 +179,12 @@ impl World {
             trace: Trace::default(),
             transcript: None,
             calm: false,
+            faults: Schedule::new(given),
+            trim,
             owners: BTreeMap::new(),
             marks: BTreeMap::new(),
+            work_plans: 0,
+            replay: None,
         };
         world.checks.conservation.disk_shrinks = world.options.changing_agents;
         for node in world.nodes() {
@@ -163,7 +192,9 @@ impl World {
             let at = after + world.dice.below(5) * MS;
             world.queue.push(at, Event::Begin(node, 0));
         }
-        world.plan_fault();
+        if world.options.lives == 0 {
+            world.faults_begin(1);
+        }
         world.plan_wish();
         world.begin_clients();
         world.plan_instances();
@@ -197,6 +228,13 @@ impl World {
         let Some((at, event)) = self.queue.pop() else { return Ok(()) };
         self.now = at;
         self.checks.effort.happens(at)?;
+        let before = if self.replay.is_some() { self.before(&event) } else { None };
+        let verdict = self.happens(event);
+        before.into_iter().for_each(|before| self.after(before));
+        verdict
+    }
+
+    fn happens(&mut self, event: Event) -> Verdict {
         match event {
             Event::Turn(node, plan) => self.turn(node, plan),
             Event::Stored(node, life) => self.stored(node, life),
@@ -209,12 +247,20 @@ impl World {
             Event::VolumeGone { agent, life, volume } => self.volume_gone(agent, life, volume),
             Event::Begin(node, life) => self.begin(node, life),
             Event::Fault => self.fault(),
+            Event::Given(fault) => {
+                self.go_wrong(fault);
+                Ok(())
+            }
             Event::Unblock(from, to) => {
                 self.network.unblock(from, to);
                 Ok(())
             }
             Event::Wish => {
                 self.wish();
+                Ok(())
+            }
+            Event::Work(plan) => {
+                self.work(plan);
                 Ok(())
             }
             Event::Store(event) => self.store_event(event),
@@ -351,6 +397,9 @@ impl World {
             return Ok(());
         }
         self.process(node).busy = false;
+        if self.disk_fails(node) {
+            return self.stops_at_its_disk(node);
+        }
         match node {
             Node::Master(_) => self.master_stored(node)?,
             Node::Agent(_) => self.agent_stored(node)?,
@@ -361,11 +410,13 @@ impl World {
     }
 
     /// How long a sync takes now.
-    pub fn sync_time(&mut self) -> u64 {
+    pub fn sync_time(&mut self, node: Node) -> u64 {
+        let hardware = self.process(node).hardware;
+        let longer = hardware.delay(self.now, &mut self.dice);
         let (least, most) = self.options.sync;
         let slow = !self.calm && self.dice.chance(self.options.slow_sync_permille, 1000);
         let most = if slow { 1000 * MS } else { most };
-        least + self.dice.below(most - least + 1)
+        longer + least + self.dice.below(most - least + 1)
     }
 
     // === streams ===
@@ -491,13 +542,15 @@ impl World {
     /// Nothing goes wrong any more, and whoever is down comes back.
     pub fn heal(&mut self) {
         self.calm = true;
+        self.options.work_every = 0;
         self.network.heal();
+        self.hardware_heals();
         self.instances_calm_down();
         for node in self.nodes() {
             let (life, up) = self.life(node);
             self.process(node).paused_until = 0;
             if up && matches!(node, Node::Framework(_)) {
-                self.framework_calms_down(node);
+                self.framework_hears_of(node, Word::Calm);
             }
             if !up && !self.stays_away(node) {
                 let at = self.now + self.dice.below(200) * MS;
@@ -510,7 +563,8 @@ impl World {
                 self.plan_member_anew(node);
             }
         }
-        self.operator.lift_limits(&self.frameworks, self.options.operates_agents);
+        let keeps = self.options.operates_agents || self.options.drains;
+        self.operator.lift_limits(&self.frameworks, keeps);
         self.queue.push(self.now, Event::Wish);
     }
 

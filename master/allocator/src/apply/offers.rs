@@ -4,6 +4,7 @@ use proto::id::{AgentId, DemandId, FrameworkId};
 use proto::resources::Resources;
 use proto::role::Role;
 use proto_machine::Instant;
+use proto_machine::mutants::{self, Mutant};
 
 use crate::Allocator;
 use crate::accounts::Held;
@@ -188,7 +189,9 @@ impl Allocator {
         self.close_offers((client, agent), resources, demand.into(), false);
         self.refund(client, &Held::of(resources));
         self.agents.rows[agent].give_back(resources);
-        self.refuse((client, agent), resources.clone(), refused);
+        if !mutants::is(Mutant::ForgetFilter) {
+            self.refuse((client, agent), resources.clone(), refused);
+        }
         self.touch_free(agent);
         self.grow(agent, false);
         self.tidy(client, agent);

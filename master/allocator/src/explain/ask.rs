@@ -224,17 +224,17 @@ impl Allocator {
         room.add(&open_scalars(&free));
         let without = Without { limits: lift.limits, headroom: lift.headroom };
         let mut purse = Purse::fill(&self.roles, ask.node, &room, Stage::Fair, without);
-        let declined =
+        let mut declined =
             self.filters.declined(ask.client, agent).filter(|(_, until)| !lift.filters && *until > ask.now);
         if ask.demand.is_some() {
             carve::how_many(&free, &ask.role, &ask.shape, &purse) > 0
-                && !declined.is_some_and(|(declined, _)| carve::covers(declined, &ask.shape))
+                && !declined.any(|(declined, _)| carve::covers(declined, &ask.shape))
         } else {
             let offer = carve::whole(&free, &ask.role, &mut purse);
             let scalars = offer.quantities();
             !scalars.is_zero()
                 && self.config.is_enough(&scalars)
-                && !declined.is_some_and(|(declined, _)| declined.contains(&offer))
+                && !declined.any(|(declined, _)| declined.contains(&offer))
         }
     }
 
@@ -278,11 +278,17 @@ impl Allocator {
 
     /// Whether the framework declined what is asked for.
     pub(super) fn is_declined(&self, ask: &Ask<'_>, agent: u32) -> bool {
+        self.declined_until(ask, agent).is_some()
+    }
+
+    /// Until when the framework wants nothing of what is asked for there, if it said so.
+    pub(super) fn declined_until(&self, ask: &Ask<'_>, agent: u32) -> Option<Instant> {
         let declined = self.filters.declined(ask.client, agent).filter(|(_, until)| *until > ask.now);
-        declined.is_some_and(|(declined, _)| match ask.demand {
+        let declined = declined.filter(|(declined, _)| match ask.demand {
             Some(_) => carve::covers(declined, &ask.shape),
             None => carve::all_declined(&self.agents.rows[agent].free, Some(&ask.role), declined),
-        })
+        });
+        declined.map(|(_, until)| until).max()
     }
 
     pub(super) fn hostname(&self, agent: u32) -> String {

@@ -88,8 +88,7 @@ impl Allocator {
         if let Some(id) = row.id.as_ref().filter(|_| !row.active) {
             return format!("it {}", (ask.outside.away)(id).words());
         }
-        let declined = self.filters.declined(ask.client, agent).filter(|_| self.is_declined(ask, agent));
-        if let Some((_, until)) = declined {
+        if let Some(until) = self.declined_until(ask, agent) {
             return format!("declined by the framework for {} s more", until.since(ask.now).as_secs() + 1);
         }
         if !lacking.is_empty() {

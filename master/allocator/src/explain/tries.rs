@@ -141,8 +141,8 @@ impl Allocator {
         };
         tries.push(Try::new(ask.now, said, vec![Change::Revive { framework: framework.clone(), roles }]));
         let fitting = self.fitting(ask, Lift { filters: true, ..Lift::NOTHING });
-        let ends =
-            fitting.filter_map(|agent| self.filters.declined(ask.client, agent).map(|(_, until)| until));
+        let ends = fitting
+            .filter_map(|agent| self.filters.declined(ask.client, agent).map(|(_, until)| until).max());
         if let Some(until) = ends.min() {
             let seconds = until.since(ask.now).as_secs() + 1;
             let words = format!("in {seconds} s, when its filter has ended");

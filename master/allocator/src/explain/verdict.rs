@@ -262,9 +262,8 @@ impl Allocator {
                 (words, own())
             }
             Verdict::Filtered => {
-                let filter = self.filters.declined(ask.client, agent);
-                let left =
-                    filter.map(|(_, until)| format!(" for {} s more", until.since(ask.now).as_secs() + 1));
+                let left = self.declined_until(ask, agent);
+                let left = left.map(|until| format!(" for {} s more", until.since(ask.now).as_secs() + 1));
                 let left = left.unwrap_or_default();
                 (format!("the framework declined what would fit, {host} for one{left}"), own())
             }

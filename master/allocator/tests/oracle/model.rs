@@ -27,7 +27,7 @@ pub struct Model {
     pub pieces: Vec<Piece>,
     pub quotas: BTreeMap<Role, Quota>,
     pub weights: BTreeMap<Role, u32>,
-    pub filters: BTreeMap<(Client, AgentId), (Resources, Instant)>,
+    pub filters: BTreeMap<(Client, AgentId), Vec<(Resources, Instant)>>,
     /// Others come first.
     pub asked: BTreeSet<(Client, AgentId)>,
     /// Given in this allocation.
@@ -353,7 +353,13 @@ impl Model {
             self.frameworks.get(&client.0).is_some_and(|f| f.active && f.roles.contains_key(&client.1));
         if takes {
             let until = until.max(self.now + self.config.refuse_min).min(self.now + Filter::MAX);
-            self.filters.insert((client, agent.clone()), (declined, until));
+            let pieces = self.filters.entry((client, agent.clone())).or_default();
+            let tick = |at: Instant| at.as_nanos().div_ceil(1 << 24);
+            if pieces.iter().any(|(old, ends)| tick(*ends) >= tick(until) && old.contains(&declined)) {
+                return;
+            }
+            pieces.retain(|(old, ends)| tick(*ends) > tick(until) || !declined.contains(old));
+            pieces.push((declined, until));
         }
     }
 
@@ -370,10 +376,14 @@ impl Model {
     pub fn begin(&mut self) {
         let tick = |at: Instant| at.as_nanos() >> 24;
         let ended = |until: Instant| until.as_nanos().div_ceil(1 << 24) <= tick(self.now);
-        let over: Vec<_> =
-            self.filters.iter().filter(|(_, (_, until))| ended(*until)).map(|(k, _)| k.clone()).collect();
+        let mut over = Vec::new();
+        self.filters.retain(|key, pieces| {
+            let before = pieces.len();
+            pieces.retain(|(_, until)| !ended(*until));
+            over.extend((pieces.len() < before).then(|| key.clone()));
+            !pieces.is_empty()
+        });
         for key in over {
-            self.filters.remove(&key);
             if self.changed.contains(&key.1) || !self.is_offerable(&key.1) {
                 self.asked.insert(key);
             }

@@ -117,7 +117,10 @@ impl Model {
             }
             let offer = self.plain_offer(&client.1, agent, roles, guarantees);
             let scalars = offer.quantities();
-            let declined = self.filters.get(&key).is_some_and(|(declined, _)| declined.contains(&offer));
+            let declined = self
+                .filters
+                .get(&key)
+                .is_some_and(|pieces| pieces.iter().any(|(declined, _)| declined.contains(&offer)));
             let open = unreserved(&offer).into_iter().fold(Quantities::ZERO, |mut all, q| {
                 all.add(&q);
                 all
@@ -190,7 +193,8 @@ impl Model {
                     all.sets().iter().any(|(name, have)| name == n && items.is_subset(have))
                 })
         };
-        (!round.1 && self.asked.contains(&key)) || self.filters.get(&key).is_some_and(|(d, _)| covers(d))
+        (!round.1 && self.asked.contains(&key))
+            || self.filters.get(&key).is_some_and(|pieces| pieces.iter().any(|(d, _)| covers(d)))
     }
 
     /// The demand that a client is due to be served for in a round, with the agents that would do.

@@ -108,7 +108,8 @@ impl Table {
     /// Binds a framework to a session; returns the session it replaces.
     pub fn connect(&mut self, id: &FrameworkId, session: SessionId) -> Option<SessionId> {
         let old = self.standing(id).session.replace(session).filter(|old| *old != session);
-        if let Some(old) = old.filter(|_| !mutants::is(Mutant::ForgetFence)) {
+        let forgets = mutants::is(Mutant::ForgetFence) || mutants::is(Mutant::SlowFence);
+        if let Some(old) = old.filter(|_| !forgets) {
             self.by_session.remove(&old);
         }
         self.by_session.insert(session, id.clone());
@@ -120,7 +121,12 @@ impl Table {
         self.subscribing.remove(&session);
         self.held.remove(&session);
         let id = self.by_session.remove(&session)?;
-        if let Some(standing) = self.by_id.get_mut(&id) {
+        let standing = self.by_id.get_mut(&id);
+        if standing.as_ref().is_some_and(|standing| standing.session != Some(session)) {
+            // It is not the one that stands.
+            return None;
+        }
+        if let Some(standing) = standing {
             standing.session = None;
         }
         Some(id)

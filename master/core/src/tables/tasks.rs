@@ -10,6 +10,8 @@ use proto::task::TaskStatus;
 pub(crate) struct Table {
     /// The latest status of each run that has not ended in the log.
     latest: BTreeMap<RunId, TaskStatus>,
+    /// Runs of which their frameworks were told that they are out of sight.
+    out_of_sight: BTreeSet<RunId>,
     /// Updates that the framework has not acknowledged, in order.
     unacknowledged: BTreeMap<FrameworkId, BTreeMap<(RunId, u64), TaskStatus>>,
     /// Ends that are proposed and not yet committed.
@@ -34,9 +36,23 @@ impl Table {
         newer
     }
 
+    /// The agent of a run was silent for too long: what it said last is not how the run stands.
+    pub fn lose_sight(&mut self, run: RunId) {
+        if !self.ending.contains(&run) {
+            self.latest.remove(&run);
+            self.out_of_sight.insert(run);
+        }
+    }
+
+    /// The agent of a run is back; whether the run was out of sight.
+    pub fn back_in_sight(&mut self, run: RunId) -> bool {
+        self.out_of_sight.remove(&run)
+    }
+
     /// The run is over and the log knows it: returns the acknowledgement that waited for this.
     pub fn ended(&mut self, run: RunId) -> Option<(AgentId, u64)> {
         self.latest.remove(&run);
+        self.out_of_sight.remove(&run);
         self.ending.remove(&run);
         self.parked.remove(&run)
     }

@@ -75,6 +75,7 @@ pub(crate) fn accept(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Opera
         // A task has a status to say that it will not run. What a reservation or a volume came to, only the answer can
         // say: so an accept in which one cannot be made is refused whole.
         let whole = all_or_nothing || operations.iter().any(|operation| !is_launch(operation));
+        tell_of_foreign(d, id, &own);
         let planned = match lease(d, id, own, &taken) {
             Ok(mut plan) => fill(d, id, &mut plan, operations, &mut named).map(|()| plan),
             Err(refusal) if whole => Err(refusal),
@@ -105,6 +106,12 @@ pub(crate) fn accept(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Opera
         if let Some(part) = carry_out(d, id, plan, filter) {
             parts.push(part);
         }
+    }
+    if let Some((task, _, _, why)) =
+        rejected.iter().find(|(_, _, reason, _)| *reason == StatusReason::TaskUnauthorized)
+    {
+        let refusal = Refusal::new(Code::Denied, format!("task {}: {why}", task.id));
+        d.audit_refused(Some(id), &refusal, 1);
     }
     for (task, state, reason, why) in rejected {
         let mut status = TaskStatus::by_master(task.id, state, reason, &why, d.at_ms());
@@ -159,6 +166,15 @@ fn give_back(d: &mut Desk<'_>, id: &FrameworkId, offers: Vec<OfferId>, refuse: O
     }
 }
 
+/// Offers of others are to the framework what it has none of; whoever reads the audit log wants to know of it.
+fn tell_of_foreign(d: &mut Desk<'_>, id: &FrameworkId, offers: &[OfferId]) {
+    let foreign = |offer: &&OfferId| d.l.offers.get(**offer).is_some_and(|open| open.framework != *id);
+    if let Some(offer) = offers.iter().find(foreign) {
+        let refusal = Refusal::new(Code::Denied, format!("offer {offer} is of another framework"));
+        d.audit_refused(Some(id), &refusal, 1);
+    }
+}
+
 fn tasks_of(operation: &Operation) -> &[TaskInfo] {
     match operation {
         Operation::Launch(launch) => &launch.tasks,
@@ -191,7 +207,8 @@ fn lease(d: &Desk<'_>, id: &FrameworkId, offers: Vec<OfferId>, taken: &[OfferId]
     let offers: Vec<OfferId> = offers.into_iter().map(|id| OfferId { epoch: epoch(id), ..id }).collect();
     let mut open: Vec<&OpenOffer> = Vec::with_capacity(offers.len());
     for (at, offer) in offers.iter().enumerate() {
-        let found = d.l.offers.get(*offer).filter(|found| found.framework == *id);
+        let found =
+            d.l.offers.get(*offer).filter(|found| found.framework == *id || mutants::is(Mutant::AnyOwner));
         let again = taken.contains(offer) || offers[..at].contains(offer);
         match found {
             Some(found) if !again => open.push(found),
@@ -497,6 +514,7 @@ fn settle(d: &mut Desk<'_>, id: &FrameworkId, part: &AcceptedPart, begun: &BTree
 
 /// A framework gives offers back.
 pub(crate) fn decline(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<OperationId>, call: Decline) {
+    tell_of_foreign(d, id, &call.offers);
     give_back(d, id, call.offers, (!call.filter.refuse.is_zero()).then_some(call.filter.refuse));
     d.done(id, operation);
 }

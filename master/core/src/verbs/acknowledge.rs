@@ -2,6 +2,7 @@
 
 use proto::agent_link::{Acknowledge as AcknowledgeRun, ToAgentKind};
 use proto::id::{AgentId, FrameworkId, RunId};
+use proto::refusal::{Code, Refusal};
 use proto::scheduler::Acknowledge;
 
 use crate::desk::Desk;
@@ -9,7 +10,13 @@ use crate::desk::Desk;
 pub(crate) fn acknowledge(d: &mut Desk<'_>, id: &FrameworkId, call: Acknowledge) {
     let Acknowledge { task, run, sequence } = call;
     // Only what was told to this framework can be acknowledged by it: others' runs are not in its list.
-    let Some(agent) = d.l.tasks.acknowledge(id, run, sequence) else { return };
+    let Some(agent) = d.l.tasks.acknowledge(id, run, sequence) else {
+        if d.registry.task_of_run(run).is_some_and(|record| record.framework != *id) {
+            let refusal = Refusal::new(Code::Denied, format!("run {run} is of another framework"));
+            d.audit_refused(Some(id), &refusal, 1);
+        }
+        return;
+    };
     let _ = task;
     if d.l.tasks.is_ending(run) {
         // A crash now must find the end at the agent or in the log.

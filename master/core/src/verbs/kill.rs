@@ -27,7 +27,7 @@ pub(crate) fn kill(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Operati
     }
     let pending = match operation {
         Some(operation) => Pending::Answer { framework: id.clone(), operation },
-        None => Pending::Nothing,
+        None => Pending::Unanswered { framework: id.clone() },
     };
     want(d, key, grace, pending);
 }

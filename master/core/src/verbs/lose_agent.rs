@@ -60,6 +60,9 @@ pub(crate) fn lost(d: &mut Desk<'_>, id: &AgentId, effect: Effect) {
         status.message = format!("agent {id} was silent for too long");
         status.sequence = 0;
         status.at_ms = d.at_ms();
+        if let Some(run) = status.run {
+            d.l.tasks.lose_sight(run);
+        }
         d.update(&key.0, status);
         d.show_task(&key);
     }

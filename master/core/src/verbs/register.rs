@@ -28,7 +28,7 @@ use crate::validate;
 pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call: Register) {
     let caller = proto::caller::Caller::Agent(certified.clone());
     if let Err(refusal) = authorize(&caller, &Action::BeAgent(call.agent.id.clone())) {
-        return turn_away(d, link, refusal);
+        return turn_away(d, link, certified, refusal);
     }
     if call.epoch > d.l.epoch {
         // It has obeyed a newer leader: this one does not know yet that it is over.
@@ -36,7 +36,7 @@ pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call
         return;
     }
     if let Err(refusal) = validate::agent(&call.agent) {
-        return turn_away(d, link, refusal);
+        return turn_away(d, link, certified, refusal);
     }
     match d.registry.agent(&call.agent.id) {
         Some(record) if record.state == AgentState::Gone => {
@@ -56,7 +56,8 @@ pub(crate) fn register(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, call
     }
 }
 
-fn turn_away(d: &mut Desk<'_>, link: LinkId, refusal: Refusal) {
+fn turn_away(d: &mut Desk<'_>, link: LinkId, certified: &AgentId, refusal: Refusal) {
+    d.audit_agent(link, certified, Some(&refusal));
     d.tell_link(link, ToAgentKind::Shutdown(Shutdown { refusal }));
     d.out.push(Output::CloseAgent { link });
 }
@@ -77,7 +78,7 @@ pub(crate) fn admitted(d: &mut Desk<'_>, link: LinkId, call: Register) {
 /// What was on its volumes is deleted before it leaves: it is of use to nobody any more, and not everybody's to see.
 fn is_gone(d: &mut Desk<'_>, link: LinkId, id: &AgentId) {
     super::volumes::tell(d, link, id);
-    turn_away(d, link, Refusal::new(Code::AgentGone, format!("agent {id} was declared gone")));
+    turn_away(d, link, id, Refusal::new(Code::AgentGone, format!("agent {id} was declared gone")));
 }
 
 fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
@@ -96,6 +97,7 @@ fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
     bring_together(d, &id, call.runs);
     offer_anew(d, &id);
     d.show_agent(&id);
+    d.audit_agent(link, &id, None);
 }
 
 /// Tells the allocator what the agent has now and what of it is used.
@@ -238,16 +240,15 @@ fn bring_together(d: &mut Desk<'_>, id: &AgentId, reports: Vec<RunReport>) {
     for (run, grace) in kills {
         d.tell_agent(id, ToAgentKind::Kill(KillRun { run, grace }));
     }
-    // Frameworks that were told "unreachable" hear that it is not so any more.
+    // Frameworks that were told "unreachable" hear that it is not so any more also of what the agent never got: it does now.
     for task in registry.tasks_on(id) {
-        let Some(run) = task.status.run else { continue };
-        let was_lost = d.l.tasks.latest(run).is_none_or(|latest| latest.state == TaskState::Unreachable);
-        if was_lost && task.status.state == TaskState::Unreachable {
-            let mut status = task.status.clone();
-            status.state = TaskState::Running;
-            status.reason = StatusReason::AgentReregistered;
-            status.sequence = 0;
-            d.update(&task.framework.clone(), status);
+        let Some(run) = task.status.run.filter(|run| d.l.tasks.back_in_sight(*run)) else { continue };
+        if reported.contains(&run) || task.status.state.is_terminal() {
+            continue;
         }
+        let mut status = task.status.clone();
+        status.reason = StatusReason::AgentReregistered;
+        status.sequence = 0;
+        d.update(&task.framework.clone(), status);
     }
 }

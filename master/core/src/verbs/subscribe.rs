@@ -88,17 +88,17 @@ fn begin(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe)
                     Refusal::new(Code::NotFound, format!("framework_id {id} is unknown"))
                         .with_help("subscribe without a framework id to start anew")
                 };
-                return fault(d, session, &caller.to_string(), refusal);
+                return fault_about(d, session, &caller.to_string(), Some(&id), refusal);
             };
             let owner = framework.record.principal.clone();
             if let Err(refusal) = authorize(caller, &Action::ResumeFramework { owner }) {
-                return fault(d, session, &caller.to_string(), refusal);
+                return fault_about(d, session, &caller.to_string(), Some(&id), refusal);
             }
             let asked = d.l.frameworks.get(&id).map_or(0, |standing| standing.fence);
             let latest = framework.record.fence.max(asked);
             if call.fence < latest {
                 let refusal = fenced(&id, latest);
-                return fault(d, session, &caller.to_string(), refusal);
+                return fault_about(d, session, &caller.to_string(), Some(&id), refusal);
             }
             id
         }
@@ -159,7 +159,14 @@ pub(crate) fn registered(d: &mut Desk<'_>, index: u64, id: &FrameworkId, pending
         (Pending::Answer { framework, operation }, Some(refusal)) => {
             d.refuse(&framework, Some(operation), refusal);
         }
-        (Pending::Nothing | Pending::Admit { .. } | Pending::Reply { .. } | Pending::Accept { .. }, None) => {
+        (
+            Pending::Nothing
+            | Pending::Unanswered { .. }
+            | Pending::Admit { .. }
+            | Pending::Reply { .. }
+            | Pending::Accept { .. },
+            None,
+        ) => {
             updated(d, id);
             hold_to_rights(d, id);
         }
@@ -218,7 +225,8 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
     let Some(framework) = d.registry.framework(id) else { return };
     let roles = framework.record.info.roles.clone();
     let old = d.l.frameworks.connect(id, session);
-    if let Some(old) = old.filter(|_| !mutants::is(Mutant::ForgetFence)) {
+    let forgets = mutants::is(Mutant::ForgetFence) || mutants::is(Mutant::SlowFence);
+    if let Some(old) = old.filter(|_| !forgets) {
         let refusal =
             Refusal::new(Code::SessionReplaced, format!("another session of framework {id} took over"));
         d.l.deadlines.cancel(&Deadline::Session(old));
@@ -264,6 +272,7 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
         d.change(Change::Demands { framework: id.clone(), demands, demand_driven });
     }
     d.out.push(Output::Note(Note::Framework { framework: id.clone(), what: "subscribed" }));
+    d.audit_done(id, "subscribe", id.to_string(), 0, 1);
     d.show_framework(id);
     show_roles(d, roles);
 }
@@ -288,7 +297,7 @@ pub(crate) fn update(
     });
     let pending = match operation {
         Some(operation) => Pending::Answer { framework: id.clone(), operation },
-        None => Pending::Nothing,
+        None => Pending::Unanswered { framework: id.clone() },
     };
     d.batch.propose(entry, pending);
 }
@@ -362,9 +371,21 @@ pub(crate) fn disconnected(d: &mut Desk<'_>, id: &FrameworkId, deadline_ms: u64)
 
 /// Ends a session with a fault.
 pub(crate) fn fault(d: &mut Desk<'_>, session: SessionId, caller: &str, refusal: Refusal) {
+    let id = d.l.frameworks.on(session).or_else(|| d.l.frameworks.subscribing.get(&session)).cloned();
+    fault_about(d, session, caller, id.as_ref(), refusal);
+}
+
+fn fault_about(
+    d: &mut Desk<'_>,
+    session: SessionId,
+    caller: &str,
+    id: Option<&FrameworkId>,
+    refusal: Refusal,
+) {
     let note =
         Note::Refused { caller: caller.to_owned(), code: refusal.code, message: refusal.message.clone() };
     d.out.push(Output::Note(note));
+    d.audit_refused(id, &refusal, 1);
     d.tell_session(session, EventKind::Fault(Fault { refusal }));
     d.out.push(Output::CloseFramework { session });
     close(d, session);

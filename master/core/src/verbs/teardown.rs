@@ -19,7 +19,7 @@ pub(crate) fn teardown(d: &mut Desk<'_>, id: &FrameworkId, operation: Option<Ope
     // a leader that stays; if it does not, the framework's failover timer ends it all the same.
     let pending = match operation {
         Some(operation) => Pending::Answer { framework: id.clone(), operation },
-        None => Pending::Nothing,
+        None => Pending::Unanswered { framework: id.clone() },
     };
     d.batch.propose(Entry::FrameworkRemoved(id.clone()), pending);
 }

@@ -5,7 +5,7 @@ use proto::agent_link::Update;
 use proto::id::{AgentId, FrameworkId, RunId};
 use proto::log::{Entry, TaskEnded, TaskRecord};
 use proto::operator::EventKind as Changed;
-use proto::task::StatusSource;
+use proto::task::{StatusReason, StatusSource};
 
 use crate::config::{LAZY_DELAY, LAZY_MAX};
 use crate::desk::Desk;
@@ -31,7 +31,7 @@ pub(crate) fn update(d: &mut Desk<'_>, from: &AgentId, update: Update) {
 
 /// The latest status of a run, from an agent that presents itself. Every update that is not acknowledged follows, from
 /// the first: told now, the latest would overtake the others. What is acknowledged does not follow, so a leader that
-/// did not know it says it, as nothing to acknowledge.
+/// did not know it says it, as nothing to acknowledge; and so does one that had told that the run is out of sight.
 pub(crate) fn reported(d: &mut Desk<'_>, from: &AgentId, update: Update) {
     let Update { framework, mut status } = update;
     let Some(run) = status.run else { return };
@@ -40,8 +40,12 @@ pub(crate) fn reported(d: &mut Desk<'_>, from: &AgentId, update: Update) {
         return;
     }
     let key = (framework, status.task.clone());
-    if !status.state.is_terminal() && status.sequence > 0 {
+    let is_back = d.l.tasks.back_in_sight(run);
+    if !status.state.is_terminal() && (status.sequence > 0 || is_back) {
         status.sequence = 0;
+        if is_back && status.reason == StatusReason::None {
+            status.reason = StatusReason::AgentReregistered;
+        }
         d.update(&key.0, status);
     }
     d.show_task(&key);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use master_core::{Config, Input, LinkId, Master, Note, OperatorCall, Output, Saved, SessionId, Ticket};
+use master_core::{
+    Audited, Config, Input, LinkId, Master, Note, OperatorCall, Output, Saved, SessionId, Ticket,
+};
 use proto::agent::AgentInfo;
 use proto::agent_link::{Register, RunReport, ToAgentKind, ToMaster, Update};
 use proto::attributes::Attributes;
@@ -38,6 +40,8 @@ pub struct World {
     pub changed: Vec<proto::operator::EventKind>,
     /// As the shell was told last.
     pub secrets: master_core::Secrets,
+    /// For the audit log.
+    pub audited: Vec<Audited>,
     /// What somebody asked for as a whole.
     pub saved: Vec<Option<Saved>>,
 }
@@ -65,6 +69,7 @@ impl World {
             replies: vec![],
             changed: vec![],
             secrets: Default::default(),
+            audited: vec![],
             saved: vec![],
         };
         world.run(Duration::from_secs(2));
@@ -125,6 +130,7 @@ impl World {
                     Output::Changed(kind) => self.changed.push(kind),
                     Output::Secrets(secrets) => self.secrets = secrets,
                     Output::Saved { saved, .. } => self.saved.push(saved),
+                    Output::Audit(audited) => self.audited.push(audited),
                     Output::Note(_)
                     | Output::Part { .. }
                     | Output::Happened(_)

@@ -428,10 +428,63 @@ pub struct EventsAfter {
     #[prost(uint32, tag = "3")]
     pub at_most: u32,
 }
+/// A place in the audit log of one master: behind what was read of it. Opaque.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditPlace {
+    #[prost(uint64, tag = "1")]
+    pub segment: u64,
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+/// Reads the audit log of the master that is asked; every master has its own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditRead {
+    /// Go on here; left out: the last ones.
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<AuditPlace>,
+    /// Without from: so many of the last ones; 0: from the oldest one that is kept.
+    #[prost(uint32, tag = "2")]
+    pub last: u32,
+    /// How long the answer may wait for the first entry; 0: not at all.
+    #[prost(uint64, tag = "3")]
+    pub wait_ms: u64,
+    /// Only what this principal did or was denied, such as `framework/spark`; empty: everybody.
+    #[prost(string, tag = "4")]
+    pub principal: ::prost::alloc::string::String,
+    /// Only what was denied.
+    #[prost(bool, tag = "5")]
+    pub denied: bool,
+}
+/// Up to where the audit log of another master is on its disk. Masters say so to each other: what one of them has said cannot be
+/// cut off any more without another one showing it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditSeal {
+    #[prost(uint64, tag = "1")]
+    pub master_id: u64,
+    /// SEQUENCE:SHA-256 of the line, in hex.
+    #[prost(string, tag = "2")]
+    pub head: ::prost::alloc::string::String,
+}
+/// About the audit log of the master that is asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditCall {
+    #[prost(oneof = "audit_call::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<audit_call::Kind>,
+}
+/// Nested message and enum types in `AuditCall`.
+pub mod audit_call {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Read(super::AuditRead),
+        #[prost(message, tag = "2")]
+        Seal(super::AuditSeal),
+    }
+}
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40, 41, 42, 64, 65, 66")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40, 41, 42, 64, 65, 66")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -471,6 +524,8 @@ pub mod call {
         StatusHere(super::super::Empty),
         #[prost(message, tag = "16")]
         RaftHere(super::super::Empty),
+        #[prost(message, tag = "17")]
+        Audit(super::AuditCall),
         /// Everything about the order is checked and nothing is done.
         #[prost(message, tag = "20")]
         DryRun(::prost::alloc::boxed::Box<super::Call>),
@@ -855,6 +910,20 @@ pub struct Verdict {
     #[prost(string, tag = "4")]
     pub help: ::prost::alloc::string::String,
 }
+/// Lines of the audit log of one master, as they stand in its files.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditLines {
+    #[prost(uint64, tag = "1")]
+    pub master_id: u64,
+    #[prost(string, repeated, tag = "2")]
+    pub lines: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where to go on.
+    #[prost(message, optional, tag = "3")]
+    pub next: ::core::option::Option<AuditPlace>,
+    /// Whether there was more than fits into one answer.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
+}
 /// The answer to a call.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reply {
@@ -864,7 +933,7 @@ pub struct Reply {
     /// Whether a leader gave it.
     #[prost(bool, tag = "2")]
     pub from_leader: bool,
-    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 64")]
+    #[prost(oneof = "reply::Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 20, 21, 22, 23, 30, 64")]
     pub kind: ::core::option::Option<reply::Kind>,
 }
 /// Nested message and enum types in `Reply`.
@@ -896,6 +965,8 @@ pub mod reply {
         /// This master does not lead and the call needs the leader: ask that one.
         #[prost(string, tag = "14")]
         Redirect(::prost::alloc::string::String),
+        #[prost(message, tag = "17")]
+        Audit(super::AuditLines),
         #[prost(message, tag = "20")]
         Principal(super::PrincipalView),
         #[prost(message, tag = "21")]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use master_registry::Registry;
 use proto::agent_link::{TaskRun, ToAgentKind};
-use proto::id::RunId;
+use proto::id::{AgentId, RunId};
 
 use super::launches::Launches;
 use super::{Verdict, broken};
@@ -18,9 +18,21 @@ pub struct Alive {
     asked: BTreeSet<RunId>,
     /// Agents that a master sent away: what runs there ends with that.
     sent_away: BTreeSet<Node>,
+    /// Agents that somebody wants empty by some time.
+    draining: BTreeSet<AgentId>,
 }
 
 impl Alive {
+    /// Somebody wants an agent empty by some time: what runs there may be ended.
+    pub fn drains(&mut self, agent: &AgentId) {
+        self.draining.insert(agent.clone());
+    }
+
+    /// All agents have work again, and what was to end has ended.
+    pub fn nobody_drains(&mut self) {
+        self.draining.clear();
+    }
+
     /// A leader, whose registry this is, says something to an agent.
     pub fn sent(
         &mut self,
@@ -35,7 +47,8 @@ impl Alive {
                 // One that is not in the log, or of a framework that is not there any more, is nobody's.
                 let Some(task) = registry.task_of_run(order.run) else { return Ok(()) };
                 let owned = registry.framework(&task.framework).is_some();
-                if owned && !launches.is_to_end(&task.framework, &task.info.id) {
+                let asked = launches.is_to_end(&task.framework, &task.info.id);
+                if owned && !asked && !self.draining.contains(&task.agent) {
                     return broken(PROMISE, format!("{} is to end, and nobody asked for it", task.info.id));
                 }
                 Ok(())

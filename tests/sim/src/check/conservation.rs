@@ -22,6 +22,11 @@ pub struct Conservation {
 }
 
 impl Conservation {
+    /// The offers of a master that are open.
+    pub fn open_at(&self, master: Node) -> impl Iterator<Item = OfferId> {
+        self.open.get(&master).into_iter().flat_map(|open| open.keys().copied())
+    }
+
     /// A master's offers are void: it died, or leads no more.
     pub fn forget(&mut self, master: Node) {
         self.open.remove(&master);

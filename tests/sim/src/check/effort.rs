@@ -6,7 +6,7 @@ use crate::options::SECOND;
 /// So much may happen in one second of a world.
 const EVENTS_MAX: u64 = 20_000;
 /// So many offers may be made in one second of a world.
-const OFFERS_MAX: u64 = 2_000;
+const OFFERS_MAX: u64 = 600;
 
 /// How much has happened in the present second.
 #[derive(Debug, Default)]

@@ -164,6 +164,16 @@ impl Launches {
         self.wishes.get(&(framework.clone(), task.clone())).is_some_and(|wish| wish.killed)
     }
 
+    /// Whether a framework ever asked for a task of this name.
+    pub fn is_asked_for(&self, framework: &FrameworkId, task: &TaskId) -> bool {
+        self.wishes.contains_key(&(framework.clone(), task.clone()))
+    }
+
+    /// What a framework was told of a task last.
+    pub fn last_told(&self, framework: &FrameworkId, task: &TaskId) -> Option<TaskState> {
+        self.wishes.get(&(framework.clone(), task.clone())).and_then(|wish| wish.told)
+    }
+
     /// All wishes.
     pub fn wishes(&self) -> impl Iterator<Item = (&(FrameworkId, TaskId), &Wish)> {
         self.wishes.iter()

@@ -1,6 +1,9 @@
 //! P13: soon after the last fault there is one leader, every agent is back, every job is done and everybody knows.
 
+use std::collections::BTreeSet;
+
 use proto::agent::AgentState;
+use proto::id::{RunId, TaskId};
 use proto::task::TaskState;
 
 use super::{Verdict, broken, volumes};
@@ -20,6 +23,9 @@ pub fn missing(world: &World) -> Option<String> {
         }
     }
     let registry = machine.registry();
+    // Tasks run for hours, and what runs is at rest.
+    let stays = world.options.long_permille > 0;
+    let mut running: BTreeSet<RunId> = BTreeSet::new();
     for agent in &world.agents {
         if let Some(unsettled) = volumes::unsettled(agent, registry) {
             return Some(unsettled);
@@ -33,12 +39,17 @@ pub fn missing(world: &World) -> Option<String> {
         if gone || !joined || record.is_none_or(|record| record.state != AgentState::Active) {
             return Some(format!("{} is not back: {:?}", agent.info.id, record.map(|record| record.state)));
         }
-        if let Some(machine) = agent.machine.as_ref().filter(|machine| machine.runs_known() > 0) {
+        let runs: BTreeSet<RunId> = match stays {
+            true => agent.keeper.running().map(|(run, _)| run).collect(),
+            false => BTreeSet::new(),
+        };
+        if let Some(machine) = agent.machine.as_ref().filter(|machine| machine.runs_known() > runs.len()) {
             return Some(format!("{} remembers {} runs", agent.info.id, machine.runs_known()));
         }
-        if let Some(found) = agent.keeper.found().first() {
+        if let Some(found) = agent.keeper.found().iter().find(|found| !runs.contains(&found.run)) {
             return Some(format!("the keeper of {} remembers {}", agent.info.id, found.run));
         }
+        running.extend(runs);
     }
     for framework in &world.frameworks {
         match framework.part {
@@ -59,19 +70,24 @@ pub fn missing(world: &World) -> Option<String> {
         if !framework.driver.as_ref().is_some_and(|driver| driver.is_connected()) {
             return Some(format!("{} is not connected", framework.name));
         }
-        if let Some(job) =
-            framework.memory.jobs.iter().position(|job| job.standing != crate::workload::Standing::Done)
-        {
-            let standing = framework.memory.jobs[job];
-            return Some(format!("{}: job {} is {standing:?}", framework.name, job + 1));
+        let runs = |task: &TaskId| {
+            let Some(id) = &framework.memory.framework else { return false };
+            let known = registry.task(&(id.clone(), task.clone())).and_then(|known| known.status.run);
+            let told = world.checks.launches.last_told(id, task);
+            known.is_some_and(|run| running.contains(&run)) && told == Some(TaskState::Running)
+        };
+        if let Some((job, standing)) = framework.memory.unfinished(runs) {
+            return Some(format!("{}: job {job} is {standing:?}", framework.name));
         }
     }
-    let alive = registry.tasks().next();
+    let alive = registry.tasks().find(|task| !task.status.run.is_some_and(|run| running.contains(&run)));
     alive.map(|task| format!("{} has not ended in the log: {:?}", task.info.id, task.status.state))
 }
 
 /// In a world that has healed, every launch that was accepted has ended, and its framework knows.
 pub fn nothing_forgotten(world: &World) -> Verdict {
+    let running: BTreeSet<RunId> =
+        world.agents.iter().flat_map(|agent| agent.keeper.running()).map(|(run, _)| run).collect();
     for ((framework, task), wish) in world.checks.launches.wishes() {
         // A framework that was removed is told nothing more.
         let here = |node: &FrameworkNode| {
@@ -82,6 +98,9 @@ pub fn nothing_forgotten(world: &World) -> Verdict {
         }
         let over = |state: TaskState| state.is_terminal() || state == TaskState::Unknown;
         let accepted = wish.committed || wish.run.is_some();
+        if wish.run.is_some_and(|run| running.contains(&run)) {
+            continue;
+        }
         if accepted && !wish.told.is_some_and(over) {
             let how = format!("{task} of {framework} was accepted; last told: {:?}", wish.told);
             return broken("P3 accepted launches", how);

@@ -72,3 +72,23 @@ pub struct Checks {
     /// Data is kept, for its owner, until it is destroyed.
     pub volumes: volumes::Volumes,
 }
+
+/// Which promise the words of a verdict name, behind the time if there is one.
+pub fn promise_of(how: &str) -> &str {
+    let words = match how.split_once("s: ") {
+        Some((at, words)) if at.parse::<f64>().is_ok() => words,
+        Some(_) | None => how,
+    };
+    words.split_once(':').map_or(words, |(promise, _)| promise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_names_its_promise() {
+        assert_eq!(promise_of("12.250s: P4 in order: it was: not"), "P4 in order");
+        assert_eq!(promise_of("volumes: its data: gone"), "volumes");
+    }
+}

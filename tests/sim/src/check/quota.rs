@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use master_registry::Registry;
 use proto::agent::AgentState;
-use proto::id::OfferId;
+use proto::id::{FrameworkId, OfferId};
 use proto::operator::{EventKind, OfferView};
 use proto::quantities::Quantities;
 use proto::resources::Resources;
@@ -27,6 +27,17 @@ impl Quotas {
     /// A master's offers are void: it died, or leads no more.
     pub fn forget(&mut self, master: Node) {
         self.open.remove(&master);
+    }
+
+    /// What a leader has offered to others than this framework.
+    pub fn open_to_others<'a>(
+        &'a self,
+        leader: Node,
+        framework: &'a FrameworkId,
+    ) -> impl Iterator<Item = (OfferId, Resources)> + 'a {
+        let open = self.open.get(&leader).into_iter().flat_map(BTreeMap::values);
+        open.filter(move |offer| offer.framework != *framework)
+            .map(|offer| (offer.id, offer.resources.clone()))
     }
 
     /// A leader says something to those who watch.

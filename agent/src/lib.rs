@@ -30,6 +30,7 @@ pub mod facts;
 mod join;
 pub mod ledger;
 mod master_link;
+mod masters_file;
 mod perform;
 mod running;
 mod runs;

@@ -1,5 +1,6 @@
 //! Does what the machine wants done: first the ledger, then everything else in order.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -19,6 +20,7 @@ use tracing::{debug, info, warn};
 use crate::containers::Orders;
 use crate::ledger::{Fatal, Ledger};
 use crate::master_link::MasterLink;
+use crate::masters_file;
 use crate::runs::Runs;
 use crate::sandbox::{Owner, Sandboxes};
 
@@ -36,6 +38,8 @@ pub(crate) struct Performer {
     pub alive: Arc<AtomicUsize>,
     /// Told once, when there is nothing more to do here.
     pub leave: Option<oneshot::Sender<Leave>>,
+    /// Where the masters are remembered.
+    pub masters_file: PathBuf,
     /// A rewrite was asked for and has not come yet.
     pub rewriting: bool,
 }
@@ -158,6 +162,13 @@ impl Performer {
             }
             Output::Connect { link, address } => self.link.connect(link, address),
             Output::Disconnect(link) => self.link.disconnect(link),
+            Output::Masters(masters) => {
+                info!(masters = masters.join(","), "told where the masters are");
+                // It is told again at the next session.
+                if let Err(error) = masters_file::write(&self.masters_file, &masters) {
+                    warn!(%error, path = %self.masters_file.display(), "cannot remember where the masters are");
+                }
+            }
             Output::Leave(refusal) => self.leave(Leave::Refused(refusal)),
             Output::Ended => {
                 let session = self.link.finish();

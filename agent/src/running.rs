@@ -15,6 +15,7 @@ use proto::agent::AgentInfo;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
+use proto::roster::Masters;
 use proto_drive::{Ended, Handle as Machine, Vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
 use proto_grpc::{ServeError, serve, with_metrics};
@@ -34,6 +35,7 @@ use crate::facts::{self, Facts};
 use crate::join;
 use crate::ledger::{Fatal, Ledger};
 use crate::master_link::MasterLink;
+use crate::masters_file;
 use crate::perform::{Leave, Performer};
 use crate::runs::Runs;
 use crate::sandbox::{self, Owner, Sandboxes};
@@ -133,7 +135,10 @@ pub async fn start(
         attributes,
         version,
     };
-    let agent = Agent::new(agent_core::Config::new(info, settings.masters.clone(), seed));
+    // What was learnt since it was set up comes first, and what it is told by hand is tried, too.
+    let mut masters = settings.masters.clone();
+    Masters { addresses: masters_file::read(&masters_file::path(&settings.work_dir)) }.learn(&mut masters);
+    let agent = Agent::new(agent_core::Config::new(info, masters, seed));
 
     let late = Arc::new(OnceLock::new());
     let (over, told_over) = mpsc::unbounded_channel();
@@ -163,6 +168,7 @@ pub async fn start(
         over,
         alive: Arc::new(AtomicUsize::new(alive)),
         leave: Some(leave),
+        masters_file: masters_file::path(&settings.work_dir),
         rewriting: false,
     };
     let (tell_end, ended) = oneshot::channel();

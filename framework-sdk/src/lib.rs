@@ -14,6 +14,7 @@
 pub mod author;
 pub mod client;
 pub mod door;
+mod doors;
 pub mod duration;
 pub mod exec;
 mod link;

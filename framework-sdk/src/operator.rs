@@ -13,6 +13,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 use tracing::debug;
 
+use crate::doors::Doors;
 use crate::profile::Profile;
 use crate::tries::{Problem, Tries};
 
@@ -49,7 +50,7 @@ pub enum AskError {
 #[derive(Clone, Debug)]
 pub struct Operator {
     credentials: Credentials,
-    masters: Arc<[String]>,
+    doors: Doors,
     /// The master that answered last, with its channel.
     last: Arc<Mutex<Option<(String, Channel)>>>,
 }
@@ -68,7 +69,7 @@ impl Operator {
     pub fn new(profile: &Profile) -> Self {
         Operator {
             credentials: profile.credentials.clone(),
-            masters: profile.masters.clone().into(),
+            doors: Doors::new(&profile.masters),
             last: Arc::default(),
         }
     }
@@ -80,7 +81,7 @@ impl Operator {
     /// Asks; follows redirects and tries other masters until one answers or ten seconds have passed. An order may then
     /// have been carried out all the same: all orders can be asked again.
     pub async fn ask(&self, call: Call) -> Result<Reply, AskError> {
-        let mut tries = Tries::new(self.masters.clone());
+        let mut tries = Tries::new(self.doors.clone());
         loop {
             let problem = match timeout_at(tries.deadline(), self.ask_one(&mut tries, &call)).await {
                 Ok(Ok(reply)) => match reply.kind {
@@ -108,7 +109,9 @@ impl Operator {
     async fn ask_one(&self, tries: &mut Tries, call: &Call) -> Result<Reply, Problem> {
         let client = self.client(tries).await?;
         let mut client = client.max_decoding_message_size(REPLY_BYTES_MAX);
-        Ok(client.ask(call.clone()).await?.into_inner())
+        let response = client.ask(call.clone()).await?;
+        self.doors.learn(response.metadata());
+        Ok(response.into_inner())
     }
 
     async fn client(&self, tries: &mut Tries) -> Result<OperatorClient<Channel>, Problem> {
@@ -143,7 +146,7 @@ impl Operator {
         mut from: Watch,
         sender: &mpsc::Sender<Result<Event, AskError>>,
     ) -> Result<(), AskError> {
-        let mut tries = Tries::new(self.masters.clone());
+        let mut tries = Tries::new(self.doors.clone());
         loop {
             let problem = tokio::select! {
                 problem = self.watch_one(&mut tries, &mut from, sender) => problem,
@@ -171,7 +174,10 @@ impl Operator {
             Err(_) => return None,
         };
         let mut stream = match client.max_decoding_message_size(REPLY_BYTES_MAX).watch(*from).await {
-            Ok(response) => response.into_inner(),
+            Ok(response) => {
+                self.doors.learn(response.metadata());
+                response.into_inner()
+            }
             Err(status) => return Some(status.into()),
         };
         loop {
@@ -202,7 +208,7 @@ impl Watching {
 
 /// Joins a cluster: the token says which and whom to trust, and becomes credentials with which a [`Profile`] is made.
 pub async fn join(masters: &[String], token: &JoinToken, call: Join) -> Result<Joined, AskError> {
-    let mut tries = Tries::new(masters.into());
+    let mut tries = Tries::new(Doors::new(masters));
     loop {
         let address = tries.next();
         let attempt = async {

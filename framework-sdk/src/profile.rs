@@ -81,6 +81,11 @@ impl Profile {
         self.credentials
             .save(dir)
             .map_err(|source| ProfileError::Credentials { dir: dir.to_owned(), source })?;
+        self.save_masters(dir)
+    }
+
+    /// Writes anew where the masters are.
+    pub fn save_masters(&self, dir: &Path) -> Result<(), ProfileError> {
         let path = dir.join(MASTERS_FILE);
         let fresh = dir.join(format!(".{MASTERS_FILE}.{}", std::process::id()));
         let mut text = self.masters.join("\n");

@@ -27,6 +27,7 @@ pub use proto::store::{
     Reply, ReplyKind, Txn, TxnReply, Watch, WatchReply,
 };
 
+use crate::doors::Doors;
 use crate::operator::AskError;
 use crate::profile::Profile;
 use crate::tries::{Problem, Tries};
@@ -55,7 +56,7 @@ pub enum StateError {
 #[derive(Clone, Debug)]
 pub struct State {
     credentials: Credentials,
-    masters: Arc<[String]>,
+    doors: Doors,
     /// The channel to the master that answered last.
     last: Arc<Mutex<Option<Channel>>>,
     space: String,
@@ -95,7 +96,7 @@ impl State {
     pub fn new(profile: &Profile) -> Self {
         State {
             credentials: profile.credentials.clone(),
-            masters: profile.masters.clone().into(),
+            doors: Doors::new(&profile.masters),
             last: Arc::default(),
             space: String::new(),
             epoch: None,
@@ -226,14 +227,16 @@ impl State {
     pub async fn ask(&self, kind: CallKind) -> Result<Reply, StateError> {
         let repeatable = repeats(&kind);
         let call = Call { space: self.space.clone(), epoch: self.epoch, kind };
-        let mut tries = Tries::new(self.masters.clone());
+        let mut tries = Tries::new(self.doors.clone());
         loop {
             let mut sent = false;
             let deadline = tries.deadline();
             let attempt = async {
                 let mut client = self.client(&mut tries).await?;
                 sent = true;
-                Ok::<_, Problem>(client.ask(call.clone()).await?.into_inner())
+                let response = client.ask(call.clone()).await?;
+                self.doors.learn(response.metadata());
+                Ok::<_, Problem>(response.into_inner())
             };
             let ended = timeout_at(deadline, attempt).await;
             let in_doubt = sent && !repeatable;
@@ -314,7 +317,7 @@ impl State {
         mut ask: Watch,
         sender: &mpsc::Sender<Result<WatchReply, StateError>>,
     ) -> Result<(), StateError> {
-        let mut tries = Tries::new(self.masters.clone());
+        let mut tries = Tries::new(self.doors.clone());
         loop {
             let ended = tokio::select! {
                 ended = self.watch_one(&mut tries, &mut ask, sender) => ended,
@@ -340,7 +343,9 @@ impl State {
         let deadline = tries.deadline();
         let opening = async {
             let mut client = self.client(tries).await?;
-            Ok::<_, Problem>(client.watch(ask.clone()).await?.into_inner())
+            let response = client.watch(ask.clone()).await?;
+            self.doors.learn(response.metadata());
+            Ok::<_, Problem>(response.into_inner())
         };
         let mut stream = match timeout_at(deadline, opening).await {
             Ok(opened) => opened.map_err(Broken::Problem)?,

@@ -1,12 +1,12 @@
 //! `Tries`: round the masters, from one to the next, until one answers or the time is over.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use proto_grpc::ConnectError;
 use tokio::time::{Instant, sleep};
 use tonic::{Code as GrpcCode, Status};
 
+use crate::doors::Doors;
 use crate::link::chain;
 use crate::operator::AskError;
 
@@ -39,7 +39,8 @@ impl From<Status> for Problem {
 
 /// Goes round the masters until the time is over.
 pub(crate) struct Tries {
-    masters: Arc<[String]>,
+    doors: Doors,
+    masters: Vec<String>,
     at: usize,
     since_wait: usize,
     directed: Option<String>,
@@ -55,9 +56,10 @@ pub(crate) struct Tries {
 // === impl Tries ===
 
 impl Tries {
-    pub fn new(masters: Arc<[String]>) -> Self {
+    pub fn new(doors: Doors) -> Self {
         Tries {
-            masters,
+            masters: doors.all(),
+            doors,
             at: 0,
             since_wait: 0,
             directed: None,
@@ -86,6 +88,10 @@ impl Tries {
     pub fn next(&mut self) -> String {
         if let Some(address) = self.directed.take() {
             return address;
+        }
+        if self.since_wait == 0 {
+            // Each round goes to all that are known by then.
+            self.masters = self.doors.all();
         }
         let address = self.masters.get(self.at % self.masters.len().max(1)).cloned().unwrap_or_default();
         self.at += 1;

@@ -20,8 +20,9 @@ pub struct MasterArgs {
     /// Where its door listens.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Every member of the group, this one included: NUMBER=HOST:PORT; once for each. Fixed at the founding: adding members
-    /// to a group that runs is not possible yet. Without, this master is the only one.
+    /// Every member of the group, this one included: NUMBER=HOST:PORT; once for each. The list that the group is founded with;
+    /// once `stoa raft add`, `remove` or `replace` has changed it, the masters remember it themselves. Without, this master is
+    /// the only one.
     #[arg(long = "member", value_parser = member)]
     members: Vec<(MasterId, String)>,
     /// Where its log and snapshots are kept. Empty at the first start: then it founds a cluster, or joins with a token.
@@ -129,12 +130,16 @@ impl MasterArgs {
 
     /// What the process is told, once it has a certificate.
     pub fn config(self) -> Result<Config, String> {
-        let members = self.members()?;
+        let mut members = self.members()?;
+        let found = crate::founding::found_members(&self.data_dir)?;
+        let founds = found.is_none();
+        members.extend(found.into_iter().flatten());
         let own = self.data_dir.join(AUTHORITY);
         Ok(Config {
             id: MasterId(self.id),
             listen: self.listen,
             members,
+            founds,
             credentials_dir: self.credentials.unwrap_or_else(|| self.data_dir.join(CREDENTIALS)),
             authority_dir: self.authority.or_else(|| Some(own).filter(|dir| dir.is_dir())),
             data_dir: self.data_dir,

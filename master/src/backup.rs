@@ -173,8 +173,8 @@ impl Restoring {
             index: begins.index,
             at_ms: begins.at_s.saturating_mul(1000),
         };
-        let registry =
-            master_core::restored(&backup.registry.image, restored).map_err(|why| bad(why.to_string()))?;
+        let registry = master_core::restored(&backup.registry.image, restored, &members)
+            .map_err(|why| bad(why.to_string()))?;
         let store = master_store_core::restored(&backup.store.image, begins.index)
             .map_err(|why| bad(why.to_string()))?;
         let authority =

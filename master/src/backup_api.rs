@@ -1,6 +1,5 @@
 //! The operators' door for backups: all that this master's two groups remember, as the bytes of one file.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,12 +7,13 @@ use master_core::Input;
 use proto::authorize::{Action, authorize};
 use proto::backup::{Backup, Member, Part, Save, SavedBytes};
 use proto::caller::Caller;
-use proto::id::MasterId;
+use proto::roster::{Master, Standing};
 use proto_drive::Handle;
 use proto_grpc::services::backups::backups_server::Backups;
 use tonic::{Request, Response, Status};
 
 use crate::audit::{Audit, Draft};
+use crate::book::Book;
 use crate::caller::{caller, from, status};
 use crate::doors::Doors;
 use crate::store::Saving;
@@ -26,7 +26,7 @@ const PIECE: usize = 1 << 20;
 /// The operators' door for backups.
 pub(crate) struct BackupDoor {
     pub cluster: String,
-    pub members: BTreeMap<MasterId, String>,
+    pub book: Book,
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
     pub store: Saving,
@@ -40,7 +40,9 @@ impl BackupDoor {
         self.handle.send_async(Input::Save { ticket }).await.ok()?;
         let registry = answer.await.ok().flatten()?;
         let store = self.store.save().await?;
-        let member = |(id, address): (&MasterId, &String)| Member { id: *id, address: address.clone() };
+        let roster = self.book.roster();
+        let wanted = roster.masters.iter().filter(|master| master.standing != Standing::Leaves);
+        let member = |master: &Master| Member { id: master.id, address: master.address.clone() };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Some(Backup {
             format: Backup::FORMAT,
@@ -48,7 +50,7 @@ impl BackupDoor {
             made_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             by: caller.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            members: self.members.iter().map(member).collect(),
+            members: wanted.map(member).collect(),
             registry: Part { index: registry.index, term: registry.term, image: registry.image.into() },
             store: Part { index: store.index, term: store.term, image: store.image.into() },
         })

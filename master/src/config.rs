@@ -18,6 +18,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Every member's door, itself included, as others reach it.
     pub members: BTreeMap<MasterId, String>,
+    /// Whether `members` is the list that the group is, or was, founded with: a master that comes into a group which runs
+    /// founds nothing.
+    pub founds: bool,
     /// Where its log and snapshots are.
     pub data_dir: PathBuf,
     /// Where its certificate is: `ca.pem`, `cert.pem`, `key.pem`.

@@ -25,6 +25,20 @@ pub(crate) const CREDENTIALS: &str = "credentials";
 /// Where the authority is, below the data directory.
 pub(crate) const AUTHORITY: &str = "authority";
 
+/// The masters that one which came into a group that ran was told of, below its data directory. With this file a master
+/// founds nothing, however empty its log is.
+const FOUND: &str = "members";
+
+/// What a master finds there; `None`: it is one of the founders.
+pub(crate) fn found_members(data_dir: &Path) -> Result<Option<BTreeMap<MasterId, String>>, String> {
+    let path = data_dir.join(FOUND);
+    match fs::read_to_string(&path) {
+        Ok(text) => text.lines().map(crate::args::member).collect::<Result<_, _>>().map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
 /// What a master that is started by hand is told.
 #[derive(Clone, Debug)]
 pub struct Founding {
@@ -76,7 +90,8 @@ pub enum FoundingError {
     /// Another member founds.
     #[error(
         "member {id} does not found the cluster, member {first} does: start that one first, and give this one --join \
-         with the token that it prints; members cannot be added to a group that runs already"
+         with the token that it prints; to come into a group that runs, let `stoa raft add` \
+         make the token"
     )]
     NotFirst {
         /// Who was started.
@@ -155,6 +170,10 @@ impl Founding {
         if !admitted.authority_key_pem.is_empty() {
             Authority::from_pem(&admitted.credentials.ca_pem, &admitted.authority_key_pem)?
                 .save(&self.authority_dir())?;
+        }
+        if let Some(roster) = &admitted.roster {
+            let lines = roster.masters.iter().map(|master| format!("{}={}\n", master.id, master.address));
+            write(&self.data_dir.join(FOUND), &lines.collect::<String>())?;
         }
         Ok(admitted.credentials.save(&self.credentials_dir())?)
     }
@@ -309,7 +328,7 @@ mod tests {
         let second = founding("second", 2, &[(1, "h1:7070"), (2, "h2:7070")]);
         let why = second.begin().await.unwrap_err().to_string();
         assert!(
-            why.contains("member 1 does") && why.contains("--join") && why.contains("cannot be added"),
+            why.contains("member 1 does") && why.contains("--join") && why.contains("stoa raft add"),
             "{why}"
         );
         let everywhere = founding("everywhere", 1, &[(1, "0.0.0.0:7070")]);

@@ -5,6 +5,7 @@ mod args;
 mod audit;
 pub mod backup;
 mod backup_api;
+mod book;
 mod caller;
 mod conceal;
 mod config;
@@ -22,6 +23,7 @@ mod peers;
 mod perform;
 mod raft_api;
 mod read_model;
+mod room;
 mod scheduler_api;
 mod store;
 mod vault;
@@ -32,10 +34,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use master_core::{Master, Unfit};
+use master_raft::ConfState;
 use master_storage::{Disk, LogStore};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
-use proto_drive::{Ended, Vitals};
+use proto::id::MasterId;
+use proto_drive::{Ended, Handle, Vitals};
 use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
 use proto_grpc::services::backups::backups_server::BackupsServer;
 use proto_grpc::services::operator::operator_server::OperatorServer;
@@ -45,7 +49,7 @@ use proto_grpc::services::store::store_server::StoreServer;
 use proto_grpc::services::store_raft::store_raft_server::StoreRaftServer;
 use proto_pki::{Authority, Credentials, PkiError};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tonic::service::Routes;
 use tracing::info;
 
@@ -53,6 +57,7 @@ pub use args::MasterArgs;
 pub use config::{Config, Limits, StoreLimits};
 pub use perform::Fault;
 
+use crate::book::Book;
 use crate::perform::{Hands, REGISTRY};
 
 /// The largest message a peer may send: the parts of larger ones are below a MiB, entries of a batch a few.
@@ -63,6 +68,11 @@ const AGENT_MESSAGE_BYTES_MAX: usize = 32 << 20;
 
 /// An unanswered offer stands for so long in any case. A framework that decides by itself has decided by then.
 const HOLD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// Beside a log that was not empty at a start: a master that has lost it must not begin anew.
+const BEGUN: &str = "begun";
+
+/// In the data directory of a master that was removed.
+const REMOVED: &str = "removed";
 
 /// Why a master cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +96,48 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// The group does without it.
+    #[error(
+        "master {id} was removed from its group, and stops; nobody comes back under a number that was removed: to have a \
+         master here again, move {dir} away, and put a new one on the list with `stoa raft add`"
+    )]
+    Removed {
+        /// Which.
+        id: MasterId,
+        /// Its data directory.
+        dir: PathBuf,
+    },
     /// Its disk cannot be read.
     #[error("the data directory of this master cannot be used")]
-    Store(#[from] master_storage::Error),
+    Store(#[source] master_storage::Error),
+    /// Something is missing or changed that was once durable.
+    #[error("{}: {source}", replaced(*.id, .dir))]
+    Damaged {
+        /// Which master.
+        id: MasterId,
+        /// Its data directory.
+        dir: PathBuf,
+        /// What is wrong.
+        source: master_storage::Error,
+    },
     /// What its disk holds does not fit together.
-    #[error(
-        "what the disk of this master holds does not fit together ({0:?}); remove the member and let it join anew"
-    )]
-    Unfit(Unfit),
+    #[error("{}: {unfit}", replaced(*.id, .dir))]
+    Unfit {
+        /// Which master.
+        id: MasterId,
+        /// Its data directory.
+        dir: PathBuf,
+        /// What is wrong.
+        unfit: Unfit,
+    },
+    /// It had a log, and has none.
+    #[error("{}: it had a log, and {} is not there any more", replaced(*.id, .dir), .dir.join("log").display())]
+    LogLost {
+        /// Which master.
+        id: MasterId,
+        /// Its data directory.
+        dir: PathBuf,
+    },
     /// The system gave no thread.
     #[error("the system gave no thread")]
     Thread(#[from] std::io::Error),
@@ -103,6 +147,44 @@ pub enum RunError {
     /// Its machine stopped.
     #[error("the machine of this master stopped: {0}")]
     Stopped(String),
+}
+
+/// What to do with a master that may have acknowledged what it no longer has.
+fn replaced(id: MasterId, dir: &Path) -> String {
+    format!(
+        "master {id} must not go on with what is in {}, since it may have acknowledged what is not there; the other masters have \
+         it: move that directory away, and put a new master on the list in its place with `stoa raft replace {id}`",
+        dir.display()
+    )
+}
+
+/// A file in a data directory that cannot be used.
+pub(crate) fn unusable(id: MasterId, dir: &Path, source: master_storage::Error) -> RunError {
+    match source.is_damage() {
+        true => RunError::Damaged { id, dir: dir.to_owned(), source },
+        false => RunError::Store(source),
+    }
+}
+
+/// Opens what a group has stored. A log that is empty, though there was one, is as bad as a damaged one.
+pub(crate) fn recover(
+    config: &Config,
+    dir: &Path,
+    group: master_storage::Group,
+) -> Result<(Disk, master_raft::Recovered), RunError> {
+    let bad = |source| unusable(config.id, &config.data_dir, source);
+    let begun = dir.join(BEGUN);
+    let mut store = Disk::open(dir).map_err(bad)?;
+    let recovered = store.recover(group).map_err(bad)?;
+    match (recovered.is_blank(), begun.exists()) {
+        (true, true) => Err(RunError::LogLost { id: config.id, dir: dir.to_owned() }),
+        (_, true) | (true, false) => Ok((store, recovered)),
+        (false, false) => {
+            fs::write(&begun, "this directory has held a log: without it this master must not go on\n")
+                .map_err(|source| RunError::DataDir { dir: dir.to_owned(), source })?;
+            Ok((store, recovered))
+        }
+    }
 }
 
 /// Makes a directory that lets nobody else in: the log holds what tasks are told in confidence.
@@ -118,6 +200,9 @@ pub async fn run(
     render_metrics: impl Fn() -> String + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    if config.data_dir.join(REMOVED).exists() {
+        return Err(RunError::Removed { id: config.id, dir: config.data_dir });
+    }
     let credentials = Arc::new(Credentials::load(&config.credentials_dir)?);
     let (cluster, _) = credentials.identity()?;
     let authority = config.authority_dir.as_deref().map(Authority::load).transpose()?;
@@ -126,27 +211,39 @@ pub async fn run(
         .map_err(|source| RunError::Listen { address: config.listen, source })?;
 
     make_private(&config.data_dir)?;
-    let mut store = Disk::open(&config.data_dir)?;
-    let recovered = store.recover(REGISTRY)?;
+    let (store, recovered) = recover(&config, &config.data_dir, REGISTRY)?;
+    let book = Book::of(&config.members);
     let mut core = master_core::Config::new(config.id, config.members.clone(), seed(&config));
+    core.founds = config.founds;
     core.offer_timeout = config.offer_timeout.unwrap_or(core.offer_timeout);
     core.agent_unreachable_after = config.agent_unreachable_after.unwrap_or(core.agent_unreachable_after);
     core.root_tasks.clone_from(&config.root_tasks);
     core.hold_share_milli = config.limits.hold_share_milli;
     core.hold_patience = (config.limits.hold_share_milli < 1000).then_some(HOLD_PATIENCE);
-    let machine = Master::recover(core, recovered).map_err(RunError::Unfit)?;
+    let machine = Master::recover(core, recovered).map_err(|unfit| RunError::Unfit {
+        id: config.id,
+        dir: config.data_dir.clone(),
+        unfit,
+    })?;
 
     let audit = audit::Audit::start(&config.data_dir.join("audit"), config.id, config.limits.audit_bytes)?;
     let doors = Arc::new(doors::Doors::default());
     let model = Arc::new(read_model::ReadModel::default());
     let heard = Arc::new(peers::Heard::default());
-    let own = peers::Own { id: config.id, cluster: cluster.clone(), credentials: credentials.clone() };
+    let removed = Arc::new(watch::Sender::new(false));
+    let own = peers::Own {
+        id: config.id,
+        cluster: cluster.clone(),
+        credentials: credentials.clone(),
+        book: book.clone(),
+        removed: removed.clone(),
+    };
     let reporting = peers::Reporting::default();
     let store_end = store::Ending::default();
     let state_seed = seed(&config).rotate_left(16);
     let state = store::start(&config, own.clone(), state_seed, store_end.clone(), audit.clone())?;
-    let sealing = tokio::spawn(audit::keep_sealed(audit.clone(), own.clone(), config.members.clone()));
-    let peers = peers::Peers::start(own, &config.members, peers::Talk::Registry, reporting.clone());
+    let sealing = tokio::spawn(audit::keep_sealed(audit.clone(), own.clone()));
+    let peers = peers::Peers::start(own, peers::Talk::Registry, reporting.clone());
     let vault = Arc::new(vault::Vault::of(authority.as_ref())?);
     let hands = Hands {
         store,
@@ -154,6 +251,8 @@ pub async fn run(
         peers,
         model: model.clone(),
         vault: vault.clone(),
+        book: book.clone(),
+        tell_store: state.tell_roster,
         meters: meters::Meters::default(),
         audit: audit.clone(),
     };
@@ -168,6 +267,9 @@ pub async fn run(
     let registry = handle.clone();
     let tell: peers::Tell = Arc::new(move |input| registry.send(master_core::Input::Raft(input)).is_ok());
     let _ = reporting.set(tell.clone());
+
+    tokio::spawn(tell_members(state.members, handle.clone()));
+    tokio::spawn(room::watch(config.data_dir.clone(), vec![tell.clone(), state.tell.clone()]));
 
     let buckets = Arc::new(limits::Buckets::new(config.limits.calls_a_second));
     let scheduler = scheduler_api::SchedulerDoor {
@@ -186,7 +288,7 @@ pub async fn run(
     let raft = |tell| raft_api::RaftDoor {
         id: config.id,
         cluster: cluster.clone(),
-        members: config.members.clone(),
+        book: book.clone(),
         tell,
         heard: heard.clone(),
     };
@@ -195,7 +297,7 @@ pub async fn run(
     let show_state = state.show;
     let operator = operator_api::OperatorDoor {
         id: config.id,
-        members: config.members.clone(),
+        book: book.clone(),
         ca_sha256: credentials.ca_sha256()?,
         authority,
         authority_dir: config.authority_dir.clone(),
@@ -208,7 +310,7 @@ pub async fn run(
     let audited = operator_audit::AuditedDoor { door: operator, audit: audit.clone(), model: audited_model };
     let backups = backup_api::BackupDoor {
         cluster: cluster.clone(),
-        members: config.members.clone(),
+        book,
         doors: saves,
         handle: handle.clone(),
         store: state.saving,
@@ -244,6 +346,7 @@ pub async fn run(
             () = shutdown => None,
             why = &mut end => Some(why.unwrap_or_else(|_| "its thread is gone".to_owned())),
             why = store_end.why() => Some(format!("the frameworks' state: {why}")),
+            () = told_removed(&removed) => Some(String::new()),
         }
     };
     let (why, told) = oneshot::channel();
@@ -255,7 +358,13 @@ pub async fn run(
     (state.close)();
     sealing.abort();
     let told = match told.await {
-        Ok(Some(why)) => Err(RunError::Stopped(why)),
+        Ok(Some(why)) if !*removed.borrow() => Err(RunError::Stopped(why)),
+        Ok(Some(_)) => {
+            // The next start knows without asking anybody.
+            let note = format!("master {} was removed from its group\n", config.id);
+            let _ = fs::write(config.data_dir.join(REMOVED), note);
+            Err(RunError::Removed { id: config.id, dir: config.data_dir })
+        }
         Ok(None) | Err(_) => {
             // Until its thread is gone the disk is in use, and whoever runs a master again at once would find it so.
             let _ = end.await;
@@ -265,6 +374,23 @@ pub async fn run(
     };
     audit.close();
     told
+}
+
+/// Tells the registry's machine how the other group stands, whenever that changes.
+async fn tell_members(mut members: watch::Receiver<ConfState>, handle: Handle<master_core::Input>) {
+    members.mark_changed();
+    while members.changed().await.is_ok() {
+        let now = members.borrow_and_update().clone();
+        if handle.send_async(master_core::Input::StoreMembers(now)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn told_removed(removed: &watch::Sender<bool>) {
+    if removed.subscribe().wait_for(|removed| *removed).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Differs between members and between starts of one member, as consensus asks.

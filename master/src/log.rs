@@ -94,6 +94,7 @@ pub(crate) fn told_agent(message: &ToAgent) {
         | ToAgentKind::Acknowledge(_)
         | ToAgentKind::Shutdown(_)
         | ToAgentKind::Redirect(_)
+        | ToAgentKind::Masters(_)
         | ToAgentKind::Heartbeat => {}
     }
 }

@@ -1,6 +1,5 @@
 //! The operators' door: reads from the read model, orders to the machine, tokens for certificates.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +11,10 @@ use proto::caller::Caller;
 use proto::id::{AgentId, MasterId};
 use proto::log::TokenCreated;
 use proto::operator::{
-    Call, CreateToken, Event, Join, Joined, List, Raft, Reply, ReplyKind, SetSecret, Token, TokenKind, Watch,
+    Call, CreateToken, Event, Join, Joined, List, Reply, ReplyKind, SetSecret, Token, TokenKind, Watch,
 };
 use proto::refusal::{Code, Refusal};
+use proto::roster::Standing;
 use proto_drive::Handle;
 use proto_grpc::join::LEADER;
 use proto_grpc::services::operator::operator_server::Operator;
@@ -25,6 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
+use crate::book::Book;
 use crate::caller::{caller, status};
 use crate::conceal::Eyes;
 use crate::doors::Doors;
@@ -44,7 +45,7 @@ const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The operators' door.
 pub(crate) struct OperatorDoor {
     pub id: MasterId,
-    pub members: BTreeMap<MasterId, String>,
+    pub book: Book,
     pub ca_sha256: [u8; 32],
     pub authority: Option<Authority>,
     pub authority_dir: Option<PathBuf>,
@@ -66,8 +67,8 @@ enum Stands {
 }
 
 /// What is said to whoever wants to become a member that nobody named.
-const NO_NEW_MEMBERS: &str = "name is not the number of another member of the list that this group was founded with; adding \
-                              members to a group that runs is not possible yet";
+const NOT_LISTED: &str = "name is not the number of another master of the list; put it there first: `stoa raft add ADDRESS` \
+                          says its number and makes its token";
 
 /// Says who leads, for people and for the joiner that asks there next.
 fn led_by(address: &str) -> Status {
@@ -103,6 +104,9 @@ fn order_of(call: Call) -> Option<OperatorCall> {
         Call::OperateAgent(call) => OperatorCall::OperateAgent(call),
         Call::SetRights(call) => OperatorCall::SetRights(call),
         Call::RemoveSecret(call) => OperatorCall::RemoveSecret(call),
+        Call::ChangeMasters(call) => OperatorCall::ChangeMasters(call),
+        Call::CancelMasters(_) => OperatorCall::CancelMasters,
+        Call::TransferLead(call) => OperatorCall::TransferLead(call),
         Call::WhoAmI => OperatorCall::WhoAmI,
         Call::CanI(asked) => OperatorCall::CanI(asked),
         Call::Principals => OperatorCall::Principals,
@@ -150,8 +154,8 @@ impl OperatorDoor {
     /// The masters: progress from consensus, processes and life from what is heard.
     async fn raft(&self, caller: Caller) -> Result<ReplyKind, Status> {
         let kind = self.order(caller, OperatorCall::Raft).await?;
-        let ReplyKind::Raft(Raft { mut members, term, applied }) = kind else { return Ok(kind) };
-        for member in &mut members {
+        let ReplyKind::Raft(mut raft) = kind else { return Ok(kind) };
+        for member in &mut raft.members {
             if member.id == self.id {
                 (member.pid, member.alive) = (std::process::id(), true);
             } else {
@@ -159,7 +163,7 @@ impl OperatorDoor {
                 (member.pid, member.alive) = (pid, alive);
             }
         }
-        Ok(ReplyKind::Raft(Raft { members, term, applied }))
+        Ok(ReplyKind::Raft(raft))
     }
 
     async fn status(&self, caller: Caller) -> Result<ReplyKind, Status> {
@@ -213,7 +217,7 @@ impl OperatorDoor {
         if leads {
             return None;
         }
-        let address = leader.and_then(|id| self.members.get(&id)).cloned();
+        let address = leader.and_then(|id| self.book.address(id));
         let nobody = || (!self.model.was_led()).then(String::new);
         address.or_else(nobody).map(ReplyKind::Redirect)
     }
@@ -221,11 +225,34 @@ impl OperatorDoor {
     /// Whether a token of the founding makes somebody this member. An error if there is no such member to be.
     fn admits_member(&self, becomes: &Identity, token: &JoinToken) -> Result<bool, Status> {
         let Identity::Master(id) = becomes else { return Ok(false) };
-        if *id == self.id || !self.members.contains_key(id) {
-            return Err(Status::invalid_argument(NO_NEW_MEMBERS));
+        if let Err(refusal) = self.may_come(*id) {
+            return Err(match self.elsewhere() {
+                // It knows the newest list.
+                Some(ReplyKind::Redirect(leader)) if !leader.is_empty() => led_by(&leader),
+                _ => Status::invalid_argument(refusal.message),
+            });
         }
         let dir = self.authority_dir.as_deref();
         Ok(dir.is_some_and(|dir| founding::admits(dir, *id, token)))
+    }
+
+    /// Whether somebody may come under this number: it is on the list, and after the founding nobody votes under it yet. A
+    /// second one under a number that has voted could vote otherwise than the first.
+    fn may_come(&self, id: MasterId) -> Result<(), Refusal> {
+        let roster = self.book.roster();
+        match roster.get(id) {
+            Some(master) if id != self.id && (roster.version == 0 || master.standing == Standing::Joins) => {
+                Ok(())
+            }
+            Some(_) if id != self.id => {
+                let message = format!(
+                    "name: master {id} has joined already, and nobody else can come under its number"
+                );
+                let help = format!("if its disk was lost: `stoa raft replace {id}`");
+                Err(Refusal::new(Code::Conflict, message).with_help(help))
+            }
+            Some(_) | None => Err(Refusal::new(Code::Invalid, NOT_LISTED)),
+        }
     }
 
     /// The secrets, to those who may know of them, as the leader knows them.
@@ -269,8 +296,12 @@ impl OperatorDoor {
                 return refused("name is missing or malformed; use letters, digits and - _ . @");
             }
             TokenKind::Master => match is("master") {
-                Ok(Caller::Master(id)) if self.members.contains_key(&id) => {}
-                Ok(_) | Err(_) => return refused(NO_NEW_MEMBERS),
+                Ok(Caller::Master(id)) => match (self.may_come(id), self.elsewhere()) {
+                    (Ok(()), _) => {}
+                    (Err(_), Some(leader)) => return Ok(leader),
+                    (Err(refusal), None) => return Ok(ReplyKind::Refused(refusal)),
+                },
+                Ok(_) | Err(_) => return refused(NOT_LISTED),
             },
         }
         let token =
@@ -303,7 +334,8 @@ impl Operator for OperatorDoor {
 
     async fn list(&self, request: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
         let reply = self.ask(request).await?.into_inner();
-        Ok(Response::new(Box::pin(tokio_stream::iter(parts(reply).map(Ok)))))
+        let parts: Self::ListStream = Box::pin(tokio_stream::iter(parts(reply).map(Ok)));
+        Ok(self.book.stamp(parts))
     }
 
     async fn ask(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
@@ -329,7 +361,7 @@ impl Operator for OperatorDoor {
             let message =
                 format!("called has {} words; look for {} at once", list.called.len(), List::CALLED_MAX);
             let refused = ReplyKind::Refused(Refusal::new(Code::Invalid, message));
-            return Ok(Response::new(self.replied(refused)));
+            return Ok(self.book.stamp(self.replied(refused)));
         }
         // Unless it was asked not to, a follower sends readers to the leader, if there is one: it knows more.
         let (as_of_now, sends_on) = match &call {
@@ -344,7 +376,7 @@ impl Operator for OperatorDoor {
             true => match self.stands(sends_on).await {
                 Stands::Now => true,
                 Stands::Earlier => false,
-                Stands::Instead(kind) => return Ok(Response::new(self.replied(kind))),
+                Stands::Instead(kind) => return Ok(self.book.stamp(self.replied(kind))),
             },
             false => false,
         };
@@ -398,7 +430,7 @@ impl Operator for OperatorDoor {
                 None => return Err(Status::internal("a call that nobody answers")),
             },
         };
-        Ok(Response::new(match label {
+        Ok(self.book.stamp(match label {
             Some((as_of, leads, _)) => Reply { as_of, from_leader: leads && (confirmed || !as_of_now), kind },
             None => self.replied(kind),
         }))
@@ -432,7 +464,8 @@ impl Operator for OperatorDoor {
                 }
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        let stream: Self::WatchStream = Box::pin(ReceiverStream::new(stream));
+        Ok(self.book.stamp(stream))
     }
 
     async fn join(&self, request: Request<Join>) -> Result<Response<Joined>, Status> {
@@ -478,6 +511,8 @@ impl Operator for OperatorDoor {
             Identity::Master(_) => authority.key_pem().to_owned(),
             Identity::Agent(_) | Identity::Framework(_) | Identity::User(_) => String::new(),
         };
+        let roster = self.book.roster();
+        let comes_later = matches!(becomes, Identity::Master(_)) && roster.version > 0;
         info!(name = %becomes, "certified");
         let certificate_pem = authority
             .sign(&call.csr_pem, &becomes, LEAF_VALIDITY)
@@ -485,8 +520,9 @@ impl Operator for OperatorDoor {
         Ok(Response::new(Joined {
             certificate_pem,
             ca_pem: authority.ca_pem().to_owned(),
-            masters: self.members.values().cloned().collect(),
+            masters: roster.doors().addresses,
             authority_key_pem,
+            roster: comes_later.then(|| roster.as_ref().clone()),
         }))
     }
 }

@@ -11,12 +11,14 @@ use proto::raft::Envelope;
 use proto_grpc::services::raft::raft_client::RaftClient;
 use proto_grpc::services::store_raft::store_raft_client::StoreRaftClient;
 use proto_pki::{Credentials, PeerRole};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 use tracing::debug;
+
+use crate::book::{Book, Known, says_removed};
 
 /// A message larger than this travels in parts; well below what a door takes at once.
 const PART_BYTES: usize = 1 << 20;
@@ -35,8 +37,9 @@ pub(crate) struct Heard(Mutex<BTreeMap<MasterId, (u32, Instant)>>);
 /// Sends to the other masters.
 pub(crate) struct Peers {
     own: Own,
-    members: BTreeMap<MasterId, String>,
-    queues: BTreeMap<NodeId, mpsc::Sender<Bytes>>,
+    known: watch::Receiver<Known>,
+    /// A stream to each other master, and where it goes.
+    queues: BTreeMap<NodeId, (String, mpsc::Sender<Bytes>)>,
     group: Talk,
     reporting: Reporting,
     runtime: tokio::runtime::Handle,
@@ -63,6 +66,10 @@ pub(crate) struct Own {
     pub id: MasterId,
     pub cluster: String,
     pub credentials: Arc<Credentials>,
+    /// Who else there is.
+    pub book: Book,
+    /// Becomes true when another master says that this one was removed.
+    pub removed: Arc<watch::Sender<bool>>,
 }
 
 // === impl Heard ===
@@ -116,12 +123,15 @@ impl Own {
 impl Talk {
     async fn deliver(
         self,
+        own: Own,
         channel: Channel,
         envelopes: impl Stream<Item = Envelope> + Send + 'static,
     ) -> Result<(), Status> {
+        let mut request = Request::new(envelopes);
+        own.book.introduce(own.id, request.metadata_mut());
         match self {
-            Talk::Registry => RaftClient::new(channel).deliver(envelopes).await.map(|_| ()),
-            Talk::Store => StoreRaftClient::new(channel).deliver(envelopes).await.map(|_| ()),
+            Talk::Registry => RaftClient::new(channel).deliver(request).await.map(|_| ()),
+            Talk::Store => StoreRaftClient::new(channel).deliver(request).await.map(|_| ()),
         }
     }
 }
@@ -129,21 +139,38 @@ impl Talk {
 // === impl Peers ===
 
 impl Peers {
-    /// Starts a stream to each other member; they connect as they can.
-    pub fn start(own: Own, members: &BTreeMap<MasterId, String>, group: Talk, reporting: Reporting) -> Peers {
-        let mut queues = BTreeMap::new();
-        for (id, address) in members.iter().filter(|(id, _)| **id != own.id) {
-            let (queue, waiting) = mpsc::channel(WAITING_MAX);
-            queues.insert(NodeId(id.0), queue);
-            tokio::spawn(keep_sending(own.clone(), group, *id, address.clone(), waiting));
-        }
+    /// Starts a stream to each other master of the book; they connect as they can.
+    pub fn start(own: Own, group: Talk, reporting: Reporting) -> Peers {
         let runtime = tokio::runtime::Handle::current();
-        Peers { own, members: members.clone(), queues, group, reporting, runtime }
+        let known = own.book.subscribe();
+        let mut peers = Peers { own, known, queues: BTreeMap::new(), group, reporting, runtime };
+        peers.follow_book();
+        peers
+    }
+
+    /// Streams to those who are there now, and to nobody else.
+    fn follow_book(&mut self) {
+        let known = self.known.borrow_and_update().clone();
+        let others = known.others(self.own.id);
+        self.queues.retain(|id, (address, _)| others.get(&MasterId(id.0)) == Some(&address.as_str()));
+        for (id, address) in others {
+            let id = NodeId(id.0);
+            if !self.queues.contains_key(&id) {
+                let (queue, waiting) = mpsc::channel(WAITING_MAX);
+                let sending =
+                    keep_sending(self.own.clone(), self.group, MasterId(id.0), address.to_owned(), waiting);
+                self.runtime.spawn(sending);
+                self.queues.insert(id, (address.to_owned(), queue));
+            }
+        }
     }
 
     /// Sends a message, or loses it.
-    pub fn send(&self, to: NodeId, bytes: Bytes) {
-        let lost = self.queues.get(&to).is_none_or(|queue| queue.try_send(bytes).is_err());
+    pub fn send(&mut self, to: NodeId, bytes: Bytes) {
+        if self.known.has_changed().unwrap_or(false) {
+            self.follow_book();
+        }
+        let lost = self.queues.get(&to).is_none_or(|(_, queue)| queue.try_send(bytes).is_err());
         if lost {
             metrics::counter!("raft_messages_dropped_total").increment(1);
         }
@@ -151,9 +178,10 @@ impl Peers {
 
     /// Sends a snapshot on a stream of its own, and tells how it ended.
     pub fn send_snapshot(&self, to: NodeId, message: Bytes, image: Bytes) {
-        let (Some(address), Some(tell)) =
-            (self.members.get(&MasterId(to.0)).cloned(), self.reporting.get().cloned())
-        else {
+        let Some(tell) = self.reporting.get().cloned() else { return };
+        let address = self.own.book.address(MasterId(to.0));
+        let Some(address) = address else {
+            tell(master_raft::Input::SnapshotReport { peer: to, delivered: false });
             return;
         };
         let (own, group) = (self.own.clone(), self.group);
@@ -183,10 +211,14 @@ async fn keep_sending(
             // What waited while there was no stream is old: consensus sends what is needed anew.
             while waiting.try_recv().is_ok() {}
             let (sender, receiver) = mpsc::channel(64);
-            let mut streaming = tokio::spawn(group.deliver(channel, ReceiverStream::new(receiver)));
+            let mut streaming =
+                tokio::spawn(group.deliver(own.clone(), channel, ReceiverStream::new(receiver)));
             loop {
                 tokio::select! {
                     ended = &mut streaming => {
+                        if let Ok(Err(status)) = &ended && says_removed(status, own.id) {
+                            own.removed.send_replace(true);
+                        }
                         debug!(peer = to.0, ?ended, "the stream to a peer ended");
                         break;
                     }
@@ -228,5 +260,8 @@ async fn deliver_snapshot(
         part.image = true;
         part
     }));
-    group.deliver(channel, tokio_stream::iter(envelopes)).await.map_err(|status| status.to_string())
+    group
+        .deliver(own.clone(), channel, tokio_stream::iter(envelopes))
+        .await
+        .map_err(|status| status.to_string())
 }

@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use master_core::{Input, Note, Output};
 use master_storage::{Disk, Fatal, Group, LogStore};
+use proto::roster::Roster;
 use proto_drive::Perform;
 use proto_machine::Now;
 use tracing::{info, warn};
 
 use crate::audit::Audit;
+use crate::book::Book;
 use crate::doors::Doors;
 use crate::log;
 use crate::meters::Meters;
@@ -27,6 +29,9 @@ pub(crate) struct Hands<S = Disk> {
     pub peers: Peers,
     pub model: Arc<ReadModel>,
     pub vault: Arc<Vault>,
+    pub book: Book,
+    /// Tells the group of the frameworks' state which masters there are.
+    pub tell_store: Box<dyn Fn(Arc<Roster>) + Send>,
     pub meters: Meters,
     pub audit: Arc<Audit>,
 }
@@ -109,6 +114,10 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     self.meters.part(term, leads);
                     folded.get_or_insert_with(|| model.fold()).part(term, leads, leader);
                 }
+                Output::Roster(roster) => {
+                    self.book.learn(roster.clone());
+                    (self.tell_store)(roster);
+                }
                 Output::Audit(audited) => self.audit.of_machine(audited),
                 Output::Secrets(secrets) => self.vault.hold(secrets),
                 Output::Happened(events) => model.history().happened(events),
@@ -177,17 +186,22 @@ mod tests {
             id: MasterId(1),
             cluster: "pool".to_owned(),
             credentials: Arc::new(ca.issue(&Identity::Master(MasterId(1)), LEAF_VALIDITY).unwrap()),
+            removed: Arc::default(),
+            book: Book::of(&BTreeMap::new()),
         };
         let model = Arc::new(ReadModel::default());
         let dir = std::env::temp_dir().join(format!("stoa-readers-{}", std::process::id()));
         let store = Slow { model: model.clone(), disk: Disk::open(&dir).unwrap(), read: Vec::new() };
-        let peers = Peers::start(own, &BTreeMap::new(), Talk::Registry, Reporting::default());
+        let book = own.book.clone();
+        let peers = Peers::start(own, Talk::Registry, Reporting::default());
         let mut hands = Hands {
             store,
             doors: Arc::default(),
             peers,
             model: model.clone(),
             vault: Arc::default(),
+            book: book.clone(),
+            tell_store: Box::new(|_| {}),
             meters: Meters::default(),
             audit: Audit::start(&dir.join("audit"), MasterId(1), 1 << 20).unwrap(),
         };

@@ -1,6 +1,5 @@
 //! The masters' doors for each other, one for each group.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use proto_grpc::services::raft::raft_server::Raft;
 use proto_grpc::services::store_raft::store_raft_server::StoreRaft;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::book::{Book, removal, removed};
 use crate::caller::{caller, status};
 use crate::peers::{Heard, Tell};
 
@@ -23,7 +23,7 @@ const WHOLE_BYTES_MAX: usize = 1 << 30;
 pub(crate) struct RaftDoor {
     pub id: MasterId,
     pub cluster: String,
-    pub members: BTreeMap<MasterId, String>,
+    pub book: Book,
     pub tell: Tell,
     pub heard: Arc<Heard>,
 }
@@ -52,13 +52,22 @@ impl RaftDoor {
         let Caller::Master(from) = who else {
             return Err(Status::permission_denied("only masters speak here"));
         };
-        if !self.members.contains_key(&from) {
-            return Err(Status::permission_denied(format!("master {from} is not a member of this group")));
+        if self.book.roster().is_retired(from) {
+            return Err(removed(from));
         }
+        // It may be one of whom this master does not know yet. Its certificate says that it is a master, and what its words are
+        // worth is for consensus to say.
+        self.book.meet(from, request.metadata());
         let mut stream = request.into_inner();
+        let mut removal = std::pin::pin!(removal(self.book.subscribe(), from));
         let mut whole = Vec::new();
         let mut announced: Option<Bytes> = None;
-        while let Some(envelope) = stream.message().await? {
+        loop {
+            let envelope = tokio::select! {
+                message = stream.message() => message?,
+                () = &mut removal => return Err(removed(from)),
+            };
+            let Some(envelope) = envelope else { break };
             if envelope.from != from || envelope.to != self.id || envelope.cluster != self.cluster {
                 return Err(Status::invalid_argument(format!(
                     "a stray envelope: from {} to {} of cluster {:?}",

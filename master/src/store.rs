@@ -7,9 +7,9 @@ mod perform;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use master_raft::NodeId;
-use master_storage::{Disk, LogStore};
+use master_raft::{ConfState, NodeId};
 use master_store_core::{Input, Member, Saved};
+use proto::roster::Roster;
 use proto_drive::{Ended, Handle};
 use tokio::sync::watch;
 
@@ -46,6 +46,10 @@ pub(crate) struct Running {
     pub show: Box<dyn Fn() + Send + Sync>,
     /// Brings it what its peers say.
     pub tell: Tell,
+    /// Tells it which masters there are.
+    pub tell_roster: Box<dyn Fn(Arc<Roster>) + Send>,
+    /// Its members, as far as this one knows.
+    pub members: watch::Receiver<ConfState>,
     /// Ends it, after all that is queued.
     pub close: Box<dyn FnOnce() + Send>,
 }
@@ -80,17 +84,28 @@ pub(crate) fn start(
     audit: Arc<Audit>,
 ) -> Result<Running, RunError> {
     // A directory of its own: what frameworks write never waits for a launch to be stored, nor the other way round.
-    let mut store = Disk::open(&config.data_dir.join("store"))?;
-    let recovered = store.recover(perform::STORE)?;
+    let (store, recovered) = crate::recover(config, &config.data_dir.join("store"), perform::STORE)?;
     let mut core = master_store_core::Config::new(config.id, config.members.clone(), seed);
     core.limits = config.store_limits;
-    let member = Member::recover(core, recovered).map_err(RunError::Unfit)?;
+    core.founds = config.founds;
+    let member = Member::recover(core, recovered).map_err(|unfit| RunError::Unfit {
+        id: config.id,
+        dir: config.data_dir.clone(),
+        unfit,
+    })?;
     let doors = Arc::new(doors::Doors::default());
+    let book = own.book.clone();
     let reporting = Reporting::default();
-    let peers = Peers::start(own, &config.members, Talk::Store, reporting.clone());
+    let peers = Peers::start(own, Talk::Store, reporting.clone());
+    let (members, told) = watch::channel(ConfState::default());
     let board = Arc::new(meters::Board::default());
-    let hands =
-        perform::Hands { store, doors: doors.clone(), peers, meters: meters::Meters::new(board.clone()) };
+    let hands = perform::Hands {
+        store,
+        doors: doors.clone(),
+        peers,
+        members: Arc::new(members),
+        meters: meters::Meters::new(board.clone()),
+    };
     let handle = proto_drive::spawn("store", member, hands, move |how| {
         ending.0.send_replace(Some(match how {
             Ended::Closed => "it was closed".to_owned(),
@@ -101,12 +116,25 @@ pub(crate) fn start(
     let to_machine = handle.clone();
     let tell: Tell = Arc::new(move |input| to_machine.send(Input::Raft(input)).is_ok());
     let _ = reporting.set(tell.clone());
+    let learning = handle.clone();
+    let tell_roster = Box::new(move |roster| {
+        // Stopped: nobody needs to know.
+        let _ = learning.send(Input::Roster(roster));
+    });
     let closing = handle.clone();
     let close = Box::new(move || closing.close());
     let listening = doors.clone();
     let show = Box::new(move || board.show(&listening));
     let saving = Saving { doors: doors.clone(), handle: handle.clone() };
-    Ok(Running { door: StoreDoor { doors, handle, audit }, saving, show, tell, close })
+    Ok(Running {
+        door: StoreDoor { doors, handle, book, audit },
+        saving,
+        show,
+        tell,
+        tell_roster,
+        members: told,
+        close,
+    })
 }
 
 /// Nobody panics while holding these locks, and a map is whole between any two calls: poison means nothing.

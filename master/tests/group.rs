@@ -58,6 +58,7 @@ impl Group {
             offer_timeout: None,
             agent_unreachable_after: None,
             store_limits: Default::default(),
+            founds: true,
             limits: Default::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();

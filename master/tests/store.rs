@@ -68,6 +68,7 @@ impl Group {
             offer_timeout: None,
             agent_unreachable_after: None,
             store_limits: self.limits,
+            founds: true,
             limits: Default::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::agent::AgentInfo;
 use crate::id::{Epoch, FileName, FrameworkId, RunId, TaskId};
 use crate::refusal::Refusal;
+use crate::roster::Masters;
 use crate::scheduler::Redirect;
 use crate::secret::Confidential;
 use crate::task::{Exit, TaskInfo, TaskStatus};
@@ -91,6 +92,8 @@ pub enum ToAgentKind {
     Heartbeat,
     /// Delete what is on these volumes.
     DestroyVolumes(DestroyVolumes),
+    /// Where the masters are now.
+    Masters(Masters),
 }
 
 /// The agent is admitted.

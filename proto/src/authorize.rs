@@ -79,6 +79,8 @@ pub enum Action {
     ReadMetrics,
     /// Take all that the masters remember as a backup.
     SaveBackup,
+    /// Say who the masters are, and which of them leads.
+    ChangeMasters,
     /// Read the masters' audit logs.
     ReadAudit,
     /// Have it witnessed how the audit log of this master stands.
@@ -140,6 +142,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::SetSecret
             | Action::CreateToken
             | Action::SaveBackup
+            | Action::ChangeMasters
             | Action::ReadAudit
             | Action::SetRights
             | Action::RunAs { .. },
@@ -166,6 +169,7 @@ pub fn authorize(caller: &Caller, action: &Action) -> Result<(), Refusal> {
             | Action::ReadSecrets { .. }
             | Action::CreateToken
             | Action::SaveBackup
+            | Action::ChangeMasters
             | Action::ReadAudit
             | Action::SealAudit { .. }
             | Action::SetRights
@@ -213,6 +217,7 @@ fn in_words(action: &Action) -> String {
         }
         Action::CreateToken => "make join tokens".to_owned(),
         Action::SaveBackup => "take a backup of the masters".to_owned(),
+        Action::ChangeMasters => "say who the masters are".to_owned(),
         Action::ReadAudit => "read the audit log".to_owned(),
         Action::SealAudit { of } => format!("say how the audit log of master/{of} stands"),
         Action::SetRights => "say or ask what others may".to_owned(),
@@ -223,7 +228,7 @@ fn in_words(action: &Action) -> String {
 }
 
 /// The words for what somebody may want to do, as `stoa auth can-i` takes them, in the order in which they are shown.
-pub const VERBS: [&str; 22] = [
+pub const VERBS: [&str; 23] = [
     "read",
     "read-metrics",
     "read-output",
@@ -244,6 +249,7 @@ pub const VERBS: [&str; 22] = [
     "read-secrets",
     "create-token",
     "save-backup",
+    "change-masters",
     "read-audit",
     "set-rights",
 ];
@@ -280,6 +286,7 @@ pub fn action_of(asked: &CanI, rights: &Rights, root_granted: &BTreeSet<Caller>)
         "read-secrets" => Action::ReadSecrets { owner: owner() },
         "create-token" => Action::CreateToken,
         "save-backup" => Action::SaveBackup,
+        "change-masters" => Action::ChangeMasters,
         "read-audit" => Action::ReadAudit,
         "set-rights" => Action::SetRights,
         other => {

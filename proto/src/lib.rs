@@ -27,6 +27,7 @@ pub mod refusal;
 pub mod resources;
 pub mod rights;
 pub mod role;
+pub mod roster;
 pub mod scheduler;
 pub mod secret;
 pub mod store;

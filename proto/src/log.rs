@@ -13,6 +13,7 @@ use crate::quota::Quota;
 use crate::resources::Resources;
 use crate::rights::Rights;
 use crate::role::{Role, Weight};
+use crate::roster::Roster;
 use crate::task::{TaskInfo, TaskStatus};
 use crate::volume::Volume;
 
@@ -57,6 +58,10 @@ pub enum Entry {
     AgentDrained(AgentDrained),
     /// An agent gets work again.
     AgentResumed(AgentId),
+    /// Who the masters are to be from now on.
+    MastersChanged(MastersChanged),
+    /// Both groups of masters are what this version of the list says.
+    MastersSettled(u64),
     /// An operator changed what an agent's resources are kept for.
     AgentOperated(AgentOperated),
     /// What a secret holds from now on.
@@ -227,6 +232,19 @@ pub struct SecretRemoved {
     pub by: String,
 }
 
+/// Who the masters are to be from now on: each of the two groups goes there by itself, whoever leads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MastersChanged {
+    /// The list.
+    pub roster: Roster,
+    /// The version that it is a change of: void if another came first.
+    pub on: u64,
+    /// Who said so.
+    pub by: String,
+    /// In words.
+    pub what: String,
+}
+
 /// What a principal may from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RightsSet {
@@ -388,6 +406,8 @@ pub struct RegistryImage {
     pub secrets: Vec<Arc<SecretRecord>>,
     /// Set when the log was begun anew from a backup.
     pub restored: Option<Restored>,
+    /// The list of masters, once it was changed.
+    pub roster: Option<Roster>,
 }
 
 /// A log that was begun anew from a backup: what the old one gave after it is unknown here.

@@ -14,13 +14,14 @@ use std::time::Duration;
 use crate::caller::Caller;
 use crate::demand::Demand;
 use crate::explain::{Explanation, Waiting};
-use crate::id::{AgentId, DemandId, Epoch, FrameworkId, OfferId, SecretName, TaskId};
+use crate::id::{AgentId, DemandId, Epoch, FrameworkId, MasterId, OfferId, SecretName, TaskId};
 use crate::operation::Operation;
 use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::refusal::Refusal;
 use crate::rights::Rights;
 use crate::role::{Role, Weight};
+use crate::roster::{Master, Roster};
 use crate::secret::Confidential;
 
 /// Which things to list; empty fields select all.
@@ -204,6 +205,26 @@ pub struct RemoveSecret {
     pub name: SecretName,
 }
 
+/// Changes who the masters are: all of it, in both groups, or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeMasters {
+    /// Who comes; their standing says nothing.
+    pub add: Vec<Master>,
+    /// Who goes.
+    pub remove: Vec<MasterId>,
+}
+
+/// Takes back the change of masters that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelMasters;
+
+/// Lets another master lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferLead {
+    /// Its number; 0: whoever has most.
+    pub to: u64,
+}
+
 /// What a join token lets somebody become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenKind {
@@ -211,7 +232,7 @@ pub enum TokenKind {
     Agent,
     /// A framework.
     Framework,
-    /// A member that was named at the founding.
+    /// A master of the list that has not joined yet.
     Master,
     /// A person.
     User,
@@ -326,6 +347,12 @@ pub enum Call {
     SetSecret(SetSecret),
     /// Remove a secret.
     RemoveSecret(RemoveSecret),
+    /// Change who the masters are.
+    ChangeMasters(ChangeMasters),
+    /// Take back such a change.
+    CancelMasters(CancelMasters),
+    /// Let another master lead.
+    TransferLead(TransferLead),
     /// Read the audit log of the master that is asked, or witness another's.
     Audit(AuditCall),
 }
@@ -380,6 +407,10 @@ pub struct Raft {
     pub term: u64,
     /// The index that is applied here.
     pub applied: u64,
+    /// The lowest number that no master has had.
+    pub next_id: u64,
+    /// What the change that is under way waits for; empty if none is.
+    pub change: String,
 }
 
 /// A fresh token; shown once.
@@ -571,6 +602,8 @@ pub struct Joined {
     pub masters: Vec<String>,
     /// The authority's key, PEM; for masters only, empty for others.
     pub authority_key_pem: String,
+    /// For a master that comes into a group which runs: who is there. It begins empty and founds nothing.
+    pub roster: Option<Roster>,
 }
 
 impl std::fmt::Debug for Joined {

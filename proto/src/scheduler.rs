@@ -10,6 +10,7 @@ use crate::offer::Offer;
 use crate::operation::Operation;
 use crate::refusal::Refusal;
 use crate::role::Role;
+use crate::roster::Masters;
 use crate::task::TaskStatus;
 
 /// What a framework asks, with the id under which it is carried out at most once.
@@ -219,6 +220,8 @@ pub enum EventKind {
     AgentDraining(AgentDraining),
     /// It takes work again.
     AgentResumed(AgentResumed),
+    /// Where the masters are now.
+    Masters(Masters),
 }
 
 /// The session stands.

@@ -1,5 +1,6 @@
 //! What the log of the masters' store remembers: the durable changes of each space, and the snapshot.
 
+use crate::roster::Roster;
 use crate::store::{
     Bytes, Claim, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Put, SPACE_BYTES_MAX, Txn, VALUE_BYTES_MAX,
 };
@@ -69,6 +70,8 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Those of the leader that proposed them; `None` for the ordinary ones.
     pub limits: Option<Limits>,
+    /// The list of masters, where the leader learnt of a newer one.
+    pub roster: Option<Roster>,
 }
 
 /// One version of one key.
@@ -129,4 +132,6 @@ pub struct StoreImage {
     pub format: u64,
     /// The spaces.
     pub spaces: Vec<SpaceRecord>,
+    /// The newest list of masters that this log knows.
+    pub roster: Option<Roster>,
 }

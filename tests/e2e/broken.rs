@@ -2,7 +2,7 @@
 //!
 //! `docs/guide/running.md` has them as a table ("When something is wrong").
 
-mod lab;
+pub(crate) mod lab;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[test]
 fn what_is_broken_is_found_with_what_to_do() {
     let small = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e-broken-disk").display().to_string();
-    let small = if is_root() { SmallDisk::mounted(&small) } else { None };
+    let small = if is_root() { SmallDisk::mounted(&small, 64) } else { None };
     let mut lab = Lab::build();
     contexts(&lab);
     starts(&lab);

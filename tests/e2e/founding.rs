@@ -142,7 +142,7 @@ fn one_master_founds_a_cluster_and_others_join_with_tokens() {
     let (for_agent, for_user) = (create(&["--kind", "agent"]), create(&["--kind", "user", "--name", "ada"]));
     let refused = hand.stoa(&["token", "create", "--kind", "master", "--name", "2", "--context", &context]);
     assert_eq!(refused.code, 2, "{refused:?}");
-    assert!(refused.err.contains("not possible yet"), "{refused:?}");
+    assert!(refused.err.contains("stoa raft add"), "{refused:?}");
 
     let work = hand.path("agent");
     let agent = [

@@ -49,6 +49,10 @@ impl Agent {
             // A hint from one that does not lead: it is followed, not obeyed, so its epoch counts for nothing.
             return join::redirected(s, now, redirect, out);
         }
+        if let ToAgentKind::Masters(masters) = kind {
+            // The same: where masters are is no order.
+            return join::told_of(s, &masters, out);
+        }
         if !join::obeys(s, now, epoch, out) {
             return;
         }
@@ -59,7 +63,7 @@ impl Agent {
             ToAgentKind::Acknowledge(word) => acknowledge::acknowledge(s, now, &word, out),
             ToAgentKind::DestroyVolumes(order) => volumes::destroy(s, order, out),
             ToAgentKind::Shutdown(order) => leave::leave(s, now, order.refusal, out),
-            ToAgentKind::Heartbeat | ToAgentKind::Redirect(_) => {}
+            ToAgentKind::Heartbeat | ToAgentKind::Redirect(_) | ToAgentKind::Masters(_) => {}
         }
     }
 }

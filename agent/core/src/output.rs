@@ -38,6 +38,8 @@ pub enum Output {
     },
     /// Close this connection.
     Disconnect(LinkId),
+    /// Remember where the masters are, for the next start.
+    Masters(Vec<String>),
     /// The pool does not want this agent: end the process. Tasks that still run are left alone.
     Leave(Refusal),
     /// `EndRuns` is done: the last run is over, and its end was said if there is a master to say it to. Nothing is said

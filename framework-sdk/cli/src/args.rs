@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod pool;
+mod raft;
 mod reserve;
 mod rights;
 mod secret;
@@ -26,6 +27,8 @@ pub use pool::{
     WeightArgs, WeightVerb,
 };
 use pool::{GONE_EXAMPLES, QUOTA_EXAMPLES, TEARDOWN_EXAMPLES, WEIGHT_EXAMPLES};
+use raft::RAFT_EXAMPLES;
+pub use raft::{AddArgs, CancelArgs, ComesArgs, RaftVerb, RemoveArgs, ReplaceArgs, StaysArgs, TransferArgs};
 use reserve::{RESERVE_EXAMPLES, UNRESERVE_EXAMPLES, VOLUME_EXAMPLES};
 pub use reserve::{ReserveArgs, VolumeCreateArgs, VolumeDestroyArgs, VolumeListArgs, VolumeVerb};
 use rights::{AUTH_EXAMPLES, TOKEN_EXAMPLES};
@@ -72,7 +75,7 @@ pub enum Verb {
     /// Who did what, and what was denied: the masters' audit logs
     #[command(subcommand, after_help = AUDIT_EXAMPLES)]
     Audit(AuditVerb),
-    /// Look at the group of masters
+    /// Look at the group of masters, and change it
     #[command(subcommand, after_help = RAFT_EXAMPLES)]
     Raft(RaftVerb),
     /// Make join tokens
@@ -194,10 +197,6 @@ const EVENTS_EXAMPLES: &str = "Examples:
   stoa events --watch --kind agent --kind framework
   stoa events --since 4711 -o json
   stoa events --task web.0";
-
-const RAFT_EXAMPLES: &str = "Examples:
-  stoa raft status
-  stoa raft status -o json";
 
 const EXPLAIN_TASK_EXAMPLES: &str = "Examples:
   stoa explain task web.0
@@ -462,14 +461,6 @@ pub struct ExplainView {
     /// How; JSON and YAML always hold everything
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Form,
-}
-
-/// What can be done with the group of masters.
-#[derive(Clone, Debug, Subcommand)]
-pub enum RaftVerb {
-    /// Who the masters are, and who leads
-    #[command(after_help = RAFT_EXAMPLES)]
-    Status(StatusArgs),
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

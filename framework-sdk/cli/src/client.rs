@@ -11,13 +11,15 @@ use framework_sdk::Profile;
 use proto::backup::Save;
 use proto::operator::{Call, Event, Reply, ReplyKind, Watch};
 use proto::refusal::{Code as RefusalCode, Refusal};
+use proto::roster::Masters;
 use proto_grpc::services::agent_door::agent_door_client::AgentDoorClient;
 use proto_grpc::services::backups::backups_client::BackupsClient;
 use proto_grpc::services::operator::operator_client::OperatorClient;
-use proto_grpc::{ConnectError, PeerRole, REPLY_BYTES_MAX, channel, retry_after};
+use proto_grpc::{ConnectError, MASTERS, PeerRole, REPLY_BYTES_MAX, channel, retry_after};
 use proto_pki::Credentials;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
@@ -40,7 +42,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks the masters of a profile.
 pub struct Client {
-    masters: Vec<String>,
+    /// As far as is known; answers may tell of more.
+    masters: Mutex<Vec<String>>,
     credentials: Credentials,
     patience: Duration,
     channels: Mutex<BTreeMap<String, Channel>>,
@@ -139,7 +142,7 @@ impl Client {
     /// A client of a profile's masters. Connects when it is asked something.
     pub fn new(profile: &Profile) -> Self {
         Client {
-            masters: profile.masters.clone(),
+            masters: Mutex::new(profile.masters.clone()),
             credentials: profile.credentials.clone(),
             patience: PATIENCE,
             channels: Mutex::new(BTreeMap::new()),
@@ -149,6 +152,19 @@ impl Client {
     /// What it shows at every door.
     pub(crate) fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// Where the masters are, as far as is known by now.
+    pub(crate) fn masters(&self) -> Vec<String> {
+        self.masters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a master says of where they are, if their list was changed since the founding.
+    fn learn(&self, said: &MetadataMap) {
+        if let Some(text) = said.get(MASTERS).and_then(|text| text.to_str().ok()) {
+            let told = Masters { addresses: text.split(',').map(str::to_owned).collect() };
+            told.learn(&mut self.masters.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// The same of one master alone.
@@ -168,7 +184,7 @@ impl Client {
     pub async fn ask(&self, call: Call) -> Result<Reply, AskError> {
         let reply = self.ask_patiently(&call, None).await?;
         // Only who gathers is told of nothing.
-        reply.ok_or_else(|| AskError::OtherAnswer { address: self.masters.join(", ") })
+        reply.ok_or_else(|| AskError::OtherAnswer { address: self.masters().join(", ") })
     }
 
     /// Has a list gathered while it comes.
@@ -206,7 +222,10 @@ impl Client {
             // Lent anew for each try.
             let gatherer = gather.as_deref_mut();
             let reply = match timeout(ONE_TRY, gather::ask(&mut door, call, gatherer)).await {
-                Ok(Ok(Said::Whole(reply))) => reply,
+                Ok(Ok(Said::Whole(reply, metadata))) => {
+                    self.learn(&metadata);
+                    reply
+                }
                 Ok(Ok(Said::Gathered)) => return Ok(None),
                 Ok(Ok(Said::Other)) => return Err(AskError::OtherAnswer { address }),
                 Ok(Err(status)) => {
@@ -286,7 +305,10 @@ impl Client {
             };
             let mut door = OperatorClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
             match timeout(ONE_TRY, door.watch(from)).await {
-                Ok(Ok(stream)) => return Ok(stream.into_inner()),
+                Ok(Ok(stream)) => {
+                    self.learn(stream.metadata());
+                    return Ok(stream.into_inner());
+                }
                 Ok(Err(status)) => self.next_after(address, status, &mut silent, tried)?,
                 Err(_) => {
                     self.forget(&address);
@@ -335,7 +357,7 @@ impl Client {
         let asks_anyone = leader.is_none();
         let candidates: Vec<String> = match leader {
             Some(leader) => vec![leader],
-            None => self.masters.iter().filter(|master| !silent.contains(*master)).cloned().collect(),
+            None => self.masters().into_iter().filter(|master| !silent.contains(master)).collect(),
         };
         if let Some(found) = self.first_to_connect(candidates, tried).await {
             return Ok(Some(found));
@@ -432,7 +454,7 @@ async fn saved(mut door: BackupsClient<Channel>) -> Result<Vec<u8>, Status> {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({})", self.masters.join(", "))
+        write!(f, "Client({})", self.masters().join(", "))
     }
 }
 

@@ -46,9 +46,23 @@ pub enum ContextError {
 
 /// Reads the context that was asked for, or else the current one.
 pub fn find(context: Option<&Path>) -> Result<Profile, ContextError> {
-    match context {
-        Some(dir) => load(dir),
-        None => load(&current_dir()?),
+    find_with_dir(context).map(|(profile, _)| profile)
+}
+
+/// The same, and where it is.
+pub(crate) fn find_with_dir(context: Option<&Path>) -> Result<(Profile, PathBuf), ContextError> {
+    let dir = match context {
+        Some(dir) => dir.to_owned(),
+        None => current_dir()?,
+    };
+    load(&dir).map(|profile| (profile, dir))
+}
+
+/// Remembers for the next command what this one was told of where the masters are. One who may not write there is told
+/// again each time.
+pub(crate) fn remember(profile: Profile, masters: Vec<String>, dir: &Path) {
+    if profile.masters != masters {
+        let _ = Profile { masters, ..profile }.save_masters(dir);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::args::{
     AgentVerb, AuditVerb, AuthVerb, ContextArgs, EventForm, ExecArgs, ExplainSummaryArgs, ExplainVerb, Form,
-    Format, InspectArgs, QuotaVerb, RaftVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
+    Format, InspectArgs, QuotaVerb, SaveArgs, TokenVerb, Verb, WeightVerb,
 };
 use crate::client::Client;
 use crate::exit::Exit;
@@ -77,8 +77,13 @@ pub async fn run(context: ContextArgs, action: impl Into<Action>) -> u8 {
         let done = audit::verify_copies(args, terminal);
         return ended(done, action.wants_json(), terminal).code();
     }
-    let exit = match profile::find(context.context.as_deref()) {
-        Ok(profile) => run_on(&Client::new(&profile), &action, terminal).await,
+    let exit = match profile::find_with_dir(context.context.as_deref()) {
+        Ok((profile, dir)) => {
+            let client = Client::new(&profile);
+            let exit = run_on(&client, &action, terminal).await;
+            profile::remember(profile, client.masters(), &dir);
+            exit
+        }
         // Of `status` this is the number that says down.
         Err(error) => ended(Err(error.into()), action.wants_json(), terminal),
     };
@@ -189,7 +194,8 @@ impl Action {
                 Verb::Audit(AuditVerb::Verify(args)) => args.output,
                 Verb::Describe(args) => args.output,
                 Verb::Doctor(args) => args.output,
-                Verb::Status(args) | Verb::Raft(RaftVerb::Status(args)) => args.output,
+                Verb::Status(args) => args.output,
+                Verb::Raft(verb) => verb.output(),
                 Verb::Token(TokenVerb::Create(args)) => args.order.output,
                 Verb::Auth(verb) => match verb {
                     AuthVerb::Whoami(args) | AuthVerb::Principals(args) => args.output,

@@ -195,6 +195,7 @@ impl Raw {
             | EventKind::Failure(_)
             | EventKind::AgentDraining(_)
             | EventKind::AgentResumed(_)
+            | EventKind::Masters(_)
             | EventKind::Fault(_)
             | EventKind::Heartbeat => Vec::new(),
         })

@@ -224,6 +224,7 @@ impl<S: Scheduler> Driver<S> {
             EventKind::Subscribed(_)
             | EventKind::Fault(_)
             | EventKind::Redirect(_)
+            | EventKind::Masters(_)
             | EventKind::Heartbeat => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::roster::Masters;
 use proto_machine::Dice;
 
 /// The first wait after a failed try.
@@ -34,13 +35,20 @@ impl Finder {
         Finder { masters, next, hint: None, redirects: 0, failures: 0 }
     }
 
+    /// Where the masters are now.
+    pub fn learn(&mut self, masters: &Masters) {
+        masters.learn(&mut self.masters);
+    }
+
     /// The address to try now; `None` when no master is configured.
     pub fn take(&mut self) -> Option<String> {
         if let Some(hint) = self.hint.take() {
             return Some(hint);
         }
-        let master = self.masters.get(self.next)?.clone();
-        self.next = (self.next + 1) % self.masters.len();
+        // Masters may have become fewer.
+        let at = self.next % self.masters.len().max(1);
+        let master = self.masters.get(at)?.clone();
+        self.next = (at + 1) % self.masters.len();
         Some(master)
     }
 
@@ -96,6 +104,15 @@ mod tests {
         assert!(finder.failed(&mut dice) >= BACKOFF_MAX / 2);
         finder.stood();
         assert_eq!(finder.failed(&mut dice), Duration::ZERO);
+    }
+
+    #[test]
+    fn masters_that_it_is_told_of_are_tried_and_those_it_knew_stay() {
+        let mut dice = Dice::new(1);
+        let mut finder = Finder::new(vec!["a".into(), "b".into()], &mut dice);
+        finder.learn(&Masters { addresses: vec!["c".into(), "d".into()] });
+        let tried: std::collections::BTreeSet<_> = (0..4).filter_map(|_| finder.take()).collect();
+        assert_eq!(tried, ["a", "b", "c", "d"].map(str::to_owned).into());
     }
 
     #[test]

@@ -193,6 +193,10 @@ impl Line {
                 self.hang_up(now, out);
                 Heard::Nothing
             }
+            EventKind::Masters(masters) if event.sequence == 0 => {
+                self.finder.learn(&masters);
+                Heard::Nothing
+            }
             EventKind::Heartbeat if event.sequence == 0 => Heard::Nothing,
             EventKind::Subscribed(subscribed) => {
                 if subscribed.epoch < self.epoch || (subscribed.resumed && !self.can_resume(subscribed.epoch))
@@ -229,6 +233,7 @@ impl Line {
                 Heard::Stands { session, tasks: subscribed.tasks }
             }
             kind @ (EventKind::Heartbeat
+            | EventKind::Masters(_)
             | EventKind::Offers(_)
             | EventKind::Rescind(_)
             | EventKind::Update(_)

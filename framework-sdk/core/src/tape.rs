@@ -212,6 +212,7 @@ fn gist(kind: &EventKind) -> String {
         EventKind::AgentResumed(notice) => format!("{} takes work again", notice.agent),
         EventKind::Fault(fault) => format!("fault: {}", fault.refusal.code.as_str()),
         EventKind::Redirect(redirect) => format!("redirect to {:?}", redirect.leader_address),
+        EventKind::Masters(masters) => format!("masters at {}", masters.addresses.join(", ")),
         EventKind::Heartbeat => "heartbeat".to_owned(),
     }
 }

@@ -214,6 +214,9 @@ class Framework:
                 if kind == "redirect":
                     self._finder.hint = event.redirect.leader_address
                     return
+                if kind == "masters":
+                    self._finder.learn(event.masters.addresses)
+                    continue
                 if kind == "fault":
                     if event.fault.refusal.code in _PASSING:
                         return

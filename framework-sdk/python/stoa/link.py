@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import grpc
 
@@ -26,6 +26,10 @@ _FINAL = {
 }
 
 
+# Masters that one remembers: those that were told last, and what is left of older ones, which cost a try each.
+_DOORS_MAX = 16
+
+
 class Finder:
     """Goes round the masters, prefers the one that was named as leader, and slows down while nobody answers."""
 
@@ -43,6 +47,11 @@ class Finder:
             return address
         self._next = (self._next + 1) % len(self._masters)
         return self._masters[self._next]
+
+    def learn(self, masters: Iterable[str]) -> None:
+        """Where the masters are now; those that were known stay, behind them."""
+        told = tuple(dict.fromkeys([*masters, *self._masters]))
+        self._masters = told[:_DOORS_MAX]
 
     def stood(self, good: bool) -> None:
         """A session stood; if it was a good one, the next failure is a first one again."""

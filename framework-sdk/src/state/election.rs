@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    Bytes, Compare, Comparison, Keys, Operand, Operation, OperationReply, Put, Range, State, StateError, Txn,
+    Bytes, Compare, Comparison, Doors, Keys, Operand, Operation, OperationReply, Put, Range, State,
+    StateError, Txn,
 };
 
 /// So many times a lease is kept alive within its time.
@@ -44,11 +45,11 @@ impl Drop for Lease {
 impl State {
     /// The same, with another master to be tried first.
     fn turned(mut self) -> State {
-        let mut masters = self.masters.to_vec();
+        let mut masters = self.doors.all();
         if !masters.is_empty() {
             masters.rotate_left(1);
         }
-        self.masters = masters.into();
+        self.doors = Doors::new(&masters);
         self.last = Default::default();
         self
     }

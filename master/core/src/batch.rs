@@ -141,7 +141,9 @@ fn cost(entry: &Entry) -> usize {
         | Entry::AgentDrained(_)
         | Entry::AgentResumed(_)
         | Entry::SecretRemoved(_)
+        | Entry::MastersSettled(_)
         | Entry::RightsSet(_) => 256,
+        Entry::MastersChanged(changed) => 256 * (1 + changed.roster.masters.len()),
         Entry::SecretSet(set) => 256 + set.ciphertext.len(),
         Entry::AgentOperated(operated) => 256 * operated.operations.len(),
     }

@@ -4,6 +4,7 @@ use master_registry::{Effect, Registry};
 use proto::id::AgentId;
 use proto::log::Entry;
 use proto::operator::ReplyKind;
+use proto::refusal::{Code, Refusal};
 use proto_machine::Outbox;
 
 use crate::audited;
@@ -47,6 +48,8 @@ impl Touched {
             | Entry::TokenCreated(_)
             | Entry::TokenUsed(_)
             | Entry::VolumesForgotten(_)
+            | Entry::MastersChanged(_)
+            | Entry::MastersSettled(_)
             | Entry::RightsSet(_) => Touched::Nothing,
         }
     }
@@ -94,7 +97,15 @@ pub(crate) fn second_half(d: &mut Desk<'_>, index: u64, entry: &Entry, pending: 
             return secrets::settled(d, index, entry, &pending, &effect);
         }
         Entry::AgentOperated(inner) => return earmark::operated(d, inner, index, &pending, &effect),
+        Entry::MastersChanged(_) => {
+            if let (Pending::Reply { ticket }, Effect::Nothing) = (&pending, &effect) {
+                let refusal = Refusal::new(Code::Conflict, "another change of masters came first")
+                    .with_help("look at `stoa raft status`, and order it again if it is still wanted");
+                return d.reply(*ticket, ReplyKind::Refused(refusal));
+            }
+        }
         Entry::AgentAdmitted(_)
+        | Entry::MastersSettled(_)
         | Entry::FrameworkReconnected(_)
         | Entry::TokenCreated(_)
         | Entry::VolumesForgotten(_) => {}

@@ -13,6 +13,9 @@ pub struct Config {
     pub id: MasterId,
     /// Every member's door, `host:port`.
     pub members: BTreeMap<MasterId, String>,
+    /// Whether it is one of the founders, whose list `members` is. One that comes into a group which runs begins empty, and
+    /// is brought in by the others.
+    pub founds: bool,
     /// Makes the machine's own dice fall differently on each member.
     pub seed: u64,
     /// How long an unanswered offer stands. Sixty seconds. A pool of short tasks wants less, frameworks that ask
@@ -101,6 +104,7 @@ impl Config {
         Config {
             id,
             members,
+            founds: true,
             seed,
             offer_timeout: Duration::from_secs(60),
             agent_unreachable_after: Duration::from_secs(75),

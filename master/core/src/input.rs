@@ -5,8 +5,8 @@ use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::log::{SecretSet, TokenCreated};
 use proto::operator::{
-    CanI, DrainAgent, Explain, KillTask, MarkAgentGone, OperateAgent, RemoveSecret, ResumeAgent, SetQuota,
-    SetRights, SetWeight, TeardownFramework,
+    CanI, ChangeMasters, DrainAgent, Explain, KillTask, MarkAgentGone, OperateAgent, RemoveSecret,
+    ResumeAgent, SetQuota, SetRights, SetWeight, TeardownFramework, TransferLead,
 };
 use proto::scheduler::Call;
 
@@ -65,6 +65,8 @@ pub enum Input {
         /// Comes back with it.
         ticket: Ticket,
     },
+    /// The members of the other group, that of the frameworks' state, as its member in this process knows them.
+    StoreMembers(master_raft::ConfState),
     /// An operator asks for what only the machine can do; reads are served from the read model.
     Operator {
         /// Comes back with the reply.
@@ -109,6 +111,12 @@ pub enum OperatorCall {
     Principals,
     /// Set what a principal may.
     SetRights(SetRights),
+    /// Change who the masters are.
+    ChangeMasters(ChangeMasters),
+    /// Take back such a change.
+    CancelMasters,
+    /// Let another master lead.
+    TransferLead(TransferLead),
     /// Keep a secret that the shell has encrypted; who says so is the caller.
     SetSecret(SecretSet),
     /// Remove a secret.

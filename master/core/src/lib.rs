@@ -12,6 +12,7 @@ mod desk;
 mod input;
 mod leading;
 mod master;
+mod masters;
 mod output;
 mod restore;
 mod tables;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use master_raft::{Image, Raft, Recovered, Role};
+use master_raft::{ConfState, Image, Raft, Recovered, Role};
 use master_registry::Registry;
 use proto::agent_link::{ToAgent, ToAgentKind, ToMaster};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{AgentId, Epoch, MasterId};
-use proto::log::Batch as LogBatch;
+use proto::log::{Batch as LogBatch, Entry};
 use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
@@ -35,19 +35,26 @@ pub use master_raft::Unfit;
 
 /// A master: consensus, the registry it keeps, and, while it leads, everything else.
 pub struct Master {
-    config: Config,
-    raft: Raft,
+    pub(crate) config: Config,
+    pub(crate) raft: Raft,
     registry: Registry,
     applied: u64,
     /// The number of the last event that was told.
     told: u64,
     leading: Option<Leading>,
-    leader: Option<MasterId>,
-    term: u64,
-    batch: Batch,
+    pub(crate) leader: Option<MasterId>,
+    pub(crate) term: u64,
+    pub(crate) batch: Batch,
     /// What waits for consensus to say how far the log is committed, by the question; and how many ever did.
     questions: BTreeMap<u64, Question>,
     asked: u64,
+    /// When each of the other masters was heard last.
+    pub(crate) heard: BTreeMap<MasterId, Instant>,
+    /// How the group of the frameworks' state stands.
+    pub(crate) store: Option<ConfState>,
+    /// The version of the list of masters of which this leader has said that it is reached, and until when it does not say so
+    /// again.
+    pub(crate) settled: (u64, Instant),
     /// A committed entry could not be read: nothing may be applied behind it.
     broken: bool,
 }
@@ -63,7 +70,8 @@ enum Question {
 impl Master {
     /// A master as it was when its disk was last written. The first `settle` brings its registry back.
     pub fn recover(config: Config, recovered: Recovered) -> Result<Master, Unfit> {
-        let voters: Vec<_> = config.members.keys().map(|id| master_raft::NodeId(id.0)).collect();
+        let founders = config.members.keys().filter(|_| config.founds);
+        let voters: Vec<_> = founders.map(|id| master_raft::NodeId(id.0)).collect();
         let id = master_raft::NodeId(config.id.0);
         let mut raft_config = master_raft::Config::new(id, &voters, config.seed);
         raft_config.snapshot_after_bytes = config.snapshot_after_bytes;
@@ -80,6 +88,9 @@ impl Master {
             batch: Batch::default(),
             questions: BTreeMap::new(),
             asked: 0,
+            heard: BTreeMap::new(),
+            store: None,
+            settled: (0, Instant::default()),
             broken: false,
         })
     }
@@ -110,11 +121,11 @@ impl Master {
     }
 
     fn leader_address(&self) -> String {
-        self.leader.and_then(|id| self.config.members.get(&id)).cloned().unwrap_or_default()
+        self.leader.and_then(|id| self.address_of(id)).unwrap_or_default()
     }
 
     /// Runs a verb, if this master leads.
-    fn at_desk<T>(
+    pub(crate) fn at_desk<T>(
         &mut self,
         now: Now,
         out: &mut Outbox<Output>,
@@ -148,6 +159,10 @@ impl Master {
         out: &mut Outbox<Output>,
     ) {
         if self.leading.is_none() {
+            if let Some(roster) = self.registry.roster() {
+                let kind = EventKind::Masters(roster.doors());
+                out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
+            }
             let kind = EventKind::Redirect(Redirect { leader_address: self.leader_address() });
             out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
             return out.push(Output::CloseFramework { session });
@@ -200,6 +215,10 @@ impl Master {
         out: &mut Outbox<Output>,
     ) {
         if self.leading.is_none() {
+            if let Some(roster) = self.registry.roster() {
+                let kind = ToAgentKind::Masters(roster.doors());
+                out.push(Output::ToAgent { link, message: ToAgent { epoch: Epoch(0), kind } });
+            }
             let redirect = proto::scheduler::Redirect { leader_address: self.leader_address() };
             let message = ToAgent { epoch: Epoch(0), kind: ToAgentKind::Redirect(redirect) };
             out.push(Output::ToAgent { link, message });
@@ -242,6 +261,9 @@ impl Master {
             OperatorCall::OperateAgent(_) => Some(Action::Reserve),
             OperatorCall::SetSecret(_) | OperatorCall::RemoveSecret(_) => Some(Action::SetSecret),
             OperatorCall::CreateToken(_) => Some(Action::CreateToken),
+            OperatorCall::ChangeMasters(_) | OperatorCall::CancelMasters | OperatorCall::TransferLead(_) => {
+                Some(Action::ChangeMasters)
+            }
             OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
             OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
                 Some(Action::SetRights)
@@ -253,9 +275,9 @@ impl Master {
     }
 
     /// What can be answered from the log alone: by the leader, and by whoever knows none.
-    fn answer(&self, caller: &Caller, call: &OperatorCall) -> Option<ReplyKind> {
+    fn answer(&self, now: Now, caller: &Caller, call: &OperatorCall) -> Option<ReplyKind> {
         if matches!(call, OperatorCall::Raft) {
-            return Some(ReplyKind::Raft(self.members()));
+            return Some(ReplyKind::Raft(self.members(now)));
         }
         if self.leading.is_none() && !self.leader_address().is_empty() {
             return None;
@@ -278,6 +300,9 @@ impl Master {
             | OperatorCall::OperateAgent(_)
             | OperatorCall::DryRun(_)
             | OperatorCall::SetRights(_)
+            | OperatorCall::ChangeMasters(_)
+            | OperatorCall::CancelMasters
+            | OperatorCall::TransferLead(_)
             | OperatorCall::SetSecret(_)
             | OperatorCall::RemoveSecret(_)
             | OperatorCall::CreateToken(_)
@@ -302,31 +327,21 @@ impl Master {
             }));
             return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
         }
-        if let Some(kind) = self.answer(caller, &call) {
+        if let Some(kind) = self.answer(now, caller, &call) {
             return out.push(Output::Reply { ticket, kind });
+        }
+        // Whoever leads otherwise is asked next; and if nobody does, this is why.
+        if let Some(refusal) = self.has_no_room().filter(|_| !matches!(call, OperatorCall::Explain(_))) {
+            return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
         }
         if self.leading.is_none() {
             let kind = ReplyKind::Redirect(self.leader_address());
             return out.push(Output::Reply { ticket, kind });
         }
+        if self.operate_masters(now, ticket, caller, &call, out) {
+            return;
+        }
         self.at_desk(now, out, |d| operate::operate(d, ticket, caller, call));
-    }
-
-    /// The masters, as far as consensus knows.
-    fn members(&self) -> proto::operator::Raft {
-        let status = self.raft.status();
-        let members = self.config.members.iter().map(|(id, address)| {
-            let progress = status.progress.iter().find(|progress| progress.id.0 == id.0);
-            proto::operator::MemberView {
-                id: *id,
-                address: address.clone(),
-                pid: 0,
-                leader: self.leader == Some(*id),
-                alive: progress.is_some_and(|progress| progress.active),
-                matched: progress.map_or(0, |progress| progress.matched),
-            }
-        });
-        proto::operator::Raft { members: members.collect(), term: self.term, applied: self.applied }
     }
 
     // === consensus ===
@@ -344,7 +359,9 @@ impl Master {
                 master_raft::Output::Commit { index, tag, data, .. } => {
                     self.commit(now, index, tag, &data, out)
                 }
-                master_raft::Output::InstallSnapshot { index, image, .. } => self.install(index, &image, out),
+                master_raft::Output::InstallSnapshot { index, image, .. } => {
+                    self.install(now, index, &image, out);
+                }
                 master_raft::Output::Role(role) => self.part(now, role, out),
                 master_raft::Output::Dropped { tag, .. } => {
                     // Only with the lead itself: proposals are bounded in number and size. Frameworks send the same
@@ -388,7 +405,9 @@ impl Master {
         };
         let mut pendings = own.into_iter().flatten().map(|(_, pending)| pending);
         let mut ordinal = 0;
+        let mut masters = false;
         for entry in batch.entries {
+            masters |= matches!(entry, Entry::MastersChanged(_) | Entry::MastersSettled(_));
             let pending = pendings.next().unwrap_or(Pending::Nothing);
             ordinal = if mutants::is(Mutant::ReuseRun) { 0 } else { ordinal };
             if self.leading.is_some() {
@@ -402,6 +421,9 @@ impl Master {
             }
         }
         self.applied = index;
+        if masters {
+            self.roster_changed(now, out);
+        }
         self.tell_history(out);
         out.push(Output::Applied(index));
     }
@@ -437,12 +459,13 @@ impl Master {
         }
     }
 
-    fn install(&mut self, index: u64, image: &Image, out: &mut Outbox<Output>) {
+    fn install(&mut self, now: Now, index: u64, image: &Image, out: &mut Outbox<Output>) {
         let Image::Bytes(bytes) = image else { return };
         match Registry::from_image(bytes) {
             Ok(registry) => {
                 self.registry = registry;
                 self.applied = index;
+                self.roster_changed(now, out);
                 self.tell_history(out);
                 out.push(Output::Applied(index));
                 show_everything(&self.registry, out);
@@ -479,6 +502,7 @@ impl Master {
     /// Everything that only a leader knows is gone; whoever is connected looks for the next one.
     fn step_down(&mut self, out: &mut Outbox<Output>) {
         let Some(l) = self.leading.take() else { return };
+        self.settled = (0, Instant::default());
         let redirect = Redirect { leader_address: self.leader_address() };
         for (session, _) in l.frameworks.sessions() {
             let kind = EventKind::Redirect(redirect.clone());
@@ -512,6 +536,9 @@ impl Machine for Master {
     fn step(&mut self, now: Now, input: Input, out: &mut Outbox<Output>) {
         match input {
             Input::Raft(input) => {
+                if let master_raft::Input::Peer { from, .. } = &input {
+                    self.heard.insert(MasterId(from.0), now.monotonic);
+                }
                 let mut said = Outbox::new();
                 self.raft.step(now, input, &mut said);
                 for output in said.take() {
@@ -530,6 +557,7 @@ impl Machine for Master {
             }
             Input::Save { ticket } => self.ask(now, Question::Save(ticket)),
             Input::Confirm { ticket } => self.ask(now, Question::Confirm(ticket)),
+            Input::StoreMembers(members) => self.store_members(now, members),
             Input::Operator { ticket, caller, call } => self.operator(now, ticket, &caller, call, out),
         }
     }
@@ -553,6 +581,7 @@ impl Machine for Master {
     }
 
     fn settle(&mut self, now: Now, out: &mut Outbox<Output>) {
+        self.settle_roster(now);
         // Committing may gather new changes (an agent comes in, a framework is cut off): they go out in this turn too.
         for _ in 0..4 {
             self.propose(now);
@@ -588,6 +617,7 @@ impl Machine for Master {
             | Input::AgentClosed { .. }
             | Input::Save { .. }
             | Input::Confirm { .. }
+            | Input::StoreMembers(_)
             | Input::Operator { .. } => Haste::Now,
         }
     }
@@ -615,6 +645,11 @@ impl Master {
         let lazy_due = self.batch.lazy_len() > 0
             && l.deadlines.get(&Deadline::Lazy).is_none_or(|at| at <= now.monotonic);
         if !(self.batch.is_urgent() || lazy_due) || self.batch.in_flight() >= BATCHES_IN_FLIGHT {
+            return;
+        }
+        // While the lead is handed over nothing is proposed: it would be dropped, and if the other does not take the lead
+        // nobody would be told.
+        if !self.raft.takes_proposals() {
             return;
         }
         if let Some(l) = self.leading.as_mut() {

@@ -1,8 +1,11 @@
 //! `Output`: everything a master wants done, in order; nothing behind a `Persist` leaves before it is on disk.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use proto::agent_link::ToAgent;
 use proto::operator;
+use proto::roster::Roster;
 use proto::scheduler;
 
 use crate::audited::Audited;
@@ -86,7 +89,9 @@ pub enum Output {
         leader: Option<proto::id::MasterId>,
     },
     /// This happened, next in the order of the log.
-    Happened(Vec<std::sync::Arc<operator::Happened>>),
+    Happened(Vec<Arc<operator::Happened>>),
+    /// This is the list of masters now.
+    Roster(Arc<Roster>),
     /// These are the secrets now, encrypted; the shell has the key.
     Secrets(master_registry::Secrets),
     /// The registry stands at this index now.

@@ -10,6 +10,8 @@ mod drains;
 mod earmarks;
 #[path = "one_master/limits.rs"]
 mod limits;
+#[path = "one_master/masters.rs"]
+mod masters;
 #[path = "one_master/races.rs"]
 mod races;
 #[path = "one_master/refusals.rs"]

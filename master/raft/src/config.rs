@@ -50,6 +50,13 @@ pub(crate) const READ_RETRY_TICKS: u64 = 5;
 /// Ticks before an unanswered read is given up: 2 s.
 pub const READ_LIMIT_TICKS: u64 = 100;
 
+/// Ticks between two steps to the members that are wanted: 100 ms. A step that waits for somebody who is slow is tried
+/// again then.
+pub(crate) const STEER_TICKS: u64 = 5;
+
+/// Ticks before a leader whose room is low hands over once more: 10 s.
+pub(crate) const HAND_OVER_TICKS: u64 = 500;
+
 /// Rounds of reads in flight; reads that come meanwhile share the next one.
 pub(crate) const READ_ROUNDS_MAX: usize = 4;
 

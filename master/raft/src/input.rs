@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Image, NodeId};
+use crate::{Aim, Image, NodeId, Room};
 
 /// What can happen. Deadlines come through `Machine::wake`.
 #[derive(Clone, Debug)]
@@ -53,6 +53,11 @@ pub enum Input {
         /// What is to change.
         change: MemberChange,
     },
+    /// These are the members that are wanted from now on: whoever leads changes them until they are. To be said on every
+    /// member, as it follows from the log; nothing else changes members then.
+    Aim(Aim),
+    /// How much room there is for what is to be stored, whenever that changes.
+    Room(Room),
     /// The leader should hand over to this voter. Ignored by others; given up after an election timeout.
     TransferLeader {
         /// The voter that shall lead.

@@ -36,13 +36,14 @@
 //! # Files
 //!
 //! `log` what is stored · `input`, `output` · `config` the constants · `raft` the machine · `ready` how a batch is
-//! settled · `members` changes of members · `snapshots` cutting the log · `reads` · `pace` ticks and timeouts ·
+//! settled · `members` changes of members · `course` which ones · `room` a full disk · `snapshots` cutting the log · `reads` · `pace` ticks and timeouts ·
 //! `memory` the log as the library reads it · `admit` the gate before the library · `batch` fewer appends · `codec` · `recover` the start.
 
 mod admit;
 mod batch;
 mod codec;
 mod config;
+mod course;
 mod input;
 mod log;
 mod members;
@@ -53,6 +54,7 @@ mod raft;
 mod reads;
 mod ready;
 mod recover;
+mod room;
 mod snapshots;
 
 pub use crate::raft::{Progress, Raft, Status};
@@ -60,7 +62,9 @@ pub use config::{
     CAMPAIGN_TICKS_MAX, CAMPAIGN_TICKS_MIN, Config, ELECTION_TICKS, HEARTBEAT_TICKS, LATE_TICKS_MAX,
     MAX_APPEND_BYTES, MAX_INFLIGHT, MAX_PROPOSAL_BYTES, MAX_UNCOMMITTED_BYTES, READ_LIMIT_TICKS, TICK,
 };
+pub use course::Aim;
 pub use input::{Input, MemberChange};
 pub use log::{ConfState, Entry, EntryKind, HardState, Image, NodeId, Persist, Recovered, Snapshot};
 pub use output::{Output, Refusal, Role, Why};
 pub use recover::Unfit;
+pub use room::Room;

@@ -13,13 +13,25 @@ use crate::{ConfState, Entry, MemberChange, NodeId, Output, Persist, Raft, Why, 
 impl Raft {
     pub(crate) fn flush_changes(&mut self, out: &mut Outbox<Output>) {
         for (tag, change) in std::mem::take(&mut self.changes) {
-            if let Err(why) = self.propose_change(tag, &change) {
-                out.push(Output::Dropped { tag, why });
-            }
+            self.propose_change(Some(tag), &change, out);
         }
     }
 
-    fn propose_change(&mut self, tag: u64, change: &MemberChange) -> Result<(), Why> {
+    /// Whether it is in the log; whoever asked for it is told if it is not.
+    pub(crate) fn propose_change(
+        &mut self,
+        tag: Option<u64>,
+        change: &MemberChange,
+        out: &mut Outbox<Output>,
+    ) -> bool {
+        let proposed = self.try_change(tag, change);
+        if let (Err(why), Some(tag)) = (proposed, tag) {
+            out.push(Output::Dropped { tag, why });
+        }
+        proposed.is_ok()
+    }
+
+    fn try_change(&mut self, tag: Option<u64>, change: &MemberChange) -> Result<(), Why> {
         if let Some(why) = self.unready() {
             return Err(why);
         }
@@ -55,9 +67,8 @@ impl Raft {
             .ok()
             .and_then(|change| self.node.apply_conf_change(&library_change(&change)).ok());
         let Some(conf_state) = applied.as_ref().map(codec::plain_members) else {
-            if let Some(change) = self.changing.take_if(|change| change.place == place) {
-                out.push(Output::Dropped { tag: change.tag, why: Why::Invalid });
-            }
+            let tag = self.changing.take_if(|change| change.place == place).and_then(|change| change.tag);
+            out.extend(tag.map(|tag| Output::Dropped { tag, why: Why::Invalid }));
             return;
         };
         let index = entry.index;
@@ -67,7 +78,7 @@ impl Raft {
         let (leads, term, joint) = (self.leads(), self.node.raft.term, conf_state.is_joint());
         out.push(Output::Members { index, conf_state });
         if leads && !joint {
-            let tag = self.changing.take_if(|change| change.place.term == term).map(|change| change.tag);
+            let tag = self.changing.take_if(|change| change.place.term == term).and_then(|change| change.tag);
             self.settling = Some(Settling { index, term, tag });
         }
     }
@@ -125,7 +136,7 @@ impl Raft {
         !voter || self.changing.is_some_and(|change| change.leaves)
     }
 
-    fn conf_state(&self) -> &ConfState {
+    pub(crate) fn conf_state(&self) -> &ConfState {
         const NOBODY: &ConfState = &ConfState {
             voters: Vec::new(),
             learners: Vec::new(),

@@ -135,6 +135,8 @@ pub enum Why {
     Size,
     /// The lead is being handed over, or this leader is about to leave the group. It was not proposed.
     Transferring,
+    /// There is no room for it on this leader's disk. It was not proposed.
+    NoRoom,
     /// Another change of members is under way, or not yet known to a majority. It was not proposed.
     Busy,
     /// The members cannot be changed so: it names nobody, somebody twice, or would leave no voter.

@@ -13,7 +13,8 @@ use crate::memory::{MemoryLog, Place};
 use crate::pace::{Pace, Stage};
 use crate::reads::Reads;
 use crate::{
-    ConfState, Config, HardState, Image, Input, MemberChange, NodeId, Output, Persist, Refusal, Role, codec,
+    Aim, ConfState, Config, HardState, Image, Input, MemberChange, NodeId, Output, Persist, Refusal, Role,
+    Room, codec,
 };
 
 /// One member of a group, as a machine. See the crate's page for the promises its outputs make.
@@ -34,6 +35,12 @@ pub struct Raft {
     pub(crate) changing: Option<Change>,
     /// The change of members that is applied here and not yet known to a majority.
     pub(crate) settling: Option<Settling>,
+    /// The members that are wanted, if anybody said so; and the tick from which the next step to them is taken.
+    pub(crate) aim: Option<Aim>,
+    pub(crate) steer_at: u64,
+    /// How much room there is on the disk, and the tick from which a leader without hands over.
+    pub(crate) room: Room,
+    pub(crate) make_way_at: u64,
     /// The members at the newest snapshot and at each later change that was handed out, by rising index.
     pub(crate) members: Vec<(u64, ConfState)>,
     /// Snapshots on their way, with the tick at which they are given up.
@@ -71,7 +78,8 @@ pub(crate) struct Pending {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
     pub place: Place,
-    pub tag: u64,
+    /// Of whoever asked for it.
+    pub tag: Option<u64>,
     /// Whether this member will be no voter behind it.
     pub leaves: bool,
 }
@@ -131,11 +139,15 @@ impl Machine for Raft {
     fn step(&mut self, _now: Now, input: Input, out: &mut Outbox<Output>) {
         match input {
             Input::Propose { tag, data } => self.proposals.push((tag, data)),
+            // What it says may have to be stored.
+            Input::Peer { .. } | Input::PeerSnapshot { .. } if self.room == Room::None => {}
             Input::Peer { from, bytes } => self.receive(from, bytes, None, out),
             Input::PeerSnapshot { from, bytes, image } => self.receive(from, bytes, Some(image), out),
             Input::Stored { sequence } => self.stored = self.stored.max(sequence),
             Input::SnapshotTaken { index, image } => self.taken = Some((index, image)),
             Input::ChangeMembers { tag, change } => self.changes.push((tag, change)),
+            Input::Aim(aim) => self.aim = Some(aim),
+            Input::Room(room) => self.room = room,
             Input::TransferLeader { to } => {
                 // A follower would forward it, and the leader's own shell could not tell who asked.
                 if self.leads() {
@@ -181,6 +193,16 @@ impl Raft {
     /// Whether it leads and is ready to take proposals.
     pub fn is_leader(&self) -> bool {
         matches!(self.role(), Role::Leader { .. })
+    }
+
+    /// Whether it leads and would take a proposal: it does not while the lead is being handed over.
+    pub fn takes_proposals(&self) -> bool {
+        self.unready().is_none()
+    }
+
+    /// The members, as far as their changes were handed out.
+    pub fn members(&self) -> &ConfState {
+        self.conf_state()
     }
 
     /// The part it plays.

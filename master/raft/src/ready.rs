@@ -10,7 +10,7 @@ use crate::batch::join_appends;
 use crate::config::{MAX_APPEND_BYTES, MAX_PROPOSAL_BYTES};
 use crate::memory::Place;
 use crate::raft::Pending;
-use crate::{Entry, EntryKind, HardState, NodeId, Output, Persist, Raft, Role, Snapshot, Why, codec};
+use crate::{Entry, EntryKind, HardState, NodeId, Output, Persist, Raft, Role, Room, Snapshot, Why, codec};
 
 impl Raft {
     pub(crate) fn settle_all(&mut self, out: &mut Outbox<Output>) {
@@ -26,7 +26,7 @@ impl Raft {
             self.settle_members(out);
             self.drop_lost(out);
             self.announce(out);
-            if self.node.has_ready() {
+            if self.node.has_ready() || self.steer(out) {
                 continue;
             }
             if std::mem::take(&mut self.new_answerer) && !self.reads.is_empty() {
@@ -41,8 +41,10 @@ impl Raft {
             return self.settle_all(out);
         }
         self.images.clear();
-        self.file_snapshot(out);
-        self.want_snapshot(out);
+        if self.room != Room::None {
+            self.file_snapshot(out);
+            self.want_snapshot(out);
+        }
         self.release_reads(out);
     }
 
@@ -271,6 +273,9 @@ impl Raft {
             let leader = self.leader().filter(|id| *id != self.config.id);
             return Some(Why::NotLeader { leader });
         }
+        if self.room == Room::None {
+            return Some(Why::NoRoom);
+        }
         let hands_over = self.node.raft.lead_transferee.is_some() || self.leaves();
         hands_over.then_some(Why::Transferring)
     }
@@ -286,7 +291,7 @@ impl Raft {
             out.extend(self.pending.drain(..).map(|pending| Output::Dropped { tag: pending.tag, why }));
         }
         let lost = |of: u64| !leads || of != term;
-        let change = self.changing.take_if(|change| lost(change.place.term)).map(|change| change.tag);
+        let change = self.changing.take_if(|change| lost(change.place.term)).and_then(|change| change.tag);
         let settling =
             self.settling.take_if(|settling| lost(settling.term)).and_then(|settling| settling.tag);
         let why = Why::LeadershipLost;

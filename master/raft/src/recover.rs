@@ -9,7 +9,7 @@ use crate::members::library_change;
 use crate::memory::{MemoryLog, Place};
 use crate::raft::Birth;
 use crate::{
-    ConfState, Config, Entry, EntryKind, HardState, Image, NodeId, Output, Persist, Raft, Recovered,
+    ConfState, Config, Entry, EntryKind, HardState, Image, NodeId, Output, Persist, Raft, Recovered, Room,
     Snapshot, codec,
 };
 
@@ -105,6 +105,10 @@ impl Raft {
             pending: Default::default(),
             changing: None,
             settling: None,
+            aim: None,
+            steer_at: 0,
+            room: Room::Enough,
+            make_way_at: 0,
             members,
             sending: Default::default(),
             birth: Some(Birth { persist: founding, install }),

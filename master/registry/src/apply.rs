@@ -67,6 +67,8 @@ impl Registry {
             Entry::AgentDrained(inner) => self.drain_agent(inner, at_ms),
             Entry::AgentResumed(id) => self.resume_agent(&id),
             Entry::AgentOperated(inner) => self.operate_agent(&inner, place.index),
+            Entry::MastersChanged(inner) => self.change_masters(inner, place.index),
+            Entry::MastersSettled(version) => self.settle_masters(version, place.index),
             Entry::SecretSet(inner) => self.set_secret(inner, at_ms),
             Entry::SecretRemoved(inner) => self.remove_secret(&inner),
         }

@@ -13,6 +13,7 @@ use proto::log::{
 };
 use proto::operation::Operation;
 use proto::operator::{EVENT_KINDS, Happened};
+use proto::roster::Roster;
 use proto::volume::Volume;
 
 use crate::effect::{Effect, TaskKey};
@@ -120,6 +121,11 @@ impl Registry {
             }
             Entry::TokenCreated(token) => token_created(token),
             Entry::TokenUsed(id) => about("token-used", id, String::new()),
+            Entry::MastersChanged(inner) => about("masters-changed", &inner.what, format!("by {}", inner.by)),
+            Entry::MastersSettled(_) => {
+                let words = self.roster().map(Roster::change_in_words).unwrap_or_default();
+                about("masters-settled", words, String::new())
+            }
             Entry::SecretSet(inner) => {
                 let version = self.next_version(&inner.role, &inner.name);
                 let message = format!("in {}, version {version}, by {}", inner.role, inner.by);

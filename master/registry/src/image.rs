@@ -12,11 +12,13 @@ use crate::registry::{Framework, Registry};
 use crate::secrets;
 
 /// The newest layout that this version knows.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 /// From this layout on each volume has a birth: what knows nothing of births must not write them away.
 const VOLUMES_HOLD_DATA: u64 = 2;
 /// From this layout on there may be secrets: what knows of none must not write them away. Written only where there are any.
 const HOLDS_SECRETS: u64 = 3;
+/// From this layout on the list of masters may have been changed: what knows of none must not go by that of the founding.
+const HOLDS_ROSTER: u64 = 4;
 
 /// Why bytes are not a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,11 @@ impl Registry {
         let ended: Vec<TaskRecord> =
             self.frameworks.values().flat_map(|framework| framework.ended.iter().cloned()).collect();
         RegistryImage {
-            format: if self.secrets.is_empty() { VOLUMES_HOLD_DATA } else { HOLDS_SECRETS },
+            format: match (&self.roster, self.secrets.is_empty()) {
+                (Some(_), _) => HOLDS_ROSTER,
+                (None, false) => HOLDS_SECRETS,
+                (None, true) => VOLUMES_HOLD_DATA,
+            },
             agents: self.agents.values().cloned().collect(),
             frameworks: frameworks.collect(),
             tasks: self.tasks.values().cloned().collect(),
@@ -75,6 +81,7 @@ impl Registry {
             history: self.history.all().cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
             restored: self.restored,
+            roster: self.roster.clone(),
         }
         .encode()
     }
@@ -97,6 +104,7 @@ impl Registry {
             history: History::of_image(image.history),
             secrets: secrets::of_image(image.secrets),
             restored: image.restored,
+            roster: image.roster,
             ..Registry::default()
         };
         for mut record in image.frameworks {

@@ -8,6 +8,7 @@ mod history;
 mod image;
 mod registry;
 mod restore;
+mod roster;
 mod secrets;
 mod total;
 

@@ -8,6 +8,7 @@ use proto::log::{AgentRecord, FrameworkRecord, Restored, RoleRecord, TaskRecord,
 use proto::quota::Quota;
 use proto::rights::Rights;
 use proto::role::{Role, Weight};
+use proto::roster::Roster;
 
 use crate::effect::TaskKey;
 use crate::history::History;
@@ -46,6 +47,7 @@ pub struct Registry {
     pub(crate) secrets: Secrets,
     pub(crate) history: History,
     pub(crate) restored: Option<Restored>,
+    pub(crate) roster: Option<Roster>,
 }
 
 // === impl Framework ===
@@ -199,6 +201,11 @@ impl Registry {
     /// Whether somebody said what this principal may.
     pub fn names_principal(&self, principal: &Caller) -> bool {
         self.rights.contains_key(principal)
+    }
+
+    /// The list of masters; `None`: it is that of the founding, which the log does not know.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
     }
 
     pub(crate) fn insert_task(&mut self, record: TaskRecord) {

@@ -1,9 +1,10 @@
 //! A log that is begun anew from a backup: what the old one gave after it must not be given again, nor be believed to be known.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use proto::agent::AgentState;
-use proto::id::RunId;
+use proto::id::{MasterId, RunId};
 use proto::log::{AgentRecord, Restored};
 use proto::operator::Happened;
 
@@ -11,7 +12,8 @@ use crate::history::History;
 use crate::registry::Registry;
 
 impl Registry {
-    /// The registry of a log that begins anew at `restored.index`.
+    /// The registry of a log that begins anew at `restored.index`, in a group of these masters. A list of masters that was never
+    /// changed is that of the new founding.
     ///
     /// Its history begins anew, too: events that followed in the old log had numbers that would be given again. The first one
     /// has the number of its place in the log, which is beyond them; whoever follows sees that some are missing.
@@ -20,7 +22,8 @@ impl Registry {
     /// back, and agents that are drained end by themselves.
     ///
     /// What runs on an agent now only it can say: agents are awaited, until they come or are out of sight.
-    pub fn restored(mut self, restored: Restored) -> Registry {
+    pub fn restored(mut self, restored: Restored, masters: &BTreeMap<MasterId, String>) -> Registry {
+        self.roster = self.roster.map(|old| old.restored(restored.index, masters));
         for framework in self.frameworks.values_mut().filter(|framework| framework.record.deadline_ms > 0) {
             let timeout_ms =
                 u64::try_from(framework.record.info.failover_timeout.as_millis()).unwrap_or(u64::MAX);

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Until it is dropped.
-pub(crate) async fn keep_sealed(audit: Arc<Audit>, own: Own, members: BTreeMap<MasterId, String>) {
+pub(crate) async fn keep_sealed(audit: Arc<Audit>, own: Own) {
     let mut doors: BTreeMap<MasterId, OperatorClient<Channel>> = BTreeMap::new();
     let mut told: BTreeMap<MasterId, u64> = BTreeMap::new();
     let mut ticks = interval(EVERY);
@@ -32,6 +32,8 @@ pub(crate) async fn keep_sealed(audit: Arc<Audit>, own: Own, members: BTreeMap<M
             continue;
         }
         let call = Call::Audit(AuditCall::Seal(AuditSeal { master: own.id, head: head.to_string() }));
+        let members = own.book.roster().addresses();
+        doors.retain(|id, _| members.contains_key(id));
         for (id, address) in members.iter().filter(|(id, _)| **id != own.id) {
             if told.get(id) == Some(&written) {
                 continue;

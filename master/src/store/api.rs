@@ -14,12 +14,14 @@ use tonic::{Request, Response, Status};
 
 use super::doors::{Doors, Words};
 use crate::audit::{Audit, Draft};
+use crate::book::Book;
 use crate::caller::{caller, from};
 
 /// The frameworks' door to their state. Who may do what is the machine's to say.
 pub(crate) struct StoreDoor {
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
+    pub book: Book,
     pub audit: Arc<Audit>,
 }
 
@@ -99,7 +101,7 @@ impl Store for StoreDoor {
         if let Some(refusal) = refused_for_good(&reply) {
             self.audit.tell(Draft::done(who, from, "store", "").refused(refusal.code, &refusal.message));
         }
-        Ok(Response::new(reply))
+        Ok(self.book.stamp(reply))
     }
 
     async fn watch(&self, request: Request<Watch>) -> Result<Response<Listening>, Status> {
@@ -116,6 +118,6 @@ impl Store for StoreDoor {
         };
         let input = Input::Watch { watch, caller, ask: request.into_inner() };
         self.handle.send_async(input).await.map_err(stopping)?;
-        Ok(Response::new(listening))
+        Ok(self.book.stamp(listening))
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use master_raft::ConfState;
 use master_storage::{Disk, Group, LogStore};
 use master_store_core::{Input, Note, Output};
 use proto_drive::Perform;
 use proto_machine::Now;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::doors::Doors;
@@ -23,6 +25,8 @@ pub(crate) struct Hands<S = Disk> {
     pub store: S,
     pub doors: Arc<Doors>,
     pub peers: Peers,
+    /// Where the members of this group are told.
+    pub members: Arc<watch::Sender<ConfState>>,
     pub meters: Meters,
 }
 
@@ -73,6 +77,10 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                         leader = leader.map(|id| id.0),
                         "part in the group of the frameworks' state"
                     );
+                }
+                Output::Members(members) => {
+                    info!(?members, "members of the group of the frameworks' state");
+                    self.members.send_replace(members);
                 }
                 Output::Applied(index) => self.meters.applied(index),
                 Output::Stands(standing) => self.meters.stands(standing),

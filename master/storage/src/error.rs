@@ -103,6 +103,25 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether something is missing or changed that was once durable: whoever goes on without it may break what it has
+    /// promised.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Damaged { .. }
+            | Error::MissingFile { .. }
+            | Error::MissingEntry { .. }
+            | Error::DamagedSnapshot { .. }
+            | Error::NoSnapshot { .. } => true,
+            Error::Io { .. }
+            | Error::InUse { .. }
+            | Error::Format { .. }
+            | Error::EarlierBuild { .. }
+            | Error::GivenUp { .. } => false,
+        }
+    }
+}
+
 pub(crate) fn io_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
     let path = path.to_path_buf();
     move |source| Error::Io { operation, path: path.clone(), source }

@@ -13,8 +13,10 @@ use crate::lease::Lease;
 use crate::store::SpaceId;
 use crate::{Space, Store};
 
-/// The layout that this version writes.
-const FORMAT: u64 = 1;
+/// The newest layout that this version knows.
+const FORMAT: u64 = 2;
+/// From this layout on the list of masters may have been changed. Written only where it was.
+const HOLDS_ROSTER: u64 = 2;
 
 /// Why bytes are not a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl Store {
     /// Everything, as bytes.
     pub fn to_image(&self) -> Vec<u8> {
         let spaces = self.spaces.iter().map(|(id, space)| space.to_record(id)).collect();
-        StoreImage { format: FORMAT, spaces }.encode()
+        let format = if self.roster.is_some() { HOLDS_ROSTER } else { 1 };
+        StoreImage { format, spaces, roster: self.roster.clone() }.encode()
     }
 
     /// From bytes that [`to_image`](Store::to_image) wrote; no bytes are an empty store.
@@ -61,7 +64,7 @@ impl Store {
                 SpaceId { owner: std::mem::take(&mut record.owner), name: std::mem::take(&mut record.space) };
             Ok((id, Space::from_record(record)?))
         });
-        Ok(Store { spaces: spaces.collect::<Result<_, _>>()? })
+        Ok(Store { spaces: spaces.collect::<Result<_, _>>()?, roster: image.roster })
     }
 }
 

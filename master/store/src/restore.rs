@@ -9,7 +9,10 @@ impl Store {
     /// Whoever watches from a revision of the old log is told that it is compacted, and reads what is there. Whoever claimed
     /// a space is fenced, and claims it anew: two instances could hold the same epoch otherwise, one of each log. (etcd's
     /// `snapshot restore --bump-revision --mark-compacted` is for the same.)
+    ///
+    /// The list of masters is forgotten: the registry's log has the one of the new group, and tells it.
     pub fn restored(mut self, floor: u64) -> Store {
+        self.roster = None;
         self.spaces.values_mut().for_each(|space| space.restore(floor));
         self
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use proto::roster::Roster;
 use proto::store::{CallKind, Claimed, LeaseReply, ReplyKind};
 use proto::store_log::{Entry, EntryKind, Limits};
 
@@ -62,12 +63,27 @@ pub enum Effect {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Store {
     pub(crate) spaces: BTreeMap<SpaceId, Space>,
+    pub(crate) roster: Option<Roster>,
 }
 
 impl Store {
     /// The spaces there are, by principal and name.
     pub fn spaces(&self) -> impl Iterator<Item = (&SpaceId, &Space)> {
         self.spaces.iter()
+    }
+
+    /// The newest list of masters that this log knows; `None`: it was never changed.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
+    }
+
+    /// A list of masters was committed; an older one than is known says nothing. Whether it is news.
+    pub fn learn_roster(&mut self, roster: Roster) -> bool {
+        let news = self.roster.as_ref().is_none_or(|known| known.version < roster.version);
+        if news {
+            self.roster = Some(roster);
+        }
+        news
     }
 
     /// One of them.

@@ -1,6 +1,6 @@
 //! What a process keeps and shows others, as metrics: whoever looks after a cluster sees there what will run out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a process keeps things, and until when its certificate is good.
 #[derive(Clone, Debug)]
@@ -9,6 +9,24 @@ pub struct Vitals {
     pub directory: PathBuf,
     /// The end of its certificate, in milliseconds since 1970.
     pub certificate_ends_ms: u64,
+}
+
+/// How much there is where a directory is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What can still be written.
+    pub free: u64,
+    /// All there is.
+    pub total: u64,
+}
+
+impl Space {
+    /// Where this directory is; `None` if the system does not say.
+    pub fn at(directory: &Path) -> Option<Space> {
+        let system = rustix::fs::statvfs(directory).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+        Some(Space { free: bytes(system.f_bavail), total: bytes(system.f_blocks) })
+    }
 }
 
 // === impl Vitals ===

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use proto::operator::{Join, Joined};
+use proto::roster::Roster;
 use proto_pki::{Credentials, JoinToken, KeyAndRequest};
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
@@ -30,6 +31,8 @@ pub struct Admitted {
     pub masters: Vec<String>,
     /// The key of the authority; for masters only, empty for others.
     pub authority_key_pem: String,
+    /// For a master that comes into a group which runs: who is there.
+    pub roster: Option<Roster>,
 }
 
 /// Nobody let the stranger in.
@@ -91,12 +94,12 @@ async fn ask(address: &str, token: &JoinToken, name: &str) -> Result<Admitted, R
     let channel = joining_channel(address, token.ca_sha256).await.map_err(|error| perhaps(&error))?;
     let call = Join { token: token.to_string(), csr_pem: request.csr_pem.clone(), name: name.to_owned() };
     let joined = OperatorClient::new(channel).join(call).await.map_err(refused)?.into_inner();
-    let Joined { certificate_pem, ca_pem, masters, authority_key_pem } = joined;
+    let Joined { certificate_pem, ca_pem, masters, authority_key_pem, roster } = joined;
     let credentials = request.complete(certificate_pem, ca_pem).map_err(|error| perhaps(&error))?;
     // A master that answers with another authority than the token named is not believed.
     match credentials.ca_sha256() {
         Ok(hash) if hash == token.ca_sha256 => {
-            Ok(Admitted { by: address.to_owned(), credentials, masters, authority_key_pem })
+            Ok(Admitted { by: address.to_owned(), credentials, masters, authority_key_pem, roster })
         }
         Ok(_) => Err(Refused::Perhaps("it answered with the CA of another cluster".to_owned(), None)),
         Err(error) => Err(perhaps(&error)),

@@ -21,6 +21,10 @@ pub use peer::{Peer, caller};
 pub use proto_pki::{Credentials, Identity, PeerRole};
 pub use serve::{ServeError, serve};
 
+/// In the metadata of a master's answers: the doors of all masters, with commas between them, where the list was changed since
+/// the founding.
+pub const MASTERS: &str = "stoa-masters";
+
 /// The largest message a server takes, in bytes (tonic's default, named here because clients split by it).
 pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -78,6 +78,14 @@ impl Call {
             Call::OperateAgent(call) => ("operate-agent", call.agent.to_string()),
             Call::SetSecret(call) => ("set-secret", format!("{}/{}", call.role, call.name)),
             Call::RemoveSecret(call) => ("remove-secret", format!("{}/{}", call.role, call.name)),
+            Call::ChangeMasters(call) => {
+                let ids = |ids: Vec<String>| ids.join(",");
+                let add = ids(call.add.iter().map(|master| format!("+{}", master.id)).collect());
+                let remove = ids(call.remove.iter().map(|id| format!("-{id}")).collect());
+                ("change-masters", format!("{add}{remove}"))
+            }
+            Call::CancelMasters(_) => ("cancel-masters", String::new()),
+            Call::TransferLead(call) => ("transfer-lead", call.to.to_string()),
             Call::Status
             | Call::Raft
             | Call::Agents(_)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::{AgentId, FrameworkId, TaskId};
 
 /// The words for what can happen; `docs/guide/events.md` says what each means.
-pub const EVENT_KINDS: [&str; 30] = [
+pub const EVENT_KINDS: [&str; 32] = [
     "agent-admitted",
     "agent-back",
     "agent-changed",
@@ -36,6 +36,8 @@ pub const EVENT_KINDS: [&str; 30] = [
     "rights-set",
     "secret-set",
     "secret-removed",
+    "masters-changed",
+    "masters-settled",
     "restored",
 ];
 

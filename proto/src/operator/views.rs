@@ -9,6 +9,7 @@ use crate::quantities::Quantities;
 use crate::quota::Quota;
 use crate::resources::Resources;
 use crate::role::{Role, Weight};
+use crate::roster::Standing;
 use crate::task::{TaskInfo, TaskStatus};
 
 /// An agent gets no new work until somebody says otherwise.
@@ -159,4 +160,6 @@ pub struct MemberView {
     pub alive: bool,
     /// The index it has stored, as far as the leader knows; 0 unknown.
     pub matched: u64,
+    /// How it stands in the list of masters.
+    pub standing: Standing,
 }

@@ -8,7 +8,7 @@ use crate::agent_link::{
     TerminalSize, ToAgent, ToAgentKind, ToMaster, Update, VolumesDestroyed,
 };
 use crate::scheduler::Redirect;
-use crate::wire::{Malformed, OneOf, Wire};
+use crate::wire::{Malformed, OneOf, Plain, Wire};
 
 message!(RunReport = w::RunReport {
     plain framework: framework_id,
@@ -60,6 +60,7 @@ impl OneOf<w::to_agent::Kind> for ToAgentKind {
             }
             ToAgentKind::Heartbeat => K::Heartbeat(Default::default()),
             ToAgentKind::DestroyVolumes(inner) => K::DestroyVolumes(inner.to_wire()),
+            ToAgentKind::Masters(inner) => K::Masters(inner.to_wire()),
         }
     }
     fn from_oneof(kind: w::to_agent::Kind) -> Result<Self, Malformed> {
@@ -80,13 +81,24 @@ impl OneOf<w::to_agent::Kind> for ToAgentKind {
             }
             K::Redirect(m) => ToAgentKind::Redirect(Redirect { leader_address: m.leader_address }),
             K::Heartbeat(_) => ToAgentKind::Heartbeat,
+            K::Masters(m) => ToAgentKind::Masters(Wire::from_wire(m)?),
             K::DestroyVolumes(m) => ToAgentKind::DestroyVolumes(
                 Wire::from_wire(m).map_err(|bad: Malformed| bad.within("destroy_volumes"))?,
             ),
         })
     }
 }
-message!(ToAgent = w::ToAgent { plain epoch: epoch, one kind: kind });
+impl Wire for ToAgent {
+    type Message = w::ToAgent;
+    fn to_wire(&self) -> w::ToAgent {
+        w::ToAgent { epoch: self.epoch.to_plain(), kind: Some(self.kind.to_oneof()) }
+    }
+    fn from_wire(message: w::ToAgent) -> Result<Self, Malformed> {
+        // A kind of a later version: masters may be newer than agents, and whoever does not know of it needs it not.
+        let kind = message.kind.map_or(Ok(ToAgentKind::Heartbeat), OneOf::from_oneof)?;
+        Ok(ToAgent { epoch: field_from!(plain message.epoch, "epoch"), kind })
+    }
+}
 
 message!(LogsRequest = w::LogsRequest {
     plain framework: framework_id,

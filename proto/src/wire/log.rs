@@ -6,9 +6,9 @@ use proto_wire::log as w;
 
 use crate::log::{
     Accepted, AcceptedPart, AgentDrained, AgentOperated, AgentRecord, Batch, Entry, FrameworkDisconnected,
-    FrameworkRecord, FrameworkRegistered, KillWanted, OperationRecord, QuotaSet, RegistryImage, Restored,
-    RightsSet, RoleRecord, SecretRecord, SecretRemoved, SecretSet, TaskAdopted, TaskEnded, TaskRecord,
-    TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
+    FrameworkRecord, FrameworkRegistered, KillWanted, MastersChanged, OperationRecord, QuotaSet,
+    RegistryImage, Restored, RightsSet, RoleRecord, SecretRecord, SecretRemoved, SecretSet, TaskAdopted,
+    TaskEnded, TaskRecord, TokenCreated, VolumeRecord, VolumesForgotten, WeightSet,
 };
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
@@ -58,6 +58,7 @@ message!(SecretSet = w::SecretSet {
     plain by: by,
 });
 message!(SecretRemoved = w::SecretRemoved { plain role: role, plain name: name, plain by: by });
+message!(MastersChanged = w::MastersChanged { req roster: roster, plain on: on, plain by: by, plain what: what });
 message!(RightsSet = w::RightsSet { plain principal: principal, opt rights: rights });
 
 message!(VolumesForgotten = w::VolumesForgotten { plain agent: agent_id, rep volumes: volumes });
@@ -93,6 +94,8 @@ impl OneOf<w::entry::Kind> for Entry {
             Entry::AgentOperated(inner) => K::AgentOperated(inner.to_wire()),
             Entry::SecretSet(inner) => K::SecretSet(inner.to_wire()),
             Entry::SecretRemoved(inner) => K::SecretRemoved(inner.to_wire()),
+            Entry::MastersChanged(inner) => K::MastersChanged(inner.to_wire()),
+            Entry::MastersSettled(version) => K::MastersSettled(w::MastersSettled { version: *version }),
             Entry::AgentResumed(id) => K::AgentResumed(w::AgentResumed { agent_id: id.to_plain() }),
         }
     }
@@ -126,6 +129,8 @@ impl OneOf<w::entry::Kind> for Entry {
             K::AgentOperated(m) => Entry::AgentOperated(Wire::from_wire(m)?),
             K::SecretSet(m) => Entry::SecretSet(Wire::from_wire(m)?),
             K::SecretRemoved(m) => Entry::SecretRemoved(Wire::from_wire(m)?),
+            K::MastersChanged(m) => Entry::MastersChanged(Wire::from_wire(m)?),
+            K::MastersSettled(m) => Entry::MastersSettled(m.version),
             K::AgentResumed(m) => {
                 Entry::AgentResumed(field_from!(plain m.agent_id, "agent_resumed.agent_id"))
             }
@@ -198,5 +203,6 @@ message!(RegistryImage = w::Registry {
     rep history: history,
     rep secrets: secrets,
     opt restored: restored,
+    opt roster: roster,
 });
 message!(Restored = w::Restored { plain known_index: known_index, plain index: index, plain at_ms: at_ms });

@@ -7,14 +7,15 @@ use proto_wire::v1::Empty;
 
 use crate::explain::{Explanation, FunnelStep, NearMiss, Remedy, RemedyStep, Waiting, WaitingGroup};
 use crate::operator::{
-    AgentView, AuditCall, AuditLines, AuditPlace, AuditRead, AuditSeal, Call, CanI, CreateToken, DemandRef,
-    Drain, DrainAgent, Event, EventKind, Events, EventsAfter, Explain, FrameworkView, Happened, Join, Joined,
-    KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded, OfferView, OperateAgent, PrincipalView,
-    Raft, RemoveSecret, Reply, ReplyKind, ResumeAgent, RoleView, SecretView, SetQuota, SetRights, SetSecret,
-    SetWeight, Snapshot, Status, Supposed, TaskRef, TaskView, TeardownFramework, Token, TokenKind, Verdict,
-    Watch,
+    AgentView, AuditCall, AuditLines, AuditPlace, AuditRead, AuditSeal, Call, CanI, CancelMasters,
+    ChangeMasters, CreateToken, DemandRef, Drain, DrainAgent, Event, EventKind, Events, EventsAfter, Explain,
+    FrameworkView, Happened, Join, Joined, KillTask, List, MarkAgentGone, MemberView, OfferEnd, OfferEnded,
+    OfferView, OperateAgent, PrincipalView, Raft, RemoveSecret, Reply, ReplyKind, ResumeAgent, RoleView,
+    SecretView, SetQuota, SetRights, SetSecret, SetWeight, Snapshot, Status, Supposed, TaskRef, TaskView,
+    TeardownFramework, Token, TokenKind, TransferLead, Verdict, Watch,
 };
 use crate::rights::Rights;
+use crate::roster::{Master, Roster, Standing};
 use crate::wire::{Malformed, OneOf, Plain, Wire};
 
 message!(Drain = w::Drain {
@@ -87,7 +88,22 @@ message!(MemberView = w::MemberView {
     plain leader: leader,
     plain alive: alive,
     plain matched: matched,
+    plain standing: standing,
 });
+numbered!(Standing = w::Standing { Votes: Votes, Joins: Joins, Leaves: Leaves });
+message!(Master = w::Master { plain id: id, plain address: address, plain standing: standing });
+message!(Roster = w::Roster { plain version: version, rep masters: masters, repp retired: retired });
+message!(ChangeMasters = w::ChangeMasters { rep add: add, repp remove: remove });
+message!(TransferLead = w::TransferLead { plain to: to });
+impl Wire for CancelMasters {
+    type Message = w::CancelMasters;
+    fn to_wire(&self) -> w::CancelMasters {
+        w::CancelMasters {}
+    }
+    fn from_wire(_: w::CancelMasters) -> Result<Self, Malformed> {
+        Ok(CancelMasters)
+    }
+}
 
 message!(List = w::List {
     plain framework: framework_id,
@@ -206,6 +222,9 @@ oneof!(Call = w::call::Kind {
     unit Secrets: Secrets,
     msg SetSecret: SetSecret,
     msg RemoveSecret: RemoveSecret,
+    msg ChangeMasters: ChangeMasters,
+    msg CancelMasters: CancelMasters,
+    msg TransferLead: TransferLead,
     msg Audit: Audit,
 });
 only_oneof! { Call = w::Call; }
@@ -221,7 +240,13 @@ message!(Status = w::StatusReply {
     req total: total,
     req used: used,
 });
-message!(Raft = w::RaftReply { rep members: members, plain term: term, plain applied: applied });
+message!(Raft = w::RaftReply {
+    rep members: members,
+    plain term: term,
+    plain applied: applied,
+    plain next_id: next_id,
+    plain change: change,
+});
 message!(FunnelStep = w::FunnelStep {
     plain name: name,
     plain left: left,
@@ -407,6 +432,7 @@ message!(Joined = w::Joined {
     plain ca_pem: ca_pem,
     plain masters: masters,
     plain authority_key_pem: authority_key_pem,
+    opt roster: roster,
 });
 
 /// Nothing to say, where a conversation needs a type for it.

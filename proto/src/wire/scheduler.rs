@@ -100,6 +100,7 @@ oneof!(EventKind = w::event::Kind {
     unit Heartbeat: Heartbeat,
     msg AgentDraining: AgentDraining,
     msg AgentResumed: AgentResumed,
+    msg Masters: Masters,
 });
 
 impl Wire for Event {

@@ -19,7 +19,7 @@ oneof!(EntryKind = w::entry::Kind {
 });
 message!(Entry = w::Entry { plain owner: owner, plain space: space, optp epoch: epoch, one kind: kind });
 message!(Limits = w::Limits { plain space_bytes: space_bytes, plain value_bytes: value_bytes });
-message!(Batch = w::Batch { rep entries: entries, opt limits: limits });
+message!(Batch = w::Batch { rep entries: entries, opt limits: limits, opt roster: roster });
 message!(VersionRecord = w::VersionRecord {
     plain key: key,
     plain value: value,
@@ -40,4 +40,4 @@ message!(SpaceRecord = w::SpaceRecord {
     rep leases: leases,
     rep versions: versions,
 });
-message!(StoreImage = w::Image { plain format: format, rep spaces: spaces });
+message!(StoreImage = w::Image { plain format: format, rep spaces: spaces, opt roster: roster });

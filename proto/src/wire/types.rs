@@ -18,6 +18,7 @@ use crate::quota::{Limits, Quota};
 use crate::ranges::Ranges;
 use crate::refusal::{Code, Refusal};
 use crate::resources::{Amount, Portion, Resources};
+use crate::roster::Masters;
 use crate::secret::SecretFile;
 use crate::task::{Artifact, CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
 use crate::volume::Volume;
@@ -341,6 +342,8 @@ numbered!(
         Unknown: TaskUnknown,
     }
 );
+
+message!(Masters = w::Masters { plain addresses: addresses });
 
 numbered!(
     StatusReason = w::StatusReason {

@@ -55,6 +55,7 @@ all! {
     proto::log::RightsSet = log::RightsSet;
     proto::log::AgentDrained = log::AgentDrained;
     proto::log::AgentOperated = log::AgentOperated;
+    proto::log::MastersChanged = log::MastersChanged;
     proto::log::SecretSet = log::SecretSet;
     proto::log::SecretRemoved = log::SecretRemoved;
     proto::log::Entry = log::Entry;
@@ -81,6 +82,11 @@ all! {
     proto::operator::OfferView = operator::OfferView;
     proto::operator::RoleView = operator::RoleView;
     proto::operator::MemberView = operator::MemberView;
+    proto::roster::Master = operator::Master;
+    proto::roster::Roster = operator::Roster;
+    proto::operator::ChangeMasters = operator::ChangeMasters;
+    proto::operator::CancelMasters = operator::CancelMasters;
+    proto::operator::TransferLead = operator::TransferLead;
     proto::operator::List = operator::List;
     proto::operator::TaskRef = operator::TaskRef;
     proto::operator::Supposed = operator::Supposed;
@@ -127,6 +133,7 @@ all! {
     proto::operator::Join = operator::Join;
     proto::operator::Joined = operator::Joined;
     () = v1::Empty;
+    proto::roster::Masters = v1::Masters;
     proto::raft::Envelope = raft::Envelope;
     proto::raft::Delivered = raft::Delivered;
     proto::scheduler::Subscribe = scheduler::Subscribe;

@@ -136,7 +136,10 @@ impl Messages {
                 let member = name == "master_id"
                     || matches!(
                         (message, name),
-                        ("Envelope", "from" | "to") | ("MemberView" | "Member", "id")
+                        ("Roster", "retired")
+                            | ("ChangeMasters", "remove")
+                            | ("Envelope", "from" | "to")
+                            | ("MemberView" | "Member" | "Master", "id")
                     );
                 let least = u64::from(member);
                 prop_oneof![least..10, least..=u64::MAX].prop_map(Value::U64).boxed()

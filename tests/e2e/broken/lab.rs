@@ -167,13 +167,13 @@ pub(super) fn is_root() -> bool {
 }
 
 /// A small disk of its own; taken away with this.
-pub(super) struct SmallDisk(pub String);
+pub(crate) struct SmallDisk(pub String);
 
 impl SmallDisk {
-    pub fn mounted(dir: &str) -> Option<SmallDisk> {
+    pub fn mounted(dir: &str, mib: u64) -> Option<SmallDisk> {
         fs::create_dir_all(dir).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", dir]).output();
+        let options = format!("size={mib}m,mode=755");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs", dir]).output();
         mounted.is_ok_and(|said| said.status.success()).then(|| SmallDisk(dir.to_owned()))
     }
 }

@@ -334,7 +334,7 @@ impl World {
                 self.agents[node.index()].left = true;
             }
             // Only whoever ends the agent's runs on purpose waits for this.
-            Output::Ended => {}
+            Output::Ended | Output::Masters(_) => {}
             Output::Note(note) => self.trace.line(self.now, || format!("{node} notes {note:?}")),
         }
         Ok(())

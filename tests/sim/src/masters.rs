@@ -129,7 +129,11 @@ impl World {
                     self.checks.quota.changed(node, event);
                     look |= self.checks.conservation.changed(node, event);
                 }
-                Output::Changed(_) | Output::Happened(_) | Output::Secrets(_) | Output::Audit(_) => {}
+                Output::Changed(_)
+                | Output::Happened(_)
+                | Output::Secrets(_)
+                | Output::Roster(_)
+                | Output::Audit(_) => {}
                 Output::Part { leads: false, .. } => {
                     self.checks.conservation.forget(node);
                     self.checks.quota.forget(node);

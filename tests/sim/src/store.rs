@@ -309,7 +309,7 @@ impl World {
 
     fn perform_one_of_store(&mut self, node: Node, output: Output) -> Verdict {
         match output {
-            Output::Persist(_) | Output::Stands(_) | Output::Saved { .. } => {}
+            Output::Persist(_) | Output::Stands(_) | Output::Saved { .. } | Output::Members(_) => {}
             Output::Applied(index) => {
                 durable::applied(node, index, self.store.members.iter().map(|member| &member.disk))?;
             }

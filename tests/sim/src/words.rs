@@ -99,6 +99,7 @@ pub fn event(event: &Event) -> Option<String> {
             "" => "Redirect to nobody known".to_owned(),
             address => format!("Redirect to {address}"),
         },
+        EventKind::Masters(masters) => format!("Masters at {}", masters.addresses.join(", ")),
         EventKind::Heartbeat => return None,
     })
 }
@@ -116,6 +117,7 @@ pub fn to_agent(message: &ToAgent) -> Option<String> {
         ToAgentKind::Shutdown(shutdown) => format!("Shutdown {}", shutdown.refusal.code.as_str()),
         ToAgentKind::Redirect(redirect) => format!("Redirect to {:?}", redirect.leader_address),
         ToAgentKind::DestroyVolumes(order) => format!("Destroy volumes {}", volumes(&order.volumes)),
+        ToAgentKind::Masters(masters) => format!("Masters at {}", masters.addresses.join(", ")),
         ToAgentKind::Heartbeat => return None,
     })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::id::Epoch;
+use proto::roster::Masters;
 use proto_machine::{Dice, Instant};
 
 use crate::config::Config;
@@ -122,9 +123,16 @@ impl Table {
 
     /// Begins an attempt at the next of the configured masters; `None` when there are none.
     pub fn next_attempt(&mut self, now: Instant) -> Option<(LinkId, String)> {
-        let address = self.config.masters.get(self.next_master)?.clone();
-        self.next_master = (self.next_master + 1) % self.config.masters.len();
+        // Masters may have become fewer.
+        let at = self.next_master % self.config.masters.len().max(1);
+        let address = self.config.masters.get(at)?.clone();
+        self.next_master = (at + 1) % self.config.masters.len();
         Some(self.attempt(now, address))
+    }
+
+    /// All masters that are known, if there is news among these.
+    pub fn told_of(&mut self, masters: &Masters) -> Option<Vec<String>> {
+        masters.learn(&mut self.config.masters).then(|| self.config.masters.clone())
     }
 
     /// Begins an attempt at this master.

@@ -1,9 +1,11 @@
 //! Joining: the first master, the next one, the hint, the silence, the old epoch.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::agent_link::{Launch, ToAgent, ToAgentKind, ToMaster};
 use proto::id::Epoch;
+use proto::roster::Masters;
 use proto::scheduler::Redirect;
 use proto::task::TaskState;
 
@@ -41,6 +43,34 @@ fn it_registers_with_every_run_and_then_tells_again_what_is_not_acknowledged() {
     );
     let out = rig.join();
     assert_eq!(brief(&out), ["note Joined", "update 1.0 #2 finished", "update 3.0 #1 running"]);
+}
+
+#[test]
+fn where_masters_are_is_believed_of_everybody_remembered_and_tried() {
+    let mut rig = Rig::joined();
+    let told = |addresses: &[&str]| {
+        ToAgentKind::Masters(Masters { addresses: addresses.iter().map(|a| (*a).to_owned()).collect() })
+    };
+    rig.epoch = 0;
+    let out = rig.master(told(&["new-1:7", "new-2:7"]));
+    let [Output::Masters(known)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(known[..2], ["new-1:7", "new-2:7"]);
+    assert_eq!(known.len(), 2 + MASTERS.len(), "older ones stay");
+    assert_eq!(rig.master(told(&["new-1:7", "new-2:7"])), [], "it is no news twice");
+    // Of all that it knows, it tries each in turn.
+    let mut tried = BTreeSet::new();
+    for _ in 0..known.len() {
+        rig.step(Input::Unlinked(rig.link)).into_iter().for_each(|output| {
+            if let Output::Connect { address, .. } = output {
+                tried.insert(address);
+            }
+        });
+        tried.extend(rig.pass(Duration::from_secs(3)).into_iter().filter_map(|output| match output {
+            Output::Connect { address, .. } => Some(address),
+            _ => None,
+        }));
+    }
+    assert!(tried.contains("new-1:7") && tried.contains("new-2:7"), "{tried:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use proto::agent::AgentInfo;
 use proto::agent_link::{Register, Registered, RunReport, ToMaster};
 use proto::id::Epoch;
 use proto::ledger::Record;
+use proto::roster::Masters;
 use proto::scheduler::Redirect;
 use proto::task::{StatusReason, StatusSource, TaskState, TaskStatus};
 use proto_machine::mutants::{self, Mutant};
@@ -113,6 +114,13 @@ pub(crate) fn redirected(s: &mut State, now: Now, redirect: Redirect, out: &mut 
     close(s, out);
     let (link, address) = s.membership.attempt(now.monotonic, redirect.leader_address);
     out.push(Output::Connect { link, address });
+}
+
+/// Where the masters are now: the next start must find them too, when none of those that it was started with is left.
+pub(crate) fn told_of(s: &mut State, masters: &Masters, out: &mut Outbox<Output>) {
+    if let Some(known) = s.membership.told_of(masters) {
+        out.push(Output::Masters(known));
+    }
 }
 
 /// What the agent says of itself has changed: a session begins with Register, so it begins anew.

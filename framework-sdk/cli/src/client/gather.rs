@@ -2,6 +2,7 @@
 
 use proto::operator::{Call, Reply, ReplyKind};
 use proto_grpc::services::operator::operator_client::OperatorClient;
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -15,8 +16,8 @@ pub(crate) trait Gather: Send {
 
 /// What a master said to one call.
 pub(super) enum Said {
-    /// The answer.
-    Whole(Reply),
+    /// The answer, and what stood beside it.
+    Whole(Reply, MetadataMap),
     /// A list, and whoever gathers it has it all.
     Gathered,
     /// Something else than was asked for.
@@ -29,7 +30,10 @@ pub(super) async fn ask(
     call: &Call,
     gather: Option<&mut (dyn Gather + '_)>,
 ) -> Result<Said, Status> {
-    let Some(gather) = gather else { return Ok(Said::Whole(door.ask(call.clone()).await?.into_inner())) };
+    let Some(gather) = gather else {
+        let (beside, reply, _) = door.ask(call.clone()).await?.into_parts();
+        return Ok(Said::Whole(reply, beside));
+    };
     gather.begin();
     let mut parts = match door.list(call.clone()).await {
         Ok(parts) => parts.into_inner(),
@@ -53,7 +57,7 @@ pub(super) async fn ask(
 /// What ends the list, if this is no part of it.
 fn part(reply: Reply, gather: &mut (dyn Gather + '_)) -> Option<Said> {
     match &reply.kind {
-        ReplyKind::Redirect(_) | ReplyKind::Refused(_) => Some(Said::Whole(reply)),
+        ReplyKind::Redirect(_) | ReplyKind::Refused(_) => Some(Said::Whole(reply, MetadataMap::new())),
         _ => (!gather.take(reply)).then_some(Said::Other),
     }
 }

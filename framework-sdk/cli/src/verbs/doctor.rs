@@ -13,6 +13,7 @@ use proto::operator::{
     AgentView, Call, EventsAfter, FrameworkView, List, OfferView, Raft, ReplyKind, RoleView,
 };
 use proto::quantities::Quantities;
+use proto::roster::Standing;
 use proto_grpc::PeerRole;
 use proto_pki::Credentials;
 use serde::Serialize;
@@ -191,7 +192,9 @@ pub(super) async fn reachable(client: &Client, address: &str) -> Check {
 
 fn quorum(raft: &Raft) -> Check {
     let name = "quorum";
-    let (all, alive) = (raft.members.len(), raft.members.iter().filter(|member| member.alive).count());
+    // Who joins does not vote yet.
+    let voters = || raft.members.iter().filter(|member| member.standing != Standing::Joins);
+    let (all, alive) = (voters().count(), voters().filter(|member| member.alive).count());
     let needed = all / 2 + 1;
     let heard = format!("{alive} of {all} masters are heard");
     let start = "start the ones that are missing; `stoa raft status` names them";
@@ -202,7 +205,7 @@ fn quorum(raft: &Raft) -> Check {
         0 if all == alive => warn(
             name,
             format!("{heard}: the loss of one stops all orders"),
-            "found a group of three masters for what must go on; this one is fixed at its founding",
+            "add masters until there are three: `stoa raft add HOST:PORT`",
         ),
         0 => warn(name, format!("{heard}: the loss of one more stops all orders"), start),
         spare => ok(name, format!("{heard}: {spare} may be lost")),

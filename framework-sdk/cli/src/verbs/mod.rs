@@ -12,6 +12,7 @@ pub mod explain;
 pub mod get;
 pub mod kill;
 pub mod logs;
+pub mod masters;
 pub mod quota;
 pub mod raft;
 pub mod remove;

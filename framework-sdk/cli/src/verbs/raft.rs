@@ -1,11 +1,13 @@
 //! `stoa raft status`: who the masters are, and who leads.
 
 use proto::operator::{Call, MemberView, Raft, Reply, ReplyKind};
+use proto::roster::Standing;
 use serde::Serialize;
 
-use super::{other_answer, written};
+use super::{masters, other_answer, written};
 use crate::args::{Form, RaftVerb};
 use crate::client::Client;
+use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::failure::Stop;
 use crate::shapes::document;
@@ -19,6 +21,10 @@ struct Shape {
     term: u64,
     applied: u64,
     members: Vec<Member>,
+    /// What the change of masters that is under way waits for; null if none is.
+    change: Option<String>,
+    /// The lowest number that no master has had.
+    next_id: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -31,11 +37,20 @@ struct Member {
     alive: bool,
     /// Null when unknown.
     matched: Option<u64>,
+    /// votes, joins or leaves
+    standing: &'static str,
 }
 
 /// Shows the group of masters.
 pub async fn run(client: &Client, verb: &RaftVerb, terminal: &mut Terminal<'_>) -> Result<Exit, Stop> {
-    let RaftVerb::Status(args) = verb;
+    let args = match verb {
+        RaftVerb::Status(args) => args,
+        RaftVerb::Add(args) => return masters::add(client, args, terminal).await,
+        RaftVerb::Remove(args) => return masters::remove(client, args, terminal).await,
+        RaftVerb::Replace(args) => return masters::replace(client, args, terminal).await,
+        RaftVerb::Cancel(args) => return masters::cancel(client, args, terminal).await,
+        RaftVerb::Transfer(args) => return masters::transfer(client, args, terminal).await,
+    };
     let reply = client.ask(if args.stale { Call::RaftHere } else { Call::Raft }).await?;
     if args.stale {
         super::say_as_of(reply.as_of, reply.from_leader, terminal);
@@ -56,6 +71,8 @@ pub fn render(reply: Reply, form: Form, colours: bool) -> Result<String, Stop> {
         term: raft.term,
         applied: raft.applied,
         members: raft.members.iter().map(member).collect(),
+        change: Some(raft.change.clone()).filter(|change| !change.is_empty()),
+        next_id: raft.next_id,
     };
     written(form, &document("RaftStatus", shape), || text(&raft, colours))
 }
@@ -68,6 +85,7 @@ fn member(view: &MemberView) -> Member {
         leader: view.leader,
         alive: view.alive,
         matched: (view.matched > 0).then_some(view.matched),
+        standing: view.standing.as_str(),
     }
 }
 
@@ -78,11 +96,25 @@ fn text(raft: &Raft, colours: bool) -> String {
         table.push(vec![
             Cell::new(member.id.to_string()),
             Cell::new(&member.address),
-            if member.leader { Cell::toned("leader", Tone::Good) } else { Cell::new("follower") },
+            role(member),
             if member.alive { Cell::new("yes") } else { Cell::toned("no", Tone::Bad) },
             Cell::new(known(member.matched)),
             Cell::new(known(u64::from(member.pid))),
         ]);
     }
-    format!("term {}, applied {}\n{}", raft.term, raft.applied, table.render(colours))
+    let change = match raft.change.as_str() {
+        "" => String::new(),
+        change => format!("change under way: {}\n", escaped(change)),
+    };
+    format!("term {}, applied {}\n{change}{}", raft.term, raft.applied, table.render(colours))
+}
+
+fn role(member: &MemberView) -> Cell {
+    match (member.leader, member.standing) {
+        (true, Standing::Votes | Standing::Joins) => Cell::toned("leader", Tone::Good),
+        (true, Standing::Leaves) => Cell::toned("leader, leaving", Tone::Good),
+        (false, Standing::Votes) => Cell::new("follower"),
+        (false, Standing::Joins) => Cell::new("joining"),
+        (false, Standing::Leaves) => Cell::new("leaving"),
+    }
 }

@@ -20,6 +20,7 @@ use proto::ranges::Ranges;
 use proto::resources::{Amount, Portion, Resources};
 use proto::rights::Rights;
 use proto::role::{Role, Weight};
+use proto::roster::Standing;
 use proto::task::{CommandInfo, Exit, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus};
 
 pub const GIB: u64 = 1 << 30;
@@ -396,8 +397,9 @@ pub fn members(leader: Option<u64>, silent: &[u64]) -> Raft {
         leader: leader == Some(id),
         alive: !silent.contains(&id),
         matched: if leader.is_some() { 90 + id } else { 0 },
+        standing: Standing::Votes,
     };
-    Raft { members: (1..=3).map(member).collect(), term: 4, applied: 93 }
+    Raft { members: (1..=3).map(member).collect(), term: 4, applied: 93, next_id: 4, ..Raft::default() }
 }
 
 pub fn status(agents_lost: u64) -> Status {

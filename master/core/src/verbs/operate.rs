@@ -94,6 +94,9 @@ fn entry(d: &Desk<'_>, caller: &Caller, call: OperatorCall) -> Result<Entry, Ref
         | OperatorCall::Principals
         | OperatorCall::Explain(_)
         | OperatorCall::OperateAgent(_)
+        | OperatorCall::ChangeMasters(_)
+        | OperatorCall::CancelMasters
+        | OperatorCall::TransferLead(_)
         | OperatorCall::DryRun(_) => {
             return Err(Refusal::new(
                 Code::Invalid,

@@ -92,6 +92,7 @@ fn attach(d: &mut Desk<'_>, link: LinkId, call: Register) {
     let registered =
         Registered { epoch: d.l.epoch, heartbeat_interval: HEARTBEAT_INTERVAL, silence_limit: SILENCE_LIMIT };
     d.tell_link(link, ToAgentKind::Registered(registered));
+    crate::masters::tell_link(d, link);
     super::volumes::tell(d, link, &id);
     bring_together(d, &id, call.runs);
     offer_anew(d, &id);

@@ -263,6 +263,7 @@ fn attach(d: &mut Desk<'_>, session: SessionId, id: &FrameworkId, resume: Option
             super::drain::tell_all(d, id);
         }
     }
+    crate::masters::tell_session(d, session);
     enter(d, id);
     let standing = d.l.frameworks.standing(id);
     // Before the first offers: a framework that says what it wants is never offered anything else.

@@ -20,7 +20,7 @@ fn backup(world: &mut World) -> master_raft::Recovered {
     assert_eq!(saved.index, world.master.applied());
     let at_ms = world.time().wall.as_millis() + AWAY.as_millis() as u64;
     let mark = Restored { known_index: saved.index, index: INDEX, at_ms };
-    let image = restored(&saved.image, mark).unwrap();
+    let image = restored(&saved.image, mark, &BTreeMap::new()).unwrap();
     let conf_state = master_raft::ConfState::of(&[master_raft::NodeId(1)]);
     master_raft::Recovered {
         hard_state: master_raft::HardState { term: TERM, vote: None, commit: INDEX },

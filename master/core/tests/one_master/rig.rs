@@ -137,6 +137,7 @@ impl World {
                     Output::Note(_)
                     | Output::Part { .. }
                     | Output::Happened(_)
+                    | Output::Roster(_)
                     | Output::Applied(_)
                     | Output::CloseAgent { .. }
                     | Output::ToPeer { .. }

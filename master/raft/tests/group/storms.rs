@@ -1,6 +1,6 @@
 //! Random faults under random load, seed after seed, with the witness looking on.
 
-use master_raft::{MemberChange, NodeId};
+use master_raft::{Aim, Input, MemberChange, NodeId, Room};
 
 use crate::net::{MS, Net, SECOND, Weather};
 
@@ -182,4 +182,74 @@ fn a_seed_reproduces_a_run() {
         assert_eq!(first, again);
         assert_ne!(first, other);
     }
+}
+
+/// Members come and go by what is wanted of them, disks fill up, and everything else happens, too: whoever leads in the end has
+/// the group where it was last wanted.
+fn changing_storm(seed: u64) -> Net {
+    let cut = [2 << 10, 16 << 10, 1 << 20][(seed % 3) as usize];
+    let mut net = Net::new(7_000_000 + seed, 3, cut);
+    for id in 4..=6 {
+        net.add(NodeId(id), &[]);
+    }
+    let mut wanted: Vec<NodeId> = (1..=3).map(NodeId).collect();
+    let mut used = 3;
+    for _ in 0..250 {
+        happen(&mut net, 1, false);
+        // One change at a time, as the log above has them: the next one when a leader is where the last one led.
+        let there = net.witness.leader().filter(|id| net.nodes[id].machine.is_some());
+        let there = there.is_some_and(|id| net.machine(id).is_where_it_aims());
+        if there && used < 6 && net.dice.chance(1, 8) {
+            used += 1;
+            let at = net.dice.below(wanted.len() as u64) as usize;
+            wanted[at] = NodeId(used);
+            wanted.sort_unstable();
+        }
+        let low = any(&mut net);
+        if net.nodes[&low].machine.is_some() {
+            let room = *net.dice.pick(&[Room::Enough, Room::Enough, Room::Low, Room::None]).expect("one");
+            net.input(low, Input::Room(room));
+        }
+        tell(&mut net, &wanted);
+        let pause = net.dice.below(20 * MS);
+        net.run_for(pause);
+    }
+    net.heal();
+    net.weather = Weather { delay: 400, sync: 400, ..Weather::default() };
+    for id in net.nodes.keys().copied().collect::<Vec<_>>() {
+        if net.nodes[&id].machine.is_none() {
+            net.start(id);
+        }
+        net.input(id, Input::Room(Room::Enough));
+    }
+    tell(&mut net, &wanted);
+    let arrived = net.run_until(30 * SECOND, |net| {
+        let leader = net.witness.leader().filter(|leader| wanted.contains(leader));
+        leader.is_some_and(|leader| net.machine(leader).is_where_it_aims())
+    });
+    assert!(arrived, "seed {seed}: {wanted:?} {:?}", net.witness.roles);
+    let leader = net.elect();
+    net.propose(leader, "the last word");
+    net.converge(&wanted);
+    assert!(net.witness.ledger.values().any(|(_, data, _)| *data == "the last word"), "seed {seed}");
+    net
+}
+
+/// Says on all who live who is wanted, as it follows from the log.
+fn tell(net: &mut Net, wanted: &[NodeId]) {
+    for id in net.alive() {
+        net.input(id, Input::Aim(Aim { voters: wanted.to_vec(), only_learn: false }));
+    }
+}
+
+#[test]
+fn members_that_come_and_go_keep_their_promises() {
+    let (mut committed, mut replaced) = (0, 0);
+    for seed in 0..60 {
+        let net = changing_storm(seed);
+        committed += net.witness.committed;
+        let leader = net.witness.leader().expect("there is one");
+        replaced += net.machine(leader).members().voters.iter().filter(|id| id.0 > 3).count();
+    }
+    assert!(committed > 2_000 && replaced > 60, "{committed} committed, {replaced} replaced");
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use proto::roster::Roster;
 use proto::store::Operation;
 use proto::store_log::{Batch as LogBatch, Entry, EntryKind, Limits};
 use proto::wire::Wire;
@@ -26,6 +27,9 @@ pub(crate) struct Batch {
     gathered_bytes: usize,
     next_tag: u64,
     in_flight: BTreeMap<u64, Vec<Waiter>>,
+    /// A list of masters that is to be committed, and the proposal that it went out with.
+    roster: Option<Roster>,
+    roster_in_flight: Option<u64>,
 }
 
 impl Batch {
@@ -40,8 +44,17 @@ impl Batch {
         true
     }
 
+    /// The same of a list of masters; false if one is on its way already.
+    pub fn propose_roster(&mut self, roster: Roster) -> bool {
+        let free = self.roster_in_flight.is_none();
+        if free {
+            self.roster = Some(roster);
+        }
+        free
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.gathered.is_empty()
+        self.gathered.is_empty() && self.roster.is_none()
     }
 
     pub fn in_flight(&self) -> usize {
@@ -50,11 +63,15 @@ impl Batch {
 
     /// The oldest of what gathered, as one proposal of bounded size.
     pub fn take(&mut self, limits: Limits) -> Option<(u64, Bytes)> {
-        if self.gathered.is_empty() {
+        if self.is_empty() {
             return None;
         }
+        let roster = self.roster.take();
         let limits = Some(limits).filter(|limits| *limits != Limits::default());
-        let (mut batch, mut waiters, mut total) = (LogBatch { entries: Vec::new(), limits }, Vec::new(), 0);
+        self.next_tag += 1;
+        self.roster_in_flight = self.roster_in_flight.or(roster.is_some().then_some(self.next_tag));
+        let (mut batch, mut waiters, mut total) =
+            (LogBatch { entries: Vec::new(), limits, roster }, Vec::new(), 0);
         while let Some((_, bytes, _)) = self.gathered.front()
             && (batch.entries.is_empty() || total + bytes <= BATCH_BYTES)
             && let Some((entry, bytes, waiter)) = self.gathered.pop_front()
@@ -64,13 +81,13 @@ impl Batch {
             waiters.push(waiter);
         }
         self.gathered_bytes -= total;
-        self.next_tag += 1;
         self.in_flight.insert(self.next_tag, waiters);
         Some((self.next_tag, Bytes::from(batch.encode())))
     }
 
     /// A proposal is committed, or will not be.
     pub fn land(&mut self, tag: u64) -> Vec<Waiter> {
+        self.roster_in_flight.take_if(|at| *at == tag);
         self.in_flight.remove(&tag).unwrap_or_default()
     }
 
@@ -78,6 +95,7 @@ impl Batch {
     pub fn abandon(&mut self) -> (Vec<Waiter>, Vec<Waiter>) {
         let in_flight = std::mem::take(&mut self.in_flight).into_values().flatten().collect();
         self.gathered_bytes = 0;
+        (self.roster, self.roster_in_flight) = (None, None);
         (in_flight, self.gathered.drain(..).map(|(_, _, waiter)| waiter).collect())
     }
 }

@@ -30,6 +30,8 @@ pub struct Config {
     pub id: MasterId,
     /// Every member's door, `host:port`.
     pub members: BTreeMap<MasterId, String>,
+    /// Whether it is one of the founders, whose list `members` is; else it begins empty, and is brought in by the others.
+    pub founds: bool,
     /// Must differ between members and between starts of one.
     pub seed: u64,
     /// A snapshot is taken when the log since the last one costs so many bytes. Small disks want less, tests want it
@@ -45,6 +47,7 @@ impl Config {
         Config {
             id,
             members,
+            founds: true,
             seed,
             snapshot_after_bytes: master_raft::Config::SNAPSHOT_AFTER_BYTES,
             limits: Limits::default(),

@@ -1,6 +1,9 @@
 //! `Input`: everything that can happen to a member.
 
+use std::sync::Arc;
+
 use proto::caller::Caller;
+use proto::roster::Roster;
 use proto::store::{Call, Watch};
 
 /// One call; the reply carries it back.
@@ -30,6 +33,8 @@ pub enum Input {
         /// Comes back with it.
         ticket: Ticket,
     },
+    /// The registry's log has this list of masters: this group goes there, too.
+    Roster(Arc<Roster>),
     /// A framework wants to hear of changes.
     Watch {
         /// On this stream.

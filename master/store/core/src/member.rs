@@ -1,14 +1,16 @@
 //! `Member`: each input to what it asks for, each committed entry to the store and to whoever waits for it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use master_raft::{Image, NodeId, Raft, Recovered, Role};
+use master_raft::{Aim, ConfState, Image, NodeId, Raft, Recovered, Role, Room};
 use master_store::{Applied, Effect, Fault, Space, SpaceId, Store, check_entry, check_keys, entry_kind};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::MasterId;
 use proto::refusal::{Code, Refusal};
+use proto::roster::Roster;
 use proto::store::{
     Call, CallKind, Keys, LeaseList, LeaseReply, LeaseView, Reply, ReplyKind, Watch, WatchReply,
 };
@@ -40,6 +42,10 @@ pub struct Member {
     batch: Batch,
     reads: Reads,
     watches: Watches,
+    /// The newest list of masters that the registry's log has, as far as this process knows.
+    newest: Option<Arc<Roster>>,
+    /// The members that were told last.
+    told: ConfState,
     /// A committed entry could not be read: nothing may be applied behind it.
     broken: bool,
 }
@@ -47,7 +53,8 @@ pub struct Member {
 impl Member {
     /// A member as it was when its disk was last written. The first `settle` brings its store back.
     pub fn recover(config: Config, recovered: Recovered) -> Result<Member, Unfit> {
-        let voters: Vec<_> = config.members.keys().map(|id| NodeId(id.0)).collect();
+        let founders = config.members.keys().filter(|_| config.founds);
+        let voters: Vec<_> = founders.map(|id| NodeId(id.0)).collect();
         let mut raft_config = master_raft::Config::new(NodeId(config.id.0), &voters, config.seed);
         raft_config.snapshot_after_bytes = config.snapshot_after_bytes;
         let raft = Raft::recover(raft_config, recovered)?;
@@ -62,6 +69,8 @@ impl Member {
             batch: Batch::default(),
             reads: Reads::default(),
             watches: Watches::default(),
+            newest: None,
+            told: ConfState::default(),
             broken: false,
         })
     }
@@ -95,6 +104,12 @@ impl Member {
             Err(refusal) => return self.reply(ticket, 0, ReplyKind::Refused(refusal), out),
         };
         match entry_kind(kind) {
+            Ok(_) if self.raft.room() == Room::None => {
+                let refusal =
+                    Refusal::new(Code::Unavailable, "the disk of this master is full: nothing can be stored")
+                        .with_help("make room where its data directory is; it goes on by itself");
+                self.reply(ticket, 0, ReplyKind::Refused(refusal), out);
+            }
             Ok(_) if self.leading.is_none() => self.redirect(ticket, out),
             Ok(kind) => {
                 if let Err(fault) = check_entry(&kind, self.config.limits) {
@@ -182,7 +197,11 @@ impl Member {
     }
 
     fn redirect(&self, ticket: Ticket, out: &mut Outbox<Output>) {
-        let address = self.leader.and_then(|id| self.config.members.get(&id)).cloned();
+        let newest = self.newest.as_deref().or(self.store.roster());
+        let address = self.leader.and_then(|id| match newest {
+            Some(roster) => roster.get(id).map(|master| master.address.clone()),
+            None => self.config.members.get(&id).cloned(),
+        });
         self.reply(ticket, 0, ReplyKind::Redirect(address.unwrap_or_default()), out);
     }
 
@@ -230,7 +249,7 @@ impl Member {
                     self.commit(now, index, tag, &data, &mut changed, out);
                 }
                 master_raft::Output::InstallSnapshot { index, image, .. } => {
-                    self.install(index, &image, out);
+                    self.install(now, index, &image, out);
                 }
                 master_raft::Output::Role(role) => self.part(now, role, out),
                 master_raft::Output::Dropped { tag, why } => self.dropped(now, tag, why, out),
@@ -254,6 +273,10 @@ impl Member {
                     out.push(Output::Note(Note::Peer { from: from.0, why: format!("{why:?}") }));
                 }
             }
+        }
+        if *self.raft.members() != self.told {
+            self.told = self.raft.members().clone();
+            out.push(Output::Members(self.told.clone()));
         }
         changed.iter().for_each(|space| self.watches.tell_space(space, &self.store, out));
         self.show(changed.iter(), out);
@@ -299,6 +322,9 @@ impl Member {
                 return out.push(Output::Note(Note::Unreadable { index, why: bad.to_string() }));
             }
         };
+        if batch.roster.is_some_and(|roster| self.store.learn_roster(roster)) {
+            self.take_aim(now);
+        }
         let limits = batch.limits.unwrap_or_default();
         for mut entry in batch.entries {
             if mutants::is(Mutant::CasIgnoresRevision)
@@ -327,12 +353,13 @@ impl Member {
         out.push(Output::Applied(index));
     }
 
-    fn install(&mut self, index: u64, image: &Image, out: &mut Outbox<Output>) {
+    fn install(&mut self, now: Now, index: u64, image: &Image, out: &mut Outbox<Output>) {
         let Image::Bytes(bytes) = image else { return };
         match Store::from_image(bytes) {
             Ok(store) => {
                 self.store = store;
                 self.applied = index;
+                self.take_aim(now);
                 out.push(Output::Applied(index));
                 self.watches.tell_all(&self.store, out);
                 self.show(self.store.spaces().map(|(id, _)| id), out);
@@ -396,13 +423,37 @@ impl Member {
         }
     }
 
+    /// Where the group is to get to, as its own log says: a leader that has heard of an older list than that leads nobody back.
+    fn take_aim(&mut self, now: Now) {
+        if let Some(roster) = self.store.roster() {
+            let voters = roster.wanted().into_iter().map(|id| NodeId(id.0)).collect();
+            let aim = master_raft::Input::Aim(Aim { voters, only_learn: false });
+            self.raft.step(now, aim, &mut Outbox::new());
+        }
+    }
+
+    /// A newer list than this group's log has goes into it.
+    fn propose_roster(&mut self) {
+        let known = self.store.roster().map_or(0, |roster| roster.version);
+        if let Some(newest) = self.newest.as_deref().filter(|newest| newest.version > known) {
+            self.batch.propose_roster(newest.clone());
+        }
+    }
+
     /// What gathered goes to consensus, in few and large pieces.
     fn propose(&mut self, now: Now) {
         let mut inputs = Vec::new();
         if let Some(tag) = self.reads.take() {
             inputs.push(master_raft::Input::ReadIndex { tag });
         }
-        while self.leading.is_some() && self.batch.in_flight() < BATCHES_IN_FLIGHT {
+        if self.leading.is_some() {
+            self.propose_roster();
+        }
+        // While the lead is handed over nothing is proposed: it would be dropped.
+        while self.leading.is_some()
+            && self.raft.takes_proposals()
+            && self.batch.in_flight() < BATCHES_IN_FLIGHT
+        {
             let Some((tag, data)) = self.batch.take(self.config.limits) else { break };
             inputs.push(master_raft::Input::Propose { tag, data });
         }
@@ -452,6 +503,12 @@ impl Machine for Member {
             Input::Watch { watch, caller, ask } => self.watch(watch, &caller, ask, out),
             Input::WatchClosed { watch } => self.watches.remove(watch),
             Input::Save { ticket } => self.reads.save(ticket),
+            Input::Roster(roster) => {
+                let known = self.newest.as_ref().map_or(0, |known| known.version);
+                if roster.version > known {
+                    self.newest = Some(roster);
+                }
+            }
         }
     }
 

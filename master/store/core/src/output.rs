@@ -63,6 +63,8 @@ pub enum Output {
         /// Who leads, as far as it knows.
         leader: Option<MasterId>,
     },
+    /// These are the members of this group now, as far as this member knows.
+    Members(master_raft::ConfState),
     /// The store stands at this index now.
     Applied(u64),
     /// How a space that changed stands now.

@@ -254,7 +254,7 @@ pub struct ToAgent {
     /// The sender's epoch; an agent drops what is older than it has obeyed.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
-    #[prost(oneof = "to_agent::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "to_agent::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: ::core::option::Option<to_agent::Kind>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -277,5 +277,8 @@ pub mod to_agent {
         Heartbeat(super::super::Empty),
         #[prost(message, tag = "9")]
         DestroyVolumes(super::DestroyVolumes),
+        /// Where the masters are now; said only when the list was changed since the founding.
+        #[prost(message, tag = "10")]
+        Masters(super::super::Masters),
     }
 }

@@ -216,10 +216,32 @@ pub struct SecretRemoved {
     #[prost(string, tag = "3")]
     pub by: ::prost::alloc::string::String,
 }
+/// Who the masters are to be from now on: each of the two groups goes there by itself, whoever leads it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MastersChanged {
+    #[prost(message, optional, tag = "1")]
+    pub roster: ::core::option::Option<super::operator::Roster>,
+    /// The version that it is a change of: void if another came first.
+    #[prost(uint64, tag = "2")]
+    pub on: u64,
+    /// Who said so: a principal.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+    /// In words.
+    #[prost(string, tag = "4")]
+    pub what: ::prost::alloc::string::String,
+}
+/// Both groups are there: who left has left for good.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MastersSettled {
+    /// Of the list.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+}
 /// One durable change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 30, 31")]
+    #[prost(oneof = "entry::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 30, 31, 40, 41")]
     pub kind: ::core::option::Option<entry::Kind>,
 }
 /// Nested message and enum types in `Entry`.
@@ -270,6 +292,10 @@ pub mod entry {
         SecretSet(super::SecretSet),
         #[prost(message, tag = "31")]
         SecretRemoved(super::SecretRemoved),
+        #[prost(message, tag = "40")]
+        MastersChanged(super::MastersChanged),
+        #[prost(message, tag = "41")]
+        MastersSettled(super::MastersSettled),
     }
 }
 /// Many changes that were committed as one.
@@ -422,6 +448,9 @@ pub struct Registry {
     /// The log was begun anew from a backup.
     #[prost(message, optional, tag = "31")]
     pub restored: ::core::option::Option<Restored>,
+    /// The list of masters, once it was changed.
+    #[prost(message, optional, tag = "32")]
+    pub roster: ::core::option::Option<super::operator::Roster>,
 }
 /// A log that was begun anew from a backup: what the old one gave after it is unknown here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

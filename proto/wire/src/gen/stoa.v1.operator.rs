@@ -137,6 +137,32 @@ pub struct MemberView {
     /// What it has stored, as far as the leader knows; 0 unknown.
     #[prost(uint64, tag = "6")]
     pub matched: u64,
+    #[prost(enumeration = "Standing", tag = "7")]
+    pub standing: i32,
+}
+/// A master of the list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Master {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// host:port of its door, as others reach it.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(enumeration = "Standing", tag = "3")]
+    pub standing: i32,
+}
+/// The list of masters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Roster {
+    /// Where in the log it was set last; 0: at the founding.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// By id.
+    #[prost(message, repeated, tag = "2")]
+    pub masters: ::prost::alloc::vec::Vec<Master>,
+    /// Numbers of those who have left: nobody is given them again.
+    #[prost(uint64, repeated, tag = "3")]
+    pub retired: ::prost::alloc::vec::Vec<u64>,
 }
 /// A secret as operators see it: what it holds is nobody's to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -297,6 +323,26 @@ pub struct OperateAgent {
     #[prost(message, repeated, tag = "2")]
     pub operations: ::prost::alloc::vec::Vec<super::Operation>,
 }
+/// Changes who the masters are: all of it, in both groups, or nothing. One change at a time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeMasters {
+    /// Their standing says nothing here.
+    #[prost(message, repeated, tag = "1")]
+    pub add: ::prost::alloc::vec::Vec<Master>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub remove: ::prost::alloc::vec::Vec<u64>,
+}
+/// Takes back the change of masters that is under way: who was to come leaves, who was to leave stays.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelMasters {
+}
+/// Lets another master lead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferLead {
+    /// Its number; 0: whoever has most.
+    #[prost(uint64, tag = "1")]
+    pub to: u64,
+}
 /// Makes a join token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateToken {
@@ -438,7 +484,7 @@ pub mod audit_call {
 /// What an operator asks.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
-    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 26, 27, 28, 64, 65, 66")]
+    #[prost(oneof = "call::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40, 41, 42, 64, 65, 66")]
     pub kind: ::core::option::Option<call::Kind>,
 }
 /// Nested message and enum types in `Call`.
@@ -501,6 +547,12 @@ pub mod call {
         Events(super::EventsAfter),
         #[prost(message, tag = "28")]
         OperateAgent(super::OperateAgent),
+        #[prost(message, tag = "40")]
+        ChangeMasters(super::ChangeMasters),
+        #[prost(message, tag = "41")]
+        CancelMasters(super::CancelMasters),
+        #[prost(message, tag = "42")]
+        TransferLead(super::TransferLead),
         /// The secrets, without what they hold.
         #[prost(message, tag = "64")]
         Secrets(super::super::Empty),
@@ -543,6 +595,12 @@ pub struct RaftReply {
     pub term: u64,
     #[prost(uint64, tag = "3")]
     pub applied: u64,
+    /// The lowest number that no master has had.
+    #[prost(uint64, tag = "4")]
+    pub next_id: u64,
+    /// What the change of masters that is under way waits for, in words; empty: none is under way.
+    #[prost(string, tag = "5")]
+    pub change: ::prost::alloc::string::String,
 }
 /// Lists.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1003,7 +1061,7 @@ pub struct Join {
     pub name: ::prost::alloc::string::String,
 }
 /// A certificate.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Joined {
     #[prost(string, tag = "1")]
     pub certificate_pem: ::prost::alloc::string::String,
@@ -1015,6 +1073,42 @@ pub struct Joined {
     /// The authority's key, PEM, for masters only: each of them lets others join. Nobody else is ever told.
     #[prost(string, tag = "4")]
     pub authority_key_pem: ::prost::alloc::string::String,
+    /// For a master that comes into a group which runs: who is there. It begins empty and founds nothing.
+    #[prost(message, optional, tag = "5")]
+    pub roster: ::core::option::Option<Roster>,
+}
+/// How a master stands in the list of masters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Standing {
+    /// It votes, and is to stay.
+    Votes = 0,
+    /// It comes: it votes from when it has all that was committed.
+    Joins = 1,
+    /// It goes: it votes until the group does without it.
+    Leaves = 2,
+}
+impl Standing {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Votes => "STANDING_VOTES",
+            Self::Joins => "STANDING_JOINS",
+            Self::Leaves => "STANDING_LEAVES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STANDING_VOTES" => Some(Self::Votes),
+            "STANDING_JOINS" => Some(Self::Joins),
+            "STANDING_LEAVES" => Some(Self::Leaves),
+            _ => None,
+        }
+    }
 }
 /// What a join token lets somebody become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1023,7 +1117,7 @@ pub enum TokenKind {
     Unspecified = 0,
     TokenAgent = 1,
     TokenFramework = 2,
-    /// A member that was named at the founding.
+    /// A master of the list that has not joined yet.
     TokenMaster = 3,
     /// A person.
     TokenUser = 4,

@@ -118,6 +118,13 @@ pub struct Words {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Empty {
 }
+/// Where the masters are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Masters {
+    /// host:port of each, those that are to stay first.
+    #[prost(string, repeated, tag = "1")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// One condition on one attribute of an agent; `hostname` and `agent` can be named like attributes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Constraint {

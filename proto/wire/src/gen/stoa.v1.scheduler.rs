@@ -260,7 +260,7 @@ pub struct Redirect {
 pub struct Event {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    #[prost(oneof = "event::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "event::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -289,6 +289,9 @@ pub mod event {
         AgentDraining(super::AgentDraining),
         #[prost(message, tag = "12")]
         AgentResumed(super::AgentResumed),
+        /// Where the masters are now; said only when the list was changed since the founding.
+        #[prost(message, tag = "13")]
+        Masters(super::super::Masters),
     }
 }
 /// Why an offer ended without the framework.

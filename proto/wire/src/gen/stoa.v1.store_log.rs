@@ -63,6 +63,9 @@ pub struct Batch {
     /// Absent: 16 MiB, and 1 MiB.
     #[prost(message, optional, tag = "2")]
     pub limits: ::core::option::Option<Limits>,
+    /// The list of masters, where the leader learnt of a newer one.
+    #[prost(message, optional, tag = "3")]
+    pub roster: ::core::option::Option<super::operator::Roster>,
 }
 // ---- the snapshot ----
 
@@ -125,4 +128,7 @@ pub struct Image {
     pub format: u64,
     #[prost(message, repeated, tag = "2")]
     pub spaces: ::prost::alloc::vec::Vec<SpaceRecord>,
+    /// The newest list of masters that this log knows, if it was ever changed.
+    #[prost(message, optional, tag = "3")]
+    pub roster: ::core::option::Option<super::operator::Roster>,
 }

@@ -41,6 +41,7 @@ impl Rescinds {
             | EventKind::AgentResumed(_)
             | EventKind::Fault(_)
             | EventKind::Redirect(_)
+            | EventKind::Masters(_)
             | EventKind::Heartbeat => {}
         }
     }

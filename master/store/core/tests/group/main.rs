@@ -3,6 +3,7 @@
 mod backups;
 mod disk;
 mod leases;
+mod members;
 mod promises;
 mod storm;
 mod world;

@@ -1,12 +1,14 @@
 //! `World`: three members, their disks and the network between them, on a clock that is turned by hand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use master_raft::NodeId;
 use master_store_core::{Config, Input, Member, Note, Output, Saved, Ticket, WatchId};
 use proto::caller::Caller;
 use proto::id::MasterId;
+use proto::roster::Roster;
 use proto::store::{Bytes, Call, CallKind, Event, Put, Range, Reply, ReplyKind, Watch, WatchReply};
 use proto_machine::{Dice, Instant, Machine, Now, Outbox, WallTime};
 
@@ -37,6 +39,7 @@ pub struct World {
     pub saved: Vec<Option<Saved>>,
     pub denied: usize,
     pub installed: usize,
+    members_change: bool,
     snapshot_after_bytes: u64,
 }
 
@@ -86,6 +89,7 @@ impl World {
             saved: Vec::new(),
             denied: 0,
             installed: 0,
+            members_change: false,
             snapshot_after_bytes,
         };
         MEMBERS.into_iter().for_each(|id| world.begin(id));
@@ -96,9 +100,23 @@ impl World {
         let addresses = MEMBERS.map(|id| (MasterId(id), format!("master-{id}:5050"))).into();
         let mut config = Config::new(MasterId(id), addresses, self.dice.next_u64());
         config.snapshot_after_bytes = self.snapshot_after_bytes;
+        config.founds = MEMBERS.contains(&id);
         let member = Member::recover(config, self.disks[&id].recover()).expect("its own disk fits");
         self.members.insert(id, member);
         self.step(id);
+    }
+
+    /// A member that comes into the group with nothing.
+    pub fn join(&mut self, id: u64) {
+        self.members_change = true;
+        self.disks.insert(id, Disk::default());
+        self.mailboxes.insert(id, VecDeque::new());
+        self.begin(id);
+    }
+
+    /// The registry in a member's process has this list.
+    pub fn tell_roster(&mut self, at: u64, roster: Roster) {
+        self.mailboxes.entry(at).or_default().push_back(Input::Roster(Arc::new(roster)));
     }
 
     pub fn kill(&mut self, id: u64) {
@@ -204,8 +222,10 @@ impl World {
             Output::CloseWatch { watch } => drop(self.closed.insert(watch)),
             Output::Note(Note::Unreadable { index, why }) => panic!("entry {index}: {why}"),
             Output::Note(Note::Denied { .. }) => self.denied += 1,
+            // Whoever has left may not know it yet.
+            Output::Note(Note::Peer { why, .. }) if self.members_change && why == "Stranger" => {}
             Output::Note(Note::Peer { from, why }) => panic!("{id} refused a message of {from}: {why}"),
-            Output::Part { .. } | Output::Applied(_) | Output::Stands(_) => {}
+            Output::Part { .. } | Output::Applied(_) | Output::Stands(_) | Output::Members(_) => {}
             Output::Saved { saved, .. } => self.saved.push(saved),
         }
     }

@@ -35,7 +35,7 @@ mod perform;
 mod running;
 mod runs;
 mod sandbox;
-mod sandbox_files;
+pub mod sandbox_files;
 #[cfg(test)]
 mod scratch;
 mod secrets;

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// What is read at once, and the size of a chunk at most.
-pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Nobody keeps more rotated files; a task that makes some itself does not keep us busy for longer.
 const ROTATED_MAX: u32 = 1_024;
 
@@ -27,7 +27,7 @@ type FileId = (u64, u64);
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Start {
+pub enum Start {
     /// At the beginning of what there is.
     #[default]
     Beginning,
@@ -39,7 +39,7 @@ pub(crate) enum Start {
 
 /// The output of one run, from where it is read on.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub struct Output {
     dir: OwnedFd,
     name: &'static str,
     /// The file being read; none before there is any.
@@ -69,7 +69,10 @@ struct Reading {
 
 impl Output {
     /// The output `name` (`stdout` or `stderr`) in a sandbox.
-    pub(crate) fn open(sandbox: &Path, name: &'static str, start: Start) -> io::Result<Output> {
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`]: something else stands in its place.
+    pub fn open(sandbox: &Path, name: &'static str, start: Start) -> io::Result<Output> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = rustix::fs::open(sandbox, flags, Mode::empty())?;
         let mut output = Output {
@@ -91,12 +94,16 @@ impl Output {
     }
 
     /// Where the next bytes begin, counted from the beginning of what there was when it was opened.
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.position
     }
 
     /// The next bytes, at most [`CHUNK_BYTES_MAX`]; `None` when all is read that is there now.
-    pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    ///
+    /// # Errors
+    /// As for [`Output::open`]; and what cannot be read.
+    #[allow(clippy::should_implement_trait, reason = "what it gives is borrowed from it")]
+    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
             let len = self.read_current()?;
             if len > 0 {

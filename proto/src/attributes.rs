@@ -81,6 +81,16 @@ impl Constraints {
     }
 }
 
+/// The longest name of a resource or an attribute, in bytes: they become metric labels and columns.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Whether something can be the name of a resource or an attribute: the same rule where it is declared, where it is asked
+/// for, and where it travels.
+pub fn is_name(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(good)
+}
+
 // === impl Constraint ===
 
 impl Constraint {
@@ -130,9 +140,10 @@ impl Constraint {
             (text_, Predicate::Exists)
         };
         let attribute = attribute.trim();
-        let good = !attribute.is_empty()
-            && attribute.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
-        if !good {
+        // A word that begins with `=` would be read as another one when it is shown: `zone==b` is `zone=b`.
+        let other =
+            matches!(&predicate, Predicate::In(words) if words.iter().any(|word| word.starts_with('=')));
+        if other || !is_name(attribute) {
             return Err(bad());
         }
         Ok(Constraint { attribute: attribute.to_owned(), predicate })
@@ -162,8 +173,33 @@ impl fmt::Display for BadConstraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is not a constraint; write zone=b, zone=b|c, zone!=b, zone, !zone, rack>=3 or rack<=9",
+            "{:?} is not a constraint; write zone=b, zone=b|c, zone!=b, zone, !zone, rack>=3 or rack<=9, with a name of at \
+             most {NAME_BYTES_MAX} letters (a to z), digits and - _ . /",
             self.0
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_is_read_as_it_is_shown() {
+        for text in ["zone=b", "zone=b|c", "zone!=b|=c", "zone", "!zone", "rack>=3", "rack<=-9.5", "kind=a=b"]
+        {
+            let constraint = Constraint::parse(text).expect(text);
+            assert_eq!(constraint.to_string(), text);
+            assert_eq!(Constraint::parse(&constraint.to_string()), Ok(constraint));
+        }
+        assert_eq!(Constraint::parse(" zone == b | c ").expect("spaces").to_string(), "zone=b|c");
+    }
+
+    #[test]
+    fn what_nobody_could_declare_or_send_is_no_constraint() {
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        for text in ["", "!", "zo ne", "z\u{f6}ne=b", "zone= =b", "zone=a|=b", "rack>=x", &long] {
+            assert!(Constraint::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -52,6 +52,7 @@ pub use config::Config;
 pub use containerizer::{Containerizer, Error};
 pub use enter::{Guest, Terminal, TerminalSize};
 pub use event::{Event, Exit, How, Recovered, RecoveredState, StartFailure, Usage};
+pub use fetch::open_local;
 pub use launch::{Artifact, Launch, LogLimits, Need};
 pub use report::{Isolation, Report};
 pub use sandbox::{SandboxDir, escape};

@@ -54,6 +54,7 @@ mod sys;
 
 pub use daemon::{EXIT_ALREADY_RUNNING, serve};
 pub use enter::enter;
+pub use record::{Ending, Record, read_log};
 
 /// Name of the keeper's socket inside its directory.
 pub const SOCKET_NAME: &str = "keeper.sock";

@@ -18,17 +18,42 @@ const HEADER_BYTES: usize = 8;
 
 /// A fact worth surviving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Record {
+pub enum Record {
     /// Opens the log: the boot in which it was written.
-    Head { format: u16, boot_id: [u8; 16] },
+    Head {
+        /// The version of its format.
+        format: u16,
+        /// Which boot.
+        boot_id: [u8; 16],
+    },
     /// A run's first process may now execute its command.
-    Started { run_id: RunId, pid: i32, start_time: u64 },
+    Started {
+        /// Which run.
+        run_id: RunId,
+        /// Its first process.
+        pid: i32,
+        /// When that began, as the kernel counts: no later process has both.
+        start_time: u64,
+    },
     /// A run is over.
-    Exited { run_id: RunId, exit: Exit },
+    Exited {
+        /// Which run.
+        run_id: RunId,
+        /// How it ended.
+        exit: Exit,
+    },
     /// A run's command was never executed.
-    Failed { run_id: RunId, failure: Failure },
+    Failed {
+        /// Which run.
+        run_id: RunId,
+        /// Why not.
+        failure: Failure,
+    },
     /// The agent has the end; the run is unknown from here on.
-    Forgotten { run_id: RunId },
+    Forgotten {
+        /// Which run.
+        run_id: RunId,
+    },
 }
 
 mod tag {
@@ -41,7 +66,7 @@ mod tag {
 
 impl Record {
     /// Appends the record in its form on disk.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         let at = out.len();
         out.extend_from_slice(&[0; HEADER_BYTES]);
         let mut w = Writer::new(out);
@@ -96,7 +121,7 @@ impl Record {
 
 /// Where reading a log ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     /// At unused space or the end of the file.
     Clean,
     /// At something that is no record: a torn write, or damage.
@@ -104,7 +129,7 @@ pub(crate) enum Ending {
 }
 
 /// All whole records from the start of `bytes`.
-pub(crate) fn read_all(bytes: &[u8]) -> (Vec<Record>, Ending) {
+pub fn read_log(bytes: &[u8]) -> (Vec<Record>, Ending) {
     let mut records = Vec::new();
     let mut rest = bytes;
     loop {
@@ -155,9 +180,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_with_unused_space_behind_it() {
         let mut bytes = bytes_of(&all());
-        assert_eq!(read_all(&bytes), (all(), Ending::Clean));
+        assert_eq!(read_log(&bytes), (all(), Ending::Clean));
         bytes.resize(bytes.len() + 100, 0);
-        assert_eq!(read_all(&bytes), (all(), Ending::Clean));
+        assert_eq!(read_log(&bytes), (all(), Ending::Clean));
     }
 
     #[test]
@@ -167,7 +192,7 @@ mod tests {
         for cut in first..bytes.len() {
             let mut torn = bytes[..cut].to_vec();
             torn.resize(bytes.len() + 8, 0);
-            let (records, _) = read_all(&torn);
+            let (records, _) = read_log(&torn);
             assert!(records.len() < all().len());
             assert_eq!(records[..], all()[..records.len()]);
         }
@@ -179,7 +204,7 @@ mod tests {
         for n in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[n / 8] ^= 1 << (n % 8);
-            let (records, ending) = read_all(&bad);
+            let (records, ending) = read_log(&bad);
             assert_eq!(ending, Ending::Torn, "bit {n}");
             assert_eq!(records[..], all()[..records.len()]);
         }

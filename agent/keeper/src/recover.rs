@@ -20,7 +20,7 @@ use crate::LOG_NAME;
 use crate::log::Log;
 use crate::proc;
 use crate::protocol::{Exit, Failure, How, Loss, RunId, Rusage};
-use crate::record::{Ending, FORMAT, Record, read_all};
+use crate::record::{Ending, FORMAT, Record, read_log};
 use crate::sys;
 
 /// How long the deaths of survivors are waited for, so that what they held is free when the loss is told.
@@ -87,7 +87,7 @@ fn read(dir: &Path) -> io::Result<Found> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(e),
     };
-    let (records, ending) = read_all(&bytes);
+    let (records, ending) = read_log(&bytes);
     if ending == Ending::Torn {
         fs::copy(&path, dir.join(format!("{LOG_NAME}.damaged")))?;
     }
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(past.keys().copied().collect::<Vec<_>>(), [run(1)]);
         let kept = fs::read(scratch.0.join(format!("{LOG_NAME}.damaged"))).expect("kept");
         assert_eq!(kept, bytes);
-        assert_eq!(read_all(&fs::read(scratch.0.join(LOG_NAME)).expect("log")).1, Ending::Clean);
+        assert_eq!(read_log(&fs::read(scratch.0.join(LOG_NAME)).expect("log")).1, Ending::Clean);
     }
 
     #[test]

@@ -51,10 +51,7 @@ impl Wire for Quantities {
 }
 
 fn check_name(path: &str, name: &str) -> Result<(), Malformed> {
-    let good = !name.is_empty()
-        && name.len() <= 64
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
-    if good {
+    if crate::attributes::is_name(name) {
         return Ok(());
     }
     Err(Malformed::at(path, format!("names {name:?}; use up to 64 letters, digits, - _ . and /")))

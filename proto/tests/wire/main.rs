@@ -4,18 +4,24 @@ mod list;
 mod messages;
 mod round_trip;
 
+use std::path::Path;
+
 use messages::Messages;
 use proto::wire::Wire as _;
 
+fn contracts() -> Messages {
+    Messages::of_the_contracts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("v1"))
+}
+
 #[test]
 fn every_type_reads_back_as_it_was_written() {
-    let messages = Messages::of_the_contracts();
+    let messages = contracts();
     list::TRIPS.iter().for_each(|trip| (trip.whole)(trip, &messages));
 }
 
 #[test]
 fn damaged_bytes_are_refused_or_understood() {
-    let messages = Messages::of_the_contracts();
+    let messages = contracts();
     list::TRIPS.iter().for_each(|trip| (trip.damaged)(trip, &messages));
 }
 

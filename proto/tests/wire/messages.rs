@@ -16,8 +16,8 @@ type Filled = Option<(FieldDescriptor, Value)>;
 pub struct Messages(DescriptorPool);
 
 impl Messages {
-    pub fn of_the_contracts() -> Messages {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("v1");
+    /// Those of the `.proto` files in this folder, `proto/v1`.
+    pub fn of_the_contracts(folder: &Path) -> Messages {
         let files = [
             "types",
             "scheduler",

@@ -305,7 +305,7 @@ impl World {
                     events.iter().filter_map(kind).for_each(|kind| self.mark(kind));
                 }
             }
-            Output::Secrets(_) | Output::Audit(_) => {}
+            Output::Secrets(_) | Output::Audit(_) | Output::Roster(_) => {}
             Output::Applied(index) => {
                 durable::applied(node, index, self.masters.iter().map(|master| &master.disk))?;
                 let master = &mut self.masters[node.index()];

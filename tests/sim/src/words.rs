@@ -211,6 +211,8 @@ fn entry_words(entry: &Entry) -> String {
         Entry::AgentOperated(operated) => format!("AgentOperated {}", operated.agent),
         Entry::SecretSet(set) => format!("SecretSet {} {}", set.role, set.name),
         Entry::SecretRemoved(removed) => format!("SecretRemoved {} {}", removed.role, removed.name),
+        Entry::MastersChanged(_) => "MastersChanged".to_owned(),
+        Entry::MastersSettled(_) => "MastersSettled".to_owned(),
         Entry::RightsSet(set) => format!("RightsSet {}", set.principal),
     }
 }

@@ -58,6 +58,7 @@ impl Alive {
                 Ok(())
             }
             ToAgentKind::Registered(_)
+            | ToAgentKind::Masters(_)
             | ToAgentKind::Launch(_)
             | ToAgentKind::Acknowledge(_)
             | ToAgentKind::DestroyVolumes(_)

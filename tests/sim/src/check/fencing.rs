@@ -53,6 +53,7 @@ impl Fencing {
             | Output::ToMaster(_)
             | Output::Contain(_)
             | Output::Leave(_)
+            | Output::Masters(_)
             | Output::Note(Note::Joined { .. }) => true,
             Output::Connect { .. } | Output::Disconnect(_) | Output::Ended | Output::Note(_) => false,
         });

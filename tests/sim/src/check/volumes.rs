@@ -51,6 +51,7 @@ impl Volumes {
             }
             ToAgentKind::Launch(_)
             | ToAgentKind::Registered(_)
+            | ToAgentKind::Masters(_)
             | ToAgentKind::Kill(_)
             | ToAgentKind::Acknowledge(_)
             | ToAgentKind::Shutdown(_)

@@ -44,8 +44,9 @@ fn find(root: &Path, number: u64) -> PathBuf {
     while let Some(dir) = waiting.pop() {
         for entry in fs::read_dir(&dir).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
             let path = entry.path();
-            let of = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-            if entry.file_name() == "audit" && of.is_some_and(|of| of == format!("master-{number}")) {
+            let of = format!("master-{number}");
+            let below = path.components().any(|part| part.as_os_str() == of.as_str());
+            if below && entry.file_name() == "audit" {
                 return path;
             }
             waiting.push(path);

@@ -128,7 +128,7 @@ pub enum RunError {
         /// Its data directory.
         dir: PathBuf,
         /// What is wrong.
-        unfit: Unfit,
+        unfit: Box<Unfit>,
     },
     /// It had a log, and has none.
     #[error("{}: it had a log, and {} is not there any more", replaced(*.id, .dir), .dir.join("log").display())]
@@ -223,7 +223,7 @@ pub async fn run(
     let machine = Master::recover(core, recovered).map_err(|unfit| RunError::Unfit {
         id: config.id,
         dir: config.data_dir.clone(),
-        unfit,
+        unfit: Box::new(unfit),
     })?;
 
     let audit = audit::Audit::start(&config.data_dir.join("audit"), config.id, config.limits.audit_bytes)?;

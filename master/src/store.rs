@@ -91,7 +91,7 @@ pub(crate) fn start(
     let member = Member::recover(core, recovered).map_err(|unfit| RunError::Unfit {
         id: config.id,
         dir: config.data_dir.clone(),
-        unfit,
+        unfit: Box::new(unfit),
     })?;
     let doors = Arc::new(doors::Doors::default());
     let book = own.book.clone();

@@ -266,3 +266,26 @@ fn serve_tls(config: &Arc<rustls::ServerConfig>, stream: TcpStream) {
     stream.conn.send_close_notify();
     let _ = stream.flush();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_open_for_writing_for_a_moment_is_waited_for() {
+    let (mut rig, files) = rig_with_files("busy").await;
+    let path = files.join("busy");
+    fs::write(&path, PROGRAM).expect("file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+    let open = || fs::File::options().append(true).open(&path).expect("it is there");
+    let program = path.display().to_string();
+
+    let held = open();
+    let id = rig.launch(launch(&[&program]));
+    let why = rig.end(id).await.expect_err("it is open all the time").to_string();
+    assert!(why.contains("Text file busy"), "{why}");
+    drop(held);
+
+    let held = open();
+    let id = rig.launch(launch(&[&program]));
+    // Long enough for the first try, much shorter than the last; whenever it comes, the run starts.
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(100), std::future::pending::<()>()).await;
+    drop(held);
+    assert_eq!(rig.how(id).await, How::Code(0));
+}

@@ -47,6 +47,10 @@ pub(crate) struct Stack(std::cell::UnsafeCell<[u8; STACK_BYTES]>);
 
 const STACK_BYTES: usize = 64 * 1024;
 
+/// A program that somebody has open for writing is tried again so often, with such a pause: a second in all.
+const BUSY_TRIES: u32 = 100;
+const BUSY_PAUSE_NS: i64 = 10_000_000;
+
 // SAFETY: the keeper has one thread, and each child works on its own copy.
 unsafe impl Sync for Stack {}
 
@@ -388,9 +392,22 @@ unsafe fn become_user(birth: &Birth<'_>, user: &User) {
 unsafe fn execute(birth: &Birth<'_>) -> ! {
     let mut why = libc::ENOENT;
     for program in &birth.plan.programs {
-        // SAFETY: program, arguments and environment are null-terminated and live.
-        unsafe { libc::execve(program.as_ptr(), birth.plan.argv(), birth.plan.env()) };
-        match errno() {
+        let mut tries = 0;
+        let failed = loop {
+            // SAFETY: program, arguments and environment are null-terminated and live.
+            unsafe { libc::execve(program.as_ptr(), birth.plan.argv(), birth.plan.env()) };
+            let failed = errno();
+            // A file that was just written may still be open in a process that was forked meanwhile, until that one executes
+            // something itself.
+            if failed != libc::ETXTBSY || tries == BUSY_TRIES {
+                break failed;
+            }
+            tries += 1;
+            let pause = libc::timespec { tv_sec: 0, tv_nsec: BUSY_PAUSE_NS };
+            // SAFETY: the time lives through the call; an interrupted pause is short, no more.
+            unsafe { libc::nanosleep(&pause, std::ptr::null_mut()) };
+        };
+        match failed {
             libc::ENOENT | libc::ENOTDIR => {}
             libc::EACCES => why = libc::EACCES,
             other => {

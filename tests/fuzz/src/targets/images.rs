@@ -98,7 +98,9 @@ fn backup(input: &[u8]) -> Verdict {
         "what is written is not read".to_owned()
     })?;
     let restored = Restored { known_index: backup.registry.index, index: 1 << 50, at_ms: 1 };
-    if let Ok(image) = master_core::restored(&backup.registry.image, restored) {
+    if let Ok(image) =
+        master_core::restored(&backup.registry.image, restored, &std::collections::BTreeMap::new())
+    {
         let registry =
             Registry::from_image(&image).map_err(|bad| format!("the restored registry is refused: {bad}"))?;
         ensure(registry.to_image() == image, || "the restored registry is written in two ways".to_owned())?;

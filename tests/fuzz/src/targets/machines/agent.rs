@@ -84,6 +84,7 @@ impl Surroundings<Agent> for Around {
             | Output::Contain(_)
             | Output::Disconnect(_)
             | Output::Leave(_)
+            | Output::Masters(_)
             | Output::Ended
             | Output::Note(_) => {}
         }

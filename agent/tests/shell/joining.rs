@@ -41,7 +41,7 @@ impl Operator for Registrar {
         let certificate_pem = self.0.sign(&join.csr_pem, &Identity::Agent(id), LEAF_VALIDITY).unwrap();
         let masters = vec!["127.0.0.1:9".to_owned()];
         let (ca_pem, authority_key_pem) = (self.0.ca_pem().to_owned(), String::new());
-        Ok(Response::new(Joined { certificate_pem, ca_pem, masters, authority_key_pem }))
+        Ok(Response::new(Joined { certificate_pem, ca_pem, masters, authority_key_pem, roster: None }))
     }
 }
 

@@ -65,6 +65,16 @@ class Command:
         self._channel = self._profile.agent_channel(address)
         self._stream = rpc.AgentDoorStub(self._channel).Exec()
         await self._say(a.ExecInput(start=self._start))
+        try:
+            # It has begun, or was refused. What is written before that is known may fail for the stream is over already, and
+            # then gRPC tells of that in place of why.
+            await self._stream.initial_metadata()
+        except grpc.aio.AioRpcError:
+            pass  # Whoever reads is told.
+        except asyncio.CancelledError:
+            # It was not entered, so nobody leaves it.
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(

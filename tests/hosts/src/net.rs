@@ -74,8 +74,8 @@ impl Net {
             well("ip", &["-n", inside, "addr", "add", &format!("{}/24", host.address), "dev", "eth0"])?;
             well("ip", &["-n", inside, "link", "set", "eth0", "up"])?;
             well("ip", &["-n", inside, "link", "set", "lo", "up"])?;
-            let chains = "table ip faults { chain out { type filter hook output priority 0; }; chain in { type filter hook input priority 0; }; }";
-            net.tools.nft(inside, chains)?;
+            let chain = "table ip faults { chain out { type filter hook output priority 0; }; }";
+            net.tools.nft(inside, chain)?;
         }
         Ok(net)
     }
@@ -138,10 +138,7 @@ impl Net {
     /// # Errors
     /// What nft said.
     pub fn heal(&self) -> Result<(), String> {
-        self.hosts.iter().try_for_each(|host| {
-            self.tools.nft(&host.namespace, "flush chain ip faults out")?;
-            self.tools.nft(&host.namespace, "flush chain ip faults in")
-        })
+        self.hosts.iter().try_for_each(|host| self.tools.nft(&host.namespace, "flush chain ip faults out"))
     }
 }
 

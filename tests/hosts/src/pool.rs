@@ -149,6 +149,13 @@ impl Pool {
         (said.code == 0).then(|| serde_json::from_str(&said.out).ok()).flatten()
     }
 
+    /// How the masters see an agent, from 0.
+    pub fn agent_state(&self, agent: usize) -> Option<String> {
+        let agents = self.json(&["get", "agents"])?;
+        let mut all = agents["items"].as_array()?.iter();
+        all.find(|known| known["hostname"] == AGENTS[agent])?["state"].as_str().map(str::to_owned)
+    }
+
     /// Which master leads, from 0.
     pub fn try_leader(&self) -> Option<usize> {
         let status = self.json(&["raft", "status"])?;

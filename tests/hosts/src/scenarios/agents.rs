@@ -8,15 +8,8 @@ use crate::pool::{AGENTS, Pool};
 use crate::wait::eventually;
 use crate::work::Work;
 
-/// How the masters see an agent.
-fn state(pool: &Pool, agent: usize) -> Option<String> {
-    let agents = pool.json(&["get", "agents"])?;
-    let mut all = agents["items"].as_array()?.iter();
-    all.find(|known| known["hostname"] == AGENTS[agent])?["state"].as_str().map(str::to_owned)
-}
-
 fn is_active(pool: &Pool, agent: usize) -> Option<()> {
-    (state(pool, agent).as_deref() == Some("active")).then_some(())
+    (pool.agent_state(agent).as_deref() == Some("active")).then_some(())
 }
 
 pub fn killed(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
@@ -35,7 +28,7 @@ pub fn stopped(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let before = work.serve(pool, 6)?;
     pool.agents[1].halt()?;
     eventually("it is out of sight", Duration::from_secs(40), || {
-        (state(pool, 1).as_deref() == Some("unreachable")).then_some(())
+        (pool.agent_state(1).as_deref() == Some("unreachable")).then_some(())
     })?;
     work.batch(pool, 20)?;
     are_alive(&before)?;

@@ -102,13 +102,8 @@ pub fn agent_cut_off(pool: &mut Pool, work: &mut Work) -> Result<String, String>
     let before = work.serve(pool, 6)?;
     pool.net.part(&[AGENTS[0]], &MASTERS)?;
     let cut = Instant::now();
-    let state = |pool: &Pool| {
-        let agents = pool.json(&["get", "agents"])?;
-        let mut all = agents["items"].as_array()?.iter();
-        all.find(|agent| agent["hostname"] == AGENTS[0])?["state"].as_str().map(str::to_owned)
-    };
     eventually("it is out of sight", Duration::from_secs(40), || {
-        (state(pool).as_deref() == Some("unreachable")).then_some(())
+        (pool.agent_state(0).as_deref() == Some("unreachable")).then_some(())
     })?;
     let noticed = since(cut);
     work.batch(pool, 20)?;
@@ -116,7 +111,7 @@ pub fn agent_cut_off(pool: &mut Pool, work: &mut Work) -> Result<String, String>
     pool.net.heal()?;
     let healed = Instant::now();
     eventually("it is back", Duration::from_secs(20), || {
-        (state(pool).as_deref() == Some("active")).then_some(())
+        (pool.agent_state(0).as_deref() == Some("active")).then_some(())
     })?;
     let back = since(healed);
     are_alive(&before)?;

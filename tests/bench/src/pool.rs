@@ -113,7 +113,10 @@ impl Agent {
                     say.send(ToMaster::Update(Update { framework: report.framework, status })).ok()?;
                 }
                 ToAgentKind::Shutdown(_) | ToAgentKind::Redirect(_) => return None,
-                ToAgentKind::Acknowledge(_) | ToAgentKind::Heartbeat | ToAgentKind::DestroyVolumes(_) => {}
+                ToAgentKind::Acknowledge(_)
+                | ToAgentKind::Heartbeat
+                | ToAgentKind::DestroyVolumes(_)
+                | ToAgentKind::Masters(_) => {}
             }
         }
     }

@@ -61,6 +61,7 @@ impl Operator for Mirror {
             ca_pem: String::new(),
             masters,
             authority_key_pem: String::new(),
+            roster: None,
         }))
     }
 }

@@ -158,7 +158,7 @@ impl World {
                     }
                 }
                 Output::ToMaster(word) if self.open => self.master_hears(word),
-                Output::ToMaster(_) | Output::Note(_) | Output::Ended => {}
+                Output::ToMaster(_) | Output::Masters(_) | Output::Note(_) | Output::Ended => {}
                 Output::Leave(refusal) => panic!("seed {}: left: {refusal}", self.seed),
             }
         }

@@ -60,15 +60,17 @@ fn where_masters_are_is_believed_of_everybody_remembered_and_tried() {
     // Of all that it knows, it tries each in turn.
     let mut tried = BTreeSet::new();
     for _ in 0..known.len() {
-        rig.step(Input::Unlinked(rig.link)).into_iter().for_each(|output| {
+        for output in rig.step(Input::Unlinked(rig.link)) {
             if let Output::Connect { address, .. } = output {
                 tried.insert(address);
             }
-        });
-        tried.extend(rig.pass(Duration::from_secs(3)).into_iter().filter_map(|output| match output {
-            Output::Connect { address, .. } => Some(address),
-            _ => None,
-        }));
+        }
+        rig.pass(Duration::from_secs(3));
+        for output in rig.wake() {
+            if let Output::Connect { address, .. } = output {
+                tried.insert(address);
+            }
+        }
     }
     assert!(tried.contains("new-1:7") && tried.contains("new-2:7"), "{tried:?}");
 }

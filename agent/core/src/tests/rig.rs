@@ -106,6 +106,7 @@ impl Rig {
                 Output::Rewrite(records) => self.ledger.clone_from(records),
                 Output::ToMaster(_)
                 | Output::Contain(_)
+                | Output::Masters(_)
                 | Output::Disconnect(_)
                 | Output::Leave(_)
                 | Output::Ended
@@ -207,6 +208,7 @@ fn brief_one(output: &Output) -> String {
         Output::Contain(Contain::Destroy(run)) => format!("destroy {run}"),
         Output::Contain(Contain::RemoveVolume(volume)) => format!("remove {}#{}", volume.id, volume.birth),
         Output::Connect { address, .. } => format!("connect {address}"),
+        Output::Masters(known) => format!("masters {}", known.join(" ")),
         Output::Disconnect(_) => "disconnect".into(),
         Output::Ended => "ended".into(),
         Output::Leave(refusal) => format!("leave {}", refusal.code.as_str()),
@@ -225,6 +227,7 @@ pub(super) fn sent(out: &[Output]) -> Vec<(TaskState, proto::task::StatusReason,
             | Output::Store { .. }
             | Output::Rewrite(_)
             | Output::Contain(_)
+            | Output::Masters(_)
             | Output::Connect { .. }
             | Output::Disconnect(_)
             | Output::Leave(_)

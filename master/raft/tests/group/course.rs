@@ -41,11 +41,11 @@ fn all_members_are_replaced_one_after_another_and_nothing_is_lost() {
         want(&mut net, &members, false);
         let wanted = members.clone();
         for _ in 0..600 {
-            if let Some(leader) = net.witness.leader() {
-                if net.machine(leader).takes_proposals() {
-                    net.propose(leader, format!("{count:0100}"));
-                    count += 1;
-                }
+            if let Some(leader) = net.witness.leader()
+                && net.machine(leader).takes_proposals()
+            {
+                net.propose(leader, format!("{count:0100}"));
+                count += 1;
             }
             net.run_for(5 * MS);
         }

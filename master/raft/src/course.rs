@@ -70,8 +70,12 @@ impl Raft {
         let is_in = |list: &[NodeId], id: &NodeId| list.binary_search(id).is_ok();
         let new: Vec<NodeId> = aim.voters.iter().filter(|id| !is_in(&conf.voters, id)).copied().collect();
         let strange: Vec<NodeId> = new.iter().filter(|id| !is_in(&conf.learners, id)).copied().collect();
-        let unwanted: Vec<NodeId> =
-            conf.learners.iter().filter(|id| !is_in(&aim.voters, id)).copied().collect();
+        // While nobody is to leave, whoever learned and is not wanted any more goes on to learn: he may lead the other group
+        // by now, and would hear nowhere else that it is to go back.
+        let unwanted: Vec<NodeId> = match aim.only_learn {
+            true => Vec::new(),
+            false => conf.learners.iter().filter(|id| !is_in(&aim.voters, id)).copied().collect(),
+        };
         if !strange.is_empty() || !unwanted.is_empty() {
             // A learner more or less decides nothing.
             let change = MemberChange { add_learners: strange, remove: unwanted, ..MemberChange::default() };

@@ -137,3 +137,20 @@ fn a_lone_master_is_replaced() {
     net.converge(&wanted);
     assert_eq!(net.witness.committed, 2);
 }
+
+#[test]
+fn who_learned_and_is_not_wanted_any_more_hears_of_it_until_others_may_leave() {
+    let mut net = Net::new(67, 3, LARGE);
+    net.elect();
+    net.add(NodeId(4), &[]);
+    want(&mut net, &ids(1..=4), true);
+    let learns =
+        |net: &Net| net.witness.leader().is_some_and(|id| net.machine(id).members().learners == ids([4]));
+    assert!(net.run_until(5 * SECOND, learns));
+    // It is taken back, and the other group is not back yet: perhaps it is led by the one that came.
+    want(&mut net, &ids(1..=3), true);
+    net.run_for(2 * SECOND);
+    assert!(learns(&net), "it has yet to hear of it");
+    want(&mut net, &ids(1..=3), false);
+    assert!(net.run_until(5 * SECOND, |net| are_there(net, &ids(1..=3))));
+}

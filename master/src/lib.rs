@@ -5,6 +5,7 @@ mod args;
 mod audit;
 pub mod backup;
 mod backup_api;
+mod begun;
 mod book;
 mod caller;
 mod conceal;
@@ -57,6 +58,7 @@ pub use args::MasterArgs;
 pub use config::{Config, Limits, StoreLimits};
 pub use perform::Fault;
 
+use crate::begun::Begun;
 use crate::book::Book;
 use crate::perform::{Hands, REGISTRY};
 
@@ -68,8 +70,6 @@ const AGENT_MESSAGE_BYTES_MAX: usize = 32 << 20;
 
 /// An unanswered offer stands for so long in any case. A framework that decides by itself has decided by then.
 const HOLD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
-/// Beside a log that was not empty at a start: a master that has lost it must not begin anew.
-const BEGUN: &str = "begun";
 
 /// In the data directory of a master that was removed.
 const REMOVED: &str = "removed";
@@ -171,20 +171,15 @@ pub(crate) fn recover(
     config: &Config,
     dir: &Path,
     group: master_storage::Group,
+    begun: &Begun,
 ) -> Result<(Disk, master_raft::Recovered), RunError> {
     let bad = |source| unusable(config.id, &config.data_dir, source);
-    let begun = dir.join(BEGUN);
     let mut store = Disk::open(dir).map_err(bad)?;
     let recovered = store.recover(group).map_err(bad)?;
-    match (recovered.is_blank(), begun.exists()) {
-        (true, true) => Err(RunError::LogLost { id: config.id, dir: dir.to_owned() }),
-        (_, true) | (true, false) => Ok((store, recovered)),
-        (false, false) => {
-            fs::write(&begun, "this directory has held a log: without it this master must not go on\n")
-                .map_err(|source| RunError::DataDir { dir: dir.to_owned(), source })?;
-            Ok((store, recovered))
-        }
+    if recovered.is_blank() && begun.is_noted() {
+        return Err(RunError::LogLost { id: config.id, dir: dir.to_owned() });
     }
+    Ok((store, recovered))
 }
 
 /// Makes a directory that lets nobody else in: the log holds what tasks are told in confidence.
@@ -211,7 +206,8 @@ pub async fn run(
         .map_err(|source| RunError::Listen { address: config.listen, source })?;
 
     make_private(&config.data_dir)?;
-    let (store, recovered) = recover(&config, &config.data_dir, REGISTRY)?;
+    let begun = Begun::new(config.data_dir.join("begun"));
+    let (store, recovered) = recover(&config, &config.data_dir, REGISTRY, &begun)?;
     let book = Book::of(&config.members);
     let mut core = master_core::Config::new(config.id, config.members.clone(), seed(&config));
     core.founds = config.founds;
@@ -255,6 +251,7 @@ pub async fn run(
         tell_store: state.tell_roster,
         meters: meters::Meters::default(),
         audit: audit.clone(),
+        begun,
     };
     let (ended, mut end) = oneshot::channel();
     let handle = proto_drive::spawn("master", machine, hands, move |how| {

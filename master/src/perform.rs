@@ -1,5 +1,7 @@
 //! Does each output, in order: nothing behind a `Persist` leaves before it is on disk.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use proto_machine::Now;
 use tracing::{info, warn};
 
 use crate::audit::Audit;
+use crate::begun::Begun;
 use crate::book::Book;
 use crate::doors::Doors;
 use crate::log;
@@ -34,6 +37,7 @@ pub(crate) struct Hands<S = Disk> {
     pub tell_store: Box<dyn Fn(Arc<Roster>) + Send>,
     pub meters: Meters,
     pub audit: Arc<Audit>,
+    pub begun: Begun,
 }
 
 /// Why a master cannot go on.
@@ -42,6 +46,16 @@ pub enum Fault {
     /// The disk failed: what was promised may not be there, so nothing more may be promised.
     #[error("the log could not be stored; this master stops and must not go on with this disk")]
     Store(#[from] Fatal),
+    /// That there is a log cannot be noted.
+    #[error(
+        "that this master has a log cannot be noted at {path}; is its data directory one that it may write to?"
+    )]
+    Note {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A committed entry cannot be read.
     #[error("entry {index} of the log cannot be read ({why}); was it written by a newer version?")]
     Unreadable {
@@ -75,6 +89,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                         self.meters.storing(persists.iter().map(|(_, persist)| persist));
                         let since = Instant::now();
                         self.store.persist(&persists)?;
+                        self.begun.note()?;
                         self.meters.stored(since);
                         persists.clear();
                         feed.push(Input::Raft(master_raft::Input::Stored { sequence: last }));
@@ -204,6 +219,7 @@ mod tests {
             tell_store: Box::new(|_| {}),
             meters: Meters::default(),
             audit: Audit::start(&dir.join("audit"), MasterId(1), 1 << 20).unwrap(),
+            begun: Begun::new(dir.join("begun")),
         };
         let outputs = vec![Output::Applied(3), Output::Persist(Persist::default()), Output::Applied(4)];
         let mut feed = Vec::new();

@@ -14,6 +14,7 @@ use proto_drive::{Ended, Handle};
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::begun::Begun;
 use crate::peers::{Own, Peers, Reporting, Talk, Tell};
 use crate::{Config, RunError, chain};
 
@@ -84,7 +85,8 @@ pub(crate) fn start(
     audit: Arc<Audit>,
 ) -> Result<Running, RunError> {
     // A directory of its own: what frameworks write never waits for a launch to be stored, nor the other way round.
-    let (store, recovered) = crate::recover(config, &config.data_dir.join("store"), perform::STORE)?;
+    let begun = Begun::new(config.data_dir.join("begun-store"));
+    let (store, recovered) = crate::recover(config, &config.data_dir.join("store"), perform::STORE, &begun)?;
     let mut core = master_store_core::Config::new(config.id, config.members.clone(), seed);
     core.limits = config.store_limits;
     core.founds = config.founds;
@@ -104,6 +106,7 @@ pub(crate) fn start(
         doors: doors.clone(),
         peers,
         members: Arc::new(members),
+        begun,
         meters: meters::Meters::new(board.clone()),
     };
     let handle = proto_drive::spawn("store", member, hands, move |how| {

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::doors::Doors;
 use super::meters::Meters;
 use super::undelivered;
+use crate::begun::Begun;
 use crate::peers::Peers;
 use crate::perform::Fault;
 
@@ -27,6 +28,7 @@ pub(crate) struct Hands<S = Disk> {
     pub peers: Peers,
     /// Where the members of this group are told.
     pub members: Arc<watch::Sender<ConfState>>,
+    pub begun: Begun,
     pub meters: Meters,
 }
 
@@ -47,6 +49,7 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                     if let Some(sequence) = persists.last().map(|(_, persist)| persist.sequence) {
                         let begun = Instant::now();
                         self.store.persist(&persists)?;
+                        self.begun.note()?;
                         self.meters.stored(begun);
                         persists.clear();
                         feed.push(Input::Raft(master_raft::Input::Stored { sequence }));

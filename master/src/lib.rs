@@ -374,11 +374,11 @@ pub async fn run(
 }
 
 /// Tells the registry's machine how the other group stands, whenever that changes.
-async fn tell_members(mut members: watch::Receiver<ConfState>, handle: Handle<master_core::Input>) {
+async fn tell_members(mut members: watch::Receiver<(ConfState, u64)>, handle: Handle<master_core::Input>) {
     members.mark_changed();
     while members.changed().await.is_ok() {
-        let now = members.borrow_and_update().clone();
-        if handle.send_async(master_core::Input::StoreMembers(now)).await.is_err() {
+        let (members, list) = members.borrow_and_update().clone();
+        if handle.send_async(master_core::Input::StoreMembers { members, list }).await.is_err() {
             return;
         }
     }

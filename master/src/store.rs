@@ -49,8 +49,8 @@ pub(crate) struct Running {
     pub tell: Tell,
     /// Tells it which masters there are.
     pub tell_roster: Box<dyn Fn(Arc<Roster>) + Send>,
-    /// Its members, as far as this one knows.
-    pub members: watch::Receiver<ConfState>,
+    /// Its members, as far as this one knows, and the version of the list that its log has.
+    pub members: watch::Receiver<(ConfState, u64)>,
     /// Ends it, after all that is queued.
     pub close: Box<dyn FnOnce() + Send>,
 }
@@ -99,7 +99,7 @@ pub(crate) fn start(
     let book = own.book.clone();
     let reporting = Reporting::default();
     let peers = Peers::start(own, Talk::Store, reporting.clone());
-    let (members, told) = watch::channel(ConfState::default());
+    let (members, told) = watch::channel(Default::default());
     let board = Arc::new(meters::Board::default());
     let hands = perform::Hands {
         store,

@@ -65,8 +65,13 @@ pub enum Input {
         /// Comes back with it.
         ticket: Ticket,
     },
-    /// The members of the other group, that of the frameworks' state, as its member in this process knows them.
-    StoreMembers(master_raft::ConfState),
+    /// How the other group stands, that of the frameworks' state, as its member in this process knows.
+    StoreMembers {
+        /// Its members.
+        members: master_raft::ConfState,
+        /// The version of the list of masters in its log: what its members are to be.
+        list: u64,
+    },
     /// An operator asks for what only the machine can do; reads are served from the read model.
     Operator {
         /// Comes back with the reply.

@@ -50,8 +50,8 @@ pub struct Master {
     asked: u64,
     /// When each of the other masters was heard last.
     pub(crate) heard: BTreeMap<MasterId, Instant>,
-    /// How the group of the frameworks' state stands.
-    pub(crate) store: Option<ConfState>,
+    /// The members of the group of the frameworks' state, and the version of the list that they are going by.
+    pub(crate) store: Option<(ConfState, u64)>,
     /// The version of the list of masters of which this leader has said that it is reached, and until when it does not say so
     /// again.
     pub(crate) settled: (u64, Instant),
@@ -557,7 +557,7 @@ impl Machine for Master {
             }
             Input::Save { ticket } => self.ask(now, Question::Save(ticket)),
             Input::Confirm { ticket } => self.ask(now, Question::Confirm(ticket)),
-            Input::StoreMembers(members) => self.store_members(now, members),
+            Input::StoreMembers { members, list } => self.store_members(now, members, list),
             Input::Operator { ticket, caller, call } => self.operator(now, ticket, &caller, call, out),
         }
     }
@@ -617,7 +617,7 @@ impl Machine for Master {
             | Input::AgentClosed { .. }
             | Input::Save { .. }
             | Input::Confirm { .. }
-            | Input::StoreMembers(_)
+            | Input::StoreMembers { .. }
             | Input::Operator { .. } => Haste::Now,
         }
     }

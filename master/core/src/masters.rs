@@ -108,8 +108,8 @@ impl Master {
     // === where the groups are ===
 
     /// How the other group stands, as its member in this process knows.
-    pub(crate) fn store_members(&mut self, now: Now, members: ConfState) {
-        self.store = Some(members);
+    pub(crate) fn store_members(&mut self, now: Now, members: ConfState, list: u64) {
+        self.store = Some((members, list));
         self.take_aim(now);
     }
 
@@ -117,12 +117,15 @@ impl Master {
         self.registry().roster().map(|roster| roster.wanted().into_iter().map(|id| NodeId(id.0)).collect())
     }
 
+    /// Whether the other group is where the list says, and has that list in its own log: before, its members may be so from
+    /// before a change that was taken back, and still be about to change, or have changed where this process has not heard of it.
     fn store_is_there(&self) -> bool {
-        let there = |voters: Vec<NodeId>| {
-            let is = |conf: &ConfState| !conf.is_joint() && conf.voters == voters && conf.learners.is_empty();
-            self.store.as_ref().is_some_and(is)
+        let Some(roster) = self.registry().roster() else { return true };
+        let voters: Vec<NodeId> = roster.wanted().into_iter().map(|id| NodeId(id.0)).collect();
+        let is = |(conf, list): &(ConfState, u64)| {
+            *list >= roster.version && !conf.is_joint() && conf.voters == voters && conf.learners.is_empty()
         };
-        self.wanted().is_none_or(there)
+        self.store.as_ref().is_some_and(is)
     }
 
     fn take_aim(&mut self, now: Now) {
@@ -218,6 +221,18 @@ impl Master {
             let message = format!("it is through already: {}", roster.change_in_words());
             return Err(Refusal::new(Code::Conflict, message)
                 .with_help("change the masters again instead: `stoa raft status` lists them"));
+        }
+        // To take back that somebody is not to come after all would let him vote without a change.
+        let members = self.raft.members();
+        let votes = |id: MasterId| {
+            let lists = [&members.voters, &members.voters_outgoing];
+            lists.iter().any(|list| list.binary_search(&NodeId(id.0)).is_ok())
+        };
+        if let Some(gone) = roster.standing(Standing::Leaves).find(|master| !votes(master.id)) {
+            let message =
+                format!("master {} does not vote: that it comes is being taken back already", gone.id);
+            return Err(Refusal::new(Code::Conflict, message)
+                .with_help("wait until it is through: `stoa raft status`"));
         }
         let what = format!("taken back: {}", roster.change_in_words());
         Ok(entry(&roster, next, caller, Some(what)))

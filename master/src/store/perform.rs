@@ -26,8 +26,8 @@ pub(crate) struct Hands<S = Disk> {
     pub store: S,
     pub doors: Arc<Doors>,
     pub peers: Peers,
-    /// Where the members of this group are told.
-    pub members: Arc<watch::Sender<ConfState>>,
+    /// Where the members of this group are told, with the version of the list that its log has.
+    pub members: Arc<watch::Sender<(ConfState, u64)>>,
     pub begun: Begun,
     pub meters: Meters,
 }
@@ -81,9 +81,9 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                         "part in the group of the frameworks' state"
                     );
                 }
-                Output::Members(members) => {
-                    info!(?members, "members of the group of the frameworks' state");
-                    self.members.send_replace(members);
+                Output::Members { members, list } => {
+                    info!(?members, list, "members of the group of the frameworks' state");
+                    self.members.send_replace((members, list));
                 }
                 Output::Applied(index) => self.meters.applied(index),
                 Output::Stands(standing) => self.meters.stands(standing),

@@ -44,8 +44,8 @@ pub struct Member {
     watches: Watches,
     /// The newest list of masters that the registry's log has, as far as this process knows.
     newest: Option<Arc<Roster>>,
-    /// The members that were told last.
-    told: ConfState,
+    /// The members that were told last, and the version of the list in the log.
+    told: (ConfState, u64),
     /// A committed entry could not be read: nothing may be applied behind it.
     broken: bool,
 }
@@ -70,7 +70,7 @@ impl Member {
             reads: Reads::default(),
             watches: Watches::default(),
             newest: None,
-            told: ConfState::default(),
+            told: Default::default(),
             broken: false,
         })
     }
@@ -274,9 +274,11 @@ impl Member {
                 }
             }
         }
-        if *self.raft.members() != self.told {
-            self.told = self.raft.members().clone();
-            out.push(Output::Members(self.told.clone()));
+        let list = self.store.roster().map_or(0, |roster| roster.version);
+        if *self.raft.members() != self.told.0 || list != self.told.1 {
+            let members = self.raft.members().clone();
+            self.told = (members.clone(), list);
+            out.push(Output::Members { members, list });
         }
         changed.iter().for_each(|space| self.watches.tell_space(space, &self.store, out));
         self.show(changed.iter(), out);
@@ -432,12 +434,17 @@ impl Member {
         }
     }
 
-    /// A newer list than this group's log has goes into it.
-    fn propose_roster(&mut self) {
+    /// A newer list than this group's log has goes into it. Until it is there no further step is taken to where the older one
+    /// says: whoever sees the newer one in this log, and the members that it wants, may count on it that they stay.
+    fn propose_roster(&mut self, now: Now) {
         let known = self.store.roster().map_or(0, |roster| roster.version);
-        if let Some(newest) = self.newest.as_deref().filter(|newest| newest.version > known) {
-            self.batch.propose_roster(newest.clone());
-        }
+        let Some(newest) = self.newest.clone().filter(|newest| newest.version > known) else { return };
+        let members = self.raft.members();
+        let mut voters = [members.voters.as_slice(), members.learners.as_slice()].concat();
+        voters.sort_unstable();
+        let stay = master_raft::Input::Aim(Aim { voters, only_learn: true });
+        self.raft.step(now, stay, &mut Outbox::new());
+        self.batch.propose_roster(Roster::clone(&newest));
     }
 
     /// What gathered goes to consensus, in few and large pieces.
@@ -447,7 +454,7 @@ impl Member {
             inputs.push(master_raft::Input::ReadIndex { tag });
         }
         if self.leading.is_some() {
-            self.propose_roster();
+            self.propose_roster(now);
         }
         // While the lead is handed over nothing is proposed: it would be dropped.
         while self.leading.is_some()

@@ -63,8 +63,13 @@ pub enum Output {
         /// Who leads, as far as it knows.
         leader: Option<MasterId>,
     },
-    /// These are the members of this group now, as far as this member knows.
-    Members(master_raft::ConfState),
+    /// How this group stands on the way to its members, as far as this member knows.
+    Members {
+        /// Who they are now.
+        members: master_raft::ConfState,
+        /// The version of the list of masters in this group's own log: they are going to where that one says.
+        list: u64,
+    },
     /// The store stands at this index now.
     Applied(u64),
     /// How a space that changed stands now.

@@ -4,6 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use proto::roster::Masters;
+
+/// Of what is remembered, so much comes before what is told by hand: more than there are voters in a group.
+const FIRST: usize = 10;
+
 /// In the work directory.
 pub(crate) fn path(work_dir: &Path) -> PathBuf {
     work_dir.join("masters")
@@ -13,6 +18,15 @@ pub(crate) fn path(work_dir: &Path) -> PathBuf {
 pub(crate) fn read(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().filter(|line| line.contains(':')).map(str::to_owned).collect()
+}
+
+/// What was learnt since an agent was set up, and behind it what it is told by hand: that is tried in any case, however much
+/// it remembers.
+pub(crate) fn before(path: &Path, mut named: Vec<String>) -> Vec<String> {
+    let mut addresses = read(path);
+    addresses.truncate(FIRST);
+    Masters { addresses }.learn(&mut named);
+    named
 }
 
 /// Replaces it: whole, or not at all.
@@ -38,5 +52,16 @@ mod tests {
         assert_eq!(read(&file), masters);
         write(&file, &masters[..1]).unwrap();
         assert_eq!(read(&file), masters[..1]);
+    }
+
+    #[test]
+    fn what_is_named_by_hand_is_tried_however_much_is_remembered() {
+        let dir = crate::scratch::Scratch::new("masters-named");
+        let file = path(dir.path());
+        let old: Vec<String> = (0..16).map(|n| format!("old{n}:7070")).collect();
+        write(&file, &old).unwrap();
+        let known = before(&file, vec!["new1:7070".to_owned(), "old3:7070".to_owned()]);
+        assert_eq!(known[..FIRST], old[..FIRST]);
+        assert_eq!(known[FIRST..], ["new1:7070"]);
     }
 }

@@ -15,7 +15,6 @@ use proto::agent::AgentInfo;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
-use proto::roster::Masters;
 use proto_drive::{Ended, Handle as Machine, Vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
 use proto_grpc::{ServeError, serve, with_metrics};
@@ -135,9 +134,7 @@ pub async fn start(
         attributes,
         version,
     };
-    // What was learnt since it was set up comes first, and what it is told by hand is tried, too.
-    let mut masters = settings.masters.clone();
-    Masters { addresses: masters_file::read(&masters_file::path(&settings.work_dir)) }.learn(&mut masters);
+    let masters = masters_file::before(&masters_file::path(&settings.work_dir), settings.masters.clone());
     let agent = Agent::new(agent_core::Config::new(info, masters, seed));
 
     let late = Arc::new(OnceLock::new());

@@ -223,10 +223,11 @@ impl Master {
                 .with_help("change the masters again instead: `stoa raft status` lists them"));
         }
         // To take back that somebody is not to come after all would let him vote without a change.
-        let members = self.raft.members();
+        let groups = [Some(self.raft.members()), self.store.as_ref().map(|(members, _)| members)];
         let votes = |id: MasterId| {
-            let lists = [&members.voters, &members.voters_outgoing];
-            lists.iter().any(|list| list.binary_search(&NodeId(id.0)).is_ok())
+            let lists =
+                groups.iter().flatten().flat_map(|members| [&members.voters, &members.voters_outgoing]);
+            lists.into_iter().any(|list| list.binary_search(&NodeId(id.0)).is_ok())
         };
         if let Some(gone) = roster.standing(Standing::Leaves).find(|master| !votes(master.id)) {
             let message =

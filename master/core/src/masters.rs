@@ -17,6 +17,7 @@ use proto::operator::{ChangeMasters, MemberView, ReplyKind, TransferLead};
 use proto::refusal::{Code, Refusal};
 use proto::roster::{Roster, Standing};
 use proto::scheduler::EventKind;
+use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Machine, Now, Outbox};
 
 use crate::batch::Pending;
@@ -35,6 +36,9 @@ impl Master {
     /// The list of masters.
     pub fn roster(&self) -> Cow<'_, Roster> {
         match self.registry().roster() {
+            Some(roster) if mutants::is(Mutant::NumberAgain) => {
+                Cow::Owned(Roster { retired: Vec::new(), ..roster.clone() })
+            }
             Some(roster) => Cow::Borrowed(roster),
             None => Cow::Owned(Roster::founded(&self.config.members)),
         }
@@ -120,6 +124,9 @@ impl Master {
     /// Whether the other group is where the list says, and has that list in its own log: before, its members may be so from
     /// before a change that was taken back, and still be about to change, or have changed where this process has not heard of it.
     fn store_is_there(&self) -> bool {
+        if mutants::is(Mutant::RetireEarly) {
+            return true;
+        }
         let Some(roster) = self.registry().roster() else { return true };
         let voters: Vec<NodeId> = roster.wanted().into_iter().map(|id| NodeId(id.0)).collect();
         let is = |(conf, list): &(ConfState, u64)| {
@@ -129,7 +136,7 @@ impl Master {
     }
 
     fn take_aim(&mut self, now: Now) {
-        if let Some(voters) = self.wanted() {
+        if let Some(voters) = self.wanted().filter(|_| self.leads() || !mutants::is(Mutant::LoseChange)) {
             let aim = Aim { voters, only_learn: !self.store_is_there() };
             self.raft.step(now, master_raft::Input::Aim(aim), &mut Outbox::new());
         }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use proto_machine::Outbox;
+use proto_machine::mutants::{self, Mutant};
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, EntryType};
 
 use crate::memory::Place;
@@ -66,6 +67,12 @@ impl Raft {
         let applied = codec::decode_change(&entry.data)
             .ok()
             .and_then(|change| self.node.apply_conf_change(&library_change(&change)).ok());
+        let applied = match applied {
+            Some(joint) if mutants::is(Mutant::OneStep) && !joint.voters_outgoing.is_empty() => {
+                self.node.apply_conf_change(&library_change(&MemberChange::default())).ok()
+            }
+            applied => applied,
+        };
         let Some(conf_state) = applied.as_ref().map(codec::plain_members) else {
             let tag = self.changing.take_if(|change| change.place == place).and_then(|change| change.tag);
             out.extend(tag.map(|tag| Output::Dropped { tag, why: Why::Invalid }));

@@ -49,6 +49,13 @@ mutants! {
     DropPreVote, "drop-pre-vote", "a member campaigns without asking first whether it would be heard";
     LeadTooSoon, "lead-too-soon", "a leader begins before it has applied what earlier ones committed";
     ApplyTwice, "apply-twice", "the first entry behind a snapshot is applied twice";
+    OneStep, "one-step", "voters come and go in one step, without two majorities in between";
+    // the list of masters
+    RetireEarly, "retire-early", "a change of masters is said to be through before the group of the frameworks' state is";
+    LoseChange, "lose-change", "a new leader does not go on with a change of masters";
+    NumberAgain, "number-again", "numbers of masters that have left are given again";
+    BeginAnew, "begin-anew", "a master whose log is gone begins anew under its number";
+    StayRemoved, "stay-removed", "a master that was removed does not stop, and is listened to";
     // the master
     AnswerBeforeCommit, "answer-before-commit", "an accept is answered before it is committed";
     ReuseRun, "reuse-run", "two tasks of one batch get the same run id";

@@ -24,7 +24,6 @@ use crate::check::launches::Launches;
 use crate::check::{Verdict, broken};
 use crate::containers::Keeper;
 use crate::disk::LedgerDisk;
-use crate::masters::address;
 use crate::network::{Down, End, Up};
 use crate::node::{Node, Process};
 use crate::options::MS;
@@ -75,6 +74,8 @@ pub struct AgentNode {
     performing: VecDeque<Output>,
     /// Its newest connection, and the world's number of it.
     stream: Option<(LinkId, u64)>,
+    /// The masters that it remembers beside its ledger.
+    pub masters: Vec<String>,
 }
 
 impl AgentNode {
@@ -105,6 +106,7 @@ impl AgentNode {
             rebooted: false,
             performing: VecDeque::new(),
             stream: None,
+            masters: Vec::new(),
         }
     }
 
@@ -120,7 +122,11 @@ impl World {
     pub(crate) fn begin_agent(&mut self, node: Node) {
         let clock = self.clock();
         let seed = self.dice.next_u64();
-        let masters = (1..=self.options.masters).map(address).collect();
+        // It remembers some, and whoever starts it names those of now.
+        let mut masters = self.doors();
+        let addresses = self.agents[node.index()].masters.iter().take(10).cloned().collect();
+        proto::roster::Masters { addresses }.learn(&mut masters);
+        self.agents[node.index()].masters.clone_from(&masters);
         let changing = self.options.changing_agents;
         let agent = &mut self.agents[node.index()];
         agent.process.begin(clock);
@@ -334,7 +340,8 @@ impl World {
                 self.agents[node.index()].left = true;
             }
             // Only whoever ends the agent's runs on purpose waits for this.
-            Output::Ended | Output::Masters(_) => {}
+            Output::Ended => {}
+            Output::Masters(known) => self.agents[node.index()].masters = known,
             Output::Note(note) => self.trace.line(self.now, || format!("{node} notes {note:?}")),
         }
         Ok(())

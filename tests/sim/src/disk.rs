@@ -12,9 +12,55 @@ pub struct LogDisk {
     conf_state: Option<(u64, ConfState)>,
     snapshot: Option<Snapshot>,
     entries: BTreeMap<u64, Entry>,
+    /// The note beside the log that there was one.
+    begun: bool,
+    /// What became of it. Checkers still see what it held: that was acknowledged.
+    harm: Option<Harm>,
+}
+
+/// What becomes of what was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// A bit of it is not what was written.
+    Flipped,
+    /// It is not there any more.
+    Gone,
 }
 
 impl LogDisk {
+    /// What a master finds when it starts, or why it must not start: a bit that flipped is seen by the checksum of its
+    /// frame, and a log that is gone by the note that there was one.
+    pub fn open(&mut self) -> Result<Recovered, Harm> {
+        match self.harm {
+            Some(Harm::Flipped) => Err(Harm::Flipped),
+            Some(Harm::Gone) if self.begun => Err(Harm::Gone),
+            Some(Harm::Gone) => {
+                *self = LogDisk::default();
+                Ok(self.recover())
+            }
+            None => Ok(self.recover()),
+        }
+    }
+
+    /// Something becomes of what is there.
+    pub fn suffers(&mut self, harm: Harm) {
+        self.harm = Some(harm);
+    }
+
+    /// Begins anew where nothing must be begun anew: only a bug that is put in on purpose does this.
+    pub fn wipe(&mut self) {
+        *self = LogDisk::default();
+    }
+
+    /// Whether what was written can be read.
+    pub fn is_sound(&self) -> bool {
+        self.harm.is_none()
+    }
+
+    /// The members, as far as they are durable.
+    pub fn members(&self) -> Option<&ConfState> {
+        self.conf_state.as_ref().map(|(_, members)| members)
+    }
     /// Makes a step durable; what is wrong with it if it does not fit to what is there.
     pub fn store(&mut self, persist: &Persist) -> Result<(), String> {
         if let Some(snapshot) = &persist.snapshot {
@@ -49,6 +95,7 @@ impl LogDisk {
         if let Some(conf_state) = &persist.conf_state {
             self.conf_state = Some(conf_state.clone());
         }
+        self.begun = true;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::check::Verdict;
+use crate::disk::Harm;
+use crate::members::Group;
 use crate::node::Node;
 use crate::options::{Faults, MS, SECOND};
 use crate::world::{Event, World};
@@ -24,6 +26,7 @@ enum Kind {
     FailedSync,
     SlowDisk,
     SetClock,
+    HarmDisk,
 }
 
 /// Something that goes wrong, with whom it hits and for how long.
@@ -62,6 +65,8 @@ pub enum Fault {
     SlowDisk(Node, u64),
     /// The clock of a machine is set by so many milliseconds.
     SetClock(Node, i64),
+    /// A master dies, and this becomes of what it has stored for a group.
+    HarmDisk(Node, Group, Harm),
 }
 
 impl fmt::Display for Fault {
@@ -94,6 +99,13 @@ impl fmt::Display for Fault {
                 write!(f, "the disk of {node} is slow for {:.1}s", seconds(lasts))
             }
             Fault::SetClock(node, by_ms) => write!(f, "the clock of {node} is set by {by_ms}ms"),
+            Fault::HarmDisk(node, group, harm) => {
+                let what = match harm {
+                    Harm::Flipped => "a bit flips in",
+                    Harm::Gone => "nothing is left of",
+                };
+                write!(f, "{node} dies, and {what} its log of {group}")
+            }
         }
     }
 }
@@ -127,7 +139,7 @@ impl Schedule {
     }
 }
 
-fn draws(faults: &Faults) -> [(Kind, u64); 14] {
+fn draws(faults: &Faults) -> [(Kind, u64); 15] {
     [
         (Kind::CrashMaster, faults.crash_master),
         (Kind::CrashAgent, faults.crash_agent),
@@ -143,6 +155,7 @@ fn draws(faults: &Faults) -> [(Kind, u64); 14] {
         (Kind::FailedSync, faults.failed_sync),
         (Kind::SlowDisk, faults.slow_disk),
         (Kind::SetClock, faults.set_clock),
+        (Kind::HarmDisk, faults.harm_disk),
     ]
 }
 
@@ -225,6 +238,12 @@ impl World {
             Kind::FailedSync => Fault::FailedSync(self.some_disk()),
             Kind::SlowDisk => Fault::SlowDisk(self.some_disk(), self.dice.below(20 * SECOND)),
             Kind::SetClock => Fault::SetClock(self.some_node(), self.some_step()),
+            Kind::HarmDisk => {
+                let node = self.some_master();
+                let group = [Group::Registry, Group::Store][self.dice.below(2) as usize];
+                let harm = [Harm::Flipped, Harm::Gone][self.dice.below(2) as usize];
+                Fault::HarmDisk(node, group, harm)
+            }
         })
     }
 
@@ -292,6 +311,7 @@ impl World {
                 self.process(node).hardware.slow_until = self.now + lasts;
             }
             Fault::SetClock(node, by_ms) => self.set_clock(node, by_ms),
+            Fault::HarmDisk(node, group, harm) => self.harm_disk(node, group, harm),
             Fault::Sleep(node, lasts) => {
                 if self.process(node).paused_until != u64::MAX {
                     self.mark("a process slept");
@@ -319,8 +339,14 @@ impl World {
         }
     }
 
-    fn some_master(&mut self) -> Node {
-        Node::Master(1 + self.dice.below(self.masters.len() as u64) as usize)
+    /// A master that may be met.
+    pub(crate) fn some_master(&mut self) -> Node {
+        let there = |node: &Node| !self.stays_away(*node);
+        let masters: Vec<Node> = (1..=self.masters.len()).map(Node::Master).filter(there).collect();
+        match masters.is_empty() {
+            true => Node::Master(1),
+            false => masters[self.dice.below(masters.len() as u64) as usize],
+        }
     }
 
     fn some_agent(&mut self) -> Node {

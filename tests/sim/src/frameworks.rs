@@ -17,7 +17,6 @@ use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::{Verdict, broken};
 use crate::clock::Clock;
-use crate::masters::address;
 use crate::network::{Down, End, Up};
 use crate::node::{Node, Process};
 use crate::options::{FrameworkPlan, Personality, SECOND};
@@ -63,6 +62,8 @@ pub struct FrameworkNode {
     /// Whether it has a part in what happens.
     pub part: Part,
     stream: Option<(Link, u64)>,
+    /// The masters that it was started with.
+    pub masters: Vec<String>,
 }
 
 impl FrameworkNode {
@@ -100,6 +101,7 @@ impl FrameworkNode {
             fence: 0,
             part: Part::Plays,
             stream: None,
+            masters: Vec::new(),
         }
     }
 }
@@ -119,6 +121,7 @@ impl FrameworkNode {
             fence: 0,
             part: Part::Waits,
             stream: None,
+            masters: Vec::new(),
         }
     }
 }
@@ -127,7 +130,8 @@ impl World {
     pub(crate) fn begin_framework(&mut self, node: Node) -> Verdict {
         let clock = self.clock();
         let (seed, other) = (self.dice.next_u64(), self.dice.next_u64());
-        let masters = (1..=self.options.masters).map(address).collect();
+        let masters = self.doors();
+        self.frameworks[node.index()].masters.clone_from(&masters);
         let failover_timeout = Duration::from_nanos(self.options.failover_timeout);
         let framework = &mut self.frameworks[node.index()];
         framework.process.begin(clock);

@@ -8,8 +8,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `world.rs` | the loop, the nodes, who hears what when |
-//! | `masters.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
+//! | `masters.rs`, `peers.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
 //! | `store.rs`, `store_events.rs`, `store_clients.rs` | what frameworks keep on the masters: its group, how its messages travel, and who uses it |
+//! | `members.rs`, `shell.rs` | masters that come and go: who wants it, and what of a master's process is not its machine |
 //! | `instances.rs` | frameworks that go for good, and instances that succeed others |
 //! | `operator.rs`, `faults.rs` | what people want, what goes wrong |
 //! | `network.rs`, `disk.rs`, `hardware.rs`, `containers.rs`, `volumes.rs`, `clock.rs`, `queue.rs` | the pretended things |
@@ -38,15 +39,18 @@ pub mod hunt;
 pub mod instances;
 pub mod marks;
 pub mod masters;
+pub mod members;
 pub mod mutants;
 pub mod network;
 pub mod node;
 pub mod operator;
 pub mod options;
+pub mod peers;
 pub mod pool;
 pub mod queue;
 pub mod replay;
 pub mod run;
+pub mod shell;
 pub mod shrink;
 pub mod soak;
 pub mod state;

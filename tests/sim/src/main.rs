@@ -9,7 +9,7 @@ use tests_sim::options::SECOND;
 use tests_sim::run::trimmed;
 use tests_sim::soak::soak;
 use tests_sim::trim::Trim;
-use tests_sim::{marks, pool, replay, shrink};
+use tests_sim::{marks, members, pool, replay, shrink};
 
 const USAGE: &str = "usage: tests-sim run SEED [--loud] [TRIM]
        tests-sim soak N [--from SEED]
@@ -91,9 +91,15 @@ fn asked(words: &[&str]) -> Result<ExitCode, String> {
                 return Err(format!("--from: worlds that live for hours begin with seed {}", pool::FIRST));
             }
             let seeds = (hours * 3600 * SECOND).div_ceil(pool::LIVES);
-            Ok(many(from, seeds, hours >= marks::ENOUGH))
+            if from.saturating_add(seeds) > members::FIRST {
+                return Err(format!("--from: worlds that live for hours end before seed {}", members::FIRST));
+            }
+            Ok(many(from, seeds, if hours >= marks::ENOUGH { marks::OF_POOLS } else { &[] }))
         }
-        ["soak", count] => Ok(many(line.number("--from")?.unwrap_or(0), number(count)?, false)),
+        ["soak", count] => {
+            let (from, count) = (line.number("--from")?.unwrap_or(0), number(count)?);
+            Ok(many(from, count, marks::of_seeds(from, count)))
+        }
         ["shrink", seed] => {
             let trim = line.trim()?;
             Ok(match shrink::shrink(number(seed)?, trim, |step| println!("{step}")) {
@@ -155,7 +161,7 @@ fn failed(seed: u64, why: &str) {
     println!("seed {seed} broke a promise at {why}\n  cargo run -p tests-sim -- run {seed}");
 }
 
-fn many(from: u64, count: u64, all_marks: bool) -> ExitCode {
+fn many(from: u64, count: u64, wanted: &[&'static str]) -> ExitCode {
     let began = Instant::now();
     let sum = soak(from, count, failed);
     let took = began.elapsed();
@@ -173,7 +179,7 @@ fn many(from: u64, count: u64, all_marks: bool) -> ExitCode {
         sum.busiest.1,
         sum.speed(took),
     );
-    let missing = if all_marks { marks::missing(&sum.marks) } else { Vec::new() };
+    let missing = marks::missing(wanted, &sum.marks);
     missing.iter().for_each(|what| println!("it never happened that {what}"));
     if sum.broken.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::members;
+
 /// So many hours of pools have seen everything.
 pub const ENOUGH: u64 = 300;
 
@@ -77,9 +79,41 @@ pub const OF_POOLS: &[&str] = &[
     "weight-set",
 ];
 
+/// What happens where masters come and go.
+pub const OF_MEMBERS: &[&str] = &[
+    "a bit of a master's log flipped",
+    "a change of masters was refused",
+    "a change of masters was taken back",
+    "a master did not start with a damaged log",
+    "a master did not start without its log",
+    "a master was added",
+    "a master was removed",
+    "a master was replaced",
+    "a master whose disk was lost was replaced",
+    "a master whose disk was lost was to be replaced",
+    "a master's log went away",
+    "a new master was let in",
+    "a removed master came back, and was turned away",
+    "a removed master was told, and stopped",
+    "a snapshot of the store was installed on a master that joins",
+    "a snapshot was installed on a master that joins",
+    "masters-changed",
+    "masters-settled",
+    "the lead was handed over",
+    "the leader died during a change of masters",
+    "the leader was removed",
+    "the leader was replaced",
+    "the log was cut while a master caught up",
+];
+
+/// What must have happened in so many seeds from this one on.
+pub fn of_seeds(from: u64, count: u64) -> &'static [&'static str] {
+    if from >= members::FIRST && count >= members::ENOUGH { OF_MEMBERS } else { &[] }
+}
+
 /// What of all that did not happen.
-pub fn missing(marks: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
-    OF_POOLS.iter().copied().filter(|what| !marks.contains_key(what)).collect()
+pub fn missing(wanted: &[&'static str], marks: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
+    wanted.iter().copied().filter(|what| !marks.contains_key(what)).collect()
 }
 
 #[cfg(test)]
@@ -88,10 +122,14 @@ mod tests {
 
     #[test]
     fn what_did_not_happen_is_named() {
-        let mut marks: BTreeMap<&'static str, u64> = OF_POOLS.iter().map(|what| (*what, 1)).collect();
-        assert_eq!(marks.len(), OF_POOLS.len(), "each stands there once");
-        assert!(missing(&marks).is_empty());
-        marks.remove("an offer ran out");
-        assert_eq!(missing(&marks), ["an offer ran out"]);
+        for (wanted, one) in [(OF_POOLS, "an offer ran out"), (OF_MEMBERS, "the leader was removed")] {
+            let mut marks: BTreeMap<&'static str, u64> = wanted.iter().map(|what| (*what, 1)).collect();
+            assert_eq!(marks.len(), wanted.len(), "each stands there once");
+            assert!(missing(wanted, &marks).is_empty());
+            marks.remove(one);
+            assert_eq!(missing(wanted, &marks), [one]);
+        }
+        assert_eq!(of_seeds(members::FIRST, members::ENOUGH), OF_MEMBERS);
+        assert!(of_seeds(members::FIRST, members::ENOUGH - 1).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use master_core::{Config, Input, LinkId, Master, Note, Output, SessionId};
-use master_raft::{NodeId, Persist, Role};
+use master_raft::{ConfState, NodeId, Persist, Role};
 use proto::agent_link::ToAgentKind;
 use proto::caller::Caller;
 use proto::id::MasterId;
@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use crate::check::{Verdict, durable};
 use crate::disk::LogDisk;
+use crate::members::Group;
 use crate::network::{Down, End, Stream, Up};
 use crate::node::{Node, Process};
+use crate::shell::Shell;
 use crate::trace::hash_of;
 use crate::words;
 use crate::world::{Event, World, fault_of};
@@ -31,6 +33,8 @@ pub struct MasterNode {
     pub mailbox: VecDeque<Input>,
     /// Its disk.
     pub disk: LogDisk,
+    /// What else surrounds it.
+    pub shell: Shell,
     /// What it has said and is not yet done, in order.
     performing: VecDeque<Output>,
     /// What is on its way to the disk.
@@ -41,8 +45,9 @@ pub struct MasterNode {
 
 impl MasterNode {
     /// A master with an empty disk.
-    pub fn new(process: Process) -> Self {
+    pub fn new(process: Process, shell: Shell) -> Self {
         MasterNode {
+            shell,
             process,
             machine: None,
             mailbox: VecDeque::new(),
@@ -61,22 +66,28 @@ pub fn address(number: u64) -> String {
 
 impl World {
     pub(crate) fn begin_master(&mut self, node: Node) -> Verdict {
+        let Some((registry, store)) = self.opens_disks(node) else { return Ok(()) };
         let clock = self.clock();
-        let members: BTreeMap<MasterId, String> =
-            (1..=self.options.masters).map(|n| (MasterId(n), address(n))).collect();
+        let (members, founds) = self.masters[node.index()].shell.founding();
         let mut config = Config::new(MasterId(node.number()), members, self.dice.next_u64());
         config.offer_timeout = Duration::from_nanos(self.options.offer_timeout);
         config.agent_unreachable_after = Duration::from_nanos(self.options.unreachable_after);
         config.snapshot_after_bytes = self.options.snapshot_after_bytes;
+        config.founds = founds;
         let master = &mut self.masters[node.index()];
-        match Master::recover(config, master.disk.recover()) {
+        match Master::recover(config, registry) {
             Ok(machine) => master.machine = Some(machine),
             Err(unfit) => return fault_of(node, format!("its own disk is unfit: {unfit}")),
         }
         master.process.begin(clock);
+        master.shell.begins();
+        self.begins_to_knock(node);
         // The first settle brings its registry back.
         self.master_turn(node)?;
-        if self.life(node).1 { self.begin_member(node) } else { Ok(()) }
+        match store.filter(|_| self.life(node).1) {
+            Some(store) => self.begin_member(node, store),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn master_dies(&mut self, node: Node) {
@@ -105,6 +116,7 @@ impl World {
         let mut out = Outbox::new();
         let before = machine.applied();
         let term = term_of(machine);
+        let alone = (self.options.changes_masters > 0).then(|| machine.raft_status().conf_state);
         let heard =
             master.mailbox.iter().any(|input| matches!(input, Input::Raft(from) if is_from_peer(from)));
         for input in master.mailbox.drain(..) {
@@ -114,7 +126,7 @@ impl World {
             machine.wake(now, &mut out);
         }
         machine.settle(now, &mut out);
-        if self.options.masters > 1 && !heard {
+        if !heard && !counts_on_itself(self.options.masters, &alone, machine) {
             self.checks.fencing.heard_nobody(node, term, term_of(machine))?;
         }
         let applied = machine.applied();
@@ -186,11 +198,16 @@ impl World {
     pub(crate) fn master_stored(&mut self, node: Node) -> Verdict {
         let master = &mut self.masters[node.index()];
         for persist in std::mem::take(&mut master.storing) {
+            let master = &mut self.masters[node.index()];
+            let had = master.disk.last_index();
             if let Err(why) = master.disk.store(&persist) {
                 return fault_of(node, format!("a step does not fit its disk: {why}"));
             }
             let stored = master_raft::Input::Stored { sequence: persist.sequence };
             master.mailbox.push_back(Input::Raft(stored));
+            let state = master.disk.hard_state();
+            self.checks.written.has(node, state)?;
+            self.sees_stored(node, Group::Registry, &persist, had)?;
         }
         self.perform_master(node)
     }
@@ -292,7 +309,7 @@ impl World {
                 if leads {
                     let life = self.life(node).0;
                     self.checks.fencing.leads(node, life, term)?;
-                    durable::elected(node, term, self.masters.iter().map(|master| &master.disk))?;
+                    self.is_elected(node, term)?;
                     self.mark("a master took the lead");
                     self.tell(node, |_| "leads".to_owned());
                 }
@@ -305,9 +322,13 @@ impl World {
                     events.iter().filter_map(kind).for_each(|kind| self.mark(kind));
                 }
             }
-            Output::Secrets(_) | Output::Audit(_) | Output::Roster(_) => {}
+            Output::Secrets(_) | Output::Audit(_) => {}
+            Output::Roster(roster) => {
+                self.sees_roster(node, &roster)?;
+                self.learns_roster(node, roster);
+            }
             Output::Applied(index) => {
-                durable::applied(node, index, self.masters.iter().map(|master| &master.disk))?;
+                self.is_applied(node, index)?;
                 let master = &mut self.masters[node.index()];
                 while master.images.front().is_some_and(|(at, _)| *at <= index) {
                     if let Some((at, image)) = master.images.pop_front()
@@ -319,6 +340,8 @@ impl World {
                 }
             }
             Output::Note(note) => match note {
+                // Of somebody who has left, or is not in yet.
+                Note::Peer { why, .. } if self.options.changes_masters > 0 && why == "Stranger" => {}
                 Note::Peer { from, why } => {
                     return fault_of(node, format!("master-{from} said nonsense: {why}"));
                 }
@@ -336,6 +359,29 @@ impl World {
             },
         }
         Ok(())
+    }
+
+    /// What a master has applied is on the disks of a majority of its members.
+    fn is_applied(&self, node: Node, index: u64) -> Verdict {
+        if self.options.changes_masters == 0 {
+            return durable::applied(node, index, self.masters.iter().map(|master| &master.disk));
+        }
+        let members = self.members.registry.around(index);
+        durable::applied_by(node, index, &members, &self.disks())
+    }
+
+    /// And so are the votes of one that leads.
+    fn is_elected(&self, node: Node, term: u64) -> Verdict {
+        if self.options.changes_masters == 0 {
+            return durable::elected(node, term, self.masters.iter().map(|master| &master.disk));
+        }
+        // Its machine counts what changes the registry; members change by entries that do not.
+        let commit = self.master_machine(node).map_or(0, |machine| machine.raft_status().commit);
+        durable::elected_by(node, term, &self.members.registry.around(commit), &self.disks())
+    }
+
+    fn disks(&self) -> BTreeMap<NodeId, &LogDisk> {
+        (1..).map(NodeId).zip(self.masters.iter().map(|master| &master.disk)).collect()
     }
 
     /// Shows what a leader writes into the log.
@@ -384,64 +430,6 @@ impl World {
         self.masters[node.index()].mailbox.push_back(input);
     }
 
-    // === between masters ===
-
-    fn send_datagram(&mut self, from: Node, to: Node, input: master_raft::Input, times: u64) {
-        if to.index() >= self.masters.len() {
-            return;
-        }
-        let calm = self.network.calm;
-        if !calm && self.dice.chance(self.options.lost_permille, 1000) {
-            return self.mark("a datagram was lost");
-        }
-        if !calm && self.dice.chance(self.options.doubled_permille, 1000) {
-            self.mark("a datagram came twice");
-            let at = self.now + self.network.delay(&self.options, &mut self.dice);
-            self.queue.push(at, Event::Datagram { from, to, input: Box::new(input.clone()) });
-        }
-        let at = self.now + times * self.network.delay(&self.options, &mut self.dice);
-        self.queue.push(at, Event::Datagram { from, to, input: Box::new(input) });
-    }
-
-    pub(crate) fn datagram(&mut self, from: Node, to: Node, input: master_raft::Input) -> Verdict {
-        if self.network.blocks(from, to) || !self.life(to).1 {
-            return Ok(());
-        }
-        self.trace.event(self.now, to.number(), 6);
-        self.masters[to.index()].mailbox.push_back(Input::Raft(input));
-        self.plan(to);
-        Ok(())
-    }
-
-    fn send_snapshot(&mut self, from: Node, to: NodeId, bytes: bytes::Bytes, index: u64) {
-        self.mark("a snapshot was sent");
-        let receiver = Node::Master(to.0 as usize);
-        let image = self.masters[from.index()].disk.image(index);
-        let life = self.life(from).0;
-        let arrives = !self.network.blocks(from, receiver) && self.life(receiver).1;
-        let lost = !self.network.calm && self.dice.chance(self.options.lost_permille, 1000);
-        let delay = 5 * self.network.delay(&self.options, &mut self.dice);
-        let delivered = match image {
-            Some(image) if arrives && !lost => {
-                let input = master_raft::Input::PeerSnapshot { from: NodeId(from.number()), bytes, image };
-                let event = Event::Datagram { from, to: receiver, input: Box::new(input) };
-                self.queue.push(self.now + delay, event);
-                true
-            }
-            Some(_) | None => false,
-        };
-        self.queue.push(self.now + 2 * delay, Event::Report { to: from, life, peer: to, delivered });
-    }
-
-    pub(crate) fn report(&mut self, to: Node, life: u32, peer: NodeId, delivered: bool) -> Verdict {
-        if self.life(to) == (life, true) {
-            let input = master_raft::Input::SnapshotReport { peer, delivered };
-            self.masters[to.index()].mailbox.push_back(Input::Raft(input));
-            self.plan(to);
-        }
-        Ok(())
-    }
-
     // === what others ask about masters ===
 
     /// Those who think that they lead.
@@ -461,9 +449,9 @@ impl World {
     /// How far each master has applied the log; zero for one that is down.
     pub fn masters_applied(&self) -> Vec<(Node, u64)> {
         (1..=self.masters.len())
-            .map(|number| {
-                (Node::Master(number), self.master_machine(Node::Master(number)).map_or(0, Master::applied))
-            })
+            .map(Node::Master)
+            .filter(|node| !self.stays_away(*node))
+            .map(|node| (node, self.master_machine(node).map_or(0, Master::applied)))
             .collect()
     }
 
@@ -472,6 +460,13 @@ impl World {
         let machines = self.masters.iter().filter_map(|master| master.machine.as_ref());
         machines.map(|machine| hash_of(&machine.registry().to_image())).collect()
     }
+}
+
+/// Whether a master that nobody speaks to may lead all the same: it was alone before this turn, or is behind it.
+fn counts_on_itself(founders: u64, before: &Option<ConfState>, machine: &Master) -> bool {
+    let Some(before) = before else { return founders == 1 };
+    let alone = |conf: &ConfState| conf.voters.len() < 2 && conf.voters_outgoing.len() < 2;
+    alone(before) || alone(&machine.raft_status().conf_state)
 }
 
 /// The term that a master knows of.

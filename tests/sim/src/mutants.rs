@@ -4,6 +4,7 @@ pub use proto_machine::mutants::Mutant;
 
 use std::collections::BTreeSet;
 
+use crate::members;
 use crate::options::{FURTHER, Options, Personality};
 use crate::pool;
 use crate::trim::Trim;
@@ -32,6 +33,8 @@ pub enum Worlds {
     Cut,
     /// From the seed on with which worlds have habits that came later.
     Further,
+    /// From the seed on with which masters come and go.
+    Members,
     /// The first wave of pools with a framework that asks for what is others'.
     Pools,
 }
@@ -45,6 +48,7 @@ impl Worlds {
             Worlds::Volumes => "with volumes",
             Worlds::Cut => "with a short log",
             Worlds::Further => "from 4294967296",
+            Worlds::Members => "from 12884901888",
             Worlds::Pools => "a wave of pools",
         }
     }
@@ -56,7 +60,7 @@ impl Worlds {
             Worlds::Store => options.store_clients > 1,
             Worlds::Volumes => makes_volumes(options),
             Worlds::Cut => options.snapshot_after_bytes <= 4 << 10,
-            Worlds::Further => true,
+            Worlds::Further | Worlds::Members => true,
             Worlds::Pools => options.frameworks.iter().any(|plan| plan.personality == Personality::Wrong),
         }
     }
@@ -71,6 +75,7 @@ impl Worlds {
     pub fn first(self) -> u64 {
         match self {
             Worlds::Further => FURTHER,
+            Worlds::Members => members::FIRST,
             Worlds::Pools => pool::FIRST,
             Worlds::All | Worlds::Store | Worlds::Volumes | Worlds::Cut => 1,
         }
@@ -83,13 +88,19 @@ fn makes_volumes(options: &Options) -> bool {
 
 /// What has to catch a mutant, and within how many seeds.
 pub fn bound(mutant: Mutant) -> Bound {
-    use Worlds::{All, Cut, Further, Pools, Store, Volumes};
+    use Worlds::{All, Cut, Further, Members, Pools, Store, Volumes};
     let (promise, seeds, worlds) = match mutant {
         Mutant::AnswerBeforeStoring => ("P3", 20, All),
         Mutant::ForgetVote => ("P6", 10, All),
         Mutant::DropPreVote => ("P6", 10, All),
         Mutant::LeadTooSoon => ("P1", 150, All),
         Mutant::ApplyTwice => ("P5", 60, Cut),
+        Mutant::OneStep => ("members", 10, Members),
+        Mutant::RetireEarly => ("members", 10, Members),
+        Mutant::LoseChange => ("P13", 40, Members),
+        Mutant::NumberAgain => ("members", 40, Members),
+        Mutant::BeginAnew => ("P6", 40, Members),
+        Mutant::StayRemoved => ("P13", 20, Members),
         Mutant::AnswerBeforeCommit => ("P3", 10, All),
         Mutant::ReuseRun => ("P2", 20, All),
         Mutant::OfferTwice => ("P1", 20, All),

@@ -88,7 +88,7 @@ impl World {
         if self.options.ends_frameworks && self.dice.chance(1, 8) {
             let at = self.dice.below(self.frameworks.len() as u64) as usize;
             if let Some(framework) = self.frameworks[at].memory.framework.clone() {
-                let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+                let master = self.some_master();
                 self.ask(master, OperatorCall::TeardownFramework(TeardownFramework { framework }));
             }
             return self.plan_wish();
@@ -104,7 +104,7 @@ impl World {
         if self.options.limits_roles && self.dice.chance(2, 3) {
             let (role, limits) = (self.some_role(), self.some_limits());
             let quota = Quota { guarantees: Quantities::ZERO, limits };
-            let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+            let master = self.some_master();
             self.ask(master, OperatorCall::SetQuota(SetQuota { role, quota }));
             return self.plan_wish();
         }
@@ -139,7 +139,7 @@ impl World {
             }
         };
         if let Some(call) = call {
-            let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+            let master = self.some_master();
             self.ask(master, call);
         }
         self.plan_wish();
@@ -184,7 +184,7 @@ impl World {
             true => Operation::Reserve(Reserve { role: own_role(), amount }),
             false => Operation::Unreserve(Unreserve { role: own_role(), amount }),
         };
-        let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+        let master = self.some_master();
         self.ask(master, OperatorCall::OperateAgent(OperateAgent { agent, operations: vec![operation] }));
     }
 
@@ -192,7 +192,7 @@ impl World {
     fn drain(&mut self) {
         let agents: Vec<AgentId> = self.agents.iter().map(|agent| agent.info.id.clone()).collect();
         let Some(agent) = self.dice.pick(&agents).cloned() else { return };
-        let master = Node::Master(1 + self.dice.below(self.options.masters) as usize);
+        let master = self.some_master();
         if self.dice.chance(1, 3) {
             self.ask(master, OperatorCall::ResumeAgent(ResumeAgent { agent }));
             return;
@@ -239,6 +239,9 @@ impl World {
     }
 
     pub(crate) fn replied(&mut self, ticket: Ticket, kind: &ReplyKind) {
+        if self.operator_of_masters_hears(ticket, kind) {
+            return;
+        }
         if !matches!(kind, ReplyKind::Done(_)) {
             return;
         }

@@ -2,6 +2,7 @@
 
 use proto_machine::Dice;
 
+use crate::members;
 use crate::pool;
 
 /// One millisecond, in the simulator's nanoseconds.
@@ -96,6 +97,8 @@ pub struct Faults {
     pub slow_disk: u64,
     /// The clock of a machine is set, forth or back.
     pub set_clock: u64,
+    /// A master dies, and what it has stored is damaged or gone.
+    pub harm_disk: u64,
 }
 
 /// What a seed does.
@@ -155,6 +158,8 @@ pub struct Options {
     pub drains: bool,
     /// Whether operators limit roles most of the time.
     pub limits_roles: bool,
+    /// The mean time between an operator's wishes about who the masters are; zero for none.
+    pub changes_masters: u64,
     /// Whether the world goes on for a while once it has healed.
     pub lingers: bool,
     /// The log is cut about so often.
@@ -291,12 +296,14 @@ impl Options {
             operates_agents: other.chance(1, 3),
             drains: false,
             limits_roles: false,
+            changes_masters: 0,
             lingers: false,
         };
         match seed {
             ..FURTHER => options,
             FURTHER..pool::FIRST => options.further(seed),
-            pool::FIRST.. => options.pool(seed),
+            pool::FIRST..members::FIRST => options.pool(seed),
+            members::FIRST.. => options.further(seed).members(seed),
         }
     }
 
@@ -323,6 +330,22 @@ impl Options {
         }
         self.lingers = true;
         self
+    }
+
+    /// Masters come and go, under clients of the frameworks' state, with a log that is cut early; and disks of theirs are lost.
+    fn members(self, seed: u64) -> Options {
+        let mut dice = Dice::new(seed ^ 0x0e3b_e250_0000_0000);
+        let mut faults = self.faults;
+        faults.crash_master += dice.below(4);
+        faults.harm_disk = if dice.chance(3, 4) { 2 + dice.below(5) } else { 0 };
+        Options {
+            store_clients: 1 + dice.below(3),
+            rough: self.rough + (15 + dice.below(30)) * SECOND,
+            changes_masters: (1 + dice.below(4)) * SECOND,
+            snapshot_after_bytes: [4 << 10, 4 << 10, 32 << 10][dice.below(3) as usize],
+            faults,
+            ..self
+        }
     }
 
     /// A world in which nothing happens by itself, for stories.
@@ -368,6 +391,7 @@ impl Options {
             operates_agents: false,
             drains: false,
             limits_roles: false,
+            changes_masters: 0,
             lingers: false,
         }
     }

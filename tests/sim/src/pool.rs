@@ -124,6 +124,7 @@ impl Wave {
             failed_sync: weight(3),
             slow_disk: weight(2),
             set_clock: weight(2),
+            harm_disk: 0,
         };
         let messy = dice.chance(cruelty, 4);
         let mut mess = |most: u64| if messy { dice.below(most) } else { 0 };

@@ -132,6 +132,7 @@ impl World {
             },
             Event::Fault | Event::Given(_) | Event::Unblock(..) | Event::Wish | Event::Work(_) => None,
             Event::Instance(_) => None,
+            Event::Members(event) => event.node(),
         }
     }
 
@@ -182,6 +183,7 @@ impl World {
             }
             Event::Instance(change) => Some(format!("{change:?}")),
             Event::Wish => Some("operators want something".to_owned()),
+            Event::Members(event) => Some(event.to_string()),
             Event::Work(_) => Some("there is more to do".to_owned()),
             Event::Turn(..) | Event::Datagram { .. } | Event::Store(_) => None,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use master_raft::{NodeId, Persist};
+use master_raft::{NodeId, Persist, Recovered};
 use master_store::{Space, SpaceId};
 use master_store_core::{Config, Input, Member, Note, Output};
 use proto::caller::Caller;
@@ -10,10 +10,11 @@ use proto::id::MasterId;
 use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::agreement::Agreement;
+use crate::check::fencing::Fencing;
 use crate::check::store::StoreBooks;
 use crate::check::{Verdict, broken, durable};
 use crate::disk::LogDisk;
-use crate::masters::address;
+use crate::members::Group;
 use crate::node::Node;
 use crate::options::MS;
 use crate::store_clients::{Client, TTL_MAX};
@@ -56,6 +57,10 @@ pub struct Store {
     /// What was seen of it.
     pub books: StoreBooks,
     agreement: Agreement,
+    /// One leads in a term.
+    fencing: Fencing,
+    /// What was written under each number.
+    written: durable::Written,
     /// Whose call has which number.
     pub calls: u64,
     /// Clients ask for nothing more.
@@ -74,6 +79,8 @@ impl Store {
             clients: (0..clients).map(|_| Client::default()).collect(),
             books: StoreBooks::default(),
             agreement: Agreement::default(),
+            fencing: Fencing::default(),
+            written: durable::Written::default(),
             calls: 0,
             quiet: false,
         }
@@ -103,16 +110,13 @@ pub(crate) fn caller() -> Caller {
 impl World {
     // === members ===
 
-    pub(crate) fn begin_member(&mut self, node: Node) -> Verdict {
-        if !self.store.is_there() {
-            return Ok(());
-        }
-        let members: BTreeMap<MasterId, String> =
-            (1..=self.options.masters).map(|n| (MasterId(n), address(n))).collect();
+    pub(crate) fn begin_member(&mut self, node: Node, recovered: Recovered) -> Verdict {
+        let (members, founds) = self.masters[node.index()].shell.founding();
         let mut config = Config::new(MasterId(node.number()), members, self.store.dice.next_u64());
         config.snapshot_after_bytes = self.options.snapshot_after_bytes;
+        config.founds = founds;
         let member = &mut self.store.members[node.index()];
-        match Member::recover(config, member.disk.recover()) {
+        match Member::recover(config, recovered) {
             Ok(machine) => member.machine = Some(machine),
             Err(unfit) => {
                 return broken("no fault", format!("{node}: the disk of its store is unfit: {unfit:?}"));
@@ -122,6 +126,7 @@ impl World {
         member.turn = None;
         member.compared = 0;
         self.store.books.forgets(node);
+        self.tells_member_roster(node);
         self.member_turn(node)
     }
 
@@ -220,7 +225,7 @@ impl World {
         }
         machine.settle(now, &mut out);
         // One that is alone has committed what it has yet to store: a crash may take that, and nobody was told.
-        let alone = self.options.masters == 1;
+        let alone = self.member_is_alone(node);
         if !alone {
             self.member_holds(node)?;
         }
@@ -235,9 +240,33 @@ impl World {
         Ok(())
     }
 
+    /// Whether a member needs nobody else to commit.
+    fn member_is_alone(&self, node: Node) -> bool {
+        if self.options.changes_masters == 0 {
+            return self.options.masters == 1;
+        }
+        let conf = self.member_machine(node).map(|machine| machine.raft_status().conf_state);
+        conf.is_some_and(|conf| conf.voters.len() < 2 && conf.voters_outgoing.len() < 2)
+    }
+
+    /// A member that lives.
+    pub(crate) fn member_machine(&self, node: Node) -> Option<&Member> {
+        self.store.members.get(node.index())?.machine.as_ref()
+    }
+
+    /// What a member has applied is on the disks of a majority of its members, and so are the votes of one that leads.
+    fn member_has(&self, node: Node, index: u64, elected_in: Option<u64>) -> Verdict {
+        let members = self.members.store.around(index);
+        let disks = (1..).map(NodeId).zip(self.store.members.iter().map(|member| &member.disk)).collect();
+        match elected_in {
+            Some(term) => durable::elected_by(node, term, &members, &disks),
+            None => durable::applied_by(node, index, &members, &disks),
+        }
+    }
+
     /// What a member has applied is as it is everywhere.
     fn member_holds(&mut self, node: Node) -> Verdict {
-        let (alone, slack) = (self.options.masters == 1, self.store_slack(TTL_MAX));
+        let (alone, slack) = (self.member_is_alone(node), self.store_slack(TTL_MAX));
         let member = &mut self.store.members[node.index()];
         let Some(machine) = member.machine.as_ref().filter(|_| !(alone && member.busy)) else {
             return Ok(());
@@ -265,6 +294,8 @@ impl World {
         let member = &mut self.store.members[node.index()];
         member.busy = false;
         for persist in std::mem::take(&mut member.storing) {
+            let member = &mut self.store.members[node.index()];
+            let had = member.disk.last_index();
             if let Err(why) = member.disk.store(&persist) {
                 return broken(
                     "no fault",
@@ -273,6 +304,9 @@ impl World {
             }
             let stored = master_raft::Input::Stored { sequence: persist.sequence };
             member.mailbox.push_back(Input::Raft(stored));
+            let state = member.disk.hard_state();
+            self.store.written.has(node, state)?;
+            self.sees_stored(node, Group::Store, &persist, had)?;
         }
         self.perform_member(node)?;
         self.member_holds(node)?;
@@ -309,7 +343,15 @@ impl World {
 
     fn perform_one_of_store(&mut self, node: Node, output: Output) -> Verdict {
         match output {
-            Output::Persist(_) | Output::Stands(_) | Output::Saved { .. } | Output::Members(_) => {}
+            Output::Persist(_) | Output::Stands(_) | Output::Saved { .. } => {}
+            Output::Members { members, list } => {
+                self.trace
+                    .line(self.now, || format!("{node}: the store's members are {members:?} by list {list}"));
+                self.tells_master_members(node, members, list);
+            }
+            Output::Applied(index) if self.options.changes_masters > 0 => {
+                self.member_has(node, index, None)?
+            }
             Output::Applied(index) => {
                 durable::applied(node, index, self.store.members.iter().map(|member| &member.disk))?;
             }
@@ -343,13 +385,30 @@ impl World {
                 }
             }
             Output::Part { leads, term, .. } => {
+                self.trace.line(self.now, || format!("{node} leads the store in term {term}: {leads}"));
                 if leads {
-                    durable::elected(node, term, self.store.members.iter().map(|member| &member.disk))?;
+                    let life = self.life(node).0;
+                    self.store.fencing.leads(node, life, term)?;
+                    match self.options.changes_masters {
+                        0 => durable::elected(
+                            node,
+                            term,
+                            self.store.members.iter().map(|member| &member.disk),
+                        )?,
+                        _ => {
+                            let commit =
+                                self.member_machine(node).map_or(0, |machine| machine.raft_status().commit);
+                            self.member_has(node, commit, Some(term))?;
+                        }
+                    }
                     self.mark("a member took the lead of the store");
                 }
             }
             Output::Note(Note::Denied { caller, message }) => {
                 return broken("no fault", format!("{node} denied {caller} the store: {message}"));
+            }
+            // Of somebody who has left, or is not in yet.
+            Output::Note(Note::Peer { why, .. }) if self.options.changes_masters > 0 && why == "Stranger" => {
             }
             Output::Note(Note::Peer { from, why }) => {
                 return broken(
@@ -385,9 +444,16 @@ impl World {
         }
         let empty = Space::default();
         let mut applied = Vec::new();
-        for member in &self.store.members {
+        for (number, member) in (1..).zip(&self.store.members) {
+            if self.stays_away(Node::Master(number)) {
+                continue;
+            }
             let Some(machine) = member.machine.as_ref() else { return Some("a member is down".to_owned()) };
             let space = machine.store().space(&space_id()).unwrap_or(&empty);
+            if self.options.changes_masters > 0 && member.busy {
+                // What it has applied may be what it has yet to store.
+                return Some("a member of the store stores something".to_owned());
+            }
             if space.lease_count() > 0 {
                 return Some(format!("{} leases of the store have not run out", space.lease_count()));
             }

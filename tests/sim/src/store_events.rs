@@ -41,7 +41,7 @@ impl World {
             StoreEvent::Turn(node, plan) => self.member_looks(node, plan),
             StoreEvent::Stored(node, life) => self.member_stored(node, life),
             StoreEvent::Datagram(from, to, input) => {
-                if !self.network.blocks(from, to) && self.life(to).1 {
+                if !self.network.blocks(from, to) && self.life(to).1 && self.door_opens(from, to) {
                     self.trace.event(self.now, to.number(), 16);
                     self.member_hears(to, Input::Raft(*input));
                 }
@@ -127,7 +127,7 @@ impl World {
     // === between members ===
 
     pub(crate) fn send_store_datagram(&mut self, from: Node, to: Node, input: master_raft::Input) {
-        if to.index() >= self.store.members.len() {
+        if to.index() >= self.store.members.len() || !self.has_stream(from, to.number()) {
             return;
         }
         let calm = self.network.calm;
@@ -148,7 +148,8 @@ impl World {
         let receiver = Node::Master(to.0 as usize);
         let image = self.store.members[from.index()].disk.image(index);
         let life = self.life(from).0;
-        let arrives = !self.network.blocks(from, receiver) && self.life(receiver).1;
+        let arrives =
+            self.has_stream(from, to.0) && !self.network.blocks(from, receiver) && self.life(receiver).1;
         let lost = !self.network.calm && self.store.dice.chance(self.options.lost_permille, 1000);
         let delay = 5 * self.store_delay();
         let delivered = match image {

@@ -14,12 +14,14 @@ use crate::faults::{Came, Fault, Schedule};
 use crate::frameworks::{FrameworkNode, Part};
 use crate::instances::Change;
 use crate::masters::MasterNode;
+use crate::members::{Members, MembersEvent};
 use crate::network::{Down, End, Network, Up};
 use crate::node::{Node, Process};
 use crate::operator::Operator;
 use crate::options::{MS, Options};
 use crate::queue::Queue;
 use crate::replay::Replay;
+use crate::shell::Shell;
 use crate::store::Store;
 use crate::store_events::StoreEvent;
 use crate::story::Transcript;
@@ -94,6 +96,8 @@ pub enum Event {
     Store(StoreEvent),
     /// An instance of a framework goes or comes.
     Instance(Change),
+    /// Something about who the masters are.
+    Members(MembersEvent),
 }
 
 /// A whole world.
@@ -118,6 +122,8 @@ pub struct World {
     pub operator: Operator,
     /// What frameworks keep on the masters, and who uses it.
     pub store: Store,
+    /// Who wants other masters, and what was seen of them.
+    pub members: Members,
     /// The network.
     pub network: Network,
     /// The promises.
@@ -153,7 +159,9 @@ impl World {
         trim.spare(&mut options);
         let mut dice = Dice::new(seed ^ trim.shuffle.rotate_left(40));
         let clock = Clock::new(0, 0, 0, &mut dice);
-        let masters = (1..=options.masters).map(|_| MasterNode::new(Process::new(clock))).collect();
+        let masters = (1..=options.masters)
+            .map(|_| MasterNode::new(Process::new(clock), Shell::founder(options.masters)))
+            .collect();
         let mut agents: Vec<AgentNode> =
             (1..=options.agents).map(|n| AgentNode::new(n, Process::new(clock), &mut dice)).collect();
         if options.frameworks.iter().any(|plan| plan.habits.reserves) {
@@ -174,6 +182,7 @@ impl World {
             frameworks,
             operator: Operator::default(),
             store,
+            members: Members::new(seed),
             network: Network::default(),
             checks: Checks::default(),
             trace: Trace::default(),
@@ -198,6 +207,7 @@ impl World {
         world.plan_wish();
         world.begin_clients();
         world.plan_instances();
+        world.plan_members_wish();
         world
     }
 
@@ -268,6 +278,10 @@ impl World {
                 self.instances_change(change);
                 Ok(())
             }
+            Event::Members(event) => {
+                self.members_event(event);
+                Ok(())
+            }
         }
     }
 
@@ -314,6 +328,9 @@ impl World {
 
     /// A node dies; its streams break at once on its side, and the others notice.
     pub fn die(&mut self, node: Node) {
+        if matches!(node, Node::Master(_)) && self.life(node).1 {
+            self.mark_who_dies(node);
+        }
         self.trace.event(self.now, node.number(), 2);
         self.tell(node, |_| "dies".to_owned());
         self.process(node).die();
@@ -568,11 +585,12 @@ impl World {
         self.queue.push(self.now, Event::Wish);
     }
 
-    fn stays_away(&self, node: Node) -> bool {
+    /// Whether a node does not come back.
+    pub(crate) fn stays_away(&self, node: Node) -> bool {
         match node {
             Node::Agent(_) => self.agents[node.index()].left,
             Node::Framework(_) => self.frameworks[node.index()].part != Part::Plays,
-            Node::Master(_) => false,
+            Node::Master(_) => self.masters[node.index()].shell.stays_away(),
         }
     }
 

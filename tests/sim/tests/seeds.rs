@@ -1,5 +1,6 @@
 //! P14: a seed is a run. And a few seeds, so that no change goes without any.
 
+use tests_sim::members::FIRST;
 use tests_sim::options::Options;
 use tests_sim::run::run;
 
@@ -58,4 +59,18 @@ fn a_member_that_is_alone_counts_on_what_it_has_stored() {
     if let Err((broken, at)) = run(1_001_253, false) {
         panic!("at {at}ns: {broken}");
     }
+}
+
+#[test]
+fn masters_come_and_go_and_a_seed_is_a_run() {
+    let mut changes = 0;
+    for seed in FIRST..FIRST + 4 {
+        let hash = || run(seed, false).map(|report| (report.hash, report.marks));
+        let (first, marks) = hash().unwrap_or_else(|(broken, at)| panic!("seed {seed} at {at}ns: {broken}"));
+        changes += marks.get("masters-settled").copied().unwrap_or_default();
+        if seed == FIRST {
+            assert_eq!(hash().map(|(hash, _)| hash).ok(), Some(first), "seed {seed}");
+        }
+    }
+    assert!(changes > 8, "{changes} changes of masters came to their end");
 }

@@ -37,8 +37,12 @@ impl Fencing {
 
     /// An agent heard this and wants that.
     pub fn heard(&mut self, agent: Node, message: &ToAgent, wanted: &[Output]) -> Verdict {
-        if matches!(message.kind, ToAgentKind::Redirect(_)) {
-            return Ok(());
+        // Any master says where the masters are, and that is added to what an agent knows already: it is nothing to obey.
+        let remembers = |output: &Output| matches!(output, Output::Masters(_));
+        match message.kind {
+            ToAgentKind::Redirect(_) => return Ok(()),
+            ToAgentKind::Masters(_) if wanted.iter().all(remembers) => return Ok(()),
+            _ => {}
         }
         let obeyed = self.obeyed.entry(agent).or_default();
         if message.epoch.0 >= *obeyed {

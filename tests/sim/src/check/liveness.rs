@@ -15,6 +15,9 @@ use crate::world::World;
 pub fn missing(world: &World) -> Option<String> {
     let leaders: Vec<Node> = world.leaders();
     let [leader] = leaders[..] else { return Some(format!("leaders: {leaders:?}")) };
+    if let Some(missing) = world.members_missing() {
+        return Some(missing);
+    }
     let machine = world.master_machine(leader)?;
     let applied = machine.applied();
     for (node, index) in world.masters_applied() {

@@ -8,6 +8,7 @@ pub mod effort;
 pub mod fencing;
 pub mod launches;
 pub mod liveness;
+pub mod members;
 pub mod offers;
 pub mod one_place;
 pub mod quota;
@@ -71,6 +72,8 @@ pub struct Checks {
     pub updates: updates::Updates,
     /// Data is kept, for its owner, until it is destroyed.
     pub volumes: volumes::Volumes,
+    /// What was written under each number of a master.
+    pub written: durable::Written,
 }
 
 /// Which promise the words of a verdict name, behind the time if there is one.

@@ -30,8 +30,8 @@ fn a_leader_whose_disk_is_slow_hands_over_to_one_whose_disk_is_not() {
         let mut net = Net::new(90 + seed, 3, LARGE);
         let leader = net.elect();
         work(&mut net, SECOND);
-        let others = all().into_iter().filter(|id| *id != leader);
-        let (slow, fast) = (others.clone().next().unwrap(), others.last().unwrap());
+        let mut others = all().into_iter().filter(|id| *id != leader);
+        let (slow, fast) = (others.next().unwrap(), others.next().unwrap());
         net.slow = [(leader, 150 * MS), (slow, 200 * MS)].into();
         assert_eq!(net.witness.leaders.len(), 1);
         work(&mut net, 5 * SECOND);

@@ -31,7 +31,7 @@ use super::strangers::{Session, leader_door, steal};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn credentials(cluster: &Cluster, name: &str) -> Credentials {
+pub(super) fn credentials(cluster: &Cluster, name: &str) -> Credentials {
     let authority = Authority::load(&cluster.context().join("../authority")).unwrap();
     authority.issue(&Identity::Framework(name.to_owned()), LEAF_VALIDITY).unwrap()
 }
@@ -236,14 +236,14 @@ fn launch(offer: &Offer, tasks: Vec<TaskInfo>) -> CallKind {
 }
 
 /// Somebody else's work, from the order to the output; how long that took.
-fn hello(cluster: &Cluster) -> Duration {
+pub(super) fn hello(cluster: &Cluster) -> Duration {
     let begun = Instant::now();
     let hello = cluster.stoa(&["run", "--", "echo", "hello"]);
     assert_eq!((hello.code, hello.out.as_str()), (0, "hello\n"), "{hello:?}");
     begun.elapsed()
 }
 
-fn resident_kib(pid: u32) -> u64 {
+pub(super) fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -14,6 +14,7 @@ mod full;
 mod hostile;
 mod jobs;
 mod ledgers;
+mod listeners;
 mod members;
 mod mistakes;
 mod operators;

@@ -1,16 +1,18 @@
 //! Puts an agent together and takes it apart again.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use agent_containerizer::Containerizer;
-use agent_core::{Agent, Input, Restore};
+use agent_core::{Agent, Input, Restore, Room};
 use proto::agent::AgentInfo;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
@@ -24,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tonic::service::Routes;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, Settings};
 use crate::containers::{self, Orders, TaskFacts};
@@ -37,6 +39,7 @@ use crate::ledger::{Fatal, Ledger};
 use crate::master_link::MasterLink;
 use crate::masters_file;
 use crate::perform::{Leave, Performer};
+use crate::room;
 use crate::runs::Runs;
 use crate::sandbox::{self, Owner, Sandboxes};
 use crate::secrets::Secrets;
@@ -59,6 +62,8 @@ pub struct Running {
     door: JoinHandle<Result<(), ServeError>>,
     tasks: JoinSet<()>,
     end_tasks_on_exit: bool,
+    /// Let go of when the machine need not wait for room on its disk any longer.
+    wanted: Option<Sender<Infallible>>,
 }
 
 /// Runs an agent until `shutdown` resolves, or something happens that it cannot go on after. `page` renders the metrics
@@ -143,6 +148,7 @@ pub async fn start(
     let late = Arc::new(OnceLock::new());
     let (over, told_over) = mpsc::unbounded_channel();
     let (leave, left) = oneshot::channel();
+    let (wanted, still_wanted) = std::sync::mpsc::channel();
     let default_user = settings.task_user(rustix::process::geteuid().is_root());
     if let Some(user) = &default_user {
         warn_of_closed_doors(&settings.work_dir, user);
@@ -170,6 +176,8 @@ pub async fn start(
         leave: Some(leave),
         masters_file: masters_file::path(&settings.work_dir),
         rewriting: false,
+        no_rewrite: None,
+        wanted: still_wanted,
     };
     let (tell_end, ended) = oneshot::channel();
     let machine = proto_drive::spawn("agent", agent, performer, move |end| {
@@ -181,7 +189,11 @@ pub async fn start(
     let _ = late.set(machine.clone());
 
     let restore = Restore { records: opened.records, rebooted: opened.boot_changed };
-    let mut first = vec![Input::Restore(restore), containers::input(recovered)];
+    let space = room::look(&settings.work_dir, Room::Enough);
+    if space == Room::None {
+        error!(dir = %settings.work_dir.display(), "the disk is full: this agent takes no tasks until there is room");
+    }
+    let mut first = vec![Input::Restore(restore), Input::Room(space), containers::input(recovered)];
     if opened.boot_changed {
         // What became of the runs is in the ledger by then: from here on it is of this boot.
         first.push(Input::Rewrite);
@@ -192,6 +204,7 @@ pub async fn start(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(containers::listen(events, machine.clone()));
+    tasks.spawn(room::watch(settings.work_dir.clone(), space, machine.clone()));
     tasks.spawn(sandbox::sweep(sandboxes, runs.clone(), settings.sandbox_keep, left_over, told_over));
     let exec = Exec::new(containerizer.clone(), task_facts);
     let vitals = Vitals {
@@ -208,7 +221,18 @@ pub async fn start(
         serve(listener, &credentials, routes, std::future::pending()).await
     });
     let end_tasks_on_exit = settings.end_tasks_on_exit;
-    Ok(Running { id, address, machine, containerizer, ended, left, door, tasks, end_tasks_on_exit })
+    Ok(Running {
+        id,
+        address,
+        machine,
+        containerizer,
+        ended,
+        left,
+        door,
+        tasks,
+        end_tasks_on_exit,
+        wanted: Some(wanted),
+    })
 }
 
 impl Running {
@@ -275,6 +299,7 @@ impl Running {
 
     async fn let_go(mut self) {
         self.machine.close();
+        self.wanted = None;
         self.door.abort();
         self.tasks.shutdown().await;
         // It may have ended before, and been asked why.

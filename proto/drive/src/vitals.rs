@@ -20,7 +20,15 @@ pub struct Space {
     pub total: u64,
 }
 
+/// Whoever has less than this free, or than an eighth of a small disk, takes nothing new: what is on its way still fits.
+const FULL_BYTES: u64 = 32 << 20;
+
 impl Space {
+    /// Whether nothing new is to be stored here.
+    pub fn is_full(self) -> bool {
+        self.free < FULL_BYTES.min(self.total / 8)
+    }
+
     /// Where this directory is; `None` if the system does not say.
     pub fn at(directory: &Path) -> Option<Space> {
         let system = rustix::fs::statvfs(directory).ok()?;

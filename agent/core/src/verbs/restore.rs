@@ -21,7 +21,7 @@ use crate::verbs::{acknowledge, check, contain, kill};
 /// What the ledger remembers: fills the tables, says nothing.
 pub(crate) fn restore(s: &mut State, restore: Restore) {
     s.rebooted = restore.rebooted;
-    // A rewritten ledger has, of a run that was forgotten, only how it ended.
+    // Of a run that was refused the ledger has only that, and a rewritten one, of a run that was forgotten, only how it ended.
     let mut ends: BTreeMap<RunId, Update> = BTreeMap::new();
     for record in restore.records {
         match record {
@@ -68,6 +68,10 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
                 None => acknowledge::forget(s, forgotten.run),
             },
         }
+    }
+    // These were refused. Whoever was not told gives them again, and is answered.
+    for (run, update) in ends.into_iter().filter(|(_, update)| update.status.state.is_terminal()) {
+        s.forgotten.keep(run, update);
     }
 }
 

@@ -20,7 +20,7 @@ use proto::ledger::Record;
 use proto::roster::Masters;
 use proto_drive::{Ended, Handle as Machine, Vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
-use proto_grpc::{ServeError, serve, with_metrics};
+use proto_grpc::{ServeError, Shown, serve_shown, with_metrics};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -109,8 +109,9 @@ pub async fn start(
             "the ledger ended in writes that were never finished; they are cut off"
         );
     }
-    let credentials = Arc::new(join::credentials(&mut settings).await?);
+    let credentials = join::credentials(&mut settings).await?;
     let id = facts::agent_id(&settings.work_dir, &credentials)?;
+    let shown = Shown::new(credentials).map_err(Error::Door)?;
     let facts = Facts::detect(&settings.work_dir)?;
     let hostname = settings.hostname.clone().unwrap_or_else(|| facts.hostname.clone());
     let (listener, address) = listen(&settings, &hostname).await?;
@@ -159,7 +160,7 @@ pub async fn start(
         link: MasterLink::new(
             tokio::runtime::Handle::current(),
             late.clone(),
-            credentials.clone(),
+            shown.clone(),
             secrets.clone(),
         ),
         orders: Orders::new(
@@ -206,19 +207,23 @@ pub async fn start(
     tasks.spawn(containers::listen(events, machine.clone()));
     tasks.spawn(room::watch(settings.work_dir.clone(), space, machine.clone()));
     tasks.spawn(sandbox::sweep(sandboxes, runs.clone(), settings.sandbox_keep, left_over, told_over));
+    tasks.spawn(join::keep(shown.clone(), &settings));
     let exec = Exec::new(containerizer.clone(), task_facts);
-    let vitals = Vitals {
-        directory: settings.work_dir.clone(),
-        certificate_ends_ms: credentials.expires_ms().unwrap_or_default(),
-    };
+    let (directory, of_now) = (settings.work_dir.clone(), shown.clone());
     let page = move || {
-        vitals.show();
+        let own = of_now.now();
+        Vitals {
+            directory: directory.clone(),
+            certificate_ends_ms: own.expires_ms().unwrap_or_default(),
+            certificate_renews_ms: own.renew_at_ms().unwrap_or_default(),
+        }
+        .show();
         page()
     };
     let routes = with_metrics(Routes::new(AgentDoorServer::new(Door::new(runs, exec))), page);
     let door = tokio::spawn(async move {
         // It is closed by dropping it: whoever reads output asks again.
-        serve(listener, &credentials, routes, std::future::pending()).await
+        serve_shown(listener, &shown, routes, std::future::pending()).await
     });
     let end_tasks_on_exit = settings.end_tasks_on_exit;
     Ok(Running {

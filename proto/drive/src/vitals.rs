@@ -9,6 +9,8 @@ pub struct Vitals {
     pub directory: PathBuf,
     /// The end of its certificate, in milliseconds since 1970.
     pub certificate_ends_ms: u64,
+    /// When the process wants the next one, in milliseconds since 1970.
+    pub certificate_renews_ms: u64,
 }
 
 /// How much there is where a directory is, in bytes.
@@ -43,6 +45,7 @@ impl Vitals {
     /// Brings the gauges to what is so now; for whoever renders the page.
     pub fn show(&self) {
         metrics::gauge!("certificate_ends_seconds").set(self.certificate_ends_ms as f64 / 1000.0);
+        metrics::gauge!("certificate_renews_seconds").set(self.certificate_renews_ms as f64 / 1000.0);
         let Ok(system) = rustix::fs::statvfs(&self.directory) else { return };
         let bytes = |blocks: u64| blocks as f64 * system.f_frsize as f64;
         // What others than root can never have is nobody's.

@@ -20,7 +20,6 @@ pub(crate) fn image(s: &State) -> Vec<Record> {
         let framework = run.given.framework.clone();
         let Some(status) = s.updates.latest(id).cloned() else { continue };
         records.push(Record::Reached(Reached { framework, status }));
-        records.push(Record::Forgotten(Forgotten { run: id }));
     }
     for (id, run) in &taken {
         let (id, given) = (*id, &run.given);

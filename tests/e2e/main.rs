@@ -3,6 +3,7 @@
 mod author;
 mod backup;
 mod broken;
+mod certificates;
 mod checks;
 mod cluster;
 mod config;

@@ -166,6 +166,17 @@ impl Work {
         Work::those(pool, |task| task["hostname"] == host && mine(task))
     }
 
+    /// How many of all its tasks on one host are told of in this way.
+    pub fn told_on(&self, pool: &Pool, host: &str, wanted: impl Fn(&Value) -> bool) -> usize {
+        let list = pool.json(&["get", "tasks", "--all"]).unwrap_or_default();
+        let mine = list["items"].as_array().into_iter().flatten().filter(|task| {
+            let job = text(&task["labels"]["job"]);
+            let known = self.batches.contains_key(job) || self.services.contains_key(job);
+            known && task["hostname"] == host && wanted(task)
+        });
+        mine.count()
+    }
+
     fn those(pool: &Pool, wanted: impl Fn(&Value) -> bool) -> Running {
         let list = pool.json(&["get", "tasks"]).unwrap_or_default();
         let all = list["items"].as_array().into_iter().flatten();

@@ -65,20 +65,42 @@ pub fn agent_full(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let mut asked = 0;
     throughout(Duration::from_secs(10), || {
         asked += u32::from(work.batches() < 20 && work.try_batch(pool, 10).is_ok());
+        if !pool.agents[0].is_running() {
+            return Err("the agent whose disk is full has ended".to_owned());
+        }
         are_alive(&before)
     })?;
-    let ended = !pool.agents[0].is_running();
+    let refused = work.told_on(pool, AGENTS[0], |task| task["reason"] == "agent-disk-full");
+    if refused == 0 {
+        return Err(
+            "the agent whose disk is full was given nothing, or did not say why it took nothing".to_owned()
+        );
+    }
+    // It can be started on a full disk, too.
+    let joined = |pool: &Pool| pool.agents[0].said().matches("joined").count();
+    let times = joined(pool);
+    pool.agents[0].kill_9()?;
+    pool.agents[0].start()?;
+    eventually("it is back", Duration::from_secs(20), || (joined(pool) > times).then_some(()))?;
+    are_the_same(pool, work, &before)?;
     std::fs::remove_file(&filler).map_err(|why| format!("cannot remove {filler}: {why}"))?;
     let room = Instant::now();
-    if ended {
-        pool.agents[0].reap();
-        pool.agents[0].start()?;
+    work.weigh(0);
+    let finished =
+        |work: &Work, pool: &Pool| work.told_on(pool, AGENTS[0], |task| task["state"] == "finished");
+    let before_room = finished(work, pool);
+    eventually("it takes tasks again", Duration::from_secs(10), || {
+        let _ = work.try_batch(pool, 10);
+        (finished(work, pool) > before_room).then_some(())
+    })?;
+    let back = since(room);
+    if !pool.agents[0].is_running() {
+        return Err("the agent has ended".to_owned());
     }
-    pool.is_whole(Duration::from_secs(10))?;
-    let whole = since(room);
-    are_the_same(pool, work, &before)?;
-    let how = if ended { "it ended and was started again" } else { "it ran on" };
-    Ok(format!("{asked} batches meanwhile; {how}, whole {whole} after there was room"))
+    are_alive(&before)?;
+    Ok(format!(
+        "{asked} batches meanwhile, {refused} tasks refused; it stays, and takes tasks {back} after there was room"
+    ))
 }
 
 /// Starts a process again so that its syncs can be made to fail, has them fail, waits until it has ended, and takes it

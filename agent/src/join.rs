@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use proto::roster::Masters;
 use proto_grpc::join::join;
+use proto_grpc::{Shown, renew};
 use proto_pki::{Credentials, PkiError};
 use tracing::info;
 
 use crate::config::Settings;
 use crate::error::Error;
 use crate::facts;
+use crate::masters_file;
 
 /// The agent's credentials: those in its directory, or with a join token fresh ones. Joining may name masters that the
 /// settings do not know; they are added to them.
@@ -32,4 +35,16 @@ pub(crate) async fn credentials(settings: &mut Settings) -> Result<Credentials, 
 
 fn load(dir: &Path) -> Result<Credentials, Error> {
     Credentials::load(dir).map_err(|source: PkiError| Error::Credentials { dir: dir.to_owned(), source })
+}
+
+/// Keeps the agent's certificate good: the masters that it knows of give it the next one in time.
+pub(crate) fn keep(shown: Shown, settings: &Settings) -> impl Future<Output = ()> + Send + use<> {
+    let (dir, first) = (settings.credentials_dir.clone(), settings.masters.clone());
+    let learnt = masters_file::path(&settings.work_dir);
+    renew::keep(shown.clone(), dir, move || {
+        let mut masters = first.clone();
+        Masters { addresses: masters_file::read(&learnt) }.learn(&mut masters);
+        let now = shown.now();
+        async move { renew::renew(&masters, &now).await.map_err(|error| error.to_string()) }
+    })
 }

@@ -6,6 +6,9 @@
 //! before them survive the loss of power too, as far as the disk tells the truth about `fdatasync`. When
 //! [`Ledger::rewrite`] has returned, the ledger is the new one; after a crash under way it is the old or the new one.
 //!
+//! A full disk is no fault: an append for which there is no room writes nothing and says so ([`Done::NoRoom`]), and may be
+//! tried again. Some room is kept in the file, for what must be written down of the tasks that there are.
+//!
 //! When it is opened, everything that is handed out is synced. A write that was under way in a crash is cut off.
 //! Damage to anything else is reported with the file and the place, and never mended by dropping records. The two
 //! cannot be told apart at the very end of the file, in what was written behind the last sync that a later record
@@ -17,7 +20,7 @@ mod frame;
 mod tests;
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +37,8 @@ const LOCK_FILE: &str = "lock";
 /// The file grows by zeros of so many bytes at a time: writing over what is there spares each `fdatasync` the file's
 /// size, which costs about as much as the data.
 const GROWTH_BYTES: u64 = 256 * 1024;
+/// So much of it stands ready at least, as far as there was room: the ends, acknowledgements and kills of a thousand tasks.
+const RESERVE_BYTES: u64 = 1024 * 1024;
 /// A ledger is rewritten when it has grown by this and has doubled: reading 4 MiB at a start is not felt, and each
 /// record is rewritten once on average.
 const COMPACT_BYTES_MIN: u64 = 4 * 1024 * 1024;
@@ -67,6 +72,16 @@ struct Boot {
     current: String,
 }
 
+/// What came of a write.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is done.
+    Whole,
+    /// The disk is full. The ledger is as it was; what was to be written may be tried again.
+    NoRoom,
+}
+
 /// A ledger just opened.
 #[derive(Debug)]
 pub struct Opened {
@@ -93,7 +108,7 @@ impl Ledger {
             dir: dir.to_owned(),
             file: made.file,
             end: made.bytes,
-            length: made.bytes,
+            length: made.length,
             synced: made.bytes,
             base: made.bytes,
             salt,
@@ -114,18 +129,21 @@ impl Ledger {
         };
         let found = scan(&path, &bytes)?;
         let file = OpenOptions::new().write(true).open(&path).map_err(io_error("open", &path))?;
-        // Whatever is behind the end is zeros or half a write: neither may be mistaken for what is written next.
-        file.set_len(found.end).map_err(io_error("cut off the end of", &path))?;
+        // Whatever is behind the end is zeros or half a write: that may not be mistaken for what is written next. The zeros
+        // stay, for on a full disk there would be no others.
+        let rest = bytes.get(found.end as usize..).unwrap_or_default();
+        let cut_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        file.write_all_at(&vec![0; cut_bytes as usize], found.end)
+            .map_err(io_error("cut off the end of", &path))?;
         file.sync_all().map_err(io_error("sync", &path))?;
         let boot_changed = found.boot_id != boot_id;
-        let cut = bytes.get(found.end as usize..).unwrap_or_default();
-        let cut_bytes = cut.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-        let ledger = fresh(found.salt, Made { file, bytes: found.end }, found.boot_id);
+        let made = Made { file, bytes: found.end, length: bytes.len() as u64 };
+        let ledger = fresh(found.salt, made, found.boot_id);
         Ok(Opened { ledger, records: found.records, boot_changed, cut_bytes })
     }
 
     /// Appends records: one write, and with `sync` one `fdatasync`, which covers all that was appended before too.
-    pub fn append(&mut self, records: &[Record], sync: bool) -> Result<(), Fatal> {
+    pub fn append(&mut self, records: &[Record], sync: bool) -> Result<Done, Fatal> {
         self.put(sync, |buffer, ledger| {
             for record in records {
                 let record = record.encode();
@@ -138,16 +156,18 @@ impl Ledger {
 
     /// Writes down that what follows from the last start of the machine is in the ledger: from now on it is not told
     /// again. Before, every opening says `boot_changed`.
-    pub fn settle_boot(&mut self) -> Result<(), Fatal> {
+    pub fn settle_boot(&mut self) -> Result<Done, Fatal> {
         if self.boot.settled == self.boot.current {
-            return Ok(());
+            return Ok(Done::Whole);
         }
-        self.put(true, |buffer, ledger| {
+        let done = self.put(true, |buffer, ledger| {
             frame::put_boot(buffer, ledger.salt, ledger.synced, &ledger.boot.current);
             Ok(())
         })?;
-        self.boot.settled.clone_from(&self.boot.current);
-        Ok(())
+        if done == Done::Whole {
+            self.boot.settled.clone_from(&self.boot.current);
+        }
+        Ok(done)
     }
 
     /// Whether it is time for a [`rewrite`](Ledger::rewrite).
@@ -156,17 +176,29 @@ impl Ledger {
     }
 
     /// Replaces everything by these records, synced: all or nothing.
-    pub fn rewrite(&mut self, records: &[Record]) -> Result<(), Fatal> {
+    pub fn rewrite(&mut self, records: &[Record]) -> Result<Done, Fatal> {
         self.unless_given_up()?;
         let made = random_salt().and_then(|salt| {
             let made = make(&self.dir, salt, &self.boot.settled, records)?;
             Ok((salt, made))
         });
-        let (salt, made) = self.or_give_up(made)?;
+        let (salt, made) = match made {
+            Err(error) if error.is_no_room() => {
+                // Half of a new one is in nobody's way but takes the last room.
+                let _ = std::fs::remove_file(self.dir.join(NEW_FILE));
+                return Ok(Done::NoRoom);
+            }
+            made => self.or_give_up(made)?,
+        };
         self.salt = salt;
         self.file = made.file;
-        (self.end, self.length, self.synced, self.base) = (made.bytes, made.bytes, made.bytes, made.bytes);
-        Ok(())
+        (self.end, self.length, self.synced, self.base) = (made.bytes, made.length, made.bytes, made.bytes);
+        Ok(Done::Whole)
+    }
+
+    /// Why a process ends that waited for room.
+    pub fn no_room(&self) -> Fatal {
+        Fatal(Error::NoRoom { path: self.dir.join(FILE) })
     }
 
     /// How long the ledger is, in bytes.
@@ -178,23 +210,30 @@ impl Ledger {
         &mut self,
         sync: bool,
         fill: impl FnOnce(&mut Vec<u8>, &Ledger) -> Result<(), Error>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<Done, Fatal> {
         self.unless_given_up()?;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let filled = fill(&mut buffer, self);
-        let done = filled.and_then(|()| self.write(&mut buffer, sync));
+        let done = filled.and_then(|()| self.write(&buffer, sync));
         self.buffer = buffer;
-        self.or_give_up(done)
+        match done {
+            Ok(()) => Ok(Done::Whole),
+            Err(error) if error.is_no_room() => Ok(Done::NoRoom),
+            Err(error) => self.or_give_up(Err(error)),
+        }
     }
 
-    fn write(&mut self, buffer: &mut Vec<u8>, sync: bool) -> Result<(), Error> {
+    fn write(&mut self, buffer: &[u8], sync: bool) -> Result<(), Error> {
         if !buffer.is_empty() {
             let end = self.end + buffer.len() as u64;
-            if end > self.length {
-                let length = end.next_multiple_of(GROWTH_BYTES);
-                buffer.resize((length - self.end) as usize, 0);
-                self.length = length;
+            if end + RESERVE_BYTES > self.length {
+                // A step at a time: it is made up for with the next ones.
+                match self.grow(end.max(self.length + GROWTH_BYTES).next_multiple_of(GROWTH_BYTES)) {
+                    // What stands ready will do.
+                    Err(error) if error.is_no_room() && end <= self.length => {}
+                    grown => grown?,
+                }
             }
             self.file.write_all_at(buffer, self.end).map_err(io_error("write", &self.dir.join(FILE)))?;
             self.end = end;
@@ -204,6 +243,22 @@ impl Ledger {
             self.synced = self.end;
         }
         Ok(())
+    }
+
+    /// Puts zeros behind the file; all of them, or none.
+    fn grow(&mut self, length: u64) -> Result<(), Error> {
+        let path = self.dir.join(FILE);
+        let zeros = vec![0; (length - self.length) as usize];
+        let grown = self.file.write_all_at(&zeros, self.length).map_err(io_error("write", &path));
+        match &grown {
+            Ok(()) => self.length = length,
+            Err(error) if error.is_no_room() => {
+                // A part of them may be there.
+                self.file.set_len(self.length).map_err(io_error("cut off the end of", &path))?;
+            }
+            Err(_) => {}
+        }
+        grown
     }
 
     fn unless_given_up(&self) -> Result<(), Fatal> {
@@ -218,7 +273,10 @@ impl Ledger {
 
 struct Made {
     file: File,
+    /// How much of it is records.
     bytes: u64,
+    /// With the zeros behind.
+    length: u64,
 }
 
 /// Makes a whole ledger and puts it in the place of the one that is there.
@@ -242,11 +300,13 @@ fn make(dir: &Path, salt: u64, boot_id: &str, records: &[Record]) -> Result<Made
         .mode(0o600)
         .open(&new)
         .map_err(io_error("create", &new))?;
+    let bytes = buffer.len();
+    buffer.resize((bytes as u64 + RESERVE_BYTES).next_multiple_of(GROWTH_BYTES) as usize, 0);
     file.write_all_at(&buffer, 0).map_err(io_error("write", &new))?;
     file.sync_all().map_err(io_error("sync", &new))?;
     std::fs::rename(&new, &path).map_err(io_error("replace", &path))?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("sync", dir))?;
-    Ok(Made { file, bytes: buffer.len() as u64 })
+    Ok(Made { file, bytes: bytes as u64, length: buffer.len() as u64 })
 }
 
 struct Scanned {
@@ -304,8 +364,10 @@ fn lock(path: &Path) -> Result<File, Error> {
         }
         Err(errno) => return Err(io_error("lock", path)(errno.into())),
     }
-    file.set_len(0)
-        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
+    // Over what is there, and then cut: emptied first, there might be no room for it.
+    let text = format!("{}\n", std::process::id());
+    file.write_all_at(text.as_bytes(), 0)
+        .and_then(|()| file.set_len(text.len() as u64))
         .map_err(io_error("write", path))?;
     Ok(file)
 }

@@ -32,6 +32,7 @@ pub mod ledger;
 mod master_link;
 mod masters_file;
 mod perform;
+mod room;
 mod running;
 mod runs;
 mod sandbox;

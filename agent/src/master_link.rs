@@ -7,7 +7,7 @@ use agent_core::{Input, LinkId};
 use proto::agent_link::ToMaster;
 use proto_drive::Handle as Machine;
 use proto_grpc::services::agent_link::agent_link_client::AgentLinkClient;
-use proto_grpc::{ConnectError, Credentials, PeerRole, channel};
+use proto_grpc::{ConnectError, Credentials, PeerRole, Shown, channel};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ pub(crate) type LateMachine = Arc<OnceLock<Machine<Input>>>;
 pub(crate) struct MasterLink {
     runtime: Runtime,
     machine: LateMachine,
-    credentials: Arc<Credentials>,
+    shown: Shown,
     secrets: Arc<Secrets>,
     current: Option<Current>,
 }
@@ -53,20 +53,15 @@ enum Ended {
 
 impl MasterLink {
     /// With nobody. `runtime` is where connections live.
-    pub fn new(
-        runtime: Runtime,
-        machine: LateMachine,
-        credentials: Arc<Credentials>,
-        secrets: Arc<Secrets>,
-    ) -> MasterLink {
-        MasterLink { runtime, machine, credentials, secrets, current: None }
+    pub fn new(runtime: Runtime, machine: LateMachine, shown: Shown, secrets: Arc<Secrets>) -> MasterLink {
+        MasterLink { runtime, machine, shown, secrets, current: None }
     }
 
     /// Opens a connection in place of any other. What comes of it is told to the machine.
     pub fn connect(&mut self, link: LinkId, address: String) {
         self.close();
         let (say, said) = mpsc::unbounded_channel();
-        let (machine, credentials) = (self.machine.clone(), self.credentials.clone());
+        let (machine, credentials) = (self.machine.clone(), self.shown.now());
         let secrets = self.secrets.clone();
         let task = self.runtime.spawn(async move {
             let Some(machine) = machine.get() else { return };

@@ -1,24 +1,26 @@
 //! Does what the machine wants done: first the ledger, then everything else in order.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use agent_core::{Contain, Input, Note, Output};
 use proto::agent_link::ToMaster;
 use proto::id::{FrameworkId, RunId};
 use proto::ledger::{Reached, Record};
 use proto::refusal::Refusal;
-use proto::task::{TaskState, TaskStatus};
+use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_drive::Perform;
 use proto_machine::Now;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::containers::Orders;
-use crate::ledger::{Fatal, Ledger};
+use crate::ledger::{Done, Fatal, Ledger};
 use crate::master_link::MasterLink;
 use crate::masters_file;
 use crate::runs::Runs;
@@ -42,7 +44,16 @@ pub(crate) struct Performer {
     pub masters_file: PathBuf,
     /// A rewrite was asked for and has not come yet.
     pub rewriting: bool,
+    /// When the last rewrite had no room.
+    pub no_rewrite: Option<Instant>,
+    /// Cut when this process is to end: nobody waits for room any longer then.
+    pub wanted: Receiver<Infallible>,
 }
+
+/// How long a full disk is left alone before what has to be written is tried again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
+/// The same for a rewrite, which only spares room.
+const REWRITE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why there is nothing more to do here.
 #[derive(Debug)]
@@ -76,7 +87,8 @@ impl Perform<Output, Input> for Performer {
             }
         }
         self.segment(&mut records, &mut sync, &mut rest)?;
-        if self.ledger.should_compact() && !self.rewriting {
+        let may_rewrite = self.no_rewrite.is_none_or(|tried| tried.elapsed() > REWRITE_INTERVAL);
+        if self.ledger.should_compact() && !self.rewriting && may_rewrite {
             self.rewriting = true;
             feed.push(Input::Rewrite);
         }
@@ -95,7 +107,7 @@ impl Performer {
     ) -> Result<(), Fatal> {
         if !records.is_empty() {
             let start = Instant::now();
-            self.ledger.append(records, *sync)?;
+            self.write(|ledger| ledger.append(records, *sync))?;
             if *sync {
                 metrics::histogram!("agent_ledger_sync_seconds").record(start.elapsed().as_secs_f64());
             }
@@ -107,11 +119,32 @@ impl Performer {
     }
 
     fn rewrite(&mut self, image: &[Record]) -> Result<(), Fatal> {
-        self.ledger.rewrite(image)?;
-        // After a restart of the machine the first rewrite stands behind all that followed from it.
-        self.ledger.settle_boot()?;
+        let done = self.ledger.rewrite(image)?;
+        // After a restart of the machine the first rewrite stands behind all that followed from it; without room for one, all of
+        // that stands in the ledger as it is.
+        self.write(Ledger::settle_boot)?;
         self.rewriting = false;
-        debug!(records = image.len(), bytes = self.ledger.bytes(), "ledger rewritten");
+        self.no_rewrite = (done == Done::NoRoom).then(Instant::now);
+        debug!(records = image.len(), bytes = self.ledger.bytes(), ?done, "ledger rewritten");
+        Ok(())
+    }
+
+    /// Writes; when there is no room for it, waits until there is. What stands behind is not done before, and nothing else is
+    /// taken meanwhile: to the masters this agent is out of sight, and its tasks run on.
+    fn write(&mut self, mut write: impl FnMut(&mut Ledger) -> Result<Done, Fatal>) -> Result<(), Fatal> {
+        let mut waits = false;
+        while write(&mut self.ledger)? == Done::NoRoom {
+            if !waits {
+                error!("the disk is full, and what was kept free is used up: this agent waits for room");
+                waits = true;
+            }
+            if self.wanted.recv_timeout(ROOM_INTERVAL) == Err(RecvTimeoutError::Disconnected) {
+                return Err(self.ledger.no_room());
+            }
+        }
+        if waits {
+            info!("there is room again: this agent goes on");
+        }
         Ok(())
     }
 
@@ -123,6 +156,12 @@ impl Performer {
                 self.runs.take(taken, sandbox);
                 self.alive.fetch_add(1, Ordering::Relaxed);
                 metrics::counter!("agent_runs_taken_total").increment(1);
+            }
+            Record::Reached(Reached { framework, status })
+                if status.reason == StatusReason::AgentDiskFull =>
+            {
+                info!(framework_id = %framework, task_id = %status.task, "a task was refused: the disk is full");
+                metrics::counter!("agent_runs_refused_total").increment(1);
             }
             Record::Reached(Reached { framework, status }) if status.state.is_terminal() => {
                 let Some(run) = status.run else { return };

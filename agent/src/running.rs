@@ -1,29 +1,31 @@
 //! Puts an agent together and takes it apart again.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use agent_containerizer::Containerizer;
-use agent_core::{Agent, Input, Restore};
+use agent_core::{Agent, Input, Restore, Room};
 use proto::agent::AgentInfo;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
 use proto_drive::{Ended, Handle as Machine, Vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
-use proto_grpc::{ServeError, serve, with_metrics};
+use proto_grpc::{ServeError, Shown, serve_shown, with_metrics};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tonic::service::Routes;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, Settings};
 use crate::containers::{self, Orders, TaskFacts};
@@ -36,6 +38,7 @@ use crate::ledger::{Fatal, Ledger};
 use crate::master_link::MasterLink;
 use crate::masters_file;
 use crate::perform::{Leave, Performer};
+use crate::room;
 use crate::runs::Runs;
 use crate::sandbox::{self, Owner, Sandboxes};
 use crate::secrets::Secrets;
@@ -58,6 +61,8 @@ pub struct Running {
     door: JoinHandle<Result<(), ServeError>>,
     tasks: JoinSet<()>,
     end_tasks_on_exit: bool,
+    /// Let go of when the machine need not wait for room on its disk any longer.
+    wanted: Option<Sender<Infallible>>,
 }
 
 /// Runs an agent until `shutdown` resolves, or something happens that it cannot go on after. `page` renders the metrics
@@ -103,8 +108,9 @@ pub async fn start(
             "the ledger ended in writes that were never finished; they are cut off"
         );
     }
-    let credentials = Arc::new(join::credentials(&mut settings).await?);
+    let credentials = join::credentials(&mut settings).await?;
     let id = facts::agent_id(&settings.work_dir, &credentials)?;
+    let shown = Shown::new(credentials).map_err(Error::Door)?;
     let facts = Facts::detect(&settings.work_dir)?;
     let hostname = settings.hostname.clone().unwrap_or_else(|| facts.hostname.clone());
     let (listener, address) = listen(&settings, &hostname).await?;
@@ -140,6 +146,7 @@ pub async fn start(
     let late = Arc::new(OnceLock::new());
     let (over, told_over) = mpsc::unbounded_channel();
     let (leave, left) = oneshot::channel();
+    let (wanted, still_wanted) = std::sync::mpsc::channel();
     let default_user = settings.task_user(rustix::process::geteuid().is_root());
     if let Some(user) = &default_user {
         warn_of_closed_doors(&settings.work_dir, user);
@@ -150,7 +157,7 @@ pub async fn start(
         link: MasterLink::new(
             tokio::runtime::Handle::current(),
             late.clone(),
-            credentials.clone(),
+            shown.clone(),
             secrets.clone(),
         ),
         orders: Orders::new(
@@ -167,6 +174,8 @@ pub async fn start(
         leave: Some(leave),
         masters_file: masters_file::path(&settings.work_dir),
         rewriting: false,
+        no_rewrite: None,
+        wanted: still_wanted,
     };
     let (tell_end, ended) = oneshot::channel();
     let machine = proto_drive::spawn("agent", agent, performer, move |end| {
@@ -178,7 +187,11 @@ pub async fn start(
     let _ = late.set(machine.clone());
 
     let restore = Restore { records: opened.records, rebooted: opened.boot_changed };
-    let mut first = vec![Input::Restore(restore), containers::input(recovered)];
+    let space = room::look(&settings.work_dir, Room::Enough);
+    if space == Room::None {
+        error!(dir = %settings.work_dir.display(), "the disk is full: this agent takes no tasks until there is room");
+    }
+    let mut first = vec![Input::Restore(restore), Input::Room(space), containers::input(recovered)];
     if opened.boot_changed {
         // What became of the runs is in the ledger by then: from here on it is of this boot.
         first.push(Input::Rewrite);
@@ -189,23 +202,39 @@ pub async fn start(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(containers::listen(events, machine.clone()));
+    tasks.spawn(room::watch(settings.work_dir.clone(), space, machine.clone()));
     tasks.spawn(sandbox::sweep(sandboxes, runs.clone(), settings.sandbox_keep, left_over, told_over));
+    tasks.spawn(join::keep(shown.clone(), &settings));
     let exec = Exec::new(containerizer.clone(), task_facts);
-    let vitals = Vitals {
-        directory: settings.work_dir.clone(),
-        certificate_ends_ms: credentials.expires_ms().unwrap_or_default(),
-    };
+    let (directory, of_now) = (settings.work_dir.clone(), shown.clone());
     let page = move || {
-        vitals.show();
+        let own = of_now.now();
+        Vitals {
+            directory: directory.clone(),
+            certificate_ends_ms: own.expires_ms().unwrap_or_default(),
+            certificate_renews_ms: own.renew_at_ms().unwrap_or_default(),
+        }
+        .show();
         page()
     };
     let routes = with_metrics(Routes::new(AgentDoorServer::new(Door::new(runs, exec))), page);
     let door = tokio::spawn(async move {
         // It is closed by dropping it: whoever reads output asks again.
-        serve(listener, &credentials, routes, std::future::pending()).await
+        serve_shown(listener, &shown, routes, std::future::pending()).await
     });
     let end_tasks_on_exit = settings.end_tasks_on_exit;
-    Ok(Running { id, address, machine, containerizer, ended, left, door, tasks, end_tasks_on_exit })
+    Ok(Running {
+        id,
+        address,
+        machine,
+        containerizer,
+        ended,
+        left,
+        door,
+        tasks,
+        end_tasks_on_exit,
+        wanted: Some(wanted),
+    })
 }
 
 impl Running {
@@ -272,6 +301,7 @@ impl Running {
 
     async fn let_go(mut self) {
         self.machine.close();
+        self.wanted = None;
         self.door.abort();
         self.tasks.shutdown().await;
         // It may have ended before, and been asked why.

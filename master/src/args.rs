@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proto::caller::Caller;
 use proto::id::MasterId;
+use proto_pki::LEAF_VALIDITY;
 
 use crate::config::{Config, Limits, StoreLimits};
 use crate::founding::{AUTHORITY, CREDENTIALS, Founding};
@@ -70,6 +71,10 @@ pub struct MasterArgs {
     /// How much of the audit log is kept in the data directory, from 1MiB to 1TiB; the oldest goes first.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = audit_keep)]
     audit_keep: u64,
+    /// How long a certificate is good that this master gives, in seconds, from 10 to ten years. Masters and agents renew theirs when
+    /// two thirds of that are over; frameworks and people get a new one with a token.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEAF_VALIDITY.as_secs(), value_parser = clap::value_parser!(u64).range(10..=315_360_000))]
+    certificate_lifetime_s: u64,
 }
 
 pub(crate) fn member(text: &str) -> Result<(MasterId, String), String> {
@@ -154,6 +159,7 @@ impl MasterArgs {
                 calls_a_second: self.calls_per_second,
                 hold_share_milli: self.hold_percent * 10,
                 audit_bytes: self.audit_keep,
+                certificate_lifetime: Duration::from_secs(self.certificate_lifetime_s),
             },
         })
     }

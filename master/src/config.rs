@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto::caller::Caller;
 use proto::id::MasterId;
 pub use proto::store_log::Limits as StoreLimits;
+use proto_pki::LEAF_VALIDITY;
 
 /// What a master process is told at its start.
 #[derive(Clone, Debug)]
@@ -51,10 +52,18 @@ pub struct Limits {
     pub hold_share_milli: u32,
     /// So much of the audit log is kept, in bytes. Who has to show a year of it wants more, a small disk less.
     pub audit_bytes: u64,
+    /// So long a certificate is good that this master gives. Who cannot see to it that frameworks get new ones wants more, who wants
+    /// a key that was stolen to be worth little wants less.
+    pub certificate_lifetime: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { calls_a_second: 1_000, hold_share_milli: 200, audit_bytes: 256 << 20 }
+        Limits {
+            calls_a_second: 1_000,
+            hold_share_milli: 200,
+            audit_bytes: 256 << 20,
+            certificate_lifetime: LEAF_VALIDITY,
+        }
     }
 }

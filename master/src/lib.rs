@@ -48,7 +48,8 @@ use proto_grpc::services::raft::raft_server::RaftServer;
 use proto_grpc::services::scheduler::scheduler_server::SchedulerServer;
 use proto_grpc::services::store::store_server::StoreServer;
 use proto_grpc::services::store_raft::store_raft_server::StoreRaftServer;
-use proto_pki::{Authority, Credentials, PkiError};
+use proto_grpc::{Shown, renew};
+use proto_pki::{Authority, Credentials, Identity, PkiError};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tonic::service::Routes;
@@ -198,9 +199,9 @@ pub async fn run(
     if config.data_dir.join(REMOVED).exists() {
         return Err(RunError::Removed { id: config.id, dir: config.data_dir });
     }
-    let credentials = Arc::new(Credentials::load(&config.credentials_dir)?);
-    let (cluster, _) = credentials.identity()?;
-    let authority = config.authority_dir.as_deref().map(Authority::load).transpose()?;
+    let shown = Shown::new(Credentials::load(&config.credentials_dir)?)?;
+    let (cluster, _) = shown.now().identity()?;
+    let authority = config.authority_dir.as_deref().map(Authority::load).transpose()?.map(Arc::new);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| RunError::Listen { address: config.listen, source })?;
@@ -230,7 +231,7 @@ pub async fn run(
     let own = peers::Own {
         id: config.id,
         cluster: cluster.clone(),
-        credentials: credentials.clone(),
+        shown: shown.clone(),
         book: book.clone(),
         removed: removed.clone(),
     };
@@ -240,7 +241,7 @@ pub async fn run(
     let state = store::start(&config, own.clone(), state_seed, store_end.clone(), audit.clone())?;
     let sealing = tokio::spawn(audit::keep_sealed(audit.clone(), own.clone()));
     let peers = peers::Peers::start(own, peers::Talk::Registry, reporting.clone());
-    let vault = Arc::new(vault::Vault::of(authority.as_ref())?);
+    let vault = Arc::new(vault::Vault::of(authority.as_deref())?);
     let hands = Hands {
         store,
         doors: doors.clone(),
@@ -295,8 +296,9 @@ pub async fn run(
     let operator = operator_api::OperatorDoor {
         id: config.id,
         book: book.clone(),
-        ca_sha256: credentials.ca_sha256()?,
-        authority,
+        ca_sha256: shown.now().ca_sha256()?,
+        authority: authority.clone(),
+        lifetime: config.limits.certificate_lifetime,
         authority_dir: config.authority_dir.clone(),
         doors,
         handle: handle.clone(),
@@ -320,13 +322,17 @@ pub async fn run(
         .add_service(StoreServer::new(state.door))
         .add_service(StoreRaftServer::new(store_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX))
         .add_service(RaftServer::new(registry_raft).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX));
-    let vitals = Vitals {
-        directory: config.data_dir.clone(),
-        certificate_ends_ms: credentials.expires_ms().unwrap_or_default(),
-    };
+    let renewing = tokio::spawn(keep_certified(shown.clone(), &config, authority));
+    let (directory, of_now) = (config.data_dir.clone(), shown.clone());
     let authority_dir = config.authority_dir.clone();
     let page = move || {
-        vitals.show();
+        let own = of_now.now();
+        Vitals {
+            directory: directory.clone(),
+            certificate_ends_ms: own.expires_ms().unwrap_or_default(),
+            certificate_renews_ms: own.renew_at_ms().unwrap_or_default(),
+        }
+        .show();
         meters::show_authority(authority_dir.as_deref());
         meters::show(&watched.standing());
         show_state();
@@ -350,7 +356,8 @@ pub async fn run(
     let closing = async {
         let _ = why.send(stopped.await);
     };
-    proto_grpc::serve(listener, &credentials, routes, closing).await?;
+    proto_grpc::serve_shown(listener, &shown, routes, closing).await?;
+    renewing.abort();
     handle.close();
     (state.close)();
     sealing.abort();
@@ -371,6 +378,25 @@ pub async fn run(
     };
     audit.close();
     told
+}
+
+/// Keeps this master's certificate good: with the authority it makes the next one itself. One that holds none shows what is
+/// put into its directory.
+fn keep_certified(
+    shown: Shown,
+    config: &Config,
+    authority: Option<Arc<Authority>>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (own, lifetime) = (Identity::Master(config.id), config.limits.certificate_lifetime);
+    renew::keep(shown, config.credentials_dir.clone(), move || {
+        let made = match &authority {
+            Some(authority) => authority.issue(&own, lifetime).map_err(|error| chain(&error)),
+            None => {
+                Err("this master holds no authority; put a new certificate into its directory".to_owned())
+            }
+        };
+        std::future::ready(made)
+    })
 }
 
 /// Tells the registry's machine how the other group stands, whenever that changes.

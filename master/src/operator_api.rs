@@ -18,7 +18,7 @@ use proto::roster::Standing;
 use proto_drive::Handle;
 use proto_grpc::join::LEADER;
 use proto_grpc::services::operator::operator_server::Operator;
-use proto_pki::{Authority, Identity, JoinToken, LEAF_VALIDITY};
+use proto_pki::{Authority, Identity, JoinToken};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,7 +47,9 @@ pub(crate) struct OperatorDoor {
     pub id: MasterId,
     pub book: Book,
     pub ca_sha256: [u8; 32],
-    pub authority: Option<Authority>,
+    pub authority: Option<Arc<Authority>>,
+    /// How long the certificates are good that this master gives.
+    pub lifetime: Duration,
     pub authority_dir: Option<PathBuf>,
     pub doors: Arc<Doors>,
     pub handle: Handle<Input>,
@@ -273,6 +275,36 @@ impl OperatorDoor {
         self.order(caller, order).await
     }
 
+    /// A master or an agent whose certificate is good gets the next one, for the same name and another key. Whoever was sent away
+    /// gets none.
+    fn renew(&self, who: &Identity, call: &Join) -> Result<Joined, Status> {
+        let Some(authority) = &self.authority else {
+            return Err(Status::failed_precondition("this master holds no authority; ask one that does"));
+        };
+        let roster = self.book.roster();
+        let sent_away = match who {
+            Identity::Master(id) => roster.get(*id).is_none(),
+            Identity::Agent(id) => self.model.is_gone(id),
+            Identity::Framework(_) | Identity::User(_) => {
+                let kind = if matches!(who, Identity::User(_)) { "user" } else { "framework" };
+                return Err(Status::permission_denied(format!(
+                    "{who} renews no certificate; it gets a new one with a token, such as of `stoa token create --kind {kind}`"
+                )));
+            }
+        };
+        if sent_away {
+            return Err(Status::permission_denied(format!(
+                "{who} was sent away, and gets no other certificate"
+            )));
+        }
+        let certificate_pem = authority
+            .sign(&call.csr_pem, who, self.lifetime)
+            .map_err(|error| Status::invalid_argument(format!("csr_pem {error}")))?;
+        info!(name = %who, "certified anew");
+        let (ca_pem, masters) = (authority.ca_pem().to_owned(), roster.doors().addresses);
+        Ok(Joined { certificate_pem, ca_pem, masters, authority_key_pem: String::new(), roster: None })
+    }
+
     async fn create_token(
         &self,
         caller: Caller,
@@ -469,7 +501,11 @@ impl Operator for OperatorDoor {
     }
 
     async fn join(&self, request: Request<Join>) -> Result<Response<Joined>, Status> {
+        let known = proto_grpc::caller(&request).ok();
         let call = request.into_inner();
+        if let (true, Some(known)) = (call.token.is_empty(), known) {
+            return self.renew(&known, &call).map(Response::new);
+        }
         let Some(authority) = &self.authority else {
             return Err(Status::failed_precondition("this master holds no authority; ask one that does"));
         };
@@ -515,7 +551,7 @@ impl Operator for OperatorDoor {
         let comes_later = matches!(becomes, Identity::Master(_)) && roster.version > 0;
         info!(name = %becomes, "certified");
         let certificate_pem = authority
-            .sign(&call.csr_pem, &becomes, LEAF_VALIDITY)
+            .sign(&call.csr_pem, &becomes, self.lifetime)
             .map_err(|error| Status::invalid_argument(format!("csr_pem {error}")))?;
         Ok(Response::new(Joined {
             certificate_pem,

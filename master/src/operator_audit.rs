@@ -102,6 +102,19 @@ impl Operator for AuditedDoor {
         let (from, call) = (from(&request), request.get_ref());
         // The public part: what cannot be read as a token has none.
         let token = call.token.parse().map(|token: JoinToken| token.id).unwrap_or_default();
+        if let (true, Ok(who)) = (call.token.is_empty(), caller(&request)) {
+            let renewed = self.door.join(request).await;
+            let draft = Draft::done(&who, from, "renew", String::new());
+            match &renewed {
+                Ok(_) => self.audit.say(draft),
+                Err(refused) => {
+                    if let Some(code) = code_of(refused) {
+                        self.audit.tell(draft.refused(code, refused.message()));
+                    }
+                }
+            }
+            return renewed;
+        }
         let name = match call.name.contains('/') {
             true => call.name.clone(),
             false => format!("agent/{}", call.name),

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use master_raft::NodeId;
 use proto::id::MasterId;
 use proto::raft::Envelope;
+use proto_grpc::Shown;
 use proto_grpc::services::raft::raft_client::RaftClient;
 use proto_grpc::services::store_raft::store_raft_client::StoreRaftClient;
-use proto_pki::{Credentials, PeerRole};
+use proto_pki::PeerRole;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -65,7 +66,7 @@ pub(crate) enum Talk {
 pub(crate) struct Own {
     pub id: MasterId,
     pub cluster: String,
-    pub credentials: Arc<Credentials>,
+    pub shown: Shown,
     /// Who else there is.
     pub book: Book,
     /// Becomes true when another master says that this one was removed.
@@ -205,7 +206,7 @@ async fn keep_sending(
 ) {
     let mut retry = RETRY;
     loop {
-        let connected = proto_grpc::channel(&address, PeerRole::Master, &own.credentials).await;
+        let connected = proto_grpc::channel(&address, PeerRole::Master, &own.shown.now()).await;
         if let Ok(channel) = connected {
             retry = RETRY;
             // What waited while there was no stream is old: consensus sends what is needed anew.
@@ -249,7 +250,7 @@ async fn deliver_snapshot(
     message: &[u8],
     image: &[u8],
 ) -> Result<(), String> {
-    let channel = proto_grpc::channel(address, PeerRole::Master, &own.credentials)
+    let channel = proto_grpc::channel(address, PeerRole::Master, &own.shown.now())
         .await
         .map_err(|error| error.to_string())?;
     let mut envelopes = own.envelopes(to, message);

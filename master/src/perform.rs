@@ -164,6 +164,7 @@ mod tests {
     use master_raft::{Persist, Recovered};
     use master_storage::{Error, Snapshots};
     use proto::id::MasterId;
+    use proto_grpc::Shown;
     use proto_pki::{Authority, Identity, LEAF_VALIDITY};
 
     use super::*;
@@ -200,7 +201,7 @@ mod tests {
         let own = Own {
             id: MasterId(1),
             cluster: "pool".to_owned(),
-            credentials: Arc::new(ca.issue(&Identity::Master(MasterId(1)), LEAF_VALIDITY).unwrap()),
+            shown: Shown::new(ca.issue(&Identity::Master(MasterId(1)), LEAF_VALIDITY).unwrap()).unwrap(),
             removed: Arc::default(),
             book: Book::of(&BTreeMap::new()),
         };

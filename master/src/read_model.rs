@@ -143,6 +143,11 @@ impl ReadModel {
             .collect()
     }
 
+    /// Whether an agent was given up, as far as this master knows.
+    pub fn is_gone(&self, id: &AgentId) -> bool {
+        self.lock().agents.get(id).is_some_and(|agent| agent.state == AgentState::Gone)
+    }
+
     pub fn frameworks(&self, list: &List) -> Vec<FrameworkView> {
         let state = self.lock();
         let all = state.frameworks.values();

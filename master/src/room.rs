@@ -14,8 +14,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Less free than this, or than a quarter of a small disk, is low: two groups, each with a file of the log and a snapshot under
 /// way, and time for somebody to act.
 const LOW_BYTES: u64 = 64 << 20;
-/// With less than this, or than an eighth of a small disk, nothing more is stored: what is on its way still fits.
-const NONE_BYTES: u64 = 32 << 20;
 
 /// Tells it, for as long as somebody listens.
 pub(crate) async fn watch(dir: PathBuf, groups: Vec<Tell>) {
@@ -45,10 +43,10 @@ pub(crate) async fn watch(dir: PathBuf, groups: Vec<Tell>) {
     }
 }
 
-fn room(Space { free, total }: Space) -> Room {
-    if free < NONE_BYTES.min(total / 8) {
+fn room(space: Space) -> Room {
+    if space.is_full() {
         Room::None
-    } else if free < LOW_BYTES.min(total / 4) {
+    } else if space.free < LOW_BYTES.min(space.total / 4) {
         Room::Low
     } else {
         Room::Enough
@@ -62,6 +60,7 @@ mod tests {
     #[test]
     fn little_is_low_and_next_to_nothing_is_none() {
         let of = |total: u64| move |free: u64| room(Space { free, total });
+        const NONE_BYTES: u64 = 32 << 20;
         let looks = [0, NONE_BYTES - 1, NONE_BYTES, LOW_BYTES - 1, LOW_BYTES, 1 << 39].map(of(1 << 40));
         let expected = [Room::None, Room::None, Room::Low, Room::Low, Room::Enough, Room::Enough];
         assert_eq!(looks, expected);

@@ -198,6 +198,8 @@ pub enum StatusReason {
     SecretUnknown,
     /// A secret could not be brought to it.
     SecretFailed,
+    /// The disk of the agent is full.
+    AgentDiskFull,
 }
 
 impl StatusReason {
@@ -231,6 +233,7 @@ impl StatusReason {
             StatusReason::CheckChanged => "check-changed",
             StatusReason::SecretUnknown => "secret-unknown",
             StatusReason::SecretFailed => "secret-failed",
+            StatusReason::AgentDiskFull => "agent-disk-full",
         }
     }
 }

@@ -11,7 +11,7 @@ use framework_sdk::reconciler::Event;
 use framework_sdk::task::Exit;
 use framework_sdk::{Framework, Profile};
 
-use super::cluster::{Cluster, eventually};
+use super::cluster::{Cluster, eventually, is_sleeping};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -97,13 +97,6 @@ async fn beside_its_own(profile: &Profile) -> Result<(), Box<dyn std::error::Err
     let over = framework.exec(&task, ["true"]).await;
     assert!(matches!(over, Err(ExecError::NotRunning { .. })), "{over:?}");
     Ok(framework.finish().await?)
-}
-
-/// Whether any process of this machine sleeps for so long.
-fn is_sleeping(seconds: &str) -> bool {
-    let commands = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
-    let own = format!("sleep\0{seconds}\0");
-    commands.filter_map(|path| std::fs::read_to_string(path).ok()).any(|words| words == own)
 }
 
 /// An agent that is killed takes its commands along, and the tasks run on.

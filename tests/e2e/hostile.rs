@@ -26,12 +26,12 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::cluster::{Cluster, Said, eventually, is_alive};
+use super::cluster::{Cluster, Said, eventually, is_sleeping};
 use super::strangers::{Session, leader_door, steal};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn credentials(cluster: &Cluster, name: &str) -> Credentials {
+pub(super) fn credentials(cluster: &Cluster, name: &str) -> Credentials {
     let authority = Authority::load(&cluster.context().join("../authority")).unwrap();
     authority.issue(&Identity::Framework(name.to_owned()), LEAF_VALIDITY).unwrap()
 }
@@ -236,14 +236,14 @@ fn launch(offer: &Offer, tasks: Vec<TaskInfo>) -> CallKind {
 }
 
 /// Somebody else's work, from the order to the output; how long that took.
-fn hello(cluster: &Cluster) -> Duration {
+pub(super) fn hello(cluster: &Cluster) -> Duration {
     let begun = Instant::now();
     let hello = cluster.stoa(&["run", "--", "echo", "hello"]);
     assert_eq!((hello.code, hello.out.as_str()), (0, "hello\n"), "{hello:?}");
     begun.elapsed()
 }
 
-fn resident_kib(pid: u32) -> u64 {
+pub(super) fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -436,16 +436,15 @@ async fn whoever_does_not_listen_is_cut_off_before_it_costs_the_master_much() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_framework_that_never_returns_is_ended_in_time_by_whoever_leads_then() {
     const TIMEOUT: Duration = Duration::from_secs(12);
+    const SLEEP: &str = "86399.75";
     let cluster = Cluster::up("gone", &["--agents", "1", "--agent-resources", "cpus:2;mem:1GiB"]);
     let leader = leader_door(&cluster);
     let mut session = Session::open(&leader, &credentials(&cluster, "gone")).await;
     subscribe(&mut session, "gone", "default", TIMEOUT);
     let framework = session.subscribed().await;
     let offer = offers(&mut session).await.remove(0);
-    session.say(launch(&offer, vec![small("left", "exec sleep 1000")]));
-    let task = || cluster.list("tasks").into_iter().find(|task| task["id"] == "left");
-    let pid =
-        eventually("it runs", LIMIT, || task().filter(|task| task["state"] == "running")?["pid"].as_u64());
+    session.say(launch(&offer, vec![small("left", &format!("exec sleep {SLEEP}"))]));
+    eventually("it runs", LIMIT, || is_sleeping(SLEEP).then_some(()));
     drop(session);
     let left = Instant::now();
     let known = || {
@@ -456,8 +455,8 @@ async fn a_framework_that_never_returns_is_ended_in_time_by_whoever_leads_then()
     let (_, dead) = cluster.leader();
     cluster.kill_9(dead);
     eventually("another leader", LIMIT, || cluster.try_leader().filter(|(_, pid)| *pid != dead));
-    assert!(is_alive(pid as u32), "it may still come back");
-    eventually("its task is ended", TIMEOUT + LIMIT, || (!is_alive(pid as u32)).then_some(()));
+    assert!(is_sleeping(SLEEP), "it may still come back");
+    eventually("its task is ended", TIMEOUT + LIMIT, || (!is_sleeping(SLEEP)).then_some(()));
     let after = left.elapsed();
     let (least, most) = (TIMEOUT - Duration::from_secs(2), TIMEOUT + Duration::from_secs(5));
     assert!((least..most).contains(&after), "after {after:?}");

@@ -3,6 +3,7 @@
 mod author;
 mod backup;
 mod broken;
+mod certificates;
 mod checks;
 mod cluster;
 mod config;
@@ -14,6 +15,7 @@ mod full;
 mod hostile;
 mod jobs;
 mod ledgers;
+mod listeners;
 mod members;
 mod mistakes;
 mod operators;

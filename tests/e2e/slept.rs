@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use framework_sdk::Profile;
 use framework_sdk::operator::Operator;
-use framework_sdk::views::{Call, EventsAfter, List, Reply, ReplyKind, SetRights, SetSecret, SetWeight};
+use framework_sdk::views::{
+    Call, EventsAfter, List, RemoveSecret, Reply, ReplyKind, SetRights, SetSecret, SetWeight,
+};
 use proto::caller::Caller;
 use proto::id::SecretName;
+use proto::refusal::Code;
 use proto::rights::{Rights, RolePattern};
 use proto::role::{Role, Weight};
 use proto::secret::Confidential;
@@ -102,9 +105,13 @@ fn a_leader_that_slept_tells_nothing_old_as_if_it_still_led() {
             let masters = profile.masters.iter().filter(|master| **master != address).cloned().collect();
             let others = Operator::new(&Profile { masters, ..profile.clone() });
             set_all(&others, 100 + round).await;
+            let fresh = SecretName::new(&format!("fresh-{round}")).unwrap();
+            let set = SetSecret { role: role(), name: fresh.clone(), value: Confidential::new(vec![1]) };
+            others.ask(Call::SetSecret(set)).await.unwrap();
             // Asked now, and answered when it wakes up.
             let asked = (0..8).flat_map(|_| reads());
             let mut asked: Vec<_> = asked.map(|read| (read.clone(), tokio::spawn(ask(read)))).collect();
+            let remove = tokio::spawn(ask(Call::RemoveSecret(RemoveSecret { role: role(), name: fresh })));
             let silent = tokio::time::timeout(SILENCE, &mut asked[0].1).await;
             assert!(silent.is_err(), "it sleeps");
             signal(pid, "-CONT");
@@ -115,6 +122,11 @@ fn a_leader_that_slept_tells_nothing_old_as_if_it_still_led() {
                 if let Some(number) = told(reply) {
                     assert_eq!(number, u64::from(100 + round), "{read:?} was told what was so before");
                 }
+            }
+            if let Some(reply) = remove.await.unwrap()
+                && let ReplyKind::Refused(refusal) = reply.kind
+            {
+                assert_ne!(refusal.code, Code::NotFound, "it is there: {refusal}");
             }
             eventually("it follows", Duration::from_secs(20), || {
                 (cluster.stoa(&["status"]).code == 0).then_some(())

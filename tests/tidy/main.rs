@@ -6,6 +6,7 @@ mod docs;
 mod matrix;
 mod mutants;
 mod pure;
+mod report;
 mod sources;
 
 use std::fs;

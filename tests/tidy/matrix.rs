@@ -20,6 +20,10 @@ fn is_there(name: &str) -> bool {
         let command = read(&root().join("tests/hosts/src/main.rs")).contains(&format!("[\"{scenario}\", "));
         return listed || command;
     }
+    if let Some(bench) = name.strip_prefix("tests-bench ") {
+        // One that is in the matrix is run with everything else.
+        return read(&root().join("tests/run")).contains(&format!("-p tests-bench -- {bench} "));
+    }
     if let Some(mutant) = name.strip_prefix("mutant ") {
         return read(&root().join(PAGE)).contains(&format!("| `{mutant}` |"));
     }
@@ -40,5 +44,9 @@ fn every_row_of_the_fault_matrix_is_made_by_tests_that_are_there() {
             assert!(is_there(&name), "{PAGE} names `{name}`, which is not there");
         }
     }
-    assert!(!is_there("tests-hosts no-such") && !is_there("tests/e2e/faults.rs: no_such"));
+    assert!(
+        !is_there("tests-bench no-such")
+            && !is_there("tests-hosts no-such")
+            && !is_there("tests/e2e/faults.rs: no_such")
+    );
 }

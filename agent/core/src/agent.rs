@@ -86,6 +86,7 @@ impl Machine for Agent {
             Input::Container(event) => contain::contain(s, now, event, out),
             Input::VolumeRemoved(volume) => volumes::removed(s, now, volume, out),
             Input::InfoChanged(info) => join::info_changed(s, now, info, out),
+            Input::Room(room) => launch::room(s, room),
             Input::EndRuns => leave::end_runs(s, now, out),
             Input::Rewrite => out.push(Output::Rewrite(image::image(s))),
         }
@@ -114,6 +115,7 @@ impl Machine for Agent {
             | Input::Linked(_)
             | Input::Unlinked(_)
             | Input::InfoChanged(_)
+            | Input::Room(_)
             | Input::EndRuns
             | Input::Rewrite => Haste::Now,
         }

@@ -15,8 +15,14 @@ pub(crate) fn image(s: &State) -> Vec<Record> {
         records.push(Record::Reached(Reached { framework, status }));
         records.push(Record::Forgotten(Forgotten { run }));
     }
-    for (id, run) in s.runs.iter() {
-        let given = &run.given;
+    let (refused, taken): (Vec<_>, Vec<_>) = s.runs.iter().partition(|(_, run)| run.refused);
+    for (id, run) in refused {
+        let framework = run.given.framework.clone();
+        let Some(status) = s.updates.latest(id).cloned() else { continue };
+        records.push(Record::Reached(Reached { framework, status }));
+    }
+    for (id, run) in &taken {
+        let (id, given) = (*id, &run.given);
         records.push(Record::RunTaken(RunTaken {
             run: id,
             framework: given.framework.clone(),
@@ -36,7 +42,7 @@ pub(crate) fn image(s: &State) -> Vec<Record> {
         })
     };
     records.extend(kills(false));
-    for (id, run) in s.runs.iter() {
+    for (id, run) in taken {
         for status in s.updates.kept(id) {
             let framework = run.given.framework.clone();
             records.push(Record::Reached(Reached { framework, status: status.clone() }));

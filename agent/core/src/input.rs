@@ -32,11 +32,23 @@ pub enum Input {
     VolumeRemoved(Volume),
     /// What the agent says of itself has changed: it presents itself anew.
     InfoChanged(AgentInfo),
+    /// How much room there is where the ledger and the tasks' sandboxes are: before `Recovered`, and whenever it changes.
+    Room(Room),
     /// The ledger has grown too long: answered by `Output::Rewrite`.
     Rewrite,
     /// The operator wants the agent to end and to leave nothing behind: all runs are ended and reported, none is taken
     /// on any more. Answered by `Output::Ended` when the last one is over.
     EndRuns,
+}
+
+/// How much room there is on the agent's disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Enough.
+    #[default]
+    Enough,
+    /// None for new tasks. What is kept free in the ledger is for those that the agent has.
+    None,
 }
 
 /// What the ledger remembers.

@@ -65,6 +65,6 @@ pub use agent::Agent;
 pub use config::Config;
 pub use input::{
     CheckOutcome, Checked, Container, End, FailureKind, Found, FoundState, How, Input, LinkId, Loss, Restore,
-    StartFailure,
+    Room, StartFailure,
 };
 pub use output::{Ask, Contain, Note, Output};

@@ -4,6 +4,7 @@ use proto::agent::AgentInfo;
 use proto::refusal::Refusal;
 
 use crate::config::Config;
+use crate::input::Room;
 use crate::tables::{checks, forgotten, membership, parting, runs, updates, volumes};
 
 /// The tables together.
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub leaving: Option<Refusal>,
     /// Set when the operator wants it to end.
     pub ending: bool,
+    /// Whether there is room for new runs.
+    pub room: Room,
 }
 
 impl State {
@@ -47,6 +50,7 @@ impl State {
             rebooted: false,
             leaving: None,
             ending: false,
+            room: Room::Enough,
         }
     }
 }

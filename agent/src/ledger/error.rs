@@ -81,12 +81,31 @@ pub enum Error {
         /// The bound.
         max: usize,
     },
+    /// The process was to end while it waited for room.
+    #[error("there was no room for what was to be written to {path}; make room on its disk")]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+    },
     /// An earlier write failed.
     #[error("{path} is given up since an earlier write failed")]
     GivenUp {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Whether a write found no room: the disk is full, or what this user may have of it is used up. A sync that says so is
+    /// another matter: nobody knows what it left behind.
+    pub(super) fn is_no_room(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(
+            self,
+            Error::Io { operation: "write" | "create", source, .. }
+                if matches!(source.kind(), StorageFull | QuotaExceeded)
+        )
+    }
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -134,7 +134,9 @@ pub(crate) fn read(file: &[u8], salt: u64, offset: usize) -> Option<Frame<'_>> {
 /// Whether a frame behind `offset` says that what stands at `offset` was synced.
 pub(crate) fn was_synced(file: &[u8], salt: u64, offset: usize) -> bool {
     let mut at = offset + 1;
-    while at < file.len() {
+    // Behind the last of it there are only zeros, and no frame begins with one.
+    let used = file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    while at < used {
         match read(file, salt, at) {
             Some(frame) if frame.synced > offset as u64 => return true,
             Some(frame) => at += frame.bytes,

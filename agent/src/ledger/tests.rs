@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::Command;
 use std::time::Duration;
 
 use proto::id::{Epoch, FrameworkId, RunId, TaskId};
@@ -43,6 +45,10 @@ fn some(n: u64) -> Vec<Record> {
         .collect()
 }
 
+fn done(what: Result<Done, Fatal>) {
+    assert_eq!(what.unwrap(), Done::Whole);
+}
+
 fn open(dir: &Path) -> Opened {
     Ledger::open(dir, "boot-1").unwrap()
 }
@@ -53,7 +59,7 @@ fn written(dir: &Path, records: &[Record]) -> (u64, Vec<u64>) {
     let base = ledger.bytes();
     let mut ends = Vec::new();
     for record in records {
-        ledger.append(std::slice::from_ref(record), true).unwrap();
+        done(ledger.append(std::slice::from_ref(record), true));
         ends.push(ledger.bytes());
     }
     (base, ends)
@@ -64,14 +70,14 @@ fn what_was_appended_is_there_at_the_next_start() {
     let scratch = Scratch::new("ledger-reopen");
     let records = some(7);
     let mut ledger = open(scratch.path()).ledger;
-    ledger.append(&records[..4], false).unwrap();
-    ledger.append(&records[4..6], true).unwrap();
-    ledger.append(&[], true).unwrap();
+    done(ledger.append(&records[..4], false));
+    done(ledger.append(&records[4..6], true));
+    done(ledger.append(&[], true));
     drop(ledger);
     let again = open(scratch.path());
     assert_eq!((again.records.as_slice(), again.boot_changed, again.cut_bytes), (&records[..6], false, 0));
     let mut ledger = again.ledger;
-    ledger.append(&records[6..], false).unwrap();
+    done(ledger.append(&records[6..], false));
     drop(ledger);
     assert_eq!(open(scratch.path()).records, records);
 }
@@ -91,7 +97,7 @@ fn a_file_cut_anywhere_loses_only_what_was_cut() {
                 assert!(length >= base, "a file cut to {length} bytes lost what it was made with");
                 let kept = ends.iter().filter(|end| **end <= length).count();
                 assert_eq!(opened.records, records[..kept], "cut to {length}");
-                opened.ledger.append(&[taken(99)], true).unwrap();
+                done(opened.ledger.append(&[taken(99)], true));
                 drop(opened);
                 let again = open(copy.path()).records;
                 assert_eq!(again.len(), kept + 1, "cut to {length}");
@@ -110,7 +116,8 @@ fn a_flipped_bit_is_damage_unless_it_is_in_the_last_record() {
     let scratch = Scratch::new("ledger-flip");
     let records = some(4);
     let (_, ends) = written(scratch.path(), &records);
-    let whole = fs::read(scratch.path().join(FILE)).unwrap();
+    let mut whole = fs::read(scratch.path().join(FILE)).unwrap();
+    whole.truncate(ends[3] as usize + 64);
     for at in 0..ends[3] as usize {
         for bit in [0, 3, 7] {
             let copy = Scratch::new("ledger-flip-copy");
@@ -139,10 +146,10 @@ fn of_what_was_never_synced_the_disk_may_keep_any_part() {
     let scratch = Scratch::new("ledger-hole");
     let records = some(6);
     let mut ledger = open(scratch.path()).ledger;
-    ledger.append(&records[..2], true).unwrap();
+    done(ledger.append(&records[..2], true));
     let hole = ledger.bytes();
     for record in &records[2..] {
-        ledger.append(std::slice::from_ref(record), false).unwrap();
+        done(ledger.append(std::slice::from_ref(record), false));
     }
     drop(ledger);
     let path = scratch.path().join(FILE);
@@ -178,14 +185,14 @@ fn a_restart_of_the_machine_is_told_until_it_is_settled() {
     assert!(open("boot-2").boot_changed);
     let mut again = open("boot-2");
     assert!(again.boot_changed);
-    again.ledger.append(&[taken(3)], true).unwrap();
-    again.ledger.rewrite(&[taken(3), taken(4)]).unwrap();
+    done(again.ledger.append(&[taken(3)], true));
+    done(again.ledger.rewrite(&[taken(3), taken(4)]));
     drop(again);
     let mut again = open("boot-2");
     assert!(again.boot_changed);
-    again.ledger.settle_boot().unwrap();
+    done(again.ledger.settle_boot());
     let bytes = again.ledger.bytes();
-    again.ledger.settle_boot().unwrap();
+    done(again.ledger.settle_boot());
     assert_eq!(again.ledger.bytes(), bytes);
     drop(again);
     let again = open("boot-2");
@@ -202,12 +209,12 @@ fn a_rewritten_ledger_holds_what_it_was_given_and_goes_on() {
     assert!(!ledger.should_compact());
     let batch: Vec<Record> = (0..2_000).map(taken).collect();
     while !ledger.should_compact() {
-        ledger.append(&batch, false).unwrap();
+        done(ledger.append(&batch, false));
     }
     assert!(ledger.bytes() >= COMPACT_BYTES_MIN);
-    ledger.rewrite(&some(3)).unwrap();
+    done(ledger.rewrite(&some(3)));
     assert!(!ledger.should_compact() && ledger.bytes() < 1_000);
-    ledger.append(&[taken(4)], true).unwrap();
+    done(ledger.append(&[taken(4)], true));
     drop(ledger);
     let again = open(scratch.path()).records;
     assert_eq!(again[..3], some(3));
@@ -221,25 +228,88 @@ fn a_rewrite_that_was_interrupted_changes_nothing() {
     fs::write(scratch.path().join(NEW_FILE), b"half of").unwrap();
     let mut again = open(scratch.path());
     assert_eq!(again.records, some(3));
-    again.ledger.rewrite(&some(1)).unwrap();
+    done(again.ledger.rewrite(&some(1)));
     drop(again);
     assert_eq!(open(scratch.path()).records, some(1));
 }
 
 #[test]
-fn after_a_failed_write_or_sync_nothing_is_taken_any_more() {
-    for (name, device) in [("ledger-full", "/dev/full"), ("ledger-null", "/dev/null")] {
-        let scratch = Scratch::new(name);
-        let mut ledger = open(scratch.path()).ledger;
-        ledger.file = OpenOptions::new().write(true).open(device).unwrap();
-        let Fatal(error) = ledger.append(&some(1), true).unwrap_err();
-        assert!(matches!(error, Error::Io { .. }), "{error}");
-        for given_up in [ledger.append(&some(1), false), ledger.rewrite(&some(1)), ledger.append(&[], true)] {
-            assert!(matches!(given_up, Err(Fatal(Error::GivenUp { .. }))));
-        }
-        drop(ledger);
-        assert_eq!(open(scratch.path()).records, []);
+fn after_a_failed_sync_nothing_is_taken_any_more() {
+    let scratch = Scratch::new("ledger-null");
+    let mut ledger = open(scratch.path()).ledger;
+    // It takes every write, and no sync.
+    ledger.file = OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let Fatal(error) = ledger.append(&some(1), true).unwrap_err();
+    assert!(matches!(error, Error::Io { operation: "sync", .. }), "{error}");
+    for given_up in [ledger.append(&some(1), false), ledger.rewrite(&some(1)), ledger.append(&[], true)] {
+        assert!(matches!(given_up, Err(Fatal(Error::GivenUp { .. }))));
     }
+    drop(ledger);
+    assert_eq!(open(scratch.path()).records, []);
+}
+
+#[test]
+fn a_write_without_room_changes_nothing_and_may_be_tried_again() {
+    let scratch = Scratch::new("ledger-full");
+    let mut ledger = open(scratch.path()).ledger;
+    done(ledger.append(&some(1), true));
+    let bytes = ledger.bytes();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let disk = std::mem::replace(&mut ledger.file, full);
+    assert_eq!(ledger.append(&some(3), true).unwrap(), Done::NoRoom);
+    assert_eq!(ledger.append(&some(2), false).unwrap(), Done::NoRoom);
+    assert_eq!(ledger.bytes(), bytes);
+    ledger.file = disk;
+    done(ledger.append(&some(3), true));
+    drop(ledger);
+    assert_eq!(open(scratch.path()).records, [some(1), some(3)].concat());
+}
+
+/// A disk of four MiB, if this user may mount one.
+fn small_disk(scratch: &Scratch) -> Option<SmallDisk> {
+    fs::create_dir_all(scratch.path()).unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(scratch.path()).output();
+    mounted.is_ok_and(|said| said.status.success()).then(|| SmallDisk(scratch.path().to_owned()))
+}
+
+struct SmallDisk(PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn what_is_kept_free_lasts_on_a_full_disk_over_restarts_too() {
+    let scratch = Scratch::new("ledger-reserve");
+    let Some(_disk) = small_disk(&scratch) else { return };
+    let mut ledger = open(scratch.path()).ledger;
+    let filler = scratch.path().join("filler");
+    // Until nothing fits any more.
+    let mut other = File::create(&filler).unwrap();
+    while other.write_all(&[1; 4096]).is_ok() {}
+    let mut written = 0;
+    let batch = some(100);
+    while ledger.append(&batch, true).unwrap() == Done::Whole {
+        written += batch.len();
+        if written == 1_000 {
+            drop(ledger);
+            ledger = open(scratch.path()).ledger;
+        }
+    }
+    assert!(written > 8_000, "{written} records found room");
+    // A rewrite needs room for both: it is left out, and nothing is lost by that.
+    assert_eq!(ledger.rewrite(&some(3)).unwrap(), Done::NoRoom);
+    assert_eq!(ledger.append(&batch, true).unwrap(), Done::NoRoom);
+    fs::remove_file(&filler).unwrap();
+    drop(other);
+    done(ledger.append(&batch, true));
+    drop(ledger);
+    let mut again = open(scratch.path());
+    assert_eq!((again.records.len(), again.cut_bytes), (written + batch.len(), 0));
+    done(again.ledger.rewrite(&some(3)));
 }
 
 #[test]

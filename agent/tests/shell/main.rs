@@ -3,6 +3,7 @@
 mod checks;
 mod exec;
 mod failover;
+mod full;
 mod joining;
 mod life;
 mod logs;

@@ -91,6 +91,13 @@ impl Tracker {
         }
         known.run = known.run.or(status.run);
         if status.sequence > 0 {
+            // It was told, and the master has said something else since: that the run is out of sight, or on its way. If
+            // nothing later was heard, this is how it stands again, and its agent says so in no other way.
+            let is_latest = status.sequence == known.heard.max(known.done);
+            if is_latest && advances(known.state, status.state) {
+                known.heard = status.sequence;
+                return self.say(status);
+            }
             if status.sequence <= known.done {
                 return News::Again;
             }
@@ -104,6 +111,12 @@ impl Tracker {
         } else if !advances(known.state, status.state) {
             return News::Stale;
         }
+        self.say(status)
+    }
+
+    /// What is told the author, now or when it has taken in what it was told before.
+    fn say(&mut self, status: &TaskStatus) -> News {
+        let known = self.tasks.entry(status.task.clone()).or_default();
         known.state = Some(status.state);
         if known.open.is_some() {
             known.waiting.push_back(status.clone());
@@ -239,6 +252,38 @@ mod tests {
         assert_eq!(tracker.done(&unreachable), Some(killed.clone()));
         assert_eq!(tracker.done(&killed), None);
         assert_eq!(tracker.observe(&killed), News::Again);
+    }
+
+    #[test]
+    fn what_was_taken_in_is_told_again_when_it_ends_that_the_run_is_out_of_sight() {
+        let mut tracker = Tracker::default();
+        let running = status(TaskState::Running, Some(1), 1);
+        let unreachable = status(TaskState::Unreachable, Some(1), 0);
+        let staging = status(TaskState::Staging, Some(1), 0);
+        let killing = status(TaskState::Killing, Some(1), 2);
+        for said in [&running, &unreachable, &running, &unreachable, &staging, &running] {
+            assert_eq!(tracker.observe(said), News::Fresh, "{said:?}");
+            assert_eq!(tracker.done(said), None);
+            assert_eq!(tracker.get(&said.task).unwrap().state, Some(said.state));
+        }
+        assert_eq!(tracker.observe(&running), News::Again);
+        // Behind what is not yet taken in, itself too.
+        assert_eq!(tracker.observe(&unreachable), News::Fresh);
+        assert_eq!(tracker.observe(&running), News::Waits);
+        assert_eq!(tracker.done(&unreachable), Some(running.clone()));
+        assert_eq!(tracker.observe(&unreachable), News::Waits);
+        assert_eq!(tracker.observe(&running), News::Waits);
+        assert_eq!(tracker.done(&running), Some(unreachable.clone()));
+        assert_eq!(tracker.observe(&running), News::Again, "it waits already, and was taken in once");
+        assert_eq!(tracker.done(&unreachable), Some(running.clone()));
+        assert_eq!(tracker.done(&running), None);
+        // What is not the latest that was heard says nothing of now.
+        assert_eq!(tracker.observe(&killing), News::Fresh);
+        assert_eq!(tracker.done(&killing), None);
+        assert_eq!(tracker.observe(&unreachable), News::Fresh);
+        assert_eq!(tracker.done(&unreachable), None);
+        assert_eq!(tracker.observe(&running), News::Again);
+        assert_eq!(tracker.observe(&killing), News::Fresh);
     }
 
     #[test]

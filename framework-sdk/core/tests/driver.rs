@@ -10,7 +10,11 @@ use framework_sdk_core::Answered;
 use framework_sdk_core::harness::{Harness, config};
 use proto::demand::DeclineReason;
 use proto::id::TaskId;
+use proto::operation::{Operation, Reserve};
+use proto::quantities::Quantities;
 use proto::refusal::{Code, Refusal};
+use proto::resources::{Amount, Resources};
+use proto::role::Role;
 use proto::scheduler::{CallKind, Event, EventKind, Outcome, RescindReason, Subscribed};
 use proto::task::{Exit, TaskState, TaskStatus};
 use proto_machine::Dice;
@@ -79,6 +83,46 @@ fn a_lost_answer_comes_again_and_nothing_starts_twice() {
         assert_eq!(outcomes, [Outcome::Committed(1)], "resume={resume}");
         assert_eq!(harness.alive(), ["t"]);
         assert!(harness.master.doubled.is_empty());
+    }
+}
+
+#[test]
+fn a_reservation_whose_answer_was_lost_is_answered_later_and_made_once() {
+    let amount = Amount::scalars(Quantities::of(1000, 0));
+    let role = Role::default_role();
+    let reserved = Resources::reserved(role.clone(), amount.clone());
+    for (resume, arrives) in [(true, true), (false, true), (false, false)] {
+        let mut harness = start();
+        let reserve = Reserve { role: role.clone(), amount: amount.clone() };
+        harness.input(Order::Operate(vec![Operation::Reserve(reserve)]));
+        harness.master.make_offers();
+        harness.deliver_event();
+        if arrives {
+            harness.deliver_one();
+        }
+        if resume {
+            harness.break_link()
+        } else {
+            harness.fail_over()
+        }
+        harness.advance(Duration::from_secs(1));
+        assert!(harness.master.reused.is_empty(), "one id, one call");
+        let outcomes: Vec<_> = harness.scheduler().answers.iter().map(|a| a.outcome.clone()).collect();
+        match &outcomes[..] {
+            [Outcome::Committed(1)] => assert!(arrives),
+            // Its offer went back with the old leader, so it was never made, and the author knows.
+            [Outcome::Refused(why)] => assert!(!arrives && why.code == Code::StaleOffer, "{why}"),
+            other => panic!("resume={resume} arrives={arrives}: {other:?}"),
+        }
+        // What is offered is the truth, and says the same.
+        harness.input(Order::Hold);
+        harness.offer();
+        let offered = &harness.scheduler().held[0].resources;
+        assert_eq!(offered.quantities().cpus_milli(), 4000);
+        assert_eq!(offered.clone().try_sub(&reserved), arrives);
+        let mut twice = reserved.clone();
+        twice.add(&reserved);
+        assert!(!offered.clone().try_sub(&twice), "made twice: {offered}");
     }
 }
 

@@ -252,7 +252,9 @@ func (f *Framework) update(status *pb.TaskStatus) {
 		f.known[status.TaskId] = task
 	}
 	earlier := len(status.RunId) > 0 && !bytes.Equal(status.RunId, task.run) // A life of the same name before this one.
-	news := status.Sequence > task.done || status.Sequence == 0 && advances(task.state, status.State)
+	// The last update may come again behind the master's word that the task is out of sight, or on its way: it is back.
+	mayAdvance := status.Sequence == 0 || status.Sequence == task.done
+	news := status.Sequence > task.done || mayAdvance && advances(task.state, status.State)
 	if news && !earlier && !IsTerminal(task.state) {
 		if err := f.scheduler.Update(f, status); err != nil {
 			log.Printf("update %d of task %s comes again: %v", status.Sequence, status.TaskId, err)

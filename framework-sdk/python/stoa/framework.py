@@ -350,10 +350,12 @@ class Framework:
             known = self._known[status.task_id] = _Known()
         known.run = status.run_id or known.run
         if status.sequence:
-            if status.sequence <= known.done:
-                self._acknowledge(status)
-                return
-            if status.sequence <= known.open:
+            latest = max(known.open, known.done)
+            # The latest may be told again: since then the master has said that the run is out of sight, or on its way.
+            is_back = status.sequence == latest and _advances(known.state, status.state)
+            if status.sequence <= latest and not is_back:
+                if status.sequence <= known.done:
+                    self._acknowledge(status)
                 return
             known.open = status.sequence
         elif not _advances(known.state, status.state):

@@ -44,6 +44,13 @@ class Statuses(unittest.TestCase):
         states = [t.TASK_RUNNING, t.TASK_UNREACHABLE, t.TASK_RUNNING]
         self.assertEqual(asyncio.run(told(*map(status, states))), states)
 
+    def test_what_was_taken_in_is_told_again_when_it_ends_that_the_task_is_out_of_sight(self) -> None:
+        running, lost = status(t.TASK_RUNNING, 1), status(t.TASK_UNREACHABLE)
+        said = [running, lost, running, lost, status(t.TASK_STAGING), running]
+        self.assertEqual(asyncio.run(told(*said, running)), [one.state for one in said])
+        killing = status(t.TASK_KILLING, 2)
+        self.assertEqual(asyncio.run(told(running, killing, lost, running)), [t.TASK_RUNNING, t.TASK_KILLING, t.TASK_UNREACHABLE])
+
     def test_a_later_run_of_the_same_name_is_a_new_one(self) -> None:
         old, new = status(t.TASK_FAILED, 2, b"1"), status(t.TASK_RUNNING, 1, b"2")
         self.assertEqual(asyncio.run(told(old, new, status(t.TASK_FAILED, 3, b"1"))), [t.TASK_FAILED, t.TASK_RUNNING])

@@ -65,6 +65,8 @@ enum Question {
     Save(Ticket),
     /// They want to read.
     Confirm(Ticket),
+    /// An order would be refused, as far as was known when it came.
+    Order(Ticket, Caller, OperatorCall),
 }
 
 impl Master {
@@ -334,6 +336,19 @@ impl Master {
         if let Some(refusal) = self.has_no_room().filter(|_| !matches!(call, OperatorCall::Explain(_))) {
             return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
         }
+        self.order(now, ticket, caller, call, false, out);
+    }
+
+    /// Carries an order out, or asks first whether what stands in its way is so as of now.
+    fn order(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        caller: &Caller,
+        call: OperatorCall,
+        sure: bool,
+        out: &mut Outbox<Output>,
+    ) {
         if self.leading.is_none() {
             let kind = ReplyKind::Redirect(self.leader_address());
             return out.push(Output::Reply { ticket, kind });
@@ -341,7 +356,10 @@ impl Master {
         if self.operate_masters(now, ticket, caller, &call, out) {
             return;
         }
-        self.at_desk(now, out, |d| operate::operate(d, ticket, caller, call));
+        let again = self.at_desk(now, out, |d| operate::operate(d, ticket, caller, call, sure)).flatten();
+        if let Some(call) = again {
+            self.ask(now, Question::Order(ticket, caller.clone(), call));
+        }
     }
 
     // === consensus ===
@@ -378,7 +396,7 @@ impl Master {
                         self.raft.step(now, taken, &mut Outbox::new());
                     }
                 }
-                master_raft::Output::ReadReady { tag, .. } => self.answer_question(tag, true, out),
+                master_raft::Output::ReadReady { tag, .. } => self.answer_question(now, tag, true, out),
                 // Told when it is woken.
                 master_raft::Output::ReadDropped { .. }
                 | master_raft::Output::Members { .. }
@@ -437,7 +455,7 @@ impl Master {
     }
 
     /// Everything that was committed when it was asked for is applied by now, or nobody could say what is.
-    fn answer_question(&mut self, tag: u64, confirmed: bool, out: &mut Outbox<Output>) {
+    fn answer_question(&mut self, now: Now, tag: u64, confirmed: bool, out: &mut Outbox<Output>) {
         let confirmed = confirmed && !self.broken;
         match self.questions.remove(&tag) {
             Some(Question::Save(ticket)) => {
@@ -446,6 +464,14 @@ impl Master {
                 out.push(Output::Saved { ticket, saved: confirmed.then(whole) });
             }
             Some(Question::Confirm(ticket)) => out.push(Output::Confirmed { ticket, confirmed }),
+            Some(Question::Order(ticket, caller, call)) if confirmed => {
+                self.order(now, ticket, &caller, call, true, out);
+            }
+            Some(Question::Order(ticket, ..)) => {
+                let message = "no majority of the masters has confirmed that this one leads";
+                let kind = ReplyKind::Refused(Refusal::new(Code::Unavailable, message));
+                out.push(Output::Reply { ticket, kind });
+            }
             None => {}
         }
     }
@@ -568,7 +594,7 @@ impl Machine for Master {
             self.raft.wake(now, &mut said);
             for output in said.take() {
                 if let master_raft::Output::ReadDropped { tag } = output {
-                    self.answer_question(tag, false, out);
+                    self.answer_question(now, tag, false, out);
                 }
             }
         }

@@ -57,6 +57,19 @@ pub(crate) const STEER_TICKS: u64 = 5;
 /// Ticks before a leader whose room is low hands over once more: 10 s.
 pub(crate) const HAND_OVER_TICKS: u64 = 500;
 
+/// A leader's sync that takes so long is slow: it stands at less than the patience of the followers, and far above what a disk takes
+/// that is merely busy.
+pub(crate) const SLOW_SYNC: Duration = Duration::from_millis(100);
+
+/// So many slow syncs in a row, over so long, are no accident: a leader hands over then.
+pub(crate) const SLOW_SYNCS: u32 = 5;
+/// See [`SLOW_SYNCS`].
+pub(crate) const SLOW_TIME: Duration = Duration::from_secs(2);
+
+/// Ticks before a leader whose disk is slow hands over once more: a minute. To hand over costs all open offers, and where each disk
+/// is slow at times there is nothing to be won by it.
+pub(crate) const SLOW_AGAIN_TICKS: u64 = 3_000;
+
 /// Rounds of reads in flight; reads that come meanwhile share the next one.
 pub(crate) const READ_ROUNDS_MAX: usize = 4;
 

@@ -40,7 +40,7 @@ impl Raft {
 
     /// Takes the next step, if there is one and it is time. Whether anything was done.
     pub(crate) fn steer(&mut self, out: &mut Outbox<Output>) -> bool {
-        if let Some(Step::HandOver(to)) = self.makes_way() {
+        if let Some(Step::HandOver(to)) = self.makes_way().or_else(|| self.is_outrun()) {
             self.node.transfer_leader(to.0);
             self.pin(false);
             return true;

@@ -24,7 +24,8 @@
 //! another road than the outbox (a lock, a channel that the driver does not order) breaks the promise: after a crash
 //! the member may not have what the client was told.
 //!
-//! A disk that hangs stops all that is behind it, heartbeats too: the others elect a new leader. That is meant.
+//! A disk that hangs stops all that is behind it, heartbeats too: the others elect a new leader. That is meant. One that is slow and
+//! does not hang for so long lets a leader hand over by itself.
 //!
 //! # The life of a proposal
 //!
@@ -36,7 +37,7 @@
 //! # Files
 //!
 //! `log` what is stored · `input`, `output` · `config` the constants · `raft` the machine · `ready` how a batch is
-//! settled · `members` changes of members · `course` which ones · `room` a full disk · `snapshots` cutting the log · `reads` · `pace` ticks and timeouts ·
+//! settled · `members` changes of members · `course` which ones · `room` a full disk · `slow` a slow one · `snapshots` cutting the log · `reads` · `pace` ticks and timeouts ·
 //! `memory` the log as the library reads it · `admit` the gate before the library · `batch` fewer appends · `codec` · `recover` the start.
 
 mod admit;
@@ -55,6 +56,7 @@ mod reads;
 mod ready;
 mod recover;
 mod room;
+mod slow;
 mod snapshots;
 
 pub use crate::raft::{Progress, Raft, Status};

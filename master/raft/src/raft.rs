@@ -12,6 +12,7 @@ use crate::config::SNAPSHOT_LIMIT_TICKS;
 use crate::memory::{MemoryLog, Place};
 use crate::pace::{Pace, Stage};
 use crate::reads::Reads;
+use crate::slow::Syncs;
 use crate::{
     Aim, ConfState, Config, HardState, Image, Input, MemberChange, NodeId, Output, Persist, Refusal, Role,
     Room, codec,
@@ -41,6 +42,8 @@ pub struct Raft {
     /// How much room there is on the disk, and the tick from which a leader without hands over.
     pub(crate) room: Room,
     pub(crate) make_way_at: u64,
+    /// How long its own syncs take while it leads.
+    pub(crate) syncs: Syncs,
     /// The members at the newest snapshot and at each later change that was handed out, by rising index.
     pub(crate) members: Vec<(u64, ConfState)>,
     /// Snapshots on their way, with the tick at which they are given up.
@@ -136,14 +139,17 @@ impl Machine for Raft {
     type Input = Input;
     type Output = Output;
 
-    fn step(&mut self, _now: Now, input: Input, out: &mut Outbox<Output>) {
+    fn step(&mut self, now: Now, input: Input, out: &mut Outbox<Output>) {
         match input {
             Input::Propose { tag, data } => self.proposals.push((tag, data)),
             // What it says may have to be stored.
             Input::Peer { .. } | Input::PeerSnapshot { .. } if self.room == Room::None => {}
             Input::Peer { from, bytes } => self.receive(from, bytes, None, out),
             Input::PeerSnapshot { from, bytes, image } => self.receive(from, bytes, Some(image), out),
-            Input::Stored { sequence } => self.stored = self.stored.max(sequence),
+            Input::Stored { sequence } => {
+                self.stored = self.stored.max(sequence);
+                self.syncs.end(now, sequence);
+            }
             Input::SnapshotTaken { index, image } => self.taken = Some((index, image)),
             Input::ChangeMembers { tag, change } => self.changes.push((tag, change)),
             Input::Aim(aim) => self.aim = Some(aim),
@@ -182,6 +188,7 @@ impl Machine for Raft {
     fn settle(&mut self, now: Now, out: &mut Outbox<Output>) {
         self.pace.start(now);
         self.settle_all(out);
+        self.time_sync(now);
     }
 
     fn wake_at(&self) -> Option<Instant> {

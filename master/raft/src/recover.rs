@@ -8,6 +8,7 @@ use raft::RawNode;
 use crate::members::library_change;
 use crate::memory::{MemoryLog, Place};
 use crate::raft::Birth;
+use crate::slow::Syncs;
 use crate::{
     ConfState, Config, Entry, EntryKind, HardState, Image, NodeId, Output, Persist, Raft, Recovered, Room,
     Snapshot, codec,
@@ -109,6 +110,7 @@ impl Raft {
             steer_at: 0,
             room: Room::Enough,
             make_way_at: 0,
+            syncs: Syncs::default(),
             members,
             sending: Default::default(),
             birth: Some(Birth { persist: founding, install }),

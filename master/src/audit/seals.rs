@@ -58,7 +58,7 @@ async fn tell(
 ) -> Option<OperatorClient<Channel>> {
     let mut door = match door {
         Some(door) => door,
-        None => OperatorClient::new(channel(address, PeerRole::Master, &own.credentials).await.ok()?),
+        None => OperatorClient::new(channel(address, PeerRole::Master, &own.shown.now()).await.ok()?),
     };
     match door.ask(call).await.ok()?.into_inner().kind {
         ReplyKind::Done(_) => Some(door),

@@ -9,6 +9,8 @@ pub struct Vitals {
     pub directory: PathBuf,
     /// The end of its certificate, in milliseconds since 1970.
     pub certificate_ends_ms: u64,
+    /// When the process wants the next one, in milliseconds since 1970.
+    pub certificate_renews_ms: u64,
 }
 
 /// How much there is where a directory is, in bytes.
@@ -20,7 +22,15 @@ pub struct Space {
     pub total: u64,
 }
 
+/// Whoever has less than this free, or than an eighth of a small disk, takes nothing new: what is on its way still fits.
+const FULL_BYTES: u64 = 32 << 20;
+
 impl Space {
+    /// Whether nothing new is to be stored here.
+    pub fn is_full(self) -> bool {
+        self.free < FULL_BYTES.min(self.total / 8)
+    }
+
     /// Where this directory is; `None` if the system does not say.
     pub fn at(directory: &Path) -> Option<Space> {
         let system = rustix::fs::statvfs(directory).ok()?;
@@ -35,6 +45,7 @@ impl Vitals {
     /// Brings the gauges to what is so now; for whoever renders the page.
     pub fn show(&self) {
         metrics::gauge!("certificate_ends_seconds").set(self.certificate_ends_ms as f64 / 1000.0);
+        metrics::gauge!("certificate_renews_seconds").set(self.certificate_renews_ms as f64 / 1000.0);
         let Ok(system) = rustix::fs::statvfs(&self.directory) else { return };
         let bytes = |blocks: u64| blocks as f64 * system.f_frsize as f64;
         // What others than root can never have is nobody's.

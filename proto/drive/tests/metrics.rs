@@ -34,7 +34,12 @@ fn the_page_says_what_the_machine_did() {
     }
     drop(handle);
     ended.recv_timeout(Duration::from_secs(20)).unwrap();
-    Vitals { directory: std::env::temp_dir(), certificate_ends_ms: 1_760_000_000_500 }.show();
+    Vitals {
+        directory: std::env::temp_dir(),
+        certificate_ends_ms: 1_760_000_000_500,
+        certificate_renews_ms: 1_750_000_000_000,
+    }
+    .show();
     let page = metrics.render();
     let has = |line: &str| assert!(page.contains(line), "{line} is not in\n{page}");
     has("machine_inputs_total{role=\"master\",id=\"2\",machine=\"echo\"} 10");
@@ -46,6 +51,7 @@ fn the_page_says_what_the_machine_did() {
     has("process_open_fds{");
     has("process_max_fds{");
     has("certificate_ends_seconds{role=\"master\",id=\"2\"} 1760000000.5");
+    has("certificate_renews_seconds{role=\"master\",id=\"2\"} 1750000000");
     has("directory_bytes{");
     has("directory_free_bytes{");
 }

@@ -44,6 +44,15 @@ pub struct JoinError {
     pub refused: bool,
 }
 
+// === impl JoinError ===
+
+impl JoinError {
+    /// None answered well; what came of each.
+    pub(crate) fn unanswered(tried: &[String]) -> JoinError {
+        JoinError { said: tried.join("; "), refused: false }
+    }
+}
+
 enum Refused {
     /// It says why, and another master would say the same.
     ForGood(String),
@@ -82,7 +91,7 @@ pub async fn join(masters: &[String], token: &JoinToken, name: &str) -> Result<A
             }
         }
         if !not_yet || Instant::now() >= until {
-            return Err(JoinError { said: tried.join("; "), refused: false });
+            return Err(JoinError::unanswered(&tried));
         }
         sleep(PAUSE).await;
     }
@@ -117,7 +126,7 @@ fn refused(status: Status) -> Refused {
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

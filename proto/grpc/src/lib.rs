@@ -9,9 +9,11 @@ mod gate;
 pub mod join;
 mod metrics_page;
 mod peer;
+pub mod renew;
 mod room;
 pub mod serve;
 pub mod services;
+mod shown;
 mod verify;
 
 pub use connect::{ConnectError, Dialer, channel, channel_lazy, joining_channel};
@@ -19,7 +21,8 @@ pub use gate::{Gate, RETRY_AFTER, retry_after, too_often, with_gate};
 pub use metrics_page::{PageError, read_metrics, with_metrics, with_metrics_if};
 pub use peer::{Peer, caller};
 pub use proto_pki::{Credentials, Identity, PeerRole};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_shown};
+pub use shown::Shown;
 
 /// In the metadata of a master's answers: the doors of all masters, with commas between them, where the list was changed since
 /// the founding.

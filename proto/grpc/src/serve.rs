@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto_pki::{Credentials, PkiError};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,6 +26,7 @@ use tracing::{debug, warn};
 
 use crate::peer::Peer;
 use crate::room::{Bounds, Place, Room};
+use crate::shown::Shown;
 use crate::verify;
 
 /// How long TLS may take; whoever is slower is not of us.
@@ -44,6 +46,8 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 /// After a shutdown, streams have so long to end by themselves.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+/// Longer than any process runs, and within what timers take.
+const ALWAYS: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Out of files or memory: accepting again at once would only spin.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -68,15 +72,25 @@ pub enum ServeError {
 ///
 /// A client certificate is optional in TLS, because `Join` comes without; every other method asks
 /// [`caller`](crate::caller) first. A certificate that is not the cluster's ends the connection, and so does anything
-/// that is not TLS 1.3.
+/// that is not TLS 1.3. When the time of a client's certificate ends, its connection does, too.
 pub async fn serve(
     listener: TcpListener,
     credentials: &Credentials,
     routes: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let config = Arc::new(server_config(credentials)?);
-    let (cluster, _) = credentials.identity()?;
+    serve_shown(listener, &Shown::new(credentials.clone())?, routes, shutdown).await
+}
+
+/// The same with credentials that are replaced meanwhile.
+pub async fn serve_shown(
+    listener: TcpListener,
+    shown: &Shown,
+    routes: Routes,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let config = Arc::new(server_config(shown)?);
+    let (cluster, _) = shown.now().identity()?;
     let (severed, sever) = watch::channel(false);
     let door = Door {
         acceptor: TlsAcceptor::from(config),
@@ -123,17 +137,15 @@ pub async fn serve(
     Ok(serving.await?)
 }
 
-fn server_config(credentials: &Credentials) -> Result<ServerConfig, ServeError> {
-    let ca = credentials.ca()?;
-    let clients = WebPkiClientVerifier::builder_with_provider(verify::roots(ca.clone())?, verify::provider())
+fn server_config(shown: &Shown) -> Result<ServerConfig, ServeError> {
+    let roots = verify::roots(shown.now().ca()?)?;
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, verify::provider())
         .allow_unauthenticated()
         .build()?;
-    // The authority's own certificate goes along: joiners know it by its hash only.
-    let chain = vec![credentials.certificate()?, ca];
     let mut config = ServerConfig::builder_with_provider(verify::provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(clients)
-        .with_single_cert(chain, credentials.key()?)?;
+        .with_cert_resolver(Arc::new(shown.clone()));
     // HTTP/1.1 is for scrapers and browsers.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Connections last for days: resumption would cost memory for every one and save nothing.
@@ -194,13 +206,23 @@ impl Door {
         place.through();
         let peer = Peer::new(Some(address), tls.get_ref().1.peer_certificates(), &self.cluster);
         let mut severed = self.severed;
+        let valid_for = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(time_left);
         let severed = Box::pin(async move {
             // The sender lives as long as `serve`; when it is gone, so are we.
-            let _ = severed.wait_for(|severed| *severed).await;
+            let stopped = severed.wait_for(|severed| *severed);
+            // Whoever has renewed its certificate meanwhile shows that, and is let in again.
+            let _ = timeout(valid_for.unwrap_or(ALWAYS), stopped).await;
         });
         // The server may be stopping; then the connection is simply dropped.
         let _ = through.send(Ok(Connection { tls, peer, severed, _place: place })).await;
     }
+}
+
+/// How long a certificate is good from now on.
+fn time_left(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let ends = Duration::from_millis(proto_pki::ends_ms(certificate).ok()?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(ends.saturating_sub(now).min(ALWAYS))
 }
 
 fn refused(address: SocketAddr, why: &str, label: &'static str) {

@@ -18,10 +18,10 @@ use crate::{files, random, sha256_of};
 
 /// How long the authority's own certificate lasts: ten years, as kubeadm's.
 pub const CA_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
-/// How long a leaf lasts if nobody says otherwise. A year while leaves are not renewed by themselves.
+/// How long a leaf lasts if nobody says otherwise. A year: masters and agents renew theirs by themselves, people and frameworks do not.
 pub const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Leaves hold from an hour ago: clocks of machines that join differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 /// A P-256 request is half a kilobyte; this leaves room and no more.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 

@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::authority::CLOCK_SKEW;
 use crate::error::PkiError;
 use crate::identity::Identity;
 use crate::{files, sha256_of};
@@ -75,11 +76,15 @@ impl Credentials {
 
     /// Until when the certificate is good, in milliseconds since 1970.
     pub fn expires_ms(&self) -> Result<u64, PkiError> {
-        let certificate = self.certificate()?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
-            .map_err(|_| PkiError::NotPem { what: "the certificate" })?;
-        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        Ok(seconds.saturating_mul(1000))
+        ends_ms(&self.certificate()?)
+    }
+
+    /// When it is time for the next certificate, in milliseconds since 1970: when two thirds of this one's time are over.
+    pub fn renew_at_ms(&self) -> Result<u64, PkiError> {
+        let (from, until) = times_ms(&self.certificate()?)?;
+        // Certificates hold from before they were made.
+        let made = from.saturating_add(CLOCK_SKEW.as_millis() as u64);
+        Ok(until - until.saturating_sub(made) / 3)
     }
 
     /// SHA-256 of the authority's certificate, as join tokens carry it.
@@ -95,6 +100,19 @@ impl fmt::Debug for Credentials {
             .map_or_else(|bad| bad.to_string(), |(cluster, who)| format!("{who} of {cluster}"));
         write!(f, "Credentials({who})")
     }
+}
+
+/// Until when a certificate is good, in milliseconds since 1970.
+pub fn ends_ms(certificate: &CertificateDer<'_>) -> Result<u64, PkiError> {
+    times_ms(certificate).map(|(_, until)| until)
+}
+
+fn times_ms(certificate: &CertificateDer<'_>) -> Result<(u64, u64), PkiError> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| PkiError::NotPem { what: "the certificate" })?;
+    let ms = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
+    let validity = parsed.validity();
+    Ok((ms(validity.not_before.timestamp()), ms(validity.not_after.timestamp())))
 }
 
 pub(crate) fn certificate_of(pem: &str, what: &'static str) -> Result<CertificateDer<'static>, PkiError> {

@@ -13,7 +13,7 @@ mod seal;
 mod token;
 
 pub use authority::{Authority, CA_VALIDITY, LEAF_VALIDITY};
-pub use credentials::{Credentials, KeyAndRequest};
+pub use credentials::{Credentials, KeyAndRequest, ends_ms};
 pub use error::PkiError;
 pub use identity::{BadIdentity, Identity, PeerRole};
 pub use seal::{Sealed, Sealer};

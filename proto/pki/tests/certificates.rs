@@ -190,3 +190,16 @@ fn debug_never_shows_a_key() {
     let shown = format!("{ca:?} {user:?} {:?}", KeyAndRequest::generate().unwrap());
     assert!(!shown.contains("PRIVATE"), "{shown}");
 }
+
+#[test]
+fn it_is_time_for_the_next_when_two_thirds_are_over() {
+    let ca = Authority::create("pool-1").unwrap();
+    for seconds in [30, 24 * 3600, 365 * 24 * 3600] {
+        let credentials = ca.issue(&ada(), Duration::from_secs(seconds)).unwrap();
+        let left = credentials.expires_ms().unwrap() - credentials.renew_at_ms().unwrap();
+        // Certificates count whole seconds.
+        assert!(left.abs_diff(seconds * 1000 / 3) <= 1000, "{seconds} s: {left} ms are left");
+    }
+    let over = ca.issue(&ada(), Duration::ZERO).unwrap();
+    assert_eq!(over.renew_at_ms().unwrap(), over.expires_ms().unwrap());
+}

@@ -371,6 +371,7 @@ numbered!(
         CheckChanged: ReasonCheckChanged,
         SecretUnknown: ReasonSecretUnknown,
         SecretFailed: ReasonSecretFailed,
+        AgentDiskFull: ReasonAgentDiskFull,
     }
 );
 

@@ -10,6 +10,7 @@ mod flags;
 mod footprint;
 mod latency;
 mod launch;
+mod overload;
 mod pool;
 mod procfs;
 mod reads;
@@ -31,6 +32,7 @@ on a cluster of its own, started by the `stoa` beside this program (or --stoa PA
              [--hyperqueue tests/bench/peers/hyperqueue]
   latency    [--count 500] [--binary /bin/true]
   failover   [--kills 30] [--rate 0] [--pretend 0]
+  overload   [--pretend 1000] [--tasks 4000] [--updates 10000] [--seconds 20]
   takeover   [--kills 200] [--instance target/release/examples/pair]
   registry   [--in-flight 1,64,1024] [--seconds 5]
   store      [--clients 1,64,512] [--seconds 5] [--value-bytes 256]
@@ -45,6 +47,7 @@ fn main() {
         Some("launch") => measure(args, &launch::FLAGS, launch::run),
         Some("latency") => measure(args, &latency::FLAGS, latency::run),
         Some("failover") => measure(args, &failover::FLAGS, failover::run),
+        Some("overload") => measure(args, &overload::FLAGS, overload::run),
         Some("takeover") => measure(args, &takeover::FLAGS, takeover::run),
         Some("registry") => measure(args, &registry::FLAGS, registry::run),
         Some("store") => measure(args, &store::FLAGS, store::run),

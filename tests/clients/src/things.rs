@@ -109,7 +109,7 @@ impl Thing {
         }
     }
 
-    /// What was done, by its answer; `None`: nothing that is as of now.
+    /// What was done, by its answer; `None`: a read that was answered as of some time ago, and says so.
     pub fn action(&self, call: &Call, reply: Reply) -> Result<Option<Action>, String> {
         let Reply { from_leader, kind, .. } = reply;
         let read =
@@ -124,8 +124,7 @@ impl Thing {
                 other => Err(format!("{other:?} was answered as if it were an order")),
             },
             (Thing::Secret(..), ReplyKind::Refused(refusal)) if refusal.code == Code::NotFound => {
-                // Nothing was done. Whether that is how it stands now, or stood for a leader that slept, a refusal does not say.
-                Ok(None)
+                Ok(Some(Action::Remove(Some(false))))
             }
             (Thing::Weight(role), ReplyKind::Roles(roles)) => {
                 let view = roles.iter().find(|view| view.role == *role);

@@ -1,7 +1,13 @@
 //! Commands that are run to their end.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::signal;
+use crate::wait::eventually;
 
 /// An input/output error, by its number.
 const EIO: i32 = 5;
@@ -104,8 +110,45 @@ impl Tools {
         if said.code == 0 { Ok(()) } else { Err(format!("fiu-ctrl: {}{}", said.out.trim(), said.err.trim())) }
     }
 
+    /// Each `fsync` and `fdatasync` of a running process takes so much longer, until what this gives is dropped. Whoever calls
+    /// waits for it, all other threads go on.
+    ///
+    /// # Errors
+    /// When it cannot be traced.
+    pub fn slow_syncs(&self, pid: u32, by: Duration) -> Result<Slow, String> {
+        let mut command = Command::new(self.root.join("usr/bin/strace"));
+        let delay = format!("inject=fsync,fdatasync:delay_exit={}", by.as_micros());
+        command.args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", &delay]);
+        command.args(["-p", &pid.to_string()]);
+        command.env("LD_LIBRARY_PATH", self.root.join("usr/lib/x86_64-linux-gnu"));
+        let child =
+            command.stdin(Stdio::null()).spawn().map_err(|why| format!("cannot run strace: {why}"))?;
+        let slow = Slow(child);
+        eventually("all threads are traced", Duration::from_secs(10), || are_traced(pid).then_some(()))?;
+        Ok(slow)
+    }
+
     /// The library that shows a process another time of day.
     pub fn faketime(&self) -> PathBuf {
         self.root.join("usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
     }
+}
+
+/// A process with a slow disk; the disk is as before when this is dropped.
+pub struct Slow(Child);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        // It lets go of what it traces.
+        let _ = signal(self.0.id(), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn are_traced(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut statuses =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok());
+    let is_free = |status: String| status.lines().any(|line| line == "TracerPid:\t0");
+    std::path::Path::new(&format!("/proc/{pid}")).exists() && !statuses.any(is_free)
 }

@@ -3,6 +3,7 @@
 mod cgroups;
 mod command;
 mod flood;
+mod malformed;
 mod net;
 mod pool;
 mod process;
@@ -58,6 +59,10 @@ fn main() -> ExitCode {
             let (door, count) = (door.parse(), number(count).and_then(|count| count.try_into().ok()));
             let (Ok(door), Some(count)) = (door, count) else { return ExitCode::from(2) };
             return told(flood::flood(door, count).map(|()| 0));
+        }
+        ["malformed", door, server, credentials] => {
+            let Ok(door) = door.parse() else { return ExitCode::from(2) };
+            return told(malformed::speak(door, server, credentials.as_ref()).map(|()| 0));
         }
         ["upgrade", old] => {
             return told(Lab::here().and_then(|lab| lab.upgrade(old.into())));

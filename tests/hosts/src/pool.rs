@@ -106,12 +106,7 @@ impl Pool {
             self.boot(number)?;
             self.agents[number].start_with(&["--join", &token])?;
         }
-        let token = self.token(&["--kind", "framework", "--name", "jobs"])?;
-        let (door, dir) = (self.doors().remove(0), self.path("jobs/credentials"));
-        let joined = self.stoa(&["join", &token, "--master", &door, "--as", "framework/jobs", "--dir", &dir]);
-        if joined.code != 0 {
-            return Err(format!("the jobs framework cannot join: {}", joined.err));
-        }
+        self.credentials(JOBS)?;
         self.jobs.start()?;
         self.is_whole(limit)
     }
@@ -258,6 +253,18 @@ impl Pool {
         let limit = Duration::from_secs(30);
         eventually("a token", limit, || Some(self.stoa(&args)).filter(|said| said.code == 0))
             .map(|said| said.out.trim().to_owned())
+    }
+
+    /// Credentials of a framework of this name, in a directory.
+    ///
+    /// # Errors
+    /// When it cannot join.
+    pub fn credentials(&self, name: &str) -> Result<String, String> {
+        let token = self.token(&["--kind", "framework", "--name", name])?;
+        let (door, dir) = (self.doors().remove(0), self.path(&format!("{name}/credentials")));
+        let who = format!("framework/{name}");
+        let joined = self.stoa(&["join", &token, "--master", &door, "--as", &who, "--dir", &dir]);
+        if joined.code == 0 { Ok(dir) } else { Err(format!("{who} cannot join: {}", joined.err)) }
     }
 
     /// Nothing was said that may never be said.

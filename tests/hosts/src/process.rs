@@ -125,6 +125,19 @@ impl Process {
         signal(self.pid()?, Signal::CONT)
     }
 
+    /// How much memory it has in use, in MiB.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resident_mib(&self) -> Result<u64, String> {
+        let place = format!("/proc/{}/status", self.pid()?);
+        let status = std::fs::read_to_string(&place).map_err(|why| format!("cannot read {place}: {why}"))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib =
+            line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
+        kib.map(|kib| kib / 1024).ok_or_else(|| format!("{} says nothing of its memory", self.host.name))
+    }
+
     /// All that it said in all its lives.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

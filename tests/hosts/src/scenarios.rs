@@ -55,11 +55,14 @@ scenarios! {
     "agent-disk-full" "F10" "an agent's disk is full, and has room again" disks::agent_full, lost;
     "master-sync-fails" "F11" "fsync of a master fails with an I/O error" disks::master_fails;
     "agent-sync-fails" "F11" "fsync of an agent fails with an I/O error" disks::agent_fails;
+    "follower-disk-slow" "F14" "each fsync of a master that follows takes 500 ms" disks::follower_slow;
+    "leader-disk-slow" "F14" "each fsync of the leader takes 200 ms, then 500 ms of the next one" disks::leader_slow;
     "agent-wiped" "F17" "an agent's machine loses its power and its disk, and joins as a new one" agents::wiped, lost;
     "agent-killed" "F15" "kill -9 of an agent's process" agents::killed;
     "agent-stopped" "F15" "an agent sleeps for longer than the masters wait" agents::stopped;
     "machine-restarted" "F16" "an agent's machine loses its power and boots" agents::restarted, lost;
     "flood" "F25" "10,000 connections that say nothing, or half a greeting, from one host to each master" floods::silent;
+    "malformed" "F27" "frames and messages that no client sends, at the doors of the leader and of an agent" floods::malformed;
     "framework-killed" "F18" "kill -9 of the framework while it launches" frameworks::killed;
     "framework-and-leader-killed" "F1 F18" "kill -9 of the framework and of the leader together" frameworks::killed_with_the_leader;
 }

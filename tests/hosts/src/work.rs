@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use serde_json::Value;
 
+use crate::command::well;
 use crate::pool::Pool;
 use crate::wait::eventually;
 
@@ -21,6 +23,17 @@ pub struct Work {
     services: BTreeMap<String, u64>,
 }
 
+/// So long after a path is back it may take until what was to be told over it is known.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
+/// A batch that runs until it is let go.
+pub struct Held {
+    name: String,
+    instances: u64,
+    gate: PathBuf,
+    ended: PathBuf,
+}
+
 /// Tasks that run, each with its process.
 pub type Running = BTreeMap<String, u64>;
 
@@ -32,11 +45,7 @@ impl Work {
     /// # Errors
     /// When the ledger cannot be made.
     pub fn new(pool: &Pool, tag: &str) -> Result<Work, String> {
-        let started = pool.dir.join(format!("{tag}.started"));
-        let file = File::create(&started).map_err(|why| format!("cannot make the ledger: {why}"))?;
-        // Tasks run as somebody else than this test.
-        file.set_permissions(Permissions::from_mode(0o666))
-            .map_err(|why| format!("cannot open the ledger: {why}"))?;
+        let started = ledger(pool, &format!("{tag}.started"))?;
         Ok(Work {
             tag: tag.to_owned(),
             started,
@@ -81,6 +90,26 @@ impl Work {
             self.try_batch(pool, instances).map_err(|why| last = why).ok()
         });
         taken.map_err(|why| format!("{why}: {last}"))
+    }
+
+    /// Asks for a batch whose tasks end when they are told to, whoever hears of it, and waits until all of them run.
+    ///
+    /// # Errors
+    /// When nobody takes it, or not all start in time.
+    pub fn hold(&mut self, pool: &Pool, instances: u64) -> Result<Held, String> {
+        let name = format!("{}-held-{}", self.tag, self.batches.len());
+        let gate = pool.path(&format!("{name}.gate"));
+        well("mkfifo", &["-m", "644", &gate])?;
+        let ended = ledger(pool, &format!("{name}.ended"))?;
+        // No more than this of a program: a task of so little cpu would take seconds to start another.
+        let wait = format!("read go < {gate}; echo \"$STOA_TASK_ID\" >> {}", ended.display());
+        self.apply(pool, &name, instances, "kind = \"batch\"\nretries = 3", &wait)?;
+        self.batches.insert(name.clone(), instances);
+        eventually("all tasks of a batch run", Duration::from_secs(30), || {
+            let running = Work::those(pool, |task| task["labels"]["job"] == name.as_str());
+            (running.len() as u64 == instances).then_some(())
+        })?;
+        Ok(Held { name, instances, gate: gate.into(), ended })
     }
 
     /// How many batches there were.
@@ -128,22 +157,31 @@ impl Work {
 
     /// The services' tasks that run now, by the masters' word.
     pub fn running(&self, pool: &Pool) -> Running {
-        self.those(pool, |_| true)
+        Work::those(pool, |task| self.services.contains_key(text(&task["labels"]["job"])))
     }
 
     /// Those of them on one host.
     pub fn running_on(&self, pool: &Pool, host: &str) -> Running {
-        self.those(pool, |task| task["hostname"] == host)
+        let mine = |task: &Value| self.services.contains_key(text(&task["labels"]["job"]));
+        Work::those(pool, |task| task["hostname"] == host && mine(task))
     }
 
-    fn those(&self, pool: &Pool, wanted: impl Fn(&Value) -> bool) -> Running {
-        let list = pool.json(&["get", "tasks"]).unwrap_or_default();
+    /// How many of all its tasks on one host are told of in this way.
+    pub fn told_on(&self, pool: &Pool, host: &str, wanted: impl Fn(&Value) -> bool) -> usize {
+        let list = pool.json(&["get", "tasks", "--all"]).unwrap_or_default();
         let mine = list["items"].as_array().into_iter().flatten().filter(|task| {
-            task["state"] == "running"
-                && self.services.contains_key(text(&task["labels"]["job"]))
-                && wanted(task)
+            let job = text(&task["labels"]["job"]);
+            let known = self.batches.contains_key(job) || self.services.contains_key(job);
+            known && task["hostname"] == host && wanted(task)
         });
-        mine.filter_map(|task| Some((text(&task["id"]).to_owned(), task["pid"].as_u64()?))).collect()
+        mine.count()
+    }
+
+    fn those(pool: &Pool, wanted: impl Fn(&Value) -> bool) -> Running {
+        let list = pool.json(&["get", "tasks"]).unwrap_or_default();
+        let all = list["items"].as_array().into_iter().flatten();
+        let running = all.filter(|task| task["state"] == "running" && wanted(task));
+        running.filter_map(|task| Some((text(&task["id"]).to_owned(), task["pid"].as_u64()?))).collect()
     }
 
     /// Waits until every batch is over, and holds the ledgers against each other. `lost` says that tasks may have been
@@ -218,6 +256,49 @@ impl Work {
             self.running(pool).is_empty().then_some(())
         })
     }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Lets its tasks end, and waits until they have.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub fn end(&self) -> Result<(), String> {
+        eventually("a batch has ended", Duration::from_secs(10), || {
+            // Whoever waits at the other end goes on; there may be nobody.
+            let flags = OFlags::NONBLOCK.bits().cast_signed();
+            let _ = File::options().write(true).custom_flags(flags).open(&self.gate);
+            let ended = std::fs::read_to_string(&self.ended).unwrap_or_default();
+            (ended.lines().count() as u64 == self.instances).then_some(())
+        })
+    }
+
+    /// How long after that the framework knows the end of each, which happened before it.
+    ///
+    /// # Errors
+    /// When that is longer than it may be.
+    pub fn told(&self, pool: &Pool, since: Instant) -> Result<String, String> {
+        let mut last = Value::Null;
+        let told = eventually("all ends are told", Duration::from_secs(30), || {
+            let said = pool.stoa(&["job", "get", &self.name, "-o", "json"]);
+            last = serde_json::from_str::<Value>(&said.out).ok()?["items"][0].clone();
+            (last["finished"].as_u64() == Some(self.instances)).then(|| since.elapsed())
+        });
+        let told = told.map_err(|why| format!("{why}: {last}"))?;
+        let words = format!("{} ends told within {:.1} s", self.instances, told.as_secs_f64());
+        if told <= TOLD_WITHIN { Ok(words) } else { Err(format!("{words}, and {TOLD_WITHIN:?} are allowed")) }
+    }
+}
+
+/// A file that tasks write to, which run as somebody else than this test.
+fn ledger(pool: &Pool, name: &str) -> Result<PathBuf, String> {
+    let place = pool.dir.join(name);
+    let failed = |why: std::io::Error| format!("cannot make {}: {why}", place.display());
+    let file = File::create(&place).map_err(failed)?;
+    file.set_permissions(Permissions::from_mode(0o666)).map_err(failed)?;
+    Ok(place)
 }
 
 fn text(value: &Value) -> &str {

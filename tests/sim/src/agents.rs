@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_core::{
     Agent, CheckOutcome, Checked, Config, Contain, Container, FailureKind, FoundState, Input, LinkId, Output,
-    Restore,
+    Restore, Room,
 };
 use proto::agent::AgentInfo;
 use proto::agent_link::{TaskRun, ToMaster};
@@ -17,7 +17,7 @@ use proto::ledger::Record;
 use proto::quantities::{Quantities, Scalar};
 use proto::ranges::Ranges;
 use proto::resources::{Amount, Resources};
-use proto::task::Exit;
+use proto::task::{Exit, StatusReason};
 use proto_machine::{Dice, Machine, Outbox};
 
 use crate::check::launches::Launches;
@@ -72,6 +72,8 @@ pub struct AgentNode {
     rebooted: bool,
     /// What it has said and is not yet done, in order.
     performing: VecDeque<Output>,
+    /// It waits for room on its disk with all of that.
+    waits_for_room: bool,
     /// Its newest connection, and the world's number of it.
     stream: Option<(LinkId, u64)>,
     /// The masters that it remembers beside its ledger.
@@ -105,6 +107,7 @@ impl AgentNode {
             left: false,
             rebooted: false,
             performing: VecDeque::new(),
+            waits_for_room: false,
             stream: None,
             masters: Vec::new(),
         }
@@ -155,7 +158,19 @@ impl World {
         });
         self.checks.fencing.forget(node, seen.max().unwrap_or_default());
         agent.mailbox.push_back(Input::Restore(Restore { records, rebooted: agent.rebooted }));
+        self.agent_sees_room(node);
+        let agent = &mut self.agents[node.index()];
         agent.mailbox.push_back(Input::Recovered(agent.keeper.found()));
+    }
+
+    /// An agent that lives looks how much room there is.
+    pub(crate) fn agent_sees_room(&mut self, node: Node) {
+        if !matches!(node, Node::Agent(_)) || self.agents[node.index()].machine.is_none() {
+            return;
+        }
+        let room = if self.disk_is_full(node) { Room::None } else { Room::Enough };
+        self.agents[node.index()].mailbox.push_back(Input::Room(room));
+        self.plan(node);
     }
 
     pub(crate) fn agent_dies(&mut self, node: Node) {
@@ -163,6 +178,7 @@ impl World {
         agent.machine = None;
         agent.mailbox.clear();
         agent.performing.clear();
+        agent.waits_for_room = false;
         agent.stream = None;
     }
 
@@ -202,6 +218,7 @@ impl World {
                 | Input::Container(_)
                 | Input::VolumeRemoved(_)
                 | Input::InfoChanged(_)
+                | Input::Room(_)
                 | Input::EndRuns
                 | Input::Rewrite => None,
             };
@@ -237,7 +254,10 @@ impl World {
     }
 
     pub(crate) fn agent_stored(&mut self, node: Node) -> Verdict {
-        self.agents[node.index()].ledger.sync();
+        let agent = &mut self.agents[node.index()];
+        if !std::mem::take(&mut agent.waits_for_room) {
+            agent.ledger.sync();
+        }
         self.perform_agent(node)
     }
 
@@ -250,17 +270,24 @@ impl World {
 
     /// Performs in order; the records of a batch go to its front, but past no rewriting.
     fn perform_agent(&mut self, node: Node) -> Verdict {
+        let is_full = self.disk_is_full(node);
+        let has_reserve = !self.process(node).hardware.no_reserve;
         let agent = &mut self.agents[node.index()];
+        let writes = agent.performing.iter().any(|output| matches!(output, Output::Store { .. }));
+        if is_full && writes && !has_reserve {
+            agent.waits_for_room = true;
+            self.mark("an agent waited for room on its disk");
+            return self.agent_waits_for(node, 100 * MS);
+        }
         let mut sync = false;
         let mut rest = VecDeque::new();
         let mut rewritten = false;
-        let mut wrote = false;
         agent.ledger.begin_batch();
         for output in agent.performing.drain(..) {
             match output {
                 Output::Store { record, sync: wanted } if !rewritten => {
                     agent.ledger.write(record);
-                    (sync, wrote) = (sync | wanted, true);
+                    sync |= wanted;
                 }
                 output => {
                     rewritten |= matches!(output, Output::Rewrite(_));
@@ -272,11 +299,12 @@ impl World {
         if sync {
             return self.agent_waits(node);
         }
-        if wrote && self.disk_is_full(node) {
-            return self.stops_at_its_disk(node);
-        }
         while let Some(output) = self.agents[node.index()].performing.pop_front() {
             if let Output::Rewrite(records) = output {
+                if is_full {
+                    // Without room for another one the ledger stays as it is.
+                    return self.agent_waits(node);
+                }
                 let agent = &mut self.agents[node.index()];
                 agent.ledger.rewrite(records);
                 self.mark("a ledger was rewritten");
@@ -298,9 +326,14 @@ impl World {
     }
 
     fn agent_waits(&mut self, node: Node) -> Verdict {
+        let time = self.sync_time(node);
+        self.agent_waits_for(node, time)
+    }
+
+    fn agent_waits_for(&mut self, node: Node, time: u64) -> Verdict {
         let life = self.life(node).0;
         self.process(node).busy = true;
-        let at = self.now + self.sync_time(node);
+        let at = self.now + time;
         self.queue.push(at, Event::Stored(node, life));
         Ok(())
     }
@@ -310,6 +343,9 @@ impl World {
             Output::Store { .. } | Output::Rewrite(_) => {}
             Output::ToMaster(message) => {
                 if let ToMaster::Update(update) = &message {
+                    if update.status.reason == StatusReason::AgentDiskFull {
+                        self.mark("an agent refused a task for want of room");
+                    }
                     Launches::said(update, &self.checks.one_place)?;
                 }
                 let Some((_, id)) = self.agents[node.index()].stream else { return Ok(()) };

@@ -304,7 +304,7 @@ impl World {
                 self.mark("a process was away for long");
                 self.crash_for(node, lasts);
             }
-            Fault::FullDisk(node, lasts) => self.process(node).hardware.full_until = self.now + lasts,
+            Fault::FullDisk(node, lasts) => self.disk_fills(node, lasts),
             Fault::FailedSync(node) => self.process(node).hardware.fails_sync = true,
             Fault::SlowDisk(node, lasts) => {
                 self.mark("a disk was slow");

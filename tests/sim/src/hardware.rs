@@ -5,13 +5,15 @@ use proto_machine::Dice;
 use crate::check::Verdict;
 use crate::node::Node;
 use crate::options::{MS, SECOND};
-use crate::world::World;
+use crate::world::{Event, World};
 
 /// The disk of a node, as far as it can fail. It outlives processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hardware {
-    /// Nothing more can be written before then.
+    /// Nothing more can be written before then,
     pub full_until: u64,
+    /// nor in what an agent's ledger keeps free.
+    pub no_reserve: bool,
     /// Each sync takes half a second or more before then.
     pub slow_until: u64,
     /// The next sync fails.
@@ -34,7 +36,9 @@ impl World {
         }
         let now = self.now;
         let hardware = &mut self.process(node).hardware;
-        let (full, unsynced) = (hardware.full_until > now, std::mem::take(&mut hardware.fails_sync));
+        // An agent is not told of room that there is not; it keeps some for what it must write down.
+        let full = hardware.full_until > now && matches!(node, Node::Master(_));
+        let unsynced = std::mem::take(&mut hardware.fails_sync);
         if full {
             self.mark("a process stopped at its full disk");
         } else if unsynced {
@@ -43,14 +47,21 @@ impl World {
         full || unsynced
     }
 
+    /// The disk of a node is full for a while.
+    pub(crate) fn disk_fills(&mut self, node: Node, lasts: u64) {
+        let until = self.now + lasts;
+        self.process(node).hardware.full_until = until;
+        if let Node::Agent(_) = node {
+            self.process(node).hardware.no_reserve = self.dice.chance(1, 3);
+            self.agent_sees_room(node);
+            self.queue.push(until, Event::Room(node));
+        }
+    }
+
     /// Whether nothing more can be written.
     pub(crate) fn disk_is_full(&mut self, node: Node) -> bool {
         let now = self.now;
-        let full = !self.calm && self.process(node).hardware.full_until > now;
-        if full {
-            self.mark("a process stopped at its full disk");
-        }
-        full
+        !self.calm && self.process(node).hardware.full_until > now
     }
 
     /// A process stops because its disk does not keep what it was given.
@@ -69,6 +80,7 @@ impl World {
     pub(crate) fn hardware_heals(&mut self) {
         for node in self.nodes() {
             self.process(node).hardware = Hardware::default();
+            self.agent_sees_room(node);
         }
     }
 

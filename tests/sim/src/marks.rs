@@ -30,6 +30,8 @@ pub const OF_POOLS: &[&str] = &[
     "agents lost a leader while an earlier one slept",
     "an agent died",
     "an agent died midway",
+    "an agent refused a task for want of room",
+    "an agent waited for room on its disk",
     "an agent's machine was restarted",
     "two nodes could not speak",
     // what comes of it

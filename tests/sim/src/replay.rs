@@ -110,7 +110,9 @@ impl World {
     /// Whose step an event is; nobody's where it may be everybody's.
     fn node_of(&self, event: &Event) -> Option<Node> {
         match event {
-            Event::Turn(node, _) | Event::Stored(node, _) | Event::Begin(node, _) => Some(*node),
+            Event::Turn(node, _) | Event::Stored(node, _) | Event::Begin(node, _) | Event::Room(node) => {
+                Some(*node)
+            }
             Event::Up(id, _) | Event::Noticed(id, End::Master) => {
                 self.network.stream(*id).map(|stream| stream.master)
             }
@@ -170,6 +172,7 @@ impl World {
                 Some(format!("loses its stream to {}", peer(id, End::Client)?))
             }
             Event::Stored(..) => Some("has stored what it waited for".to_owned()),
+            Event::Room(_) => Some("looks how much room there is".to_owned()),
             Event::Begin(node, life) => (self.life(*node) == (*life, false)).then(|| "starts".to_owned()),
             Event::Keeper { event, .. } => Some(format!("its keeper: {event:?}")),
             Event::VolumeGone { volume, .. } => Some(format!("has deleted {volume:?}")),

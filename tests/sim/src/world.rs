@@ -36,6 +36,8 @@ pub enum Event {
     Turn(Node, u64),
     /// What a process in this life has waited for is on its disk.
     Stored(Node, u32),
+    /// There may be room again on an agent's disk.
+    Room(Node),
     /// Something arrives at the master's end of a stream.
     Up(u64, Up),
     /// Something arrives at the client's end of a stream.
@@ -248,6 +250,10 @@ impl World {
         match event {
             Event::Turn(node, plan) => self.turn(node, plan),
             Event::Stored(node, life) => self.stored(node, life),
+            Event::Room(node) => {
+                self.agent_sees_room(node);
+                Ok(())
+            }
             Event::Up(stream, up) => self.arrives_up(stream, up),
             Event::Down(stream, down) => self.arrives_down(stream, down),
             Event::Noticed(stream, end) => self.noticed(stream, end),

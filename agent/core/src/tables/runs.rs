@@ -20,6 +20,8 @@ pub(crate) struct Run {
     pub why: String,
     /// When its command was executed; kept for runs that are watched.
     pub begun: Option<WallTime>,
+    /// It was not taken on: in the ledger there is only that.
+    pub refused: bool,
 }
 
 /// Where a run stands.
@@ -100,8 +102,8 @@ impl Table {
         if let Some(key) = group_key(&given) {
             self.groups.entry(key).or_default().members.push(id);
         }
-        self.runs
-            .insert(id, Run { given, phase: Phase::Launching, kill: None, why: String::new(), begun: None });
+        let (phase, why) = (Phase::Launching, String::new());
+        self.runs.insert(id, Run { given, phase, kill: None, why, begun: None, refused: false });
         self.alive += 1;
         true
     }
@@ -141,6 +143,13 @@ impl Table {
         if let Some(run) = self.runs.get_mut(&id) {
             run.kill = Some(kill);
             run.why = why;
+        }
+    }
+
+    /// It is not taken on.
+    pub fn set_refused(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.refused = true;
         }
     }
 

@@ -16,7 +16,7 @@ use proto_machine::{Dice, Instant, Machine, Now, Outbox, WallTime};
 use super::{fixtures, rig};
 use crate::{
     Agent, CheckOutcome, Checked, Contain, Container, End, FailureKind, Found, FoundState, How, Input,
-    LinkId, Loss, Output, Restore, StartFailure,
+    LinkId, Loss, Output, Restore, Room, StartFailure,
 };
 
 /// A run as the master has it.
@@ -67,6 +67,7 @@ struct World {
     from_master: VecDeque<ToAgent>,
     from_keeper: VecDeque<Container>,
     calm: bool,
+    room: Room,
     /// Faults are rarer by this: some worlds are cruel, some almost peaceful.
     mildness: u64,
 }
@@ -94,6 +95,7 @@ impl World {
             from_master: VecDeque::new(),
             from_keeper: VecDeque::new(),
             calm: false,
+            room: Room::Enough,
             mildness: 1 + seed % 12,
         };
         world.restart();
@@ -111,6 +113,7 @@ impl World {
         // Whoever opens a ledger syncs what is in it before acting on it.
         self.synced = self.disk.len();
         self.give(Input::Restore(Restore { records: self.disk.clone(), rebooted: self.rebooted }));
+        self.give(Input::Room(self.room));
         let found =
             self.keeper.iter().map(|(run, state)| Found { run: *run, state: state.clone() }).collect();
         self.give(Input::Recovered(found));
@@ -459,6 +462,10 @@ impl World {
             45..60 => self.keeper_works(),
             60..75 => self.deliver_from_keeper(),
             75..92 => self.deliver_from_master(),
+            92 => {
+                self.room = if self.dice.chance(1, 3) { Room::None } else { Room::Enough };
+                self.give(Input::Room(self.room));
+            }
             _ => {
                 let millis = self.dice.below(15_000);
                 self.pass(Duration::from_millis(millis));
@@ -474,6 +481,8 @@ impl World {
 
     fn calm_down(&mut self) {
         self.calm = true;
+        self.room = Room::Enough;
+        self.give(Input::Room(self.room));
         for _ in 0..20_000 {
             if self.settled() {
                 return;
@@ -494,6 +503,10 @@ impl World {
         for (run, wanted) in &self.wanted {
             let end = wanted.states.last().expect("settled");
             let truth = self.truth.get(run);
+            if *end == TaskState::Dropped {
+                assert_eq!(self.executed.get(run), None, "seed {}: {run} was refused", self.seed);
+                continue;
+            }
             if *end == TaskState::Finished {
                 assert_eq!(truth, Some(&Exit::Code(0)), "seed {}: {run}", self.seed);
             }
@@ -513,6 +526,7 @@ impl World {
 #[test]
 fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
     let (mut finished, mut gone, mut killed, mut killing, mut changes, mut lossless) = (0, 0, 0, 0, 0, 0);
+    let mut refused = 0;
     for seed in 0..600 {
         let mut world = World::new(seed);
         for _ in 0..400 {
@@ -529,14 +543,15 @@ fn whatever_crashes_no_run_starts_twice_and_every_end_arrives() {
                 Some(TaskState::Finished) => finished += 1,
                 Some(TaskState::Gone) => gone += 1,
                 Some(TaskState::Killed) => killed += 1,
+                Some(TaskState::Dropped) => refused += 1,
                 Some(_) | None => {}
             }
         }
     }
     // The world was as rough as it was meant to be.
     assert!(
-        finished > 1000 && gone > 100 && killed > 100 && killing > 100 && changes > 100,
-        "{finished} {gone} {killed} {killing} {changes}"
+        finished > 1000 && gone > 100 && killed > 100 && killing > 100 && changes > 100 && refused > 100,
+        "{finished} {gone} {killed} {killing} {changes} {refused}"
     );
     assert!(lossless > 0, "some worlds never lose power");
 }

@@ -8,5 +8,6 @@ mod kill;
 mod launch;
 mod restore;
 mod rig;
+mod room;
 mod status;
 mod volumes;

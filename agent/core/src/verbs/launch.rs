@@ -1,13 +1,14 @@
-//! Takes runs on: each is written down, then started, and never again.
+//! Takes runs on: each is written down, then started, and never again; or refuses them, for want of room.
 
 use std::sync::Arc;
 
-use proto::agent_link::{Launch, ToMaster};
+use proto::agent_link::{Launch, TaskRun, ToMaster};
 use proto::ledger::{Record, RunTaken};
 use proto::task::{StatusReason, TaskState};
 use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
+use crate::input::Room;
 use crate::output::{Contain, Note, Output};
 use crate::state::State;
 use crate::verbs::contain;
@@ -26,6 +27,10 @@ pub(crate) fn launch(s: &mut State, now: Now, order: Launch, out: &mut Outbox<Ou
         if let Some(update) = s.forgotten.get(id) {
             out.push(Output::Note(Note::ForgottenLaunch { run: id }));
             out.push(Output::ToMaster(ToMaster::Update(update.clone())));
+            continue;
+        }
+        if s.room == Room::None {
+            refuse(s, now, given, out);
             continue;
         }
         let given = Arc::new(given);
@@ -51,4 +56,20 @@ pub(crate) fn launch(s: &mut State, now: Now, order: Launch, out: &mut Outbox<Ou
     } else {
         out.extend(starts.into_iter().map(|given| Output::Contain(Contain::Launch(given))));
     }
+}
+
+/// How much room there is. The agent goes on by itself when there is enough.
+pub(crate) fn room(s: &mut State, room: Room) {
+    s.room = room;
+}
+
+/// There is no room for a run: that is written down, and the run is not, for it may be large. A framework may have heard it
+/// already when the process dies, so a run that was refused is never started later.
+fn refuse(s: &mut State, now: Now, given: TaskRun, out: &mut Outbox<Output>) {
+    let id = given.run;
+    s.runs.add(Arc::new(given));
+    s.runs.set_refused(id);
+    let why = "the disk of the agent is full; make room where its work directory is, and it takes tasks again by itself";
+    let said = Said::plain(TaskState::Dropped, StatusReason::AgentDiskFull, why, now);
+    contain::over(s, now, id, said, true, out);
 }

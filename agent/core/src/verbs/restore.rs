@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::agent_link::{TaskRun, Update};
+use proto::check::Checks;
 use proto::id::RunId;
 use proto::ledger::{Record, RunTaken};
-use proto::task::{StatusReason, TaskState};
+use proto::resources::Resources;
+use proto::task::{CommandInfo, StatusReason, TaskInfo, TaskState};
 use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Now, Outbox};
 
@@ -21,7 +23,7 @@ use crate::verbs::{acknowledge, check, contain, kill};
 /// What the ledger remembers: fills the tables, says nothing.
 pub(crate) fn restore(s: &mut State, restore: Restore) {
     s.rebooted = restore.rebooted;
-    // A rewritten ledger has, of a run that was forgotten, only how it ended.
+    // Of a run that was refused the ledger has only that, and a rewritten one, of a run that was forgotten, only how it ended.
     let mut ends: BTreeMap<RunId, Update> = BTreeMap::new();
     for record in restore.records {
         match record {
@@ -69,6 +71,31 @@ pub(crate) fn restore(s: &mut State, restore: Restore) {
             },
         }
     }
+    for (run, update) in ends.into_iter().filter(|(_, update)| update.status.state.is_terminal()) {
+        refused(s, run, update);
+    }
+}
+
+/// A run that was refused, and nobody has acknowledged that: it is told until somebody does. What it was to be is not remembered, and
+/// nobody needs it.
+fn refused(s: &mut State, run: RunId, update: Update) {
+    let Update { framework, status } = update;
+    let task = TaskInfo {
+        id: status.task.clone(),
+        name: String::new(),
+        command: CommandInfo::default(),
+        resources: Resources::EMPTY,
+        kill_grace: Duration::ZERO,
+        labels: BTreeMap::new(),
+        group: None,
+        checks: Checks::default(),
+        longest_run: None,
+    };
+    let given = TaskRun { run, framework, task, principal: String::new(), volumes: Vec::new() };
+    s.runs.add(Arc::new(given));
+    s.runs.set_refused(run);
+    s.runs.set_over(run, true);
+    s.updates.add(run, status);
 }
 
 /// What the keeper remembers. First what is known of runs, then what the silence about the others means: an end may

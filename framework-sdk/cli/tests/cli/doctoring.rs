@@ -122,7 +122,10 @@ const ILLS: [Ill; 19] = [
     (|w| set(w, "process_clock_seconds", NOW_S + 3600), "clocks", "warn", "master 1 (3600.0 s ahead)", "NTP"),
     (|w| set(w, "process_clock_seconds", NOW_S - 2), "clocks", "warn", "2.0 s behind", "chrony"),
     (
-        |w| set(w, "certificate_ends_seconds", NOW_S + 10 * DAY_S),
+        |w| {
+            set(w, "certificate_ends_seconds", NOW_S + 10 * DAY_S);
+            set(w, "certificate_renews_seconds", NOW_S - 4 * DAY_S);
+        },
         "certificates",
         "warn",
         "10d",

@@ -267,7 +267,8 @@ pub fn page(log: &str) -> String {
     let value = |name: &str, value: u64| format!("{name}{{{labels}}} {value}\n");
     let mut page = [
         value("process_clock_seconds", now),
-        value("certificate_ends_seconds", now + 100 * 24 * 3600),
+        value("certificate_ends_seconds", now + 20 * 3600),
+        value("certificate_renews_seconds", now + 12 * 3600),
         value("directory_bytes", 1000),
         value("directory_free_bytes", 500),
         value("directory_inodes", 1000),

@@ -5,6 +5,7 @@ use framework_sdk_core::{Answered, Calls, Room, Scheduler, Session, Update, task
 use proto::demand::{Demand, Filter};
 use proto::id::{DemandId, OfferId, TaskId};
 use proto::offer::Offer;
+use proto::operation::Operation;
 use proto::quantities::Quantities;
 use proto::refusal::Refusal;
 use proto::resources::Amount;
@@ -17,6 +18,7 @@ use proto_machine::Now;
 #[derive(Debug)]
 pub enum Order {
     Start(&'static str),
+    Operate(Vec<Operation>),
     Kill(&'static str),
     Hold,
     Demand(u64),
@@ -30,6 +32,8 @@ pub enum Order {
 #[derive(Debug, Default)]
 pub struct Author {
     pub queue: Vec<TaskId>,
+    /// To be done with the next offer.
+    pub operations: Vec<Operation>,
     pub hold: bool,
     pub held: Vec<Offer>,
     pub refuse: bool,
@@ -76,7 +80,8 @@ impl Scheduler for Author {
                 }
                 self.queue.remove(0);
             }
-            if room.placed() > 0 {
+            self.operations.drain(..).for_each(|operation| room.operate(operation));
+            if !room.is_unused() {
                 out.emit("intent".to_owned());
                 out.accept([room], Filter::DEFAULT);
             }
@@ -114,6 +119,7 @@ impl Scheduler for Author {
     fn input(&mut self, _now: Now, order: Order, out: &mut Calls<String>) {
         match order {
             Order::Start(name) => self.queue.push(id(name)),
+            Order::Operate(operations) => self.operations = operations,
             Order::Kill(name) => out.kill(id(name), None),
             Order::Hold => self.hold = true,
             Order::Demand(count) => out.demand(vec![demand(count)]),

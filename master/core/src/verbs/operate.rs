@@ -14,15 +14,25 @@ use crate::output::{Note, Output};
 use crate::validate;
 use crate::verbs::{drain, earmark, quota, rights, secrets};
 
-/// The first half. The switchboard has asked whether the caller may.
-pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: OperatorCall) {
+/// The first half. The switchboard has asked whether the caller may. A refusal says how things stand, and who leads as far as it
+/// knows may have slept while others changed them: unless it is `sure`, because a majority has confirmed since how far the log is,
+/// the order is given back to be asked again then. What goes into the log needs no such word.
+pub(crate) fn operate(
+    d: &mut Desk<'_>,
+    ticket: Ticket,
+    caller: &Caller,
+    call: OperatorCall,
+    sure: bool,
+) -> Option<OperatorCall> {
+    let again = (!sure).then(|| call.clone());
     let (dry, call) = match call {
         OperatorCall::DryRun(order) => (true, *order),
         order => (false, order),
     };
     if let (false, OperatorCall::Explain(what)) = (dry, &call) {
         let kind = super::explain::explain(d, what).unwrap_or_else(ReplyKind::Refused);
-        return d.reply(ticket, kind);
+        d.reply(ticket, kind);
+        return None;
     }
     let planned = match call {
         OperatorCall::OperateAgent(call) => earmark::plan(d, &call).map(|plan| match dry {
@@ -31,6 +41,9 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
         }),
         call => entry(d, caller, call),
     };
+    if again.is_some() && (dry || planned.is_err()) {
+        return again;
+    }
     match planned {
         Ok(_) if dry => d.reply(ticket, ReplyKind::Done(0)),
         Ok(entry) => d.batch.propose(entry, Pending::Reply { ticket }),
@@ -44,6 +57,7 @@ pub(crate) fn operate(d: &mut Desk<'_>, ticket: Ticket, caller: &Caller, call: O
             d.reply(ticket, ReplyKind::Refused(refusal));
         }
     }
+    None
 }
 
 /// What an order changes, if it can be carried out as things stand.

@@ -224,3 +224,46 @@ fn a_framework_hears_of_the_loss_of_its_volumes_without_a_task_there() {
     assert_eq!(failures(&mut world, 10), [("a1".to_owned(), AgentState::Gone)]);
     assert!(failures(&mut world, 11).is_empty(), "it had nothing there");
 }
+
+#[test]
+fn operations_whose_answer_died_with_the_leader_are_answered_by_the_next_and_done_once() {
+    let mut world = World::with_disk();
+    let framework = world.master.registry().frameworks().next().unwrap().record.id.clone();
+    let total =
+        |world: &World| world.master.registry().agent(&AgentId::new("a1").unwrap()).unwrap().total.clone();
+    world.agent_says(1, ToMaster::Heartbeat);
+    world.run(Duration::from_secs(3));
+    let reserve = Operation::Reserve(Reserve { role: role(), amount: disk(5) });
+    let accept = |offers: Vec<OfferId>, operations: &[Operation]| {
+        let parts = vec![AcceptPart { offers, operations: operations.to_vec() }];
+        let filter = Filter { refuse: Duration::ZERO };
+        CallKind::Accept(Accept { parts, all_or_nothing: false, filter })
+    };
+    let offers = world.open();
+    let call = accept(offers.clone(), &[reserve.clone(), create("v", 2)]);
+    world.call(10, Some("op-1"), call.clone());
+    // This is what is lost.
+    let answer = outcome(&world.events(10), "op-1");
+    assert!(matches!(answer, Outcome::Committed(_)), "{answer:?}");
+    let made = (total(&world), world.last_birth());
+
+    world.restart();
+    world.subscribe(11, Some(framework));
+    // Before its agent is back, and behind that.
+    world.call(11, Some("op-1"), call.clone());
+    assert_eq!(outcome(&world.events(11), "op-1"), answer);
+    world.present(2);
+    world.call(11, Some("op-1"), call);
+    assert_eq!(outcome(&world.events(11), "op-1"), answer);
+    // What was not in the log is refused, for its offers died with the leader, and changes nothing.
+    world.call(11, Some("op-2"), accept(offers, &[reserve, destroy("v")]));
+    let refused = outcome(&world.events(11), "op-2");
+    assert!(matches!(&refused, Outcome::Refused(why) if why.code == Code::StaleOffer), "{refused:?}");
+    assert_eq!((total(&world), world.last_birth()), made);
+    // And that is what is offered.
+    world.run(Duration::from_secs(3));
+    let mut offered = Resources::EMPTY;
+    world.offers(11).iter().for_each(|offer| offered.add(&offer.resources));
+    assert_eq!(offered, made.0);
+    assert!(offered.has_volume(&role(), &id("v")));
+}

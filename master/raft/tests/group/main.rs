@@ -6,6 +6,7 @@ mod disk;
 mod hostile;
 mod net;
 mod room;
+mod slow;
 mod starts;
 mod stories;
 mod storms;

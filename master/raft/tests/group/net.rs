@@ -32,6 +32,8 @@ pub struct Net {
     pub nodes: BTreeMap<NodeId, Node>,
     pub witness: Witness,
     pub weather: Weather,
+    /// Disks whose syncs take so many microseconds more.
+    pub slow: BTreeMap<NodeId, u64>,
     /// Links that are down, in one direction.
     pub cut: BTreeSet<(NodeId, NodeId)>,
     /// Changes messages on their way.
@@ -75,6 +77,7 @@ impl Net {
             nodes: BTreeMap::new(),
             witness: Witness::default(),
             weather: Weather { delay: 400, sync: 400, ..Weather::default() },
+            slow: BTreeMap::new(),
             cut: BTreeSet::new(),
             mangle: None,
             lose_snapshots: 0,
@@ -331,7 +334,8 @@ impl Net {
                         }
                     }
                     let life = node.life;
-                    let sync = 100 + self.dice.below(self.weather.sync + 1);
+                    let slow = self.slow.get(&id).copied().unwrap_or_default();
+                    let sync = 100 + self.dice.below(self.weather.sync + 1) + slow;
                     self.after(sync, Event::Synced { id, life });
                 }
                 Output::Send { to, bytes } => {

@@ -1048,7 +1048,7 @@ pub mod event {
 }
 // ---- joining ----
 
-/// A token and a certificate request.
+/// A token and a certificate request. Without a token: a master or an agent wants its next certificate, and shows the one it has.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Join {
     #[prost(string, tag = "1")]

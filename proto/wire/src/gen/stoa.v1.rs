@@ -730,6 +730,8 @@ pub enum StatusReason {
     ReasonSecretUnknown = 25,
     /// A secret could not be brought to it.
     ReasonSecretFailed = 26,
+    /// The disk of the agent is full.
+    ReasonAgentDiskFull = 27,
 }
 impl StatusReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -765,6 +767,7 @@ impl StatusReason {
             Self::ReasonCheckChanged => "REASON_CHECK_CHANGED",
             Self::ReasonSecretUnknown => "REASON_SECRET_UNKNOWN",
             Self::ReasonSecretFailed => "REASON_SECRET_FAILED",
+            Self::ReasonAgentDiskFull => "REASON_AGENT_DISK_FULL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -797,6 +800,7 @@ impl StatusReason {
             "REASON_CHECK_CHANGED" => Some(Self::ReasonCheckChanged),
             "REASON_SECRET_UNKNOWN" => Some(Self::ReasonSecretUnknown),
             "REASON_SECRET_FAILED" => Some(Self::ReasonSecretFailed),
+            "REASON_AGENT_DISK_FULL" => Some(Self::ReasonAgentDiskFull),
             _ => None,
         }
     }

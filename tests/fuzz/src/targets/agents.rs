@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use agent::ledger::Ledger;
+use agent::ledger::{Done, Ledger};
 
 use crate::engine::tree;
 use crate::scratch::Scratch;
@@ -70,7 +70,9 @@ fn ledger(input: &[u8]) -> Verdict {
             Ledger::open(dir.path(), BOOT).map_err(|error| format!("it was read once, and then: {error}"))?;
         ensure(again.records == records, || format!("it was {records:?} and is {:?}", again.records))?;
         let mut ledger = again.ledger;
-        ledger.append(&records, true).map_err(|error| format!("its own records are refused: {error}"))?;
+        let done =
+            ledger.append(&records, true).map_err(|error| format!("its own records are refused: {error}"))?;
+        ensure(done == Done::Whole, || "the disk of the fuzzer is full".to_owned())?;
         drop(ledger);
         let twice = Ledger::open(dir.path(), BOOT).map_err(|error| error.to_string())?;
         ensure(twice.records == [records.clone(), records.clone()].concat(), || {

@@ -1,15 +1,19 @@
-//! A stranger takes all connections that he can get.
+//! A stranger takes all connections that he can get, or says what no client says.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::masters::are_alive;
-use crate::pool::{Pool, STRANGER};
-use crate::wait::throughout;
+use crate::pool::{AGENTS, Pool, STRANGER};
+use crate::wait::{eventually, throughout};
 use crate::work::Work;
 
 const CONNECTIONS: &str = "10000";
+
+/// What a process may have grown by behind all that is malformed, and in the middle of it.
+const GROWN_MIB: u64 = 32;
+const GROWN_MEANWHILE_MIB: u64 = 128;
 
 /// A flood of one door; it ends with this.
 struct Flood(Child);
@@ -21,16 +25,19 @@ impl Drop for Flood {
     }
 }
 
-/// Starts it, and waits until it has opened what it can.
-fn begin(pool: &Pool, door: &str) -> Result<Flood, String> {
+/// This binary, on the host of somebody who is nobody of the cluster. It is to take what the cluster's processes leave: its machine
+/// would have processors of its own.
+fn stranger(pool: &Pool, args: &[&str]) -> Result<Command, String> {
     let own = std::env::current_exe().map_err(|why| format!("cannot find this binary: {why}"))?;
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", pool.net.host(STRANGER).namespace_file().display()));
-    command.args(["sh", "-c", "ulimit -n 20000; exec \"$@\"", "sh"]).arg(own).args([
-        "flood",
-        door,
-        CONNECTIONS,
-    ]);
+    command.args(["sh", "-c", "ulimit -n 20000; exec nice -n 15 \"$@\"", "sh"]).arg(own).args(args);
+    Ok(command)
+}
+
+/// Starts it, and waits until it has opened what it can.
+fn begin(pool: &Pool, door: &str) -> Result<Flood, String> {
+    let mut command = stranger(pool, &["flood", door, CONNECTIONS])?;
     let child = command.stdout(Stdio::piped()).spawn().map_err(|why| format!("cannot flood: {why}"))?;
     let mut flood = Flood(child);
     let mut said = String::new();
@@ -72,4 +79,64 @@ pub fn silent(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     work.batch(pool, 20)?;
     drop(floods);
     Ok(format!("the slowest of 20 reads took {} ms, and {} before", flooded.as_millis(), quiet.as_millis()))
+}
+
+pub fn malformed(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
+    let before = work.serve(pool, 6)?;
+    let credentials = pool.credentials(&format!("stranger-{}", pool.plays))?;
+    let quiet = slowest(pool)?;
+    let leader = pool.leader()?;
+    let doors = [
+        (pool.doors().swap_remove(leader), "master.stoa"),
+        (format!("{}:7071", pool.net.host(AGENTS[0]).address), "agent.stoa"),
+    ];
+    let sizes =
+        |pool: &Pool| Ok::<_, String>([pool.masters[leader].resident_mib()?, pool.agents[0].resident_mib()?]);
+    let small = sizes(pool)?;
+    let mut speakers = Vec::new();
+    for (door, server) in &doors {
+        let mut command = stranger(pool, &["malformed", door, server, &credentials])?;
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        speakers.push(Flood(child.map_err(|why| format!("nobody speaks: {why}"))?));
+    }
+    work.batch(pool, 20)?;
+    let (mut most, mut beside, mut over) = (small, Duration::ZERO, 0);
+    eventually("all of it is said", Duration::from_secs(120), || {
+        let looked = sizes(pool).and_then(|now| {
+            (0..2).for_each(|of| most[of] = most[of].max(now[of]));
+            beside = beside.max(slowest(pool)?);
+            are_alive(&before)
+        });
+        over = speakers.iter_mut().filter_map(|one| one.0.try_wait().ok().flatten()).count();
+        (over == speakers.len() || looked.is_err()).then_some(looked)
+    })??;
+    let mut cases = 0;
+    for Flood(child) in &mut speakers {
+        let (mut out, mut err) = (String::new(), String::new());
+        let _ = child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut out));
+        let _ = child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut err));
+        match child.wait() {
+            Ok(how) if how.success() => cases += out.lines().count(),
+            how => return Err(format!("{how:?}: {err}{out}")),
+        }
+    }
+    match pool.leader()? {
+        now if now != leader => return Err(format!("master {} lost its lead", leader + 1)),
+        _ => work.batch(pool, 20)?,
+    }
+    let now = sizes(pool)?;
+    let told = format!(
+        "{cases} cases; the master has {} MiB, at most {} and {} before, the agent {}, {} and {}; the slowest of 20 reads took \
+         {} ms, and {} before",
+        now[0],
+        most[0],
+        small[0],
+        now[1],
+        most[1],
+        small[1],
+        beside.as_millis(),
+        quiet.as_millis()
+    );
+    let bounded = |of: usize| now[of] <= small[of] + GROWN_MIB && most[of] <= small[of] + GROWN_MEANWHILE_MIB;
+    if bounded(0) && bounded(1) { Ok(told) } else { Err(told) }
 }

@@ -86,22 +86,27 @@ pub fn ring(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
 pub fn framework_cut_off(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let before = work.serve(pool, 3)?;
     work.batch(pool, 20)?;
+    let held = work.hold(pool, 12)?;
     let leader = pool.leader()?;
     pool.net.cut(JOBS, MASTERS[leader])?;
+    held.end()?;
     throughout(Duration::from_secs(20), || are_alive(&before))?;
     pool.net.heal()?;
     let healed = Instant::now();
+    let told = held.told(pool, healed)?;
     work.batch(pool, 20)?;
-    eventually("work is done again", Duration::from_secs(30), || (work.started().len() == 43).then_some(()))?;
+    eventually("work is done again", Duration::from_secs(30), || (work.started().len() == 55).then_some(()))?;
     let works = since(healed);
     are_the_same(pool, work, &before)?;
-    Ok(format!("20 s apart; its work is done {works} after the link is back"))
+    Ok(format!("20 s apart; {told}, its work is done {works} after the link is back"))
 }
 
 pub fn agent_cut_off(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let before = work.serve(pool, 6)?;
+    let held = work.hold(pool, 12)?;
     pool.net.part(&[AGENTS[0]], &MASTERS)?;
     let cut = Instant::now();
+    held.end()?;
     eventually("it is out of sight", Duration::from_secs(40), || {
         (pool.agent_state(0).as_deref() == Some("unreachable")).then_some(())
     })?;
@@ -114,8 +119,9 @@ pub fn agent_cut_off(pool: &mut Pool, work: &mut Work) -> Result<String, String>
         (pool.agent_state(0).as_deref() == Some("active")).then_some(())
     })?;
     let back = since(healed);
+    let told = held.told(pool, healed)?;
     are_alive(&before)?;
-    Ok(format!("out of sight in {noticed}, back in {back}, and nothing of it was ended meanwhile"))
+    Ok(format!("out of sight in {noticed}, back in {back}; {told}, and nothing of it was ended meanwhile"))
 }
 
 pub fn lossy(pool: &mut Pool, work: &mut Work) -> Result<String, String> {

@@ -30,16 +30,19 @@ pub fn are_the_same(pool: &Pool, work: &Work, before: &Running) -> Result<(), St
 
 pub fn leader_killed(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let before = work.serve(pool, 6)?;
+    let held = work.hold(pool, 12)?;
     work.batch(pool, 40)?;
     let leader = pool.leader()?;
     let killed = Instant::now();
     pool.masters[leader].kill_9()?;
+    held.end()?;
     pool.another_leads(leader, Duration::from_secs(5))?;
-    let led = since(killed);
+    let (led, leads) = (since(killed), Instant::now());
+    let told = held.told(pool, leads)?;
     work.batch(pool, 20)?;
     let taken = since(killed);
     are_the_same(pool, work, &before)?;
-    Ok(format!("another leads in {led}, takes work in {taken}"))
+    Ok(format!("another leads in {led}; {told} after that, and work is taken {taken} after the death"))
 }
 
 pub fn leader_stopped(pool: &mut Pool, work: &mut Work) -> Result<String, String> {

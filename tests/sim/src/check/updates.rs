@@ -18,8 +18,8 @@ pub struct Updates {
     between: BTreeMap<(Node, u32, RunId), (u64, u64)>,
     /// What each life was told of each task and has not taken in.
     open: BTreeMap<(Node, u32, TaskId), Key>,
-    /// What each framework has taken in, in any life.
-    taken: BTreeSet<(Node, RunId, u64)>,
+    /// What was taken in, in any life and by any instance of its framework: one may acknowledge for those it succeeds.
+    taken: BTreeSet<(RunId, u64)>,
     told: u64,
 }
 
@@ -52,7 +52,7 @@ impl Updates {
 
     /// A framework has taken a status in.
     pub fn taken_in(&mut self, framework: Node, life: u32, status: &TaskStatus) {
-        self.taken.extend(status.run.map(|run| (framework, run, status.sequence)));
+        self.taken.extend(status.run.map(|run| (run, status.sequence)));
         let of = (framework, life, status.task.clone());
         if self.open.get(&of) == Some(&key(status)) {
             self.open.remove(&of);
@@ -61,7 +61,7 @@ impl Updates {
 
     /// A framework acknowledges a status: whoever does has taken it in.
     pub fn acknowledged(&self, framework: Node, call: &Acknowledge) -> Verdict {
-        if self.taken.contains(&(framework, call.run, call.sequence)) {
+        if self.taken.contains(&(call.run, call.sequence)) {
             return Ok(());
         }
         let Acknowledge { task, sequence, .. } = call;

@@ -217,17 +217,24 @@ fn clocks(pages: &[(&str, &Page)]) -> Option<Check> {
 }
 
 fn certificates(pages: &[(&str, &Page)], now_ms: u64) -> Option<Check> {
-    let left_ms = |page: &Page| Some(page.value("certificate_ends_seconds")? * 1000.0 - now_ms as f64);
-    let known = pages.iter().filter(|(_, page)| left_ms(page).is_some()).count();
+    let now_s = now_ms as f64 / 1000.0;
+    let ends = |page: &Page| page.value("certificate_ends_seconds");
+    let known = pages.iter().filter(|(_, page)| ends(page).is_some()).count();
     let soon = those(pages, |page| {
-        let left = left_ms(page).filter(|left| *left < EXPIRES_SOON.as_millis() as f64)?;
-        Some(show_duration(Duration::from_secs((left.max(0.0) / 1000.0) as u64)))
+        let ends = ends(page)?;
+        // A quarter of the time in which it is renewed is for tries that fail. Older versions renew nothing.
+        let late = match page.value("certificate_renews_seconds") {
+            Some(renews) => now_s > renews + (ends - renews) / 4.0,
+            None => ends - now_s < EXPIRES_SOON.as_secs_f64(),
+        };
+        late.then(|| show_duration(Duration::from_secs((ends - now_s).max(0.0) as u64)))
     });
     if soon.is_empty() {
-        return (known > 0).then(|| ok("certificates", format!("{known} are good for 30 days and more")));
+        return (known > 0).then(|| ok("certificates", format!("{known} are good, and renewed in time")));
     }
-    let fix = "let them join anew before that: `stoa token create --kind agent` or `--kind master --name NUMBER`, then \
-               start them with --join TOKEN and without the old credentials";
+    let fix = "their logs say why they are not renewed: an agent asks any master, a master needs its authority. Once one has \
+               ended: `stoa token create --kind agent` or `--kind master --name NUMBER`, then start it with --join TOKEN and \
+               without the old credentials";
     Some(warn("certificates", format!("end soon: {}", listed(&soon)), fix))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_core::{
     Agent, CheckOutcome, Checked, Config, Contain, Container, End, FailureKind, Found, FoundState, How,
-    Input, LinkId, Loss, Output, Restore, StartFailure,
+    Input, LinkId, Loss, Output, Restore, Room, StartFailure,
 };
 use proto::agent::AgentInfo;
 use proto::agent_link::{Registered, ToAgent, ToAgentKind, ToMaster};
@@ -139,6 +139,7 @@ fn agent(input: &[u8]) -> Verdict {
                 join(&mut world, tree::number(step, 1).max(1))?;
             }
             8 if tree::number(step, 1) == 13 => world.say(Input::EndRuns)?,
+            8 => world.say(Input::Room(if loose { Room::None } else { Room::Enough }))?,
             _ => {}
         }
     }

@@ -309,8 +309,9 @@ public final class Framework {
             known.put(status.getTaskId(), task);
         }
         boolean earlier = !run.isEmpty() && age < 0; // A life of the same name before this one.
-        boolean news = status.getSequence() > task.done
-                || status.getSequence() == 0 && advances(task.state, status.getState());
+        // The last update may come again behind the master's word that the task is out of sight, or on its way: it is back.
+        boolean mayAdvance = status.getSequence() == 0 || status.getSequence() == task.done;
+        boolean news = status.getSequence() > task.done || mayAdvance && advances(task.state, status.getState());
         if (news && !earlier && !Tasks.isTerminal(task.state)) {
             try {
                 scheduler.update(this, status);

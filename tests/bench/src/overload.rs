@@ -170,12 +170,13 @@ async fn watch(operator: &Operator, members: &[MemberView], dialer: &Dialer, las
         if status(operator).await.is_some() {
             seen.reads.note(asked.elapsed());
         }
-        // Who is merely not connected is expected back; out of sight is who was waited for in vain. Only the leader counts them.
+        // Who is merely not connected is expected back; out of sight is who was waited for in vain.
         for member in members {
             let Ok(page) = read_metrics(&member.address, PeerRole::Master, dialer).await else { continue };
-            let line =
-                page.lines().find_map(|line| line.strip_prefix("agents_known{state=\"unreachable\"} "));
-            seen.lost = seen.lost.max(line.and_then(|count| count.trim().parse().ok()));
+            let told =
+                |line: &&str| line.starts_with("agents_known{") && line.contains("state=\"unreachable\"");
+            let line = page.lines().find(told).and_then(|line| line.rsplit(' ').next());
+            seen.lost = seen.lost.max(line.and_then(|count| count.parse().ok()));
         }
         if let Ok(ReplyKind::Raft(raft)) = operator.ask(Call::Raft).await.map(|reply| reply.kind) {
             seen.terms = seen.terms.max(raft.term);

@@ -3,32 +3,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-use master_raft::{ConfState, Image, Raft, Recovered, Role};
+use master_raft::{ConfState, Raft, Recovered, Role};
 use master_registry::Registry;
 use proto::agent_link::{ToAgent, ToAgentKind, ToMaster};
-use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::{AgentId, Epoch, MasterId};
-use proto::log::{Batch as LogBatch, Entry};
-use proto::operator::ReplyKind;
 use proto::refusal::{Code, Refusal};
 use proto::scheduler::{Call, CallKind, Event, EventKind, Redirect};
-use proto::wire::Wire;
 use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Haste, Instant, Machine, Now, Outbox};
 
 use crate::audited::Calling;
-use crate::batch::{Batch, Pending};
-use crate::committed::{Touched, second_half, show, show_everything};
+use crate::batch::Batch;
 use crate::config::{BATCHES_IN_FLIGHT, Config, GATHER_WHEN_BUSY, OFFER_INTERVAL_WHEN_BUSY, SILENCE_LIMIT};
+use crate::consensus::Question;
 use crate::desk::Desk;
-use crate::input::{Input, LinkId, OperatorCall, SessionId, Ticket};
+use crate::input::{Input, LinkId, SessionId};
 use crate::leading::{Deadline, Leading};
-use crate::output::{Note, Output, Saved};
+use crate::output::{Note, Output};
 use crate::verbs::{
-    accept, acknowledge, expire, interest, kill, lose_agent, offer, operate, reconcile, register, rights,
-    subscribe, take_lead, teardown, update, volumes,
+    accept, acknowledge, expire, interest, kill, lose_agent, offer, reconcile, register, subscribe, teardown,
+    update, volumes,
 };
 
 pub use master_raft::Unfit;
@@ -37,17 +32,17 @@ pub use master_raft::Unfit;
 pub struct Master {
     pub(crate) config: Config,
     pub(crate) raft: Raft,
-    registry: Registry,
-    applied: u64,
+    pub(crate) registry: Registry,
+    pub(crate) applied: u64,
     /// The number of the last event that was told.
-    told: u64,
-    leading: Option<Leading>,
+    pub(crate) told: u64,
+    pub(crate) leading: Option<Leading>,
     pub(crate) leader: Option<MasterId>,
     pub(crate) term: u64,
     pub(crate) batch: Batch,
     /// What waits for consensus to say how far the log is committed, by the question; and how many ever did.
-    questions: BTreeMap<u64, Question>,
-    asked: u64,
+    pub(crate) questions: BTreeMap<u64, Question>,
+    pub(crate) asked: u64,
     /// When each of the other masters was heard last.
     pub(crate) heard: BTreeMap<MasterId, Instant>,
     /// The members of the group of the frameworks' state, and the version of the list that they are going by.
@@ -56,17 +51,7 @@ pub struct Master {
     /// again.
     pub(crate) settled: (u64, Instant),
     /// A committed entry could not be read: nothing may be applied behind it.
-    broken: bool,
-}
-
-/// Who asked how far the log is committed.
-enum Question {
-    /// They want all of it.
-    Save(Ticket),
-    /// They want to read.
-    Confirm(Ticket),
-    /// An order would be refused, as far as was known when it came.
-    Order(Ticket, Caller, OperatorCall),
+    pub(crate) broken: bool,
 }
 
 impl Master {
@@ -122,7 +107,7 @@ impl Master {
         self.applied
     }
 
-    fn leader_address(&self) -> String {
+    pub(crate) fn leader_address(&self) -> String {
         self.leader.and_then(|id| self.address_of(id)).unwrap_or_default()
     }
 
@@ -248,311 +233,6 @@ impl Master {
             }
         });
     }
-
-    // === operators ===
-
-    /// The right that a call needs.
-    fn action(caller: &Caller, call: &OperatorCall) -> Option<Action> {
-        match call {
-            OperatorCall::Raft | OperatorCall::Explain(_) => Some(Action::Read),
-            OperatorCall::KillTask(_) => Some(Action::KillTask),
-            OperatorCall::SetQuota(_) | OperatorCall::SetWeight(_) => Some(Action::SetRole),
-            OperatorCall::TeardownFramework(_) => Some(Action::TeardownFramework),
-            OperatorCall::MarkAgentGone(_) => Some(Action::MarkAgentGone),
-            OperatorCall::DrainAgent(_) | OperatorCall::ResumeAgent(_) => Some(Action::DrainAgent),
-            OperatorCall::OperateAgent(_) => Some(Action::Reserve),
-            OperatorCall::SetSecret(_) | OperatorCall::RemoveSecret(_) => Some(Action::SetSecret),
-            OperatorCall::CreateToken(_) => Some(Action::CreateToken),
-            OperatorCall::ChangeMasters(_) | OperatorCall::CancelMasters | OperatorCall::TransferLead(_) => {
-                Some(Action::ChangeMasters)
-            }
-            OperatorCall::Principals | OperatorCall::SetRights(_) => Some(Action::SetRights),
-            OperatorCall::CanI(asked) if asked.principal.as_ref().is_some_and(|other| other != caller) => {
-                Some(Action::SetRights)
-            }
-            OperatorCall::DryRun(order) => Self::action(caller, order),
-            // Everybody may know of themselves; and the token is the right.
-            OperatorCall::CanI(_) | OperatorCall::WhoAmI | OperatorCall::RedeemToken { .. } => None,
-        }
-    }
-
-    /// What can be answered from the log alone: by the leader, and by whoever knows none.
-    fn answer(&self, now: Now, caller: &Caller, call: &OperatorCall) -> Option<ReplyKind> {
-        if matches!(call, OperatorCall::Raft) {
-            return Some(ReplyKind::Raft(self.members(now)));
-        }
-        if self.leading.is_none() && !self.leader_address().is_empty() {
-            return None;
-        }
-        match call {
-            OperatorCall::WhoAmI => Some(ReplyKind::Principal(rights::view(&self.registry, caller))),
-            OperatorCall::Principals => Some(ReplyKind::Principals(rights::all(&self.registry))),
-            OperatorCall::CanI(asked) => {
-                Some(rights::can_i(&self.registry, &self.config.root_tasks, caller, asked))
-            }
-            OperatorCall::Raft
-            | OperatorCall::Explain(_)
-            | OperatorCall::KillTask(_)
-            | OperatorCall::SetQuota(_)
-            | OperatorCall::SetWeight(_)
-            | OperatorCall::TeardownFramework(_)
-            | OperatorCall::MarkAgentGone(_)
-            | OperatorCall::DrainAgent(_)
-            | OperatorCall::ResumeAgent(_)
-            | OperatorCall::OperateAgent(_)
-            | OperatorCall::DryRun(_)
-            | OperatorCall::SetRights(_)
-            | OperatorCall::ChangeMasters(_)
-            | OperatorCall::CancelMasters
-            | OperatorCall::TransferLead(_)
-            | OperatorCall::SetSecret(_)
-            | OperatorCall::RemoveSecret(_)
-            | OperatorCall::CreateToken(_)
-            | OperatorCall::RedeemToken { .. } => None,
-        }
-    }
-
-    fn operator(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        caller: &Caller,
-        call: OperatorCall,
-        out: &mut Outbox<Output>,
-    ) {
-        let action = Self::action(caller, &call);
-        if let Some(Err(refusal)) = action.map(|action| authorize(caller, &action)) {
-            out.push(Output::Note(Note::Refused {
-                caller: caller.to_string(),
-                code: refusal.code,
-                message: refusal.message.clone(),
-            }));
-            return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
-        }
-        if let Some(kind) = self.answer(now, caller, &call) {
-            return out.push(Output::Reply { ticket, kind });
-        }
-        // Whoever leads otherwise is asked next; and if nobody does, this is why.
-        if let Some(refusal) = self.has_no_room().filter(|_| !matches!(call, OperatorCall::Explain(_))) {
-            return out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
-        }
-        self.order(now, ticket, caller, call, false, out);
-    }
-
-    /// Carries an order out, or asks first whether what stands in its way is so as of now.
-    fn order(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        caller: &Caller,
-        call: OperatorCall,
-        sure: bool,
-        out: &mut Outbox<Output>,
-    ) {
-        if self.leading.is_none() {
-            let kind = ReplyKind::Redirect(self.leader_address());
-            return out.push(Output::Reply { ticket, kind });
-        }
-        if self.operate_masters(now, ticket, caller, &call, out) {
-            return;
-        }
-        let again = self.at_desk(now, out, |d| operate::operate(d, ticket, caller, call, sure)).flatten();
-        if let Some(call) = again {
-            self.ask(now, Question::Order(ticket, caller.clone(), call));
-        }
-    }
-
-    // === consensus ===
-
-    fn consensus(&mut self, now: Now, out: &mut Outbox<Output>) {
-        let mut said = Outbox::new();
-        self.raft.settle(now, &mut said);
-        for output in said.take() {
-            match output {
-                master_raft::Output::Send { to, bytes } => out.push(Output::ToPeer { to, bytes }),
-                master_raft::Output::SendSnapshot { to, bytes, index } => {
-                    out.push(Output::SnapshotToPeer { to, bytes, index });
-                }
-                master_raft::Output::Persist(persist) => out.push(Output::Persist(persist)),
-                master_raft::Output::Commit { index, tag, data, .. } => {
-                    self.commit(now, index, tag, &data, out)
-                }
-                master_raft::Output::InstallSnapshot { index, image, .. } => {
-                    self.install(now, index, &image, out);
-                }
-                master_raft::Output::Role(role) => self.part(now, role, out),
-                master_raft::Output::Dropped { tag, .. } => {
-                    // Only with the lead itself: proposals are bounded in number and size. Frameworks send the same
-                    // operation ids to the next leader; people are told.
-                    for (_, pending) in self.batch.land(tag).into_iter().flatten() {
-                        tell_lost(pending, out);
-                    }
-                }
-                master_raft::Output::SnapshotWanted { index } => {
-                    // The index may be one of consensus itself; the registry is what all outputs before this made it.
-                    if !self.broken {
-                        let image = Image::Bytes(Bytes::from(self.registry.to_image()));
-                        let taken = master_raft::Input::SnapshotTaken { index, image };
-                        self.raft.step(now, taken, &mut Outbox::new());
-                    }
-                }
-                master_raft::Output::ReadReady { tag, .. } => self.answer_question(now, tag, true, out),
-                // Told when it is woken.
-                master_raft::Output::ReadDropped { .. }
-                | master_raft::Output::Members { .. }
-                | master_raft::Output::MembersChanged { .. } => {}
-                master_raft::Output::Refused { from, why } => {
-                    out.push(Output::Note(Note::Peer { from: from.0, why: format!("{why:?}") }));
-                }
-            }
-        }
-    }
-
-    /// An entry is committed: it is applied, and what waited for it goes on.
-    fn commit(&mut self, now: Now, index: u64, tag: Option<u64>, data: &[u8], out: &mut Outbox<Output>) {
-        let own = tag.and_then(|tag| self.batch.land(tag));
-        if data.is_empty() || self.broken {
-            return;
-        }
-        let batch = match LogBatch::decode(data) {
-            Ok(batch) => batch,
-            Err(bad) => {
-                self.broken = true;
-                return out.push(Output::Note(Note::Unreadable { index, why: bad.to_string() }));
-            }
-        };
-        let mut pendings = own.into_iter().flatten().map(|(_, pending)| pending);
-        let mut ordinal = 0;
-        let mut masters = false;
-        for entry in batch.entries {
-            masters |= matches!(entry, Entry::MastersChanged(_) | Entry::MastersSettled(_));
-            let pending = pendings.next().unwrap_or(Pending::Nothing);
-            ordinal = if mutants::is(Mutant::ReuseRun) { 0 } else { ordinal };
-            if self.leading.is_some() {
-                // The second half reads the entry and what came of it.
-                let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry.clone());
-                self.at_desk(now, out, |d| second_half(d, index, &entry, pending, effect));
-            } else {
-                let touched = Touched::of(&entry);
-                let effect = self.registry.apply(index, batch.at_ms, &mut ordinal, entry);
-                show(&self.registry, &touched, effect, out);
-            }
-        }
-        self.applied = index;
-        if masters {
-            self.roster_changed(now, out);
-        }
-        self.tell_history(out);
-        out.push(Output::Applied(index));
-    }
-
-    /// Asks consensus how far the log is committed.
-    fn ask(&mut self, now: Now, question: Question) {
-        self.asked += 1;
-        self.questions.insert(self.asked, question);
-        let ask = master_raft::Input::ReadIndex { tag: self.asked };
-        self.raft.step(now, ask, &mut Outbox::new());
-    }
-
-    /// Everything that was committed when it was asked for is applied by now, or nobody could say what is.
-    fn answer_question(&mut self, now: Now, tag: u64, confirmed: bool, out: &mut Outbox<Output>) {
-        let confirmed = confirmed && !self.broken;
-        match self.questions.remove(&tag) {
-            Some(Question::Save(ticket)) => {
-                let image = || Bytes::from(self.registry.to_image());
-                let whole = || Saved { index: self.applied, term: self.term, image: image() };
-                out.push(Output::Saved { ticket, saved: confirmed.then(whole) });
-            }
-            Some(Question::Confirm(ticket)) => out.push(Output::Confirmed { ticket, confirmed }),
-            Some(Question::Order(ticket, caller, call)) if confirmed => {
-                self.order(now, ticket, &caller, call, true, out);
-            }
-            Some(Question::Order(ticket, ..)) => {
-                let message = "no majority of the masters has confirmed that this one leads";
-                let kind = ReplyKind::Refused(Refusal::new(Code::Unavailable, message));
-                out.push(Output::Reply { ticket, kind });
-            }
-            None => {}
-        }
-    }
-
-    /// What the log tells that was not told yet.
-    fn tell_history(&mut self, out: &mut Outbox<Output>) {
-        let events: Vec<_> = self.registry.history_after(self.told).cloned().collect();
-        if let Some(newest) = events.last() {
-            self.told = newest.sequence;
-            out.push(Output::Happened(events));
-        }
-    }
-
-    fn install(&mut self, now: Now, index: u64, image: &Image, out: &mut Outbox<Output>) {
-        let Image::Bytes(bytes) = image else { return };
-        match Registry::from_image(bytes) {
-            Ok(registry) => {
-                self.registry = registry;
-                self.applied = index;
-                self.roster_changed(now, out);
-                self.tell_history(out);
-                out.push(Output::Applied(index));
-                show_everything(&self.registry, out);
-            }
-            Err(bad) => {
-                self.broken = true;
-                out.push(Output::Note(Note::Unreadable { index, why: bad.to_string() }));
-            }
-        }
-    }
-
-    fn part(&mut self, now: Now, role: Role, out: &mut Outbox<Output>) {
-        match role {
-            Role::Leader { term } => {
-                self.term = term;
-                self.leader = Some(self.config.id);
-                self.leading = Some(Leading::new(Epoch(term), &self.config));
-                self.at_desk(now, out, take_lead::take_lead);
-            }
-            Role::Follower { leader, term } => {
-                self.term = term;
-                self.leader = leader.map(|id| MasterId(id.0));
-                self.step_down(out);
-            }
-            Role::Candidate { term } => {
-                self.term = term;
-                self.leader = None;
-                self.step_down(out);
-            }
-        }
-        out.push(Output::Part { term: self.term, leads: self.leading.is_some(), leader: self.leader });
-    }
-
-    /// Everything that only a leader knows is gone; whoever is connected looks for the next one.
-    fn step_down(&mut self, out: &mut Outbox<Output>) {
-        let Some(l) = self.leading.take() else { return };
-        self.settled = (0, Instant::default());
-        let redirect = Redirect { leader_address: self.leader_address() };
-        for (session, _) in l.frameworks.sessions() {
-            let kind = EventKind::Redirect(redirect.clone());
-            out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
-            out.push(Output::CloseFramework { session });
-        }
-        for link in l.agents.links() {
-            let kind = ToAgentKind::Redirect(redirect.clone());
-            out.push(Output::ToAgent { link, message: ToAgent { epoch: l.epoch, kind } });
-            out.push(Output::CloseAgent { link });
-        }
-        for pending in self.batch.abandon() {
-            tell_lost(pending, out);
-        }
-        show_everything(&self.registry, out);
-    }
-}
-
-/// Whoever waited for a commit that will not be told any more.
-fn tell_lost(pending: Pending, out: &mut Outbox<Output>) {
-    if let Pending::Reply { ticket } = pending {
-        let refusal = Refusal::new(Code::LeaderLost, "the leader changed before this was committed");
-        out.push(Output::Reply { ticket, kind: ReplyKind::Refused(refusal) });
-    }
 }
 
 impl Machine for Master {
@@ -663,28 +343,5 @@ impl Master {
         let wanted = if l.allocate { Some(l.offered_at) } else { l.allocator.wake_at() }?;
         let earliest = l.offered_at + OFFER_INTERVAL_WHEN_BUSY;
         Some(if l.is_busy(self.registry.task_count(), l.offered_at) { wanted.max(earliest) } else { wanted })
-    }
-
-    /// What was gathered goes to consensus, in few and large pieces.
-    fn propose(&mut self, now: Now) {
-        let Some(l) = self.leading.as_ref() else { return };
-        let lazy_due = self.batch.lazy_len() > 0
-            && l.deadlines.get(&Deadline::Lazy).is_none_or(|at| at <= now.monotonic);
-        if !(self.batch.is_urgent() || lazy_due) || self.batch.in_flight() >= BATCHES_IN_FLIGHT {
-            return;
-        }
-        // While the lead is handed over nothing is proposed: it would be dropped, and if the other does not take the lead
-        // nobody would be told.
-        if !self.raft.takes_proposals() {
-            return;
-        }
-        if let Some(l) = self.leading.as_mut() {
-            l.deadlines.cancel(&Deadline::Lazy);
-        }
-        for (tag, data) in self.batch.take(now.wall.as_millis()) {
-            let mut said = Outbox::new();
-            self.raft.step(now, master_raft::Input::Propose { tag, data }, &mut said);
-            debug_assert!(said.is_empty(), "proposing says nothing before settling");
-        }
     }
 }

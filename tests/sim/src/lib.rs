@@ -7,7 +7,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `world.rs` | the loop, the nodes, who hears what when |
+//! | `world.rs`, `streams.rs` | the loop, the nodes, who hears what when |
 //! | `masters.rs`, `peers.rs`, `agents.rs`, `frameworks.rs` | how each kind of node is driven and its outputs performed |
 //! | `store.rs`, `store_events.rs`, `store_clients.rs` | what frameworks keep on the masters: its group, how its messages travel, and who uses it |
 //! | `members.rs`, `shell.rs` | masters that come and go: who wants it, and what of a master's process is not its machine |
@@ -58,6 +58,7 @@ pub mod store;
 pub mod store_clients;
 pub mod store_events;
 pub mod story;
+pub mod streams;
 pub mod trace;
 pub mod trim;
 pub mod volumes;

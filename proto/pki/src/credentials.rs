@@ -15,6 +15,8 @@ use crate::{files, sha256_of};
 const CA_FILE: &str = "ca.pem";
 const CERTIFICATE_FILE: &str = "cert.pem";
 const KEY_FILE: &str = "key.pem";
+/// The key of a certificate that is about to take the place of another.
+const NEXT_KEY_FILE: &str = "key.next.pem";
 
 /// What a process shows to others and trusts of them, as PEM texts.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,20 +34,48 @@ pub struct Credentials {
 impl Credentials {
     /// Reads `ca.pem`, `cert.pem` and `key.pem` of a directory.
     pub fn load(dir: &Path) -> Result<Self, PkiError> {
-        Ok(Credentials {
+        let mut found = Credentials {
             ca_pem: files::read(dir, CA_FILE)?,
             certificate_pem: files::read(dir, CERTIFICATE_FILE)?,
             key_pem: files::read(dir, KEY_FILE)?,
-        })
+        };
+        if !found.fits(&found.key_pem)
+            && let Ok(next) = files::read(dir, NEXT_KEY_FILE)
+            && found.fits(&next)
+        {
+            // Whoever wrote the certificate ended before its key was in its place.
+            found.key_pem = next;
+        }
+        Ok(found)
     }
 
-    /// Writes the three files, readable by their owner only, and syncs them. Makes the directory.
+    /// Writes the three files, readable by their owner only, and syncs them. Makes the directory. Wherever the process ends
+    /// meanwhile, what was there or what is written can be loaded.
     pub fn save(&self, dir: &Path) -> Result<(), PkiError> {
         files::private_dir(dir)?;
         files::write(dir, CA_FILE, &self.ca_pem)?;
-        files::write(dir, KEY_FILE, &self.key_pem)?;
-        // The certificate last: whoever finds it finds its key.
-        files::write(dir, CERTIFICATE_FILE, &self.certificate_pem)
+        if !Credentials::exist(dir) {
+            files::write(dir, KEY_FILE, &self.key_pem)?;
+            // The certificate last: whoever finds it finds its key.
+            return files::write(dir, CERTIFICATE_FILE, &self.certificate_pem);
+        }
+        let there = Credentials::load(dir)?;
+        if there.key_pem != files::read(dir, KEY_FILE)? {
+            // It was in the place of the next one, which is needed now.
+            files::write(dir, KEY_FILE, &there.key_pem)?;
+        }
+        files::write(dir, NEXT_KEY_FILE, &self.key_pem)?;
+        files::write(dir, CERTIFICATE_FILE, &self.certificate_pem)?;
+        files::rename(dir, NEXT_KEY_FILE, KEY_FILE)
+    }
+
+    /// Whether a key is that of the certificate. What cannot be read is for whoever uses it to refuse.
+    fn fits(&self, key_pem: &str) -> bool {
+        let (Ok(certificate), Ok(key)) = (self.certificate(), KeyPair::from_pem(key_pem)) else {
+            return true;
+        };
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&certificate) else { return true };
+        *parsed.public_key().subject_public_key.data == *key.public_key_raw()
     }
 
     /// Whether a directory holds all three files.

@@ -1,6 +1,6 @@
 //! Files of secrets: private, whole, and on disk before anybody counts on them.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, read_to_string, rename};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, read_to_string};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::error::PkiError;
 pub(crate) fn private_dir(dir: &Path) -> Result<(), PkiError> {
     let make = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+        fs::set_permissions(dir, Permissions::from_mode(0o700))
     };
     make().map_err(|source| PkiError::File { operation: "create", path: dir.to_owned(), source })
 }
@@ -26,14 +26,24 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> Result<(), PkiError> 
         file.set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        rename(&fresh, &path)?;
+        fs::rename(&fresh, &path)?;
         File::open(dir)?.sync_all()
     };
     put().map_err(|source| {
         // The half-written file holds a secret; that it cannot be removed either changes nothing for the caller.
-        let _ = std::fs::remove_file(&fresh);
+        let _ = fs::remove_file(&fresh);
         PkiError::File { operation: "write", path, source }
     })
+}
+
+/// Puts a file in the place of another.
+pub(crate) fn rename(dir: &Path, from: &str, to: &str) -> Result<(), PkiError> {
+    let path = dir.join(to);
+    let put = || -> io::Result<()> {
+        fs::rename(dir.join(from), &path)?;
+        File::open(dir)?.sync_all()
+    };
+    put().map_err(|source| PkiError::File { operation: "write", path: path.clone(), source })
 }
 
 /// Reads a file.

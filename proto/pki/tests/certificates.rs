@@ -203,3 +203,23 @@ fn it_is_time_for_the_next_when_two_thirds_are_over() {
     let over = ca.issue(&ada(), Duration::ZERO).unwrap();
     assert_eq!(over.renew_at_ms().unwrap(), over.expires_ms().unwrap());
 }
+
+#[test]
+fn wherever_a_renewal_is_cut_short_there_is_a_certificate_with_its_key() {
+    let ca = Authority::create("pool-1").unwrap();
+    let dir = std::env::temp_dir().join(format!("stoa-renewal-{}", std::process::id()));
+    let issue = || ca.issue(&ada(), LEAF_VALIDITY).unwrap();
+    let (first, second, third) = (issue(), issue(), issue());
+    first.save(&dir).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+    put("key.next.pem", &second.key_pem);
+    assert!(Credentials::load(&dir).unwrap() == first, "the next key alone says nothing");
+    put("cert.pem", &second.certificate_pem);
+    assert!(Credentials::load(&dir).unwrap() == second);
+    // The next renewal needs the place in which the key of the present one is.
+    third.save(&dir).unwrap();
+    assert!(Credentials::load(&dir).unwrap() == third);
+    assert_eq!(std::fs::read_to_string(dir.join("key.pem")).unwrap(), third.key_pem);
+    assert!(!dir.join("key.next.pem").exists());
+    std::fs::remove_dir_all(&dir).unwrap();
+}

@@ -53,7 +53,8 @@ where
 {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut stamp = stamp_of(&dir);
+    // Somebody may have been there since they were loaded.
+    let mut stamp = None;
     let mut not_before = 0;
     loop {
         ticks.tick().await;

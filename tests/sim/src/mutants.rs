@@ -99,7 +99,7 @@ pub fn bound(mutant: Mutant) -> Bound {
         Mutant::RetireEarly => ("members", 10, Members),
         Mutant::LoseChange => ("P13", 40, Members),
         Mutant::NumberAgain => ("members", 40, Members),
-        Mutant::BeginAnew => ("P6", 40, Members),
+        Mutant::BeginAnew => ("P6", 150, Members),
         Mutant::StayRemoved => ("P13", 20, Members),
         Mutant::AnswerBeforeCommit => ("P3", 10, All),
         Mutant::ReuseRun => ("P2", 20, All),

@@ -61,7 +61,7 @@ pub struct FrameworkNode {
     pub fence: u64,
     /// Whether it has a part in what happens.
     pub part: Part,
-    stream: Option<(Link, u64)>,
+    pub(crate) stream: Option<(Link, u64)>,
     /// The masters that it was started with.
     pub masters: Vec<String>,
 }

@@ -223,9 +223,12 @@ impl World {
         if machine.wake_at().is_some_and(|at| at <= now.monotonic) {
             machine.wake(now, &mut out);
         }
+        // One that is alone has committed what it has yet to store: a crash may take that, and nobody was told. What one applies
+        // that is alone from this turn on was committed with others.
+        let was_alone = self.member_is_alone(node);
+        let Some(machine) = self.store.members[node.index()].machine.as_mut() else { return Ok(()) };
         machine.settle(now, &mut out);
-        // One that is alone has committed what it has yet to store: a crash may take that, and nobody was told.
-        let alone = self.member_is_alone(node);
+        let alone = was_alone && self.member_is_alone(node);
         if !alone {
             self.member_holds(node)?;
         }
@@ -233,7 +236,7 @@ impl World {
         self.trace.number(out.len() as u64);
         self.store.members[node.index()].performing.extend(out.take());
         self.perform_member(node)?;
-        if alone {
+        if alone && !self.store.members[node.index()].busy {
             self.member_holds(node)?;
         }
         self.plan_member(node);
@@ -266,11 +269,9 @@ impl World {
 
     /// What a member has applied is as it is everywhere.
     fn member_holds(&mut self, node: Node) -> Verdict {
-        let (alone, slack) = (self.member_is_alone(node), self.store_slack(TTL_MAX));
+        let slack = self.store_slack(TTL_MAX);
         let member = &mut self.store.members[node.index()];
-        let Some(machine) = member.machine.as_ref().filter(|_| !(alone && member.busy)) else {
-            return Ok(());
-        };
+        let Some(machine) = member.machine.as_ref() else { return Ok(()) };
         let applied = machine.applied();
         if applied <= member.compared {
             return Ok(());
@@ -309,7 +310,9 @@ impl World {
             self.sees_stored(node, Group::Store, &persist, had)?;
         }
         self.perform_member(node)?;
-        self.member_holds(node)?;
+        if !(self.member_is_alone(node) && self.store.members[node.index()].busy) {
+            self.member_holds(node)?;
+        }
         self.plan_member(node);
         Ok(())
     }

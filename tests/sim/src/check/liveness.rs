@@ -73,6 +73,11 @@ pub fn missing(world: &World) -> Option<String> {
         if !framework.driver.as_ref().is_some_and(|driver| driver.is_connected()) {
             return Some(format!("{} is not connected", framework.name));
         }
+        // What was said on a stream that is broken never comes, and it has yet to notice.
+        let is_broken = |id: u64| world.network.stream(id).is_none_or(|stream| stream.broken);
+        if framework.stream.is_some_and(|(_, id)| is_broken(id)) {
+            return Some(format!("{} does not know that its stream is broken", framework.name));
+        }
         let runs = |task: &TaskId| {
             let Some(id) = &framework.memory.framework else { return false };
             let known = registry.task(&(id.clone(), task.clone())).and_then(|known| known.status.run);

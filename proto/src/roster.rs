@@ -147,18 +147,20 @@ impl Roster {
         MasterId(ids.map(|id| id.0).max().unwrap_or(0) + 1)
     }
 
-    /// The list once these come and those go, with the same version.
+    /// The list once these come and those go, with the same version. While a change is under way more can be let go, so that one
+    /// that counts on a lost master comes to an end; nobody else can come.
     ///
     /// # Errors
     /// [`Refusal`]: it cannot be changed so, whoever is heard.
     pub fn changed(&self, add: &[Master], remove: &[MasterId]) -> Result<Roster, Refusal> {
-        if self.is_changing() {
+        if self.is_changing() && !add.is_empty() {
             return Err(Refusal::new(
                 Code::Conflict,
                 format!("a change is under way: {}", self.change_in_words()),
             )
             .with_help(
-                "wait until it is through (`stoa raft status`), or take it back with `stoa raft cancel`",
+                "wait until it is through (`stoa raft status`), take it back with `stoa raft cancel`, or, if a master that it counts \
+                 on is lost, give that one up with `stoa raft remove`",
             ));
         }
         if add.is_empty() && remove.is_empty() {
@@ -172,6 +174,9 @@ impl Roster {
                 let message = format!("master {id} {gone}: they are {}", known.join(", "));
                 return Err(Refusal::new(Code::NotFound, message));
             };
+            if master.standing == Standing::Leaves {
+                return Err(Refusal::new(Code::Conflict, format!("master {id} leaves already")));
+            }
             master.standing = Standing::Leaves;
         }
         for new in add {
@@ -303,6 +308,18 @@ mod tests {
             "whoever has begun to join under it may have acknowledged"
         );
         assert_eq!(three().cancelled().unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn who_is_lost_can_be_given_up_while_a_change_counts_on_him_and_nobody_else_can_come() {
+        let replacing = three().changed(&[new(4, "h4:7070")], &[MasterId(3)]).unwrap();
+        let more = replacing.changed(&[new(5, "h5:7070")], &[MasterId(4)]).unwrap_err();
+        assert!(more.code == Code::Conflict && more.help.contains("stoa raft remove"), "{more}");
+        let without = replacing.changed(&[], &[MasterId(4)]).unwrap();
+        assert_eq!(without.wanted(), [1, 2].map(MasterId).into());
+        assert!([3, 4].iter().all(|id| without.settled().is_retired(MasterId(*id))));
+        let twice = without.changed(&[], &[MasterId(4)]).unwrap_err();
+        assert_eq!((twice.code, twice.message.as_str()), (Code::Conflict, "master 4 leaves already"));
     }
 
     #[test]

@@ -189,6 +189,7 @@ impl World {
         let refuses = |member: &&MemberView| self.refuses(member.id);
         let lost = of(Standing::Votes).find(refuses).map(|member| member.id);
         let hopeless = of(Standing::Joins).any(|member| self.refuses(member.id));
+        let given_up = of(Standing::Joins).chain(of(Standing::Votes)).find(refuses).map(|member| member.id);
         let changing = view.members.iter().any(|member| member.standing != Standing::Votes);
         let voters: Vec<MasterId> = of(Standing::Votes).map(|member| member.id).collect();
         let leads = view.members.iter().find(|member| member.leader).map(|member| member.id);
@@ -199,7 +200,16 @@ impl World {
             }
             // Nor does one come to an end that counts on a lost disk.
             let waits_for_lost = lost.is_some() && (self.calm || self.members.dice.chance(1, 2));
-            if hopeless || waits_for_lost || (!self.calm && self.members.dice.chance(1, 8)) {
+            let counts_on_lost = hopeless || waits_for_lost;
+            // He gives up who is lost, or takes all of it back. The first always comes to an end.
+            if counts_on_lost
+                && (self.calm || view.applied.is_multiple_of(2))
+                && let Some(lost) = given_up
+            {
+                let change = ChangeMasters { add: Vec::new(), remove: vec![lost] };
+                let what = "a lost master was given up during a change";
+                self.orders(OperatorCall::ChangeMasters(change), what, None);
+            } else if counts_on_lost || (!self.calm && self.members.dice.chance(1, 8)) {
                 self.orders(OperatorCall::CancelMasters, "a change of masters was taken back", None);
             }
             return;

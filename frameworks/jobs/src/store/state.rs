@@ -163,8 +163,8 @@ pub struct State {
     pub memory: BTreeMap<String, String>,
     /// By name.
     pub jobs: BTreeMap<String, Job>,
-    /// The job that each remembered request was for.
-    requests: BTreeMap<String, String>,
+    /// Each remembered request and the job that it was for: one, unless the journal is not of our making.
+    requests: BTreeSet<(String, String)>,
 }
 
 /// One change of the state.
@@ -274,10 +274,10 @@ impl State {
                 let name = spec.name.clone();
                 let old = self.jobs.remove(&name);
                 for (id, _) in old.iter().flat_map(|job| &job.requests) {
-                    self.requests.remove(id);
+                    self.requests.remove(&(id.clone(), name.clone()));
                 }
                 for (id, _) in &requests {
-                    self.requests.insert(id.clone(), name.clone());
+                    self.requests.insert((id.clone(), name.clone()));
                 }
                 let (stopped, purge) = (false, false);
                 let mut job = Job {
@@ -332,7 +332,7 @@ impl State {
             }
             Record::JobForgotten { name } => {
                 for (id, _) in self.jobs.remove(&name).iter().flat_map(|job| &job.requests) {
-                    self.requests.remove(id);
+                    self.requests.remove(&(id.clone(), name.clone()));
                 }
             }
             Record::InstanceStored { job, instance } => {
@@ -353,7 +353,9 @@ impl State {
 
     /// The job and revision that a request made, if it was carried out and is remembered.
     pub fn request(&self, id: &str) -> Option<(&Job, u64)> {
-        let job = self.jobs.get(self.requests.get(id)?)?;
+        let (_, name) =
+            self.requests.range((id.to_owned(), String::new())..).next().filter(|(known, _)| known == id)?;
+        let job = self.jobs.get(name)?;
         job.requests.iter().find(|(known, _)| known == id).map(|(_, revision)| (job, *revision))
     }
 

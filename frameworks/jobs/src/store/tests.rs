@@ -336,3 +336,24 @@ async fn after_an_error_nothing_is_called_durable() {
     drop(writer);
     assert_eq!(Store::open(&dir.0).unwrap().state().serials_below, 0);
 }
+
+#[test]
+fn two_jobs_of_one_request_are_the_same_after_their_journal_was_rewritten() {
+    // Nobody of us writes such a journal.
+    let mut state = State::default();
+    let store = |state: &mut State, name: &str, requests: &[u32]| {
+        let mut record = state.store_job(spec(name), &request(1), 9, false);
+        if let Record::JobStored { requests: kept, .. } = &mut record {
+            *kept = requests.iter().map(|n| (request(*n), 1)).collect();
+        }
+        state.apply(record);
+    };
+    store(&mut state, "web", &[1]);
+    store(&mut state, "api", &[1]);
+    store(&mut state, "web", &[2]);
+    let of = |state: &State, n| state.request(&request(n)).map(|(job, _)| job.spec.name.clone());
+    assert_eq!((of(&state, 1), of(&state, 2)), (Some("api".into()), Some("web".into())));
+    let mut again = State::default();
+    state.image(FORMAT).into_iter().for_each(|record| again.apply(record));
+    assert_eq!(again, state);
+}

@@ -214,8 +214,13 @@ impl Client {
     ) -> Result<Option<Reply>, AskError> {
         let mut silent = BTreeSet::new();
         let mut leader = None;
+        // Who the masters are is told by one that knows no leader, too: the next one may know more.
+        let mut without_leader = None;
         loop {
             let Some((address, channel)) = self.next_master(leader.take(), &mut silent, tried).await? else {
+                if without_leader.is_some() {
+                    return Ok(without_leader);
+                }
                 continue;
             };
             let mut door = OperatorClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
@@ -263,6 +268,12 @@ impl Client {
                     sleep(PAUSE).await;
                 }
                 ReplyKind::Refused(refusal) => return Err(AskError::Refused(refusal)),
+                ReplyKind::Raft(_) if *call == Call::Raft && !reply.from_leader => {
+                    self.forget(&address);
+                    tried.failed(&address, "knows no leader");
+                    silent.insert(address);
+                    without_leader = Some(reply);
+                }
                 ReplyKind::Status(_)
                 | ReplyKind::Raft(_)
                 | ReplyKind::Agents(_)

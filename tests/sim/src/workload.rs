@@ -14,7 +14,7 @@ use proto::quantities::Quantities;
 use proto::resources::{Amount, Portion};
 use proto::role::Role;
 use proto::scheduler::RescindReason;
-use proto::task::{TaskState, TaskStatus};
+use proto::task::{StatusReason, TaskState, TaskStatus};
 use proto_machine::{Dice, Instant, Now};
 
 use crate::options::{FrameworkPlan, Habits, Personality};
@@ -512,10 +512,15 @@ impl Scheduler for Workload {
     fn update(&mut self, now: Now, update: Update, out: &mut Calls<Note>) {
         out.emit(Note::Told(Box::new(update.status().clone())));
         let thinks = self.personality == Personality::Slow && self.dice.chance(1, 2);
-        if !thinks && self.late.is_empty() {
+        let is_refused = update.status().reason == StatusReason::AgentDiskFull;
+        if !thinks && !is_refused && self.late.is_empty() {
             return self.take_in(update, out);
         }
-        let at = now.monotonic + Duration::from_millis(self.dice.below(1500));
+        let at = match is_refused {
+            // As in the SDK's reconciler, what was refused is not tried again at once.
+            true => now.monotonic + Duration::from_secs(5),
+            false => now.monotonic + Duration::from_millis(self.dice.below(1500)),
+        };
         let at = self.late.back().map_or(at, |(last, _)| at.max(*last));
         self.late.push_back((at, update));
     }

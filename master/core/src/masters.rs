@@ -217,6 +217,14 @@ impl Master {
     fn change(&self, now: Now, caller: &Caller, change: &ChangeMasters) -> Result<Entry, Refusal> {
         let roster = self.roster();
         let next = roster.changed(&change.add, &change.remove)?;
+        if let Some(heard) = change.remove.iter().find(|id| roster.is_changing() && self.hears(now, **id)) {
+            let message =
+                format!("a change is under way: {}; master {heard} is heard", roster.change_in_words());
+            return Err(Refusal::new(Code::Conflict, message).with_help(
+                "wait until it is through (`stoa raft status`), or take it back with `stoa raft cancel`; only who is lost \
+                 can be given up meanwhile",
+            ));
+        }
         self.check_majority(now, &next)?;
         Ok(entry(&roster, next, caller, None))
     }

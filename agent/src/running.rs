@@ -17,7 +17,7 @@ use proto::agent::AgentInfo;
 use proto::attributes::Attributes;
 use proto::id::{AgentId, RunId};
 use proto::ledger::Record;
-use proto_drive::{Ended, Handle as Machine, Vitals};
+use proto_drive::{Ended, Handle as Machine, show_vitals};
 use proto_grpc::services::agent_door::agent_door_server::AgentDoorServer;
 use proto_grpc::{ServeError, Shown, serve_shown, with_metrics};
 use tokio::net::TcpListener;
@@ -208,13 +208,7 @@ pub async fn start(
     let exec = Exec::new(containerizer.clone(), task_facts);
     let (directory, of_now) = (settings.work_dir.clone(), shown.clone());
     let page = move || {
-        let own = of_now.now();
-        Vitals {
-            directory: directory.clone(),
-            certificate_ends_ms: own.expires_ms().unwrap_or_default(),
-            certificate_renews_ms: own.renew_at_ms().unwrap_or_default(),
-        }
-        .show();
+        show_vitals(&directory, of_now.times_ms());
         page()
     };
     let routes = with_metrics(Routes::new(AgentDoorServer::new(Door::new(runs, exec))), page);

@@ -40,7 +40,7 @@ use master_storage::{Disk, LogStore};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
 use proto::id::MasterId;
-use proto_drive::{Ended, Handle, Vitals};
+use proto_drive::{Ended, Handle, show_vitals};
 use proto_grpc::services::agent_link::agent_link_server::AgentLinkServer;
 use proto_grpc::services::backups::backups_server::BackupsServer;
 use proto_grpc::services::operator::operator_server::OperatorServer;
@@ -326,13 +326,7 @@ pub async fn run(
     let (directory, of_now) = (config.data_dir.clone(), shown.clone());
     let authority_dir = config.authority_dir.clone();
     let page = move || {
-        let own = of_now.now();
-        Vitals {
-            directory: directory.clone(),
-            certificate_ends_ms: own.expires_ms().unwrap_or_default(),
-            certificate_renews_ms: own.renew_at_ms().unwrap_or_default(),
-        }
-        .show();
+        show_vitals(&directory, of_now.times_ms());
         meters::show_authority(authority_dir.as_deref());
         meters::show(&watched.standing());
         show_state();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use proto::task::{Exit, StatusReason, TaskState, TaskStatus};
 use tonic::service::Routes;
 
 use super::master::{Master, Session, command, script};
-use super::node::{Node, has_command, open_to_tasks};
+use super::node::{Gate, Node, has_command};
 use super::soon;
 
 /// How soon it takes tasks again once there is room.
@@ -102,12 +102,6 @@ fn keeps(register: &Register, stays: &TaskStatus) {
     assert_eq!((status.state, status.pid), (TaskState::Running, stays.pid));
 }
 
-/// Lets a task go on that reads from this pipe.
-async fn say(pipe: &Path) {
-    let pipe = pipe.to_owned();
-    tokio::task::spawn_blocking(move || std::fs::write(pipe, "go\n")).await.unwrap().unwrap();
-}
-
 #[tokio::test]
 async fn it_refuses_what_is_new_and_keeps_what_it_has_and_comes_back_by_itself() {
     let Some(Scene { node, disk }) = &Scene::new() else { return };
@@ -115,17 +109,14 @@ async fn it_refuses_what_is_new_and_keeps_what_it_has_and_comes_back_by_itself()
     let running = node.start(&[&master.address]).await;
     let (mut session, _) = master.admit().await;
     let stays = session.start(command(1, &["sleep", "600"])).await;
-    let pipe = node.dir().join("go");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
-    open_to_tasks(&pipe);
-    let words = format!("cat {}; exit 7", pipe.display());
-    session.start(script(2, &words)).await;
+    let gate = Gate::new(node);
+    session.start(script(2, &format!("{}; exit 7", gate.cat()))).await;
 
     let filler = disk.fill();
     let (first, alive) = soon("a refusal", launch_until(&mut session, 100, refused)).await;
     assert!(first.message.contains("make room"), "{first:?}");
     // What runs is ended and told as ever: that much is kept free.
-    say(&pipe).await;
+    gate.open("go").await;
     let seen = soon("the end of a task", session.until_over(&[RunId::at(2, 0)])).await;
     assert_eq!(seen[&RunId::at(2, 0)].last().unwrap().exit, Some(Exit::Code(7)));
     alive.iter().for_each(|run| session.kill(*run, Duration::ZERO));

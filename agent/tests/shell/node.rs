@@ -23,6 +23,30 @@ pub fn open_to_tasks(path: &Path) {
     std::fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
 }
 
+/// A pipe that a task reads from until the test writes into it.
+pub struct Gate(PathBuf);
+
+impl Gate {
+    /// Beside what else the node has.
+    pub fn new(node: &Node) -> Gate {
+        let pipe = node.dir().join("go");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        open_to_tasks(&pipe);
+        Gate(pipe)
+    }
+
+    /// What waits at it, in a shell.
+    pub fn cat(&self) -> String {
+        format!("cat {}", self.0.display())
+    }
+
+    /// Lets the task go on, with this line.
+    pub async fn open(&self, line: &str) {
+        let (pipe, line) = (self.0.clone(), format!("{line}\n"));
+        tokio::task::spawn_blocking(move || std::fs::write(pipe, line)).await.unwrap().unwrap();
+    }
+}
+
 /// Whether a run's first process is a command or has one. An init whose run is over may wait for the next.
 pub fn has_command(pid: u32) -> bool {
     let Ok(name) = std::fs::read_to_string(format!("/proc/{pid}/comm")) else { return false };

@@ -5,7 +5,7 @@ use proto::task::{Exit, TaskState};
 use tonic::service::Routes;
 
 use super::master::{Master, command, script, task};
-use super::node::{Node, has_command, open_to_tasks};
+use super::node::{Gate, Node, has_command};
 
 #[tokio::test]
 async fn tasks_go_on_without_the_agent_and_it_finds_them_again() {
@@ -14,16 +14,13 @@ async fn tasks_go_on_without_the_agent_and_it_finds_them_again() {
     let running = node.start(&[&master.address]).await;
     let (mut session, _) = master.admit().await;
     let stays = session.start(command(1, &["sleep", "600"])).await;
-    let pipe = node.dir().join("go");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
-    open_to_tasks(&pipe);
-    session.start(script(2, &format!("echo before; cat {}; echo after; exit 7", pipe.display()))).await;
+    let gate = Gate::new(&node);
+    session.start(script(2, &format!("echo before; {}; echo after; exit 7", gate.cat()))).await;
     let keeper = running.keeper_pid();
     running.stop().await;
 
     // It ends while nobody is there.
-    let words = pipe.clone();
-    tokio::task::spawn_blocking(move || std::fs::write(words, "meanwhile\n")).await.unwrap().unwrap();
+    gate.open("meanwhile").await;
 
     let running = node.start(&[&master.address]).await;
     assert_eq!(running.keeper_pid(), keeper);

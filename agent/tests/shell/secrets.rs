@@ -12,7 +12,7 @@ use tonic::service::Routes;
 
 use super::exec;
 use super::master::{Master, framework, script, task};
-use super::node::{Node, open_to_tasks};
+use super::node::{Gate, Node};
 
 const CANARY: &str = "canary-51d0e7";
 
@@ -62,13 +62,11 @@ async fn a_task_has_its_secrets_over_failovers_and_restarts_and_nobody_else_does
         [Err(Status::unavailable("does not lead")), Err(Status::unknown("broken")), reply()].into();
     let running = node.start(&[&master.address]).await;
     let (mut session, _) = master.admit().await;
-    let pipe = node.dir().join("go");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
-    open_to_tasks(&pipe);
+    let gate = Gate::new(&node);
     let words = format!(
-        "[ \"$STOA_SECRETS\" = \"$PWD/secrets\" ] && stat -c '%a %U' $STOA_SECRETS/key && wc -c < secrets/key; cat {pipe}; \
+        "[ \"$STOA_SECRETS\" = \"$PWD/secrets\" ] && stat -c '%a %U' $STOA_SECRETS/key && wc -c < secrets/key; {wait}; \
          [ \"$(cat secrets/key)\" = {CANARY} ]",
-        pipe = pipe.display()
+        wait = gate.cat()
     );
     let mut given = with_secret(1, &words);
     // The words of the test are in the ledger: what they compare with must not be.
@@ -89,8 +87,7 @@ async fn a_task_has_its_secrets_over_failovers_and_restarts_and_nobody_else_does
     let running = node.start(&[&master.address]).await;
     let (mut session, _) = master.admit().await;
     assert_eq!(exec::output_beside(&node, running.address(), 1, "cat secrets/key").await, CANARY);
-    let words = pipe.clone();
-    tokio::task::spawn_blocking(move || fs::write(words, "meanwhile\n")).await.unwrap().unwrap();
+    gate.open("meanwhile").await;
     let run = RunId::at(1, 0);
     let seen = session.until_over(&[run]).await;
     let end = seen[&run].last().unwrap();

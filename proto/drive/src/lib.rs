@@ -12,4 +12,4 @@ mod vitals;
 pub use clock::Clock;
 pub use drive::{Ended, Perform, spawn};
 pub use mailbox::{Closed, Handle, QUEUE_HIGH_WATER};
-pub use vitals::{Space, Vitals};
+pub use vitals::{Space, show_vitals};

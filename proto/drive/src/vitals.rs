@@ -1,17 +1,6 @@
 //! What a process keeps and shows others, as metrics: whoever looks after a cluster sees there what will run out.
 
-use std::path::{Path, PathBuf};
-
-/// Where a process keeps things, and until when its certificate is good.
-#[derive(Clone, Debug)]
-pub struct Vitals {
-    /// Its data or work directory.
-    pub directory: PathBuf,
-    /// The end of its certificate, in milliseconds since 1970.
-    pub certificate_ends_ms: u64,
-    /// When the process wants the next one, in milliseconds since 1970.
-    pub certificate_renews_ms: u64,
-}
+use std::path::Path;
 
 /// How much there is where a directory is, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,23 +28,20 @@ impl Space {
     }
 }
 
-// === impl Vitals ===
-
-impl Vitals {
-    /// Brings the gauges to what is so now; for whoever renders the page.
-    pub fn show(&self) {
-        metrics::gauge!("certificate_ends_seconds").set(self.certificate_ends_ms as f64 / 1000.0);
-        metrics::gauge!("certificate_renews_seconds").set(self.certificate_renews_ms as f64 / 1000.0);
-        let Ok(system) = rustix::fs::statvfs(&self.directory) else { return };
-        let bytes = |blocks: u64| blocks as f64 * system.f_frsize as f64;
-        // What others than root can never have is nobody's.
-        let usable = system.f_blocks.saturating_sub(system.f_bfree).saturating_add(system.f_bavail);
-        metrics::gauge!("directory_bytes").set(bytes(usable));
-        metrics::gauge!("directory_free_bytes").set(bytes(system.f_bavail));
-        // Some file systems count no inodes.
-        if system.f_files > 0 {
-            metrics::gauge!("directory_inodes").set(system.f_files as f64);
-            metrics::gauge!("directory_free_inodes").set(system.f_favail as f64);
-        }
+/// Brings the gauges to what is so now, for whoever renders the page: where a process keeps its things, when its certificate ends,
+/// and when it wants the next one, in milliseconds since 1970.
+pub fn show_vitals(directory: &Path, (certificate_ends_ms, certificate_renews_ms): (u64, u64)) {
+    metrics::gauge!("certificate_ends_seconds").set(certificate_ends_ms as f64 / 1000.0);
+    metrics::gauge!("certificate_renews_seconds").set(certificate_renews_ms as f64 / 1000.0);
+    let Ok(system) = rustix::fs::statvfs(directory) else { return };
+    let bytes = |blocks: u64| blocks as f64 * system.f_frsize as f64;
+    // What others than root can never have is nobody's.
+    let usable = system.f_blocks.saturating_sub(system.f_bfree).saturating_add(system.f_bavail);
+    metrics::gauge!("directory_bytes").set(bytes(usable));
+    metrics::gauge!("directory_free_bytes").set(bytes(system.f_bavail));
+    // Some file systems count no inodes.
+    if system.f_files > 0 {
+        metrics::gauge!("directory_inodes").set(system.f_files as f64);
+        metrics::gauge!("directory_free_inodes").set(system.f_favail as f64);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use proto_drive::telemetry::Metrics;
-use proto_drive::{Vitals, spawn};
+use proto_drive::{show_vitals, spawn};
 use proto_machine::{Instant, Machine, Now, Outbox};
 
 struct Echo;
@@ -34,12 +34,7 @@ fn the_page_says_what_the_machine_did() {
     }
     drop(handle);
     ended.recv_timeout(Duration::from_secs(20)).unwrap();
-    Vitals {
-        directory: std::env::temp_dir(),
-        certificate_ends_ms: 1_760_000_000_500,
-        certificate_renews_ms: 1_750_000_000_000,
-    }
-    .show();
+    show_vitals(&std::env::temp_dir(), (1_760_000_000_500, 1_750_000_000_000));
     let page = metrics.render();
     let has = |line: &str| assert!(page.contains(line), "{line} is not in\n{page}");
     has("machine_inputs_total{role=\"master\",id=\"2\",machine=\"echo\"} 10");

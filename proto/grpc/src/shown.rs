@@ -46,6 +46,13 @@ impl Shown {
         self.0.read().unwrap_or_else(PoisonError::into_inner).credentials.clone()
     }
 
+    /// When the certificate that is shown ends, and when it is time for the next one, in milliseconds since 1970; 0 where it does
+    /// not say.
+    pub fn times_ms(&self) -> (u64, u64) {
+        let now = self.now();
+        (now.expires_ms().unwrap_or_default(), now.renew_at_ms().unwrap_or_default())
+    }
+
     /// Shows these from now on.
     ///
     /// # Errors

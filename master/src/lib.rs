@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use master_core::{Master, Unfit};
-use master_raft::ConfState;
+use master_raft::Bearing;
 use master_storage::{Disk, LogStore};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
@@ -394,11 +394,11 @@ fn keep_certified(
 }
 
 /// Tells the registry's machine how the other group stands, whenever that changes.
-async fn tell_members(mut members: watch::Receiver<(ConfState, u64)>, handle: Handle<master_core::Input>) {
+async fn tell_members(mut members: watch::Receiver<Bearing>, handle: Handle<master_core::Input>) {
     members.mark_changed();
     while members.changed().await.is_ok() {
-        let (members, list) = members.borrow_and_update().clone();
-        if handle.send_async(master_core::Input::StoreMembers { members, list }).await.is_err() {
+        let now = members.borrow_and_update().clone();
+        if handle.send_async(master_core::Input::StoreMembers(now)).await.is_err() {
             return;
         }
     }

@@ -275,16 +275,16 @@ impl OperatorDoor {
         self.order(caller, order).await
     }
 
-    /// A master or an agent whose certificate is good gets the next one, for the same name and another key. Whoever was sent away
-    /// gets none.
+    /// An agent whose certificate is good gets the next one, for the same name and another key, unless it was given up.
     fn renew(&self, who: &Identity, call: &Join) -> Result<Joined, Status> {
         let Some(authority) = &self.authority else {
             return Err(Status::failed_precondition("this master holds no authority; ask one that does"));
         };
-        let roster = self.book.roster();
-        let sent_away = match who {
-            Identity::Master(id) => roster.get(*id).is_none(),
+        let gone = match who {
             Identity::Agent(id) => self.model.is_gone(id),
+            Identity::Master(_) => {
+                return Err(Status::permission_denied("a master makes its next certificate itself"));
+            }
             Identity::Framework(_) | Identity::User(_) => {
                 let kind = if matches!(who, Identity::User(_)) { "user" } else { "framework" };
                 return Err(Status::permission_denied(format!(
@@ -292,16 +292,16 @@ impl OperatorDoor {
                 )));
             }
         };
-        if sent_away {
+        if gone {
             return Err(Status::permission_denied(format!(
-                "{who} was sent away, and gets no other certificate"
+                "{who} was given up, and gets no other certificate"
             )));
         }
         let certificate_pem = authority
             .sign(&call.csr_pem, who, self.lifetime)
             .map_err(|error| Status::invalid_argument(format!("csr_pem {error}")))?;
         info!(name = %who, "certified anew");
-        let (ca_pem, masters) = (authority.ca_pem().to_owned(), roster.doors().addresses);
+        let (ca_pem, masters) = (authority.ca_pem().to_owned(), self.book.roster().doors().addresses);
         Ok(Joined { certificate_pem, ca_pem, masters, authority_key_pem: String::new(), roster: None })
     }
 

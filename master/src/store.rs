@@ -7,7 +7,7 @@ mod perform;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use master_raft::{ConfState, NodeId};
+use master_raft::{Bearing, NodeId};
 use master_store_core::{Input, Member, Saved};
 use proto::roster::Roster;
 use proto_drive::{Ended, Handle};
@@ -50,7 +50,7 @@ pub(crate) struct Running {
     /// Tells it which masters there are.
     pub tell_roster: Box<dyn Fn(Arc<Roster>) + Send>,
     /// Its members, as far as this one knows, and the version of the list that its log has.
-    pub members: watch::Receiver<(ConfState, u64)>,
+    pub members: watch::Receiver<Bearing>,
     /// Ends it, after all that is queued.
     pub close: Box<dyn FnOnce() + Send>,
 }
@@ -99,7 +99,7 @@ pub(crate) fn start(
     let book = own.book.clone();
     let reporting = Reporting::default();
     let peers = Peers::start(own, Talk::Store, reporting.clone());
-    let (members, told) = watch::channel(Default::default());
+    let (members, told) = watch::channel(Bearing::default());
     let board = Arc::new(meters::Board::default());
     let hands = perform::Hands {
         store,

@@ -66,12 +66,7 @@ pub enum Input {
         ticket: Ticket,
     },
     /// How the other group stands, that of the frameworks' state, as its member in this process knows.
-    StoreMembers {
-        /// Its members.
-        members: master_raft::ConfState,
-        /// The version of the list of masters in its log: what its members are to be.
-        list: u64,
-    },
+    StoreMembers(master_raft::Bearing),
     /// An operator asks for what only the machine can do; reads are served from the read model.
     Operator {
         /// Comes back with the reply.

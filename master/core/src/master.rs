@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use master_raft::{ConfState, Raft, Recovered, Role};
+use master_raft::{Bearing, Raft, Recovered, Role};
 use master_registry::Registry;
 use proto::agent_link::{ToAgent, ToAgentKind, ToMaster};
 use proto::caller::Caller;
@@ -45,8 +45,8 @@ pub struct Master {
     pub(crate) asked: u64,
     /// When each of the other masters was heard last.
     pub(crate) heard: BTreeMap<MasterId, Instant>,
-    /// The members of the group of the frameworks' state, and the version of the list that they are going by.
-    pub(crate) store: Option<(ConfState, u64)>,
+    /// Where the group of the frameworks' state is.
+    pub(crate) store: Option<Bearing>,
     /// The version of the list of masters of which this leader has said that it is reached, and until when it does not say so
     /// again.
     pub(crate) settled: (u64, Instant),
@@ -263,7 +263,7 @@ impl Machine for Master {
             }
             Input::Save { ticket } => self.ask(now, Question::Save(ticket)),
             Input::Confirm { ticket } => self.ask(now, Question::Confirm(ticket)),
-            Input::StoreMembers { members, list } => self.store_members(now, members, list),
+            Input::StoreMembers(store) => self.store_members(now, store),
             Input::Operator { ticket, caller, call } => self.operator(now, ticket, &caller, call, out),
         }
     }
@@ -323,7 +323,7 @@ impl Machine for Master {
             | Input::AgentClosed { .. }
             | Input::Save { .. }
             | Input::Confirm { .. }
-            | Input::StoreMembers { .. }
+            | Input::StoreMembers(_)
             | Input::Operator { .. } => Haste::Now,
         }
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use master_raft::{Aim, ConfState, NodeId, Room};
+use master_raft::{Aim, Bearing, NodeId, Room};
 use proto::agent_link::ToAgentKind;
 use proto::caller::Caller;
 use proto::id::MasterId;
@@ -21,6 +21,7 @@ use proto_machine::mutants::{self, Mutant};
 use proto_machine::{Machine, Now, Outbox};
 
 use crate::batch::Pending;
+use crate::consensus::Question;
 use crate::desk::Desk;
 use crate::input::{LinkId, OperatorCall, SessionId, Ticket};
 use crate::master::Master;
@@ -31,6 +32,12 @@ const SILENT: Duration = Duration::from_secs(1);
 
 /// That a change is through is said again after so long, if it is not in the log by then.
 const SAID_AGAIN: Duration = Duration::from_secs(2);
+
+/// What an order about masters comes to.
+enum Plan {
+    Entry(Entry),
+    HandOver(MasterId),
+}
 
 impl Master {
     /// The list of masters.
@@ -112,8 +119,8 @@ impl Master {
     // === where the groups are ===
 
     /// How the other group stands, as its member in this process knows.
-    pub(crate) fn store_members(&mut self, now: Now, members: ConfState, list: u64) {
-        self.store = Some((members, list));
+    pub(crate) fn store_members(&mut self, now: Now, store: Bearing) {
+        self.store = Some(store);
         self.take_aim(now);
     }
 
@@ -127,10 +134,10 @@ impl Master {
         if mutants::is(Mutant::RetireEarly) {
             return true;
         }
-        let Some(roster) = self.registry().roster() else { return true };
-        let voters: Vec<NodeId> = roster.wanted().into_iter().map(|id| NodeId(id.0)).collect();
-        let is = |(conf, list): &(ConfState, u64)| {
-            *list >= roster.version && !conf.is_joint() && conf.voters == voters && conf.learners.is_empty()
+        let (Some(roster), Some(voters)) = (self.registry().roster(), self.wanted()) else { return true };
+        let is = |Bearing { members, list }: &Bearing| {
+            let still = !members.is_joint() && members.learners.is_empty();
+            *list >= roster.version && still && members.voters == voters
         };
         self.store.as_ref().is_some_and(is)
     }
@@ -178,13 +185,15 @@ impl Master {
 
     // === what operators want ===
 
-    /// Whether the call was one about masters, which the leader alone knows enough for.
+    /// Whether the call was one about masters, which the leader alone knows enough for. As with other orders nothing is said by
+    /// what is known here unless it is `sure`.
     pub(crate) fn operate_masters(
         &mut self,
         now: Now,
         ticket: Ticket,
         caller: &Caller,
         call: &OperatorCall,
+        sure: bool,
         out: &mut Outbox<Output>,
     ) -> bool {
         let (dry, order) = match call {
@@ -192,16 +201,25 @@ impl Master {
             order => (false, order),
         };
         let planned = match order {
-            OperatorCall::ChangeMasters(change) => self.change(now, caller, change).map(Some),
-            OperatorCall::CancelMasters => self.cancel(caller).map(Some),
-            OperatorCall::TransferLead(transfer) => {
-                self.heir(now, *transfer).map(|to| self.hand_over(now, to, dry)).map(|()| None)
-            }
+            OperatorCall::ChangeMasters(change) => self.change(now, caller, change).map(Plan::Entry),
+            OperatorCall::CancelMasters => self.cancel(caller).map(Plan::Entry),
+            OperatorCall::TransferLead(transfer) => self.heir(now, *transfer).map(Plan::HandOver),
             _ => return false,
         };
+        let goes_into_the_log = !dry && matches!(planned, Ok(Plan::Entry(_)));
+        if !sure && !goes_into_the_log {
+            self.ask(now, Question::Order(ticket, caller.clone(), call.clone()));
+            return true;
+        }
         match planned {
-            Ok(Some(entry)) if !dry => self.batch.propose(entry, Pending::Reply { ticket }),
-            Ok(_) => out.push(Output::Reply { ticket, kind: ReplyKind::Done(0) }),
+            Ok(Plan::Entry(entry)) if !dry => self.batch.propose(entry, Pending::Reply { ticket }),
+            Ok(plan) => {
+                if let (Plan::HandOver(to), false) = (plan, dry) {
+                    let transfer = master_raft::Input::TransferLeader { to: NodeId(to.0) };
+                    self.raft.step(now, transfer, &mut Outbox::new());
+                }
+                out.push(Output::Reply { ticket, kind: ReplyKind::Done(0) });
+            }
             Err(refusal) => {
                 out.push(Output::Note(Note::Refused {
                     caller: caller.to_string(),
@@ -238,7 +256,7 @@ impl Master {
                 .with_help("change the masters again instead: `stoa raft status` lists them"));
         }
         // To take back that somebody is not to come after all would let him vote without a change.
-        let groups = [Some(self.raft.members()), self.store.as_ref().map(|(members, _)| members)];
+        let groups = [Some(self.raft.members()), self.store.as_ref().map(|store| &store.members)];
         let votes = |id: MasterId| {
             let lists =
                 groups.iter().flatten().flat_map(|members| [&members.voters, &members.voters_outgoing]);
@@ -314,13 +332,6 @@ impl Master {
                 conflict(format!("master {id} has not caught up"), "wait until it has: `stoa raft status`")
             }
             (true, true, true) => Ok(id),
-        }
-    }
-
-    fn hand_over(&mut self, now: Now, to: MasterId, dry: bool) {
-        if !dry {
-            let transfer = master_raft::Input::TransferLeader { to: NodeId(to.0) };
-            self.raft.step(now, transfer, &mut Outbox::new());
         }
     }
 }

@@ -114,7 +114,7 @@ impl Master {
             let kind = ReplyKind::Redirect(self.leader_address());
             return out.push(Output::Reply { ticket, kind });
         }
-        if self.operate_masters(now, ticket, caller, &call, out) {
+        if self.operate_masters(now, ticket, caller, &call, sure, out) {
             return;
         }
         let again = self.at_desk(now, out, |d| operate::operate(d, ticket, caller, call, sure)).flatten();

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use proto_machine::Outbox;
 
 use crate::config::STEER_TICKS;
-use crate::{MemberChange, NodeId, Output, Raft};
+use crate::{ConfState, MemberChange, NodeId, Output, Raft};
 
 /// A follower that is fewer entries behind has caught up: those are on their way.
 const CAUGHT_UP_ENTRIES: u64 = 256;
@@ -21,6 +21,15 @@ pub struct Aim {
     pub voters: Vec<NodeId>,
     /// For now new ones may only learn, and nobody is to leave.
     pub only_learn: bool,
+}
+
+/// Where a group of the masters is: its members, and the version of the list of masters that its log has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bearing {
+    /// Its members.
+    pub members: ConfState,
+    /// The list that they are going by, or are already as it says.
+    pub list: u64,
 }
 
 /// What is to be done next.

@@ -64,7 +64,7 @@ pub use config::{
     CAMPAIGN_TICKS_MAX, CAMPAIGN_TICKS_MIN, Config, ELECTION_TICKS, HEARTBEAT_TICKS, LATE_TICKS_MAX,
     MAX_APPEND_BYTES, MAX_INFLIGHT, MAX_PROPOSAL_BYTES, MAX_UNCOMMITTED_BYTES, READ_LIMIT_TICKS, TICK,
 };
-pub use course::Aim;
+pub use course::{Aim, Bearing};
 pub use input::{Input, MemberChange};
 pub use log::{ConfState, Entry, EntryKind, HardState, Image, NodeId, Persist, Recovered, Snapshot};
 pub use output::{Output, Refusal, Role, Why};

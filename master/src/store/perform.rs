@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use master_raft::ConfState;
+use master_raft::Bearing;
 use master_storage::{Disk, Group, LogStore};
 use master_store_core::{Input, Note, Output};
 use proto_drive::Perform;
@@ -27,7 +27,7 @@ pub(crate) struct Hands<S = Disk> {
     pub doors: Arc<Doors>,
     pub peers: Peers,
     /// Where the members of this group are told, with the version of the list that its log has.
-    pub members: Arc<watch::Sender<(ConfState, u64)>>,
+    pub members: Arc<watch::Sender<Bearing>>,
     pub begun: Begun,
     pub meters: Meters,
 }
@@ -81,9 +81,9 @@ impl<S: LogStore> Perform<Output, Input> for Hands<S> {
                         "part in the group of the frameworks' state"
                     );
                 }
-                Output::Members { members, list } => {
-                    info!(?members, list, "members of the group of the frameworks' state");
-                    self.members.send_replace((members, list));
+                Output::Members(now) => {
+                    info!(members = ?now.members, list = now.list, "members of the group of the frameworks' state");
+                    self.members.send_replace(now);
                 }
                 Output::Applied(index) => self.meters.applied(index),
                 Output::Stands(standing) => self.meters.stands(standing),

@@ -54,7 +54,7 @@ where
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Somebody may have been there since they were loaded.
-    let mut stamp = None;
+    let mut stamp = [None; 2];
     let mut not_before = 0;
     loop {
         ticks.tick().await;
@@ -106,10 +106,12 @@ fn take_up(shown: &Shown, dir: &Path) {
     }
 }
 
-/// Tells one file from the next in its place.
-fn stamp_of(dir: &Path) -> Option<(SystemTime, u64)> {
-    let facts = fs::metadata(dir.join("cert.pem")).ok()?;
-    Some((facts.modified().ok()?, facts.len()))
+/// Tells the files from others in their places. Whoever copies them may take his time between one and the other.
+fn stamp_of(dir: &Path) -> [Option<(SystemTime, u64)>; 2] {
+    ["cert.pem", "key.pem"].map(|name| {
+        let facts = fs::metadata(dir.join(name)).ok()?;
+        Some((facts.modified().ok()?, facts.len()))
+    })
 }
 
 fn now_ms() -> u64 {

@@ -189,3 +189,29 @@ async fn a_certificate_that_somebody_puts_there_is_shown_and_one_of_another_is_n
     }
     assert_eq!(*shown.now(), next);
 }
+
+#[tokio::test(start_paused = true)]
+async fn files_that_are_copied_one_after_the_other_are_shown_when_they_fit() {
+    let ca = Authority::create("pool-1").unwrap();
+    let dir = Dir::new("copied");
+    let first = ca.issue(&master(), LEAF_VALIDITY).unwrap();
+    first.save(&dir.0).unwrap();
+    let shown = Shown::new(first.clone()).unwrap();
+    let keeping = renew::keep(shown.clone(), dir.0.clone(), || async { Err("not asked".to_owned()) });
+    let next = ca.issue(&master(), LEAF_VALIDITY * 2).unwrap();
+    // It looks each second of a clock that only goes when nobody has anything to do.
+    let a_while = || tokio::time::timeout(Duration::from_secs(3), std::future::pending::<()>());
+    let play = async {
+        let _ = a_while().await;
+        std::fs::write(dir.0.join("cert.pem"), &next.certificate_pem).unwrap();
+        let _ = a_while().await;
+        assert_eq!(*shown.now(), first, "half of it is nothing");
+        std::fs::write(dir.0.join("key.pem"), &next.key_pem).unwrap();
+        let _ = a_while().await;
+        assert_eq!(*shown.now(), next);
+    };
+    tokio::select! {
+        () = keeping => unreachable!("it goes on"),
+        () = play => {}
+    }
+}

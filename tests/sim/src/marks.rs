@@ -86,6 +86,7 @@ pub const OF_MEMBERS: &[&str] = &[
     "a bit of a master's log flipped",
     "a change of masters was refused",
     "a change of masters was taken back",
+    "a lost master was given up during a change",
     "a master did not start with a damaged log",
     "a master did not start without its log",
     "a master was added",

@@ -272,9 +272,9 @@ impl World {
     }
 
     /// How the store's group stands, for the registry's machine of the same process.
-    pub(crate) fn tells_master_members(&mut self, node: Node, members: master_raft::ConfState, list: u64) {
+    pub(crate) fn tells_master_members(&mut self, node: Node, store: Bearing) {
         if self.options.changes_masters > 0 {
-            self.masters[node.index()].mailbox.push_back(Input::StoreMembers { members, list });
+            self.masters[node.index()].mailbox.push_back(Input::StoreMembers(store));
             self.plan(node);
         }
     }

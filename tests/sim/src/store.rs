@@ -347,10 +347,11 @@ impl World {
     fn perform_one_of_store(&mut self, node: Node, output: Output) -> Verdict {
         match output {
             Output::Persist(_) | Output::Stands(_) | Output::Saved { .. } => {}
-            Output::Members { members, list } => {
-                self.trace
-                    .line(self.now, || format!("{node}: the store's members are {members:?} by list {list}"));
-                self.tells_master_members(node, members, list);
+            Output::Members(store) => {
+                self.trace.line(self.now, || {
+                    format!("{node}: the store's members are {:?} by list {}", store.members, store.list)
+                });
+                self.tells_master_members(node, store);
             }
             Output::Applied(index) if self.options.changes_masters > 0 => {
                 self.member_has(node, index, None)?

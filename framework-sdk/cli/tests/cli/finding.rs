@@ -10,6 +10,7 @@ use proto::refusal::Code;
 use tokio::net::TcpListener;
 
 use crate::pool::{Mood, Pool, nobody, typed};
+use crate::views;
 
 fn kill() -> Call {
     Call::KillTask(KillTask { framework: "F-1".into(), task: TaskId::new("web.2").unwrap(), grace: None })
@@ -76,6 +77,25 @@ async fn no_leader_is_said_so() {
     let failure = Failure::from(error);
     assert!(failure.retryable && failure.message.contains(&master), "{failure:?}");
     assert!(world.lock().unwrap().calls.len() > 1, "it asked more than once");
+}
+
+#[tokio::test]
+async fn who_leads_is_asked_of_the_next_one_when_the_first_knows_no_leader() {
+    let pool = Pool::new();
+    let ((cut_off, alone), (leader, leads)) = (pool.master(1).await, pool.master(2).await);
+    alone.lock().unwrap().mood = Mood::Leaderless;
+    alone.lock().unwrap().raft = views::members(None, &[2, 3]);
+    leads.lock().unwrap().raft = views::members(Some(2), &[1]);
+    let dead = nobody().await;
+    for masters in [[&cut_off, &leader, &dead], [&dead, &cut_off, &leader]] {
+        let reply = pool.client(&masters.map(String::as_str)).ask(Call::Raft).await.unwrap();
+        assert_eq!(reply.kind, ReplyKind::Raft(views::members(Some(2), &[1])));
+    }
+    // Where nobody knows more, it is told all the same.
+    for masters in [vec![cut_off.as_str()], vec![&cut_off, &dead]] {
+        let reply = pool.client(&masters).ask(Call::Raft).await.unwrap();
+        assert_eq!((reply.kind, reply.from_leader), (ReplyKind::Raft(views::members(None, &[2, 3])), false));
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Who the masters are: what is refused, what is remembered, and that it is through only when both groups are.
 
-use master_raft::{ConfState, NodeId};
+use master_raft::{Bearing, ConfState, NodeId};
 use proto::id::MasterId;
 use proto::operator::{ChangeMasters, Raft, TransferLead};
 use proto::roster::{Master, Standing};
@@ -50,7 +50,7 @@ fn store_is(world: &mut World, voters: &[u64]) {
 /// The same, with this list in its log.
 fn store_is_by(world: &mut World, voters: &[u64], list: u64) {
     let voters: Vec<NodeId> = voters.iter().map(|id| NodeId(*id)).collect();
-    world.say(Input::StoreMembers { members: ConfState::of(&voters), list });
+    world.say(Input::StoreMembers(Bearing { members: ConfState::of(&voters), list }));
     world.run(Duration::from_secs(1));
 }
 
@@ -101,6 +101,11 @@ fn one_that_never_comes_is_waited_for_and_taken_back() {
     );
     let (code, why) = refused(ask(&mut world, change(&[3], &[])));
     assert!(code == Code::Conflict && why.contains("master 2 joins"), "{why}");
+    // Meanwhile only who is silent may be given up.
+    let (code, why) = refused(ask(&mut world, change(&[], &[1])));
+    assert!(code == Code::Conflict && why.contains("master 1 is heard"), "{why}");
+    let given_up = OperatorCall::DryRun(Box::new(change(&[], &[2])));
+    assert_eq!(ask(&mut world, given_up), ReplyKind::Done(0));
 
     // It is still so when the master begins anew, and whoever comes is told at once.
     world.restart();
@@ -142,6 +147,18 @@ fn what_was_taken_back_is_through_only_when_the_other_group_knows_that() {
     assert!(world.master.roster().is_changing(), "master 2 may vote there, and must not be told to stop");
     store_is(&mut world, &[1]);
     assert!(!world.master.roster().is_changing() && world.master.roster().is_retired(MasterId(2)));
+}
+
+#[test]
+fn who_votes_for_the_frameworks_state_already_may_be_kept_after_all() {
+    let mut world = World::new();
+    store_is(&mut world, &[1]);
+    assert!(matches!(ask(&mut world, change(&[2], &[])), ReplyKind::Done(_)));
+    let joining = world.master.roster().version;
+    assert!(matches!(ask(&mut world, OperatorCall::CancelMasters), ReplyKind::Done(_)));
+    store_is_by(&mut world, &[1, 2], joining);
+    assert!(matches!(ask(&mut world, OperatorCall::CancelMasters), ReplyKind::Done(_)));
+    assert_eq!(status(&mut world).members[1].standing, Standing::Votes);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use master_raft::{Aim, ConfState, Image, NodeId, Raft, Recovered, Role, Room};
+use master_raft::{Aim, Bearing, Image, NodeId, Raft, Recovered, Role, Room};
 use master_store::{Applied, Effect, Fault, Space, SpaceId, Store, check_entry, check_keys, entry_kind};
 use proto::authorize::{Action, authorize};
 use proto::caller::Caller;
@@ -44,8 +44,8 @@ pub struct Member {
     watches: Watches,
     /// The newest list of masters that the registry's log has, as far as this process knows.
     newest: Option<Arc<Roster>>,
-    /// The members that were told last, and the version of the list in the log.
-    told: (ConfState, u64),
+    /// What was told last of where the group is.
+    told: Bearing,
     /// A committed entry could not be read: nothing may be applied behind it.
     broken: bool,
 }
@@ -275,10 +275,9 @@ impl Member {
             }
         }
         let list = self.store.roster().map_or(0, |roster| roster.version);
-        if *self.raft.members() != self.told.0 || list != self.told.1 {
-            let members = self.raft.members().clone();
-            self.told = (members.clone(), list);
-            out.push(Output::Members { members, list });
+        if *self.raft.members() != self.told.members || list != self.told.list {
+            self.told = Bearing { members: self.raft.members().clone(), list };
+            out.push(Output::Members(self.told.clone()));
         }
         changed.iter().for_each(|space| self.watches.tell_space(space, &self.store, out));
         self.show(changed.iter(), out);

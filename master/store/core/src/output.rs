@@ -64,12 +64,7 @@ pub enum Output {
         leader: Option<MasterId>,
     },
     /// How this group stands on the way to its members, as far as this member knows.
-    Members {
-        /// Who they are now.
-        members: master_raft::ConfState,
-        /// The version of the list of masters in this group's own log: they are going to where that one says.
-        list: u64,
-    },
+    Members(master_raft::Bearing),
     /// The store stands at this index now.
     Applied(u64),
     /// How a space that changed stands now.

@@ -225,7 +225,7 @@ impl World {
             // Whoever has left may not know it yet.
             Output::Note(Note::Peer { why, .. }) if self.members_change && why == "Stranger" => {}
             Output::Note(Note::Peer { from, why }) => panic!("{id} refused a message of {from}: {why}"),
-            Output::Part { .. } | Output::Applied(_) | Output::Stands(_) | Output::Members { .. } => {}
+            Output::Part { .. } | Output::Applied(_) | Output::Stands(_) | Output::Members(_) => {}
             Output::Saved { saved, .. } => self.saved.push(saved),
         }
     }

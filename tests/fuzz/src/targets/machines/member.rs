@@ -66,7 +66,7 @@ impl Surroundings<Member> for Around {
             | Output::Part { .. }
             | Output::Applied(_)
             | Output::Stands(_)
-            | Output::Members { .. }
+            | Output::Members(_)
             | Output::Note(_) => {}
         }
         Ok(())

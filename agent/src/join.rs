@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use proto::roster::Masters;
 use proto_grpc::join::join;
 use proto_grpc::{Shown, renew};
 use proto_pki::{Credentials, PkiError};
@@ -42,8 +41,7 @@ pub(crate) fn keep(shown: Shown, settings: &Settings) -> impl Future<Output = ()
     let (dir, first) = (settings.credentials_dir.clone(), settings.masters.clone());
     let learnt = masters_file::path(&settings.work_dir);
     renew::keep(shown.clone(), dir, move || {
-        let mut masters = first.clone();
-        Masters { addresses: masters_file::read(&learnt) }.learn(&mut masters);
+        let masters = masters_file::before(&learnt, first.clone());
         let now = shown.now();
         async move { renew::renew(&masters, &now).await.map_err(|error| error.to_string()) }
     })

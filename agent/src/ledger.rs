@@ -37,7 +37,8 @@ const LOCK_FILE: &str = "lock";
 /// The file grows by zeros of so many bytes at a time: writing over what is there spares each `fdatasync` the file's
 /// size, which costs about as much as the data.
 const GROWTH_BYTES: u64 = 256 * 1024;
-/// So much of it stands ready at least, as far as there was room: the ends, acknowledgements and kills of a thousand tasks.
+/// So much of it stands ready at least, as far as there was room: the ends, acknowledgements and kills of a thousand tasks, and two
+/// thousand refusals.
 const RESERVE_BYTES: u64 = 1024 * 1024;
 /// A ledger is rewritten when it has grown by this and has doubled: reading 4 MiB at a start is not felt, and each
 /// record is rewritten once on average.

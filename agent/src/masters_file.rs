@@ -15,7 +15,7 @@ pub(crate) fn path(work_dir: &Path) -> PathBuf {
 }
 
 /// What is remembered; nothing where there is nothing, or nothing that can be read: then the settings have to do.
-pub(crate) fn read(path: &Path) -> Vec<String> {
+fn read(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().filter(|line| line.contains(':')).map(str::to_owned).collect()
 }

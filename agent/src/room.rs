@@ -12,7 +12,15 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// How much room there is now, for an agent that thought so far that there was so much.
 pub(crate) fn look(dir: &Path, so_far: Room) -> Room {
-    Space::at(dir).map_or(so_far, |space| room(space, so_far))
+    let now = Space::at(dir).map_or(so_far, |space| room(space, so_far));
+    match now {
+        _ if now == so_far => {}
+        Room::Enough => info!("there is room again: this agent takes tasks"),
+        Room::None => {
+            error!(dir = %dir.display(), "the disk is full: this agent takes no tasks until there is room")
+        }
+    }
+    now
 }
 
 /// Tells what changes, for as long as somebody listens.
@@ -23,12 +31,6 @@ pub(crate) async fn watch(dir: PathBuf, mut told: Room, machine: Handle<Input>) 
         let room = look(&dir, told);
         if room == told {
             continue;
-        }
-        match room {
-            Room::Enough => info!("there is room again: this agent takes tasks"),
-            Room::None => {
-                error!(dir = %dir.display(), "the disk is full: this agent takes no tasks until there is room")
-            }
         }
         told = room;
         if machine.send(Input::Room(room)).is_err() {

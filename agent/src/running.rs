@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tonic::service::Routes;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{Config, Settings};
 use crate::containers::{self, Orders, TaskFacts};
@@ -188,9 +188,6 @@ pub async fn start(
 
     let restore = Restore { records: opened.records, rebooted: opened.boot_changed };
     let space = room::look(&settings.work_dir, Room::Enough);
-    if space == Room::None {
-        error!(dir = %settings.work_dir.display(), "the disk is full: this agent takes no tasks until there is room");
-    }
     let mut first = vec![Input::Restore(restore), Input::Room(space), containers::input(recovered)];
     if opened.boot_changed {
         // What became of the runs is in the ledger by then: from here on it is of this boot.

@@ -82,10 +82,7 @@ impl Operator {
     /// have been carried out all the same: all orders can be asked again.
     pub async fn ask(&self, call: Call) -> Result<Reply, AskError> {
         let mut tries = Tries::new(self.doors.clone());
-        // Who the masters are is told by one that knows no leader, too: the next one may know more.
-        let (mut without_leader, mut tried) = (None, 0);
         loop {
-            tried += 1;
             let problem = match timeout_at(tries.deadline(), self.ask_one(&mut tries, &call)).await {
                 Ok(Ok(reply)) => match reply.kind {
                     ReplyKind::Redirect(leader) => {
@@ -94,11 +91,6 @@ impl Operator {
                     }
                     ReplyKind::Refused(refusal) if passes(refusal.code) => refusal.to_string(),
                     ReplyKind::Refused(refusal) => return Err(AskError::Refused(refusal)),
-                    ReplyKind::Raft(_) if call == Call::Raft && !reply.from_leader => {
-                        self.forget();
-                        without_leader = Some(reply);
-                        "it knows no leader".to_owned()
-                    }
                     _ => return Ok(reply),
                 },
                 Ok(Err(problem)) => {
@@ -110,14 +102,7 @@ impl Operator {
                     tries.silence()
                 }
             };
-            if tried >= self.doors.all().len()
-                && let Some(reply) = without_leader.take()
-            {
-                return Ok(reply);
-            }
-            if let Err(error) = tries.wait(problem).await {
-                return without_leader.ok_or(error);
-            }
+            tries.wait(problem).await?;
         }
     }
 

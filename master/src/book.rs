@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto::id::MasterId;
-use proto::roster::Roster;
+use proto::roster::{Known, Roster};
 use proto_grpc::MASTERS;
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
@@ -15,66 +15,27 @@ const REMOVED: &str = "stoa-removed";
 /// Says in the metadata of a stream where the door of the master is that opens it.
 const DOOR: &str = "stoa-door";
 
-/// What this process knows of the masters.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    /// The newest list.
-    pub roster: Arc<Roster>,
-    /// Masters of the cluster that have spoken here and are not on that list, which may be an old one: whoever was away while
-    /// masters came and went is told by them what has happened.
-    met: BTreeMap<MasterId, String>,
-}
-
 /// What this process knows of the masters, shared.
 #[derive(Clone, Debug)]
 pub(crate) struct Book(Arc<watch::Sender<Known>>);
-
-// === impl Known ===
-
-impl Known {
-    /// Where a master is.
-    pub fn address(&self, id: MasterId) -> Option<&str> {
-        let listed = self.roster.get(id).map(|master| master.address.as_str());
-        listed.or_else(|| self.met.get(&id).map(String::as_str))
-    }
-
-    /// All but this one, with where they are.
-    pub fn others(&self, own: MasterId) -> BTreeMap<MasterId, &str> {
-        let met = self.met.iter().map(|(id, address)| (*id, address.as_str()));
-        let listed = self.roster.masters.iter().map(|master| (master.id, master.address.as_str()));
-        met.chain(listed).filter(|(id, _)| *id != own).collect()
-    }
-}
 
 // === impl Book ===
 
 impl Book {
     /// With the list that this process was started with.
     pub fn of(members: &BTreeMap<MasterId, String>) -> Book {
-        let roster = Arc::new(Roster::founded(members));
-        Book(Arc::new(watch::Sender::new(Known { roster, met: BTreeMap::new() })))
+        Book(Arc::new(watch::Sender::new(Known::of(members))))
     }
 
     /// The log says this.
     pub fn learn(&self, roster: Arc<Roster>) {
-        self.0.send_modify(|known| {
-            known.met.retain(|id, _| roster.get(*id).is_none() && !roster.is_retired(*id));
-            known.roster = roster;
-        });
+        self.0.send_modify(|known| known.learn(roster));
     }
 
     /// A master of the cluster opens a stream, and says where it is.
     pub fn meet(&self, id: MasterId, said: &MetadataMap) {
         let Some(door) = said.get(DOOR).and_then(|door| door.to_str().ok()) else { return };
-        self.0.send_if_modified(|known| {
-            let news = known.roster.get(id).is_none()
-                && !known.roster.is_retired(id)
-                && known.met.get(&id).is_none_or(|met| met != door);
-            if news {
-                known.met.insert(id, door.to_owned());
-            }
-            news
-        });
+        self.0.send_if_modified(|known| known.meet(id, door));
     }
 
     /// The list now.

@@ -19,7 +19,8 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tracing::debug;
 
-use crate::book::{Book, Known, says_removed};
+use crate::book::{Book, says_removed};
+use proto::roster::Known;
 
 /// A message larger than this travels in parts; well below what a door takes at once.
 const PART_BYTES: usize = 1 << 20;

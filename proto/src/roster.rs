@@ -1,6 +1,7 @@
 //! The list of masters: who votes, who comes, who goes, and which numbers are used up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::id::MasterId;
 use crate::refusal::{Code, Refusal};
@@ -270,6 +271,53 @@ fn is_door(address: &str) -> bool {
             && !host.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '=' | ',' | '/'))
             && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
+}
+
+/// What a process knows of the masters.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The newest list.
+    pub roster: Arc<Roster>,
+    /// Masters of the cluster that have spoken here and are not on that list, which may be an old one: whoever was away while
+    /// masters came and went is told by them what has happened.
+    met: BTreeMap<MasterId, String>,
+}
+
+impl Known {
+    /// The list that a process was started with.
+    pub fn of(members: &BTreeMap<MasterId, String>) -> Known {
+        Known { roster: Arc::new(Roster::founded(members)), met: BTreeMap::new() }
+    }
+
+    /// The log says this.
+    pub fn learn(&mut self, roster: Arc<Roster>) {
+        self.met.retain(|id, _| roster.get(*id).is_none() && !roster.is_retired(*id));
+        self.roster = roster;
+    }
+
+    /// A master of the cluster speaks here, and says where it is; whether that is news.
+    pub fn meet(&mut self, id: MasterId, address: &str) -> bool {
+        let is_news = self.roster.get(id).is_none()
+            && !self.roster.is_retired(id)
+            && self.met.get(&id).is_none_or(|met| met != address);
+        if is_news {
+            self.met.insert(id, address.to_owned());
+        }
+        is_news
+    }
+
+    /// Where a master is.
+    pub fn address(&self, id: MasterId) -> Option<&str> {
+        let listed = self.roster.get(id).map(|master| master.address.as_str());
+        listed.or_else(|| self.met.get(&id).map(String::as_str))
+    }
+
+    /// All but this one, with where they are.
+    pub fn others(&self, own: MasterId) -> BTreeMap<MasterId, &str> {
+        let met = self.met.iter().map(|(id, address)| (*id, address.as_str()));
+        let listed = self.roster.masters.iter().map(|master| (master.id, master.address.as_str()));
+        met.chain(listed).filter(|(id, _)| *id != own).collect()
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const WEIGHTS: u32 = 6_000;
 const HANDS: usize = 16;
 const GROWN_MIB: u64 = 48;
 
-/// Reads one message a second until it is told that enough has happened; how many it read, and the stream.
+/// Reads one message a second until it is told that enough has happened; the stream.
 macro_rules! slowly {
     ($stream:expr, $over:expr, $seen:expr) => {{
         let mut stream = $stream;
@@ -140,7 +140,7 @@ async fn whoever_reads_a_message_a_second_misses_nothing_and_costs_the_masters_l
     // What waits is read now. The watch of the state was ended, and goes on where it was; the other tells everything anew.
     let (mut changes, mut told) = of_store.await.unwrap();
     let slowly_read = told.len();
-    while let Ok(Ok(Some(reply))) = timeout(LIMIT, changes.message()).await {
+    while let Ok(Some(reply)) = timeout(LIMIT, changes.message()).await.expect("it was ended") {
         told.extend(reply.events);
     }
     let from = told.last().map_or(first, |event| event.kv.mod_revision);

@@ -198,8 +198,12 @@ impl Client {
         gather: Option<&mut (dyn Gather + '_)>,
     ) -> Result<Option<Reply>, AskError> {
         let mut tried = Tried::default();
-        match timeout(self.patience, self.ask_until_answered(call, gather, &mut tried)).await {
+        // Who the masters are is told by one that knows no leader, too: the next one may know more.
+        let mut without_leader = None;
+        let asked = self.ask_until_answered(call, gather, &mut without_leader, &mut tried);
+        match timeout(self.patience, asked).await {
             Ok(answer) => answer,
+            Err(_) if without_leader.is_some() => Ok(without_leader),
             Err(_) if tried.knows_no_leader => Err(AskError::NoLeader(tried)),
             Err(_) => Err(AskError::TooLate { after: self.patience, tried }),
         }
@@ -210,16 +214,15 @@ impl Client {
         &self,
         call: &Call,
         mut gather: Option<&mut (dyn Gather + '_)>,
+        without_leader: &mut Option<Reply>,
         tried: &mut Tried,
     ) -> Result<Option<Reply>, AskError> {
         let mut silent = BTreeSet::new();
         let mut leader = None;
-        // Who the masters are is told by one that knows no leader, too: the next one may know more.
-        let mut without_leader = None;
         loop {
             let Some((address, channel)) = self.next_master(leader.take(), &mut silent, tried).await? else {
                 if without_leader.is_some() {
-                    return Ok(without_leader);
+                    return Ok(without_leader.take());
                 }
                 continue;
             };
@@ -272,7 +275,7 @@ impl Client {
                     self.forget(&address);
                     tried.failed(&address, "knows no leader");
                     silent.insert(address);
-                    without_leader = Some(reply);
+                    *without_leader = Some(reply);
                 }
                 ReplyKind::Status(_)
                 | ReplyKind::Raft(_)

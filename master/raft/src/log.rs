@@ -155,6 +155,11 @@ impl ConfState {
             .any(|list| list.binary_search(&id).is_ok())
     }
 
+    /// Whether nobody else is needed to decide.
+    pub fn is_alone(&self) -> bool {
+        self.voters.len() < 2 && self.voters_outgoing.len() < 2
+    }
+
     /// Whether two majorities are needed for now.
     pub fn is_joint(&self) -> bool {
         !self.voters_outgoing.is_empty()

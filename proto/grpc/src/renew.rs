@@ -84,9 +84,13 @@ fn is_due(credentials: &Credentials, now_ms: u64) -> bool {
 }
 
 fn put(shown: &Shown, dir: &Path, next: Credentials) -> Result<(), crate::ServeError> {
-    // Shown first: what is not taken is not kept either.
+    // Shown first: what is not taken is not kept either. And what cannot be kept is not shown, so that it is still due.
+    let before = shown.now();
     shown.replace(next.clone())?;
-    next.save(dir)?;
+    if let Err(error) = next.save(dir) {
+        shown.replace((*before).clone())?;
+        return Err(error.into());
+    }
     info!(ends_ms = next.expires_ms()?, "the certificate is renewed");
     Ok(())
 }

@@ -167,7 +167,20 @@ async fn a_certificate_is_renewed_when_a_third_of_its_time_is_left_and_tried_aga
     assert_eq!(Credentials::load(&dir.0).unwrap(), next, "the next start shows it, too");
 }
 
-#[tokio::test]
+/// It looks each second of a clock that only goes when nobody has anything to do.
+async fn a_while() {
+    let _ = tokio::time::timeout(Duration::from_secs(3), std::future::pending::<()>()).await;
+}
+
+/// Plays while a process keeps what it shows good.
+async fn beside(keeping: impl Future<Output = ()>, play: impl Future<Output = ()>) {
+    tokio::select! {
+        () = keeping => unreachable!("it goes on"),
+        () = play => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_certificate_that_somebody_puts_there_is_shown_and_one_of_another_is_not() {
     let ca = Authority::create("pool-1").unwrap();
     let dir = Dir::new("found");
@@ -177,41 +190,40 @@ async fn a_certificate_that_somebody_puts_there_is_shown_and_one_of_another_is_n
     let keeping = renew::keep(shown.clone(), dir.0.clone(), || async { Err("not asked".to_owned()) });
     let other = ca.issue(&Identity::Master(MasterId(2)), LEAF_VALIDITY).unwrap();
     let next = ca.issue(&master(), LEAF_VALIDITY * 2).unwrap();
-    let play = async {
-        other.save(&dir.0).unwrap();
-        next.save(&dir.0).unwrap();
-        eventually("what was put there", || *shown.now() == next).await;
-        other.save(&dir.0).unwrap();
-    };
-    tokio::select! {
-        () = keeping => unreachable!("it goes on"),
-        () = play => {}
-    }
-    assert_eq!(*shown.now(), next);
+    let last = ca.issue(&master(), LEAF_VALIDITY * 3).unwrap();
+    beside(keeping, async {
+        for (put, is_shown) in [(&other, &first), (&next, &next), (&other, &next)] {
+            put.save(&dir.0).unwrap();
+            a_while().await;
+            assert_eq!(*shown.now(), *is_shown);
+        }
+        // Files that are copied one after the other are shown when they fit.
+        std::fs::write(dir.0.join("cert.pem"), &last.certificate_pem).unwrap();
+        a_while().await;
+        assert_eq!(*shown.now(), next, "half of it is nothing");
+        std::fs::write(dir.0.join("key.pem"), &last.key_pem).unwrap();
+        a_while().await;
+        assert_eq!(*shown.now(), last);
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_that_are_copied_one_after_the_other_are_shown_when_they_fit() {
+async fn what_cannot_be_kept_is_not_shown_and_is_tried_again() {
     let ca = Authority::create("pool-1").unwrap();
-    let dir = Dir::new("copied");
-    let first = ca.issue(&master(), LEAF_VALIDITY).unwrap();
-    first.save(&dir.0).unwrap();
+    let dir = Dir::new("kept");
+    let first = ca.issue(&master(), Duration::ZERO).unwrap();
     let shown = Shown::new(first.clone()).unwrap();
-    let keeping = renew::keep(shown.clone(), dir.0.clone(), || async { Err("not asked".to_owned()) });
-    let next = ca.issue(&master(), LEAF_VALIDITY * 2).unwrap();
-    // It looks each second of a clock that only goes when nobody has anything to do.
-    let a_while = || tokio::time::timeout(Duration::from_secs(3), std::future::pending::<()>());
-    let play = async {
-        let _ = a_while().await;
-        std::fs::write(dir.0.join("cert.pem"), &next.certificate_pem).unwrap();
-        let _ = a_while().await;
-        assert_eq!(*shown.now(), first, "half of it is nothing");
-        std::fs::write(dir.0.join("key.pem"), &next.key_pem).unwrap();
-        let _ = a_while().await;
-        assert_eq!(*shown.now(), next);
-    };
-    tokio::select! {
-        () = keeping => unreachable!("it goes on"),
-        () = play => {}
-    }
+    // There is a file where the directory is to be.
+    std::fs::write(&dir.0, "").unwrap();
+    let next = ca.issue(&master(), LEAF_VALIDITY).unwrap();
+    let keeping = renew::keep(shown.clone(), dir.0.clone(), || std::future::ready(Ok(next.clone())));
+    beside(keeping, async {
+        a_while().await;
+        assert_eq!(*shown.now(), first);
+        std::fs::remove_file(&dir.0).unwrap();
+        a_while().await;
+        assert_eq!((*shown.now() == next, Credentials::load(&dir.0).unwrap() == next), (true, true));
+    })
+    .await;
 }

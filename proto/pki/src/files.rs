@@ -20,19 +20,18 @@ pub(crate) fn private_dir(dir: &Path) -> Result<(), PkiError> {
 pub(crate) fn write(dir: &Path, name: &str, text: &str) -> Result<(), PkiError> {
     let path = dir.join(name);
     // The process id keeps two writers of one directory from tearing each other's half-written file.
-    let fresh = dir.join(format!(".{name}.{}", std::process::id()));
+    let beside = format!(".{name}.{}", std::process::id());
+    let fresh = dir.join(&beside);
     let put = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        File::open(dir)?.sync_all()
+        file.sync_all()
     };
-    put().map_err(|source| {
+    let failed = |source| PkiError::File { operation: "write", path, source };
+    put().map_err(failed).and_then(|()| rename(dir, &beside, name)).inspect_err(|_| {
         // The half-written file holds a secret; that it cannot be removed either changes nothing for the caller.
         let _ = fs::remove_file(&fresh);
-        PkiError::File { operation: "write", path, source }
     })
 }
 

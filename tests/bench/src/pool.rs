@@ -18,6 +18,7 @@ use framework_sdk::task::{StatusReason, StatusSource, TaskState, TaskStatus};
 use proto_grpc::services::agent_link::agent_link_client::AgentLinkClient;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::figures::Timings;
@@ -152,6 +153,7 @@ impl Agent {
         let mut heard = client.session(UnboundedReceiverStream::new(said)).await.ok()?.into_inner();
         let mut beats = tokio::time::interval(HEARTBEAT);
         let mut reports = tokio::time::interval(BEAT);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut due, mut beat) = (0, None::<Instant>);
         let mut orders = self.orders.clone();
         let reconnects = orders.borrow_and_update().reconnects;
@@ -169,7 +171,7 @@ impl Agent {
                     }
                     continue;
                 }
-                _ = reports.tick() => {
+                _ = reports.tick(), if self.orders.borrow().milli_updates > 0 => {
                     // What cannot be said now is not made up for: there is no task of which the last is acknowledged.
                     due = due % 1_000 + orders.borrow().milli_updates / 10;
                     for _ in 0..due / 1_000 {

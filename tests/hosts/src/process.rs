@@ -130,9 +130,30 @@ impl Process {
     /// # Errors
     /// When it does not run.
     pub fn resident_mib(&self) -> Result<u64, String> {
+        self.memory_mib("VmRSS:")
+    }
+
+    /// How much it had at most since [`Process::forget_peak`].
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn peak_mib(&self) -> Result<u64, String> {
+        self.memory_mib("VmHWM:")
+    }
+
+    /// From now on the most that it has counts anew.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn forget_peak(&self) -> Result<(), String> {
+        let place = format!("/proc/{}/clear_refs", self.pid()?);
+        std::fs::write(&place, "5").map_err(|why| format!("cannot write {place}: {why}"))
+    }
+
+    fn memory_mib(&self, what: &str) -> Result<u64, String> {
         let place = format!("/proc/{}/status", self.pid()?);
         let status = std::fs::read_to_string(&place).map_err(|why| format!("cannot read {place}: {why}"))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with(what));
         let kib =
             line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
         kib.map(|kib| kib / 1024).ok_or_else(|| format!("{} says nothing of its memory", self.host.name))

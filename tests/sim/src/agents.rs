@@ -302,8 +302,8 @@ impl World {
         while let Some(output) = self.agents[node.index()].performing.pop_front() {
             if let Output::Rewrite(records) = output {
                 if is_full {
-                    // Without room for another one the ledger stays as it is.
-                    return self.agent_waits(node);
+                    // Without room for another one the ledger stays as it is, synced or not.
+                    return self.perform_agent(node);
                 }
                 let agent = &mut self.agents[node.index()];
                 agent.ledger.rewrite(records);

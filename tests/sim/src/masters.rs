@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use master_core::{Config, Input, LinkId, Master, Note, Output, SessionId};
-use master_raft::{ConfState, NodeId, Persist, Role};
+use master_raft::{NodeId, Persist, Role};
 use proto::agent_link::ToAgentKind;
 use proto::caller::Caller;
 use proto::id::MasterId;
@@ -116,7 +116,7 @@ impl World {
         let mut out = Outbox::new();
         let before = machine.applied();
         let term = term_of(machine);
-        let alone = (self.options.changes_masters > 0).then(|| machine.raft_status().conf_state);
+        let was_alone = machine.raft_status().conf_state.is_alone();
         let heard =
             master.mailbox.iter().any(|input| matches!(input, Input::Raft(from) if is_from_peer(from)));
         for input in master.mailbox.drain(..) {
@@ -126,7 +126,7 @@ impl World {
             machine.wake(now, &mut out);
         }
         machine.settle(now, &mut out);
-        if !heard && !counts_on_itself(self.options.masters, &alone, machine) {
+        if !(heard || was_alone || machine.raft_status().conf_state.is_alone()) {
             self.checks.fencing.heard_nobody(node, term, term_of(machine))?;
         }
         let applied = machine.applied();
@@ -363,21 +363,15 @@ impl World {
 
     /// What a master has applied is on the disks of a majority of its members.
     fn is_applied(&self, node: Node, index: u64) -> Verdict {
-        if self.options.changes_masters == 0 {
-            return durable::applied(node, index, self.masters.iter().map(|master| &master.disk));
-        }
         let members = self.members.registry.around(index);
-        durable::applied_by(node, index, &members, &self.disks())
+        durable::applied(node, index, &members, &self.disks())
     }
 
     /// And so are the votes of one that leads.
     fn is_elected(&self, node: Node, term: u64) -> Verdict {
-        if self.options.changes_masters == 0 {
-            return durable::elected(node, term, self.masters.iter().map(|master| &master.disk));
-        }
         // Its machine counts what changes the registry; members change by entries that do not.
         let commit = self.master_machine(node).map_or(0, |machine| machine.raft_status().commit);
-        durable::elected_by(node, term, &self.members.registry.around(commit), &self.disks())
+        durable::elected(node, term, &self.members.registry.around(commit), &self.disks())
     }
 
     fn disks(&self) -> BTreeMap<NodeId, &LogDisk> {
@@ -460,13 +454,6 @@ impl World {
         let machines = self.masters.iter().filter_map(|master| master.machine.as_ref());
         machines.map(|machine| hash_of(&machine.registry().to_image())).collect()
     }
-}
-
-/// Whether a master that nobody speaks to may lead all the same: it was alone before this turn, or is behind it.
-fn counts_on_itself(founders: u64, before: &Option<ConfState>, machine: &Master) -> bool {
-    let Some(before) = before else { return founders == 1 };
-    let alone = |conf: &ConfState| conf.voters.len() < 2 && conf.voters_outgoing.len() < 2;
-    alone(before) || alone(&machine.raft_status().conf_state)
 }
 
 /// The term that a master knows of.

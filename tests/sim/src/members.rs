@@ -27,7 +27,7 @@ use crate::world::{Event, World};
 pub const FIRST: u64 = 3 << 32;
 
 /// So many seeds have seen everything.
-pub const ENOUGH: u64 = 100;
+pub const ENOUGH: u64 = 500;
 
 /// More masters are not wanted.
 const MOST: usize = 5;

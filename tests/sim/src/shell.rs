@@ -1,13 +1,14 @@
 //! What of a master's process and data directory is not its machine: its certificate, its book of masters, the mark of one
 //! that was removed, and the doors through which masters speak.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use master_core::Input;
+use master_raft::Bearing;
 use master_store_core::Input as StoreInput;
 use proto::id::MasterId;
-use proto::roster::{Roster, Standing};
+use proto::roster::{Known, Roster, Standing};
 use proto_machine::mutants::{self, Mutant};
 
 use crate::disk::Harm;
@@ -37,10 +38,8 @@ pub struct Shell {
     refuses: bool,
     /// Its process began when its number was retired already.
     pub stale: bool,
-    /// The newest list that this process knows.
-    roster: Arc<Roster>,
-    /// Who has spoken here and is not on it.
-    met: BTreeSet<MasterId>,
+    /// What this process knows of the masters.
+    known: Known,
 }
 
 impl Shell {
@@ -60,8 +59,7 @@ impl Shell {
             removed: false,
             refuses: false,
             stale: false,
-            roster: Arc::default(),
-            met: BTreeSet::new(),
+            known: Known::default(),
         }
     }
 
@@ -92,31 +90,27 @@ impl Shell {
 
     /// A process begins, and knows what its directory says.
     pub fn begins(&mut self) {
-        self.roster = Arc::new(Roster::founded(&self.members));
-        self.met.clear();
+        self.known = Known::of(&self.members);
     }
 
     /// The log says this.
     pub fn learn(&mut self, roster: Arc<Roster>) {
-        self.met.retain(|id| roster.get(*id).is_none() && !roster.is_retired(*id));
-        self.roster = roster;
+        self.known.learn(roster);
     }
 
     /// Somebody with a certificate of the cluster speaks here.
     fn meet(&mut self, id: MasterId) {
-        if self.roster.get(id).is_none() && !self.roster.is_retired(id) {
-            self.met.insert(id);
-        }
+        self.known.meet(id, &address(id.0));
     }
 
     /// Whether it knows where this master is.
     pub fn knows(&self, id: MasterId) -> bool {
-        self.roster.get(id).is_some() || self.met.contains(&id)
+        self.known.address(id).is_some()
     }
 
     /// Whether this door sends a master away.
     pub fn sends_away(&self, id: MasterId) -> bool {
-        self.roster.is_retired(id)
+        self.known.roster.is_retired(id)
     }
 }
 
@@ -235,7 +229,7 @@ impl World {
             (1..=self.masters.len()).map(Node::Master).filter(|door| self.life(*door).1).collect();
         let door = self.members.dice.pick(&doors).copied();
         let reached = door.filter(|door| !self.network.blocks(node, *door));
-        let roster = reached.map(|door| self.masters[door.index()].shell.roster.clone());
+        let roster = reached.map(|door| self.masters[door.index()].shell.known.roster.clone());
         let id = id_of(node);
         if let Some(roster) = &roster
             && roster.get(id).is_some_and(|master| master.standing == Standing::Joins)
@@ -265,7 +259,7 @@ impl World {
 
     /// A member of the store's group begins behind the registry's, and is told what that has said by then.
     pub(crate) fn tells_member_roster(&mut self, node: Node) {
-        let roster = self.masters[node.index()].shell.roster.clone();
+        let roster = self.masters[node.index()].shell.known.roster.clone();
         if roster.version > 0 {
             self.member_hears(node, StoreInput::Roster(roster));
         }

@@ -245,11 +245,7 @@ impl World {
 
     /// Whether a member needs nobody else to commit.
     fn member_is_alone(&self, node: Node) -> bool {
-        if self.options.changes_masters == 0 {
-            return self.options.masters == 1;
-        }
-        let conf = self.member_machine(node).map(|machine| machine.raft_status().conf_state);
-        conf.is_some_and(|conf| conf.voters.len() < 2 && conf.voters_outgoing.len() < 2)
+        self.member_machine(node).is_some_and(|machine| machine.raft_status().conf_state.is_alone())
     }
 
     /// A member that lives.
@@ -262,8 +258,8 @@ impl World {
         let members = self.members.store.around(index);
         let disks = (1..).map(NodeId).zip(self.store.members.iter().map(|member| &member.disk)).collect();
         match elected_in {
-            Some(term) => durable::elected_by(node, term, &members, &disks),
-            None => durable::applied_by(node, index, &members, &disks),
+            Some(term) => durable::elected(node, term, &members, &disks),
+            None => durable::applied(node, index, &members, &disks),
         }
     }
 
@@ -353,12 +349,7 @@ impl World {
                 });
                 self.tells_master_members(node, store);
             }
-            Output::Applied(index) if self.options.changes_masters > 0 => {
-                self.member_has(node, index, None)?
-            }
-            Output::Applied(index) => {
-                durable::applied(node, index, self.store.members.iter().map(|member| &member.disk))?;
-            }
+            Output::Applied(index) => self.member_has(node, index, None)?,
             Output::ToPeer { to, bytes } => {
                 self.trace.bytes(&bytes);
                 let input = master_raft::Input::Peer { from: NodeId(node.number()), bytes };
@@ -393,18 +384,8 @@ impl World {
                 if leads {
                     let life = self.life(node).0;
                     self.store.fencing.leads(node, life, term)?;
-                    match self.options.changes_masters {
-                        0 => durable::elected(
-                            node,
-                            term,
-                            self.store.members.iter().map(|member| &member.disk),
-                        )?,
-                        _ => {
-                            let commit =
-                                self.member_machine(node).map_or(0, |machine| machine.raft_status().commit);
-                            self.member_has(node, commit, Some(term))?;
-                        }
-                    }
+                    let commit = self.member_machine(node).map_or(0, |machine| machine.raft_status().commit);
+                    self.member_has(node, commit, Some(term))?;
                     self.mark("a member took the lead of the store");
                 }
             }

@@ -150,8 +150,12 @@ impl World {
     }
 
     fn turn_away(&mut self, client: usize) {
-        let masters = self.store.members.len() as u64;
-        self.store.clients[client].target = self.store.dice.below(masters) as usize;
+        // Whom people took away is not among the doors that clients are told of.
+        let there: Vec<usize> =
+            (0..self.store.members.len()).filter(|at| !self.stays_away(Node::Master(at + 1))).collect();
+        if let Some(at) = self.store.dice.pick(&there).copied() {
+            self.store.clients[client].target = at;
+        }
     }
 
     fn wish_of(&mut self, client: usize) -> Option<Wish> {

@@ -93,6 +93,8 @@ pub fn malformed(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
     let sizes =
         |pool: &Pool| Ok::<_, String>([pool.masters[leader].resident_mib()?, pool.agents[0].resident_mib()?]);
     let small = sizes(pool)?;
+    pool.masters[leader].forget_peak()?;
+    pool.agents[0].forget_peak()?;
     let mut speakers = Vec::new();
     for (door, server) in &doors {
         let mut command = stranger(pool, &["malformed", door, server, &credentials])?;
@@ -100,16 +102,16 @@ pub fn malformed(pool: &mut Pool, work: &mut Work) -> Result<String, String> {
         speakers.push(Flood(child.map_err(|why| format!("nobody speaks: {why}"))?));
     }
     work.batch(pool, 20)?;
-    let (mut most, mut beside, mut over) = (small, Duration::ZERO, 0);
+    let (mut beside, mut over) = (Duration::ZERO, 0);
     eventually("all of it is said", Duration::from_secs(120), || {
-        let looked = sizes(pool).and_then(|now| {
-            (0..2).for_each(|of| most[of] = most[of].max(now[of]));
-            beside = beside.max(slowest(pool)?);
+        let looked = slowest(pool).and_then(|slow| {
+            beside = beside.max(slow);
             are_alive(&before)
         });
         over = speakers.iter_mut().filter_map(|one| one.0.try_wait().ok().flatten()).count();
         (over == speakers.len() || looked.is_err()).then_some(looked)
     })??;
+    let most = [pool.masters[leader].peak_mib()?, pool.agents[0].peak_mib()?];
     let mut cases = 0;
     for Flood(child) in &mut speakers {
         let (mut out, mut err) = (String::new(), String::new());

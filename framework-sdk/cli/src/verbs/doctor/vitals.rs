@@ -230,7 +230,7 @@ fn certificates(pages: &[(&str, &Page)], now_ms: u64) -> Option<Check> {
         late.then(|| show_duration(Duration::from_secs((ends - now_s).max(0.0) as u64)))
     });
     if soon.is_empty() {
-        return (known > 0).then(|| ok("certificates", format!("{known} are good, and renewed in time")));
+        return (known > 0).then(|| ok("certificates", format!("{known} are good")));
     }
     let fix = "their logs say why they are not renewed: an agent asks any master, a master needs its authority. Once one has \
                ended: `stoa token create --kind agent` or `--kind master --name NUMBER`, then start it with --join TOKEN and \

@@ -1,4 +1,4 @@
-//! Certificates that end soon: they are renewed while everything runs, and nobody who was sent away gets another.
+//! Certificates that end soon: they are renewed while everything runs, and nobody who was given up gets another.
 
 use std::path::Path;
 use std::time::Duration;
@@ -91,5 +91,5 @@ fn an_agent_outlives_its_certificate_with_all_it_runs() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(renew(std::slice::from_ref(&door), &stolen)).err()
     });
-    assert!(refused.to_string().contains("was sent away"), "{refused}");
+    assert!(refused.to_string().contains("was given up"), "{refused}");
 }

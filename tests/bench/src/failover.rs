@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, eventually, kill_9};
 use crate::figures::Timings;
 use crate::flags::Flags;
-use crate::pool::Pool;
+use crate::pool::{Pool, Tasks};
 use crate::work::{Framework, Saw, Wish, default_shape};
 
 /// The names of its flags.
@@ -83,7 +83,8 @@ impl Load {
 }
 
 /// Kills the leader `--kills` times; between two kills all three masters and all agents are heard again. Meanwhile another
-/// framework launches `--rate` tasks a second, and `--pretend` agents more than the real three are there.
+/// framework launches `--rate` tasks a second, and `--pretend` agents more than the real three are there. Their tasks are over at once:
+/// they cost the masters what others cost, and the machine no process.
 pub async fn run(flags: &Flags) -> Result<(), String> {
     let kills: u64 = flags.get("kills", 30)?;
     let rate: u32 = flags.get("rate", 0)?;
@@ -91,7 +92,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
     let cluster = Cluster::up(&flags.stoa()?, &["--no-jobs"])?;
     let operator = cluster.operator();
     let authority = Authority::load(&cluster.authority()).map_err(|error| error.to_string())?;
-    let _pool = Pool::start(pretend, &authority, cluster.profile())?;
+    let _pool = Pool::start(pretend, Tasks::Finish, &authority, cluster.profile())?;
     let agents = AGENTS + pretend as u64;
     let mut framework = Framework::start(cluster.profile(), default_shape(), &["/bin/true".to_owned()])?;
     let mut epoch = framework.session().await?;

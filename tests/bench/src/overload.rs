@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, eventually};
 use crate::figures::Timings;
 use crate::flags::Flags;
-use crate::pool::Pool;
+use crate::pool::{Pool, Tasks};
 use crate::procfs;
 use crate::work::{Framework, Saw, Wish, default_shape};
 
@@ -58,7 +58,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
     )?;
     let operator = cluster.operator();
     let authority = Authority::load(&cluster.authority()).map_err(|error| error.to_string())?;
-    let pool = Pool::start(pretend, &authority, cluster.profile())?;
+    let pool = Pool::start(pretend, Tasks::Stay, &authority, cluster.profile())?;
     let all = agents + 1;
     eventually("all agents", PATIENCE, async || {
         (status(&operator).await?.agents_active == all).then_some(())

@@ -1,5 +1,5 @@
-//! Pretend agents on real sockets: each has a certificate and a session of its own, says of every task that it runs, and if it is told
-//! to, how it stands again and again.
+//! Pretend agents on real sockets: each has a certificate and a session of its own, and says of every task that it is over, or that it
+//! runs, and if it is told to, how it stands again and again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +41,15 @@ pub struct Pool {
     pub tally: Arc<Tally>,
 }
 
+/// How long their tasks last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tasks {
+    /// They run until they are killed.
+    Stay,
+    /// They finish as soon as they are launched.
+    Finish,
+}
+
 /// What they are to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Orders {
@@ -69,6 +78,7 @@ struct Agent {
     credentials: Credentials,
     masters: Vec<String>,
     epoch: Epoch,
+    tasks: Tasks,
     runs: BTreeMap<RunId, Run>,
     /// Runs of which all was acknowledged, the first to be told of first.
     idle: VecDeque<RunId>,
@@ -86,7 +96,12 @@ struct Run {
 
 impl Pool {
     /// Starts them: the cluster's authority vouches for each.
-    pub fn start(count: usize, authority: &Authority, profile: &Profile) -> Result<Pool, String> {
+    pub fn start(
+        count: usize,
+        tasks: Tasks,
+        authority: &Authority,
+        profile: &Profile,
+    ) -> Result<Pool, String> {
         let mut agents = JoinSet::new();
         let (orders, heard) = watch::channel(Orders::default());
         let tally = Arc::new(Tally::default());
@@ -109,6 +124,7 @@ impl Pool {
                 credentials,
                 masters,
                 epoch: Epoch::default(),
+                tasks,
                 runs: BTreeMap::new(),
                 idle: VecDeque::new(),
                 orders: heard.clone(),
@@ -200,7 +216,11 @@ impl Agent {
                         let report =
                             RunReport { framework: run.framework, run: run.run, status, task: run.task };
                         self.runs.insert(run.run, Run { report, told: None });
-                        self.tell(run.run, TaskState::Running, &say)?;
+                        let state = match self.tasks {
+                            Tasks::Stay => TaskState::Running,
+                            Tasks::Finish => TaskState::Finished,
+                        };
+                        self.tell(run.run, state, &say)?;
                     }
                 }
                 ToAgentKind::Kill(kill) => {
@@ -212,7 +232,11 @@ impl Agent {
                     if run.report.status.sequence == word.sequence
                         && let Some(told) = run.told.take()
                     {
-                        self.idle.push_back(word.run);
+                        if run.report.status.state.is_terminal() {
+                            self.runs.remove(&word.run);
+                        } else {
+                            self.idle.push_back(word.run);
+                        }
                         self.tally.acknowledged.fetch_add(1, Ordering::Relaxed);
                         self.tally.times().0.note(told.elapsed());
                     }

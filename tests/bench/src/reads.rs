@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, eventually};
 use crate::figures::Timings;
 use crate::flags::Flags;
-use crate::pool::Pool;
+use crate::pool::{Pool, Tasks};
 use crate::work::{Framework, Saw, Wish, default_shape};
 
 /// The names of its flags.
@@ -71,7 +71,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
 async fn set(stoa: &std::path::Path, agents: usize, tasks: u32) -> Result<Scene, String> {
     let cluster = Cluster::up(stoa, &["--agents", "1"])?;
     let authority = Authority::load(&cluster.authority()).map_err(|error| error.to_string())?;
-    let pool = Pool::start(agents, &authority, cluster.profile())?;
+    let pool = Pool::start(agents, Tasks::Stay, &authority, cluster.profile())?;
     let operator = cluster.operator();
     eventually("every agent is active", PATIENCE, async || {
         let reply = operator.ask(Call::Agents(List::default())).await.ok()?;

@@ -43,16 +43,17 @@ impl Load {
         let task = tokio::spawn(async move {
             framework.session().await?;
             let mut beats = tokio::time::interval(BEAT);
-            let (begun, mut asked) = (Instant::now(), 0_u32);
+            let (begun, mut asked) = (Instant::now(), 0_u64);
             loop {
                 tokio::select! {
                     _ = beats.tick() => {
-                        let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u32;
-                        // What nobody could start while there was no leader is not caught up with at once.
-                        let behind = u64::from(asked).saturating_sub(counts.load(Ordering::Relaxed));
-                        if due > asked && behind < u64::from(rate) * 2 {
-                            framework.wish(Wish::Run((due - asked).min(rate)));
-                            asked = due;
+                        let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+                        // What nobody could start while there was no leader is caught up with, two seconds of it at once.
+                        let most = counts.load(Ordering::Relaxed) + u64::from(rate) * 2;
+                        let more = due.min(most).saturating_sub(asked);
+                        if more > 0 {
+                            framework.wish(Wish::Run(u32::try_from(more).unwrap_or(u32::MAX)));
+                            asked += more;
                         }
                     }
                     note = framework.next() => {
@@ -70,15 +71,19 @@ impl Load {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Ends it; an error when something went wrong with one of its tasks.
-    async fn end(self) -> Result<u64, String> {
-        let done = self.done();
+    /// An error as soon as something went wrong with one of its tasks: without a load there is nothing to measure.
+    async fn goes_on(&mut self) -> Result<(), String> {
         if self.task.is_finished() {
-            self.task.await.map_err(|why| why.to_string())??;
-        } else {
-            self.task.abort();
+            (&mut self.task).await.map_err(|why| why.to_string())??;
         }
-        Ok(done)
+        Ok(())
+    }
+
+    /// Ends it.
+    async fn end(mut self) -> Result<u64, String> {
+        self.goes_on().await?;
+        self.task.abort();
+        Ok(self.done())
     }
 }
 
@@ -98,7 +103,7 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
     let mut epoch = framework.session().await?;
     framework.wish(Wish::Hold);
     while !matches!(framework.next().await?.saw, Saw::Offers) {}
-    let load = if rate > 0 { Some(Load::start(cluster.profile(), rate)?) } else { None };
+    let mut load = if rate > 0 { Some(Load::start(cluster.profile(), rate)?) } else { None };
     let begun = Instant::now();
     let mut attached = Timings::default();
     let mut killed = None::<Instant>;
@@ -112,6 +117,9 @@ pub async fn run(flags: &Flags) -> Result<(), String> {
         .await?;
         if let Some(killed) = killed {
             attached.note(killed.elapsed());
+        }
+        if let Some(load) = &mut load {
+            load.goes_on().await?;
         }
         let leader = members.iter().find(|member| member.leader).map(|member| member.pid);
         let leader = leader.ok_or("no master leads")?;

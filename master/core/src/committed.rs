@@ -149,11 +149,7 @@ pub(crate) fn show(registry: &Registry, touched: &Touched, effect: Effect, out: 
             registry.agent(id).map(|record| Changed::AgentChanged(views::agent(record, true)))
         }
         Touched::Framework(id) => match registry.framework(id) {
-            Some(framework) => {
-                let mut view = views::framework(framework, None);
-                view.connected = framework.record.deadline_ms == 0;
-                Some(Changed::FrameworkChanged(view))
-            }
+            Some(framework) => Some(Changed::FrameworkChanged(views::logged_framework(framework))),
             None => Some(Changed::FrameworkRemoved(id.clone())),
         },
         Touched::Secrets => {

@@ -19,8 +19,8 @@ pub struct Known {
     heard: u64,
     /// The highest sequence of that run that the author took in.
     done: u64,
-    /// What the author was told and has not taken in.
-    open: Option<(u64, TaskState)>,
+    /// What the author was told and has not taken in: of which run, which one, and what it says.
+    open: Option<(Option<RunId>, u64, TaskState)>,
     /// What it is told after that, in order.
     waiting: VecDeque<TaskStatus>,
 }
@@ -51,6 +51,11 @@ impl Known {
     fn is_over(&self) -> bool {
         self.state.is_some_and(TaskState::is_terminal)
     }
+
+    /// Nobody knows of such a task.
+    fn is_unknown(&self) -> bool {
+        self.state == Some(TaskState::Unknown)
+    }
 }
 
 // === impl Tracker ===
@@ -58,7 +63,10 @@ impl Known {
 impl Tracker {
     /// A task is believed to be alive, or about to be.
     pub fn expect(&mut self, task: TaskId) {
-        self.tasks.entry(task).or_default();
+        let known = self.tasks.entry(task).or_default();
+        if known.is_unknown() {
+            known.state = None;
+        }
     }
 
     /// One task.
@@ -68,7 +76,7 @@ impl Tracker {
 
     /// Every task that has not ended, as far as is known.
     pub fn alive(&self) -> impl Iterator<Item = (&TaskId, &Known)> {
-        self.tasks.iter().filter(|(_, known)| !known.is_over())
+        self.tasks.iter().filter(|(_, known)| !known.is_over() && !known.is_unknown())
     }
 
     /// About how many those are: a name that has ended and lives again is not counted.
@@ -87,7 +95,9 @@ impl Tracker {
             if of < run {
                 return if status.sequence > 0 { News::Again } else { News::Stale };
             }
-            *known = Known { run: Some(of), ..Known::default() };
+            // What the author has in its hands of the earlier one it takes in first.
+            let (open, waiting) = (known.open.take(), std::mem::take(&mut known.waiting));
+            *known = Known { run: Some(of), open, waiting, ..Known::default() };
         }
         known.run = known.run.or(status.run);
         if status.sequence > 0 {
@@ -101,7 +111,7 @@ impl Tracker {
             if status.sequence <= known.done {
                 return News::Again;
             }
-            if known.open.is_some_and(|(open, _)| open == status.sequence) {
+            if known.open.is_some_and(|(run, open, _)| (run, open) == (status.run, status.sequence)) {
                 return News::Fresh;
             }
             if status.sequence <= known.heard {
@@ -129,14 +139,13 @@ impl Tracker {
     /// The author took the status in; the next one to tell it.
     pub fn done(&mut self, status: &TaskStatus) -> Option<TaskStatus> {
         let known = self.tasks.get_mut(&status.task)?;
-        if status.sequence > 0 {
-            if known.run != status.run {
-                return None;
-            }
+        if known.run == status.run {
             known.done = known.done.max(status.sequence);
         }
         // After a loss of power an agent may say something else under the same number.
-        let same = |(sequence, state)| sequence == status.sequence && (sequence > 0 || state == status.state);
+        let same = |(run, sequence, state)| {
+            (run, sequence) == (status.run, status.sequence) && (sequence > 0 || state == status.state)
+        };
         if !known.open.is_some_and(same) {
             return None;
         }
@@ -145,7 +154,9 @@ impl Tracker {
             self.open(&next);
             return Some(next);
         }
-        if status.sequence > 0 && known.is_over() && known.done >= known.heard {
+        if known.is_unknown() {
+            self.tasks.remove(&status.task);
+        } else if status.sequence > 0 && known.is_over() && known.done >= known.heard {
             self.end(status.task.clone());
         }
         None
@@ -154,11 +165,7 @@ impl Tracker {
     /// The author is about to be told a status.
     fn open(&mut self, status: &TaskStatus) {
         let Some(known) = self.tasks.get_mut(&status.task) else { return };
-        if status.state == TaskState::Unknown && known.waiting.is_empty() {
-            self.tasks.remove(&status.task);
-            return;
-        }
-        known.open = Some((status.sequence, status.state));
+        known.open = Some((status.run, status.sequence, status.state));
         if status.sequence == 0 && status.state.is_terminal() {
             self.end(status.task.clone());
         }
@@ -329,6 +336,43 @@ mod tests {
         assert_eq!(tracker.observe(&status(TaskState::Running, Some(2), 1)), News::Fresh);
         assert_eq!(tracker.observe(&ended), News::Again, "an earlier life is only acknowledged");
         assert_eq!(tracker.alive().count(), 1);
+    }
+
+    #[test]
+    fn that_a_task_is_unknown_is_taken_in_before_it_is_launched_and_told_of() {
+        let mut tracker = Tracker::default();
+        let unknown = status(TaskState::Unknown, None, 0);
+        let dropped = status(TaskState::Dropped, Some(1), 1);
+        assert_eq!(tracker.observe(&unknown), News::Fresh);
+        assert_eq!((tracker.alive().count(), tracker.tasks.len()), (0, 1), "nothing to ask for");
+        tracker.expect(unknown.task.clone());
+        assert_eq!(tracker.alive().count(), 1);
+        assert_eq!(tracker.observe(&dropped), News::Waits);
+        assert_eq!(tracker.done(&unknown), Some(dropped.clone()));
+        assert_eq!(tracker.done(&dropped), None);
+        assert_eq!(tracker.observe(&dropped), News::Again);
+        // Of what is not launched nothing is kept.
+        let mut tracker = Tracker::default();
+        assert_eq!(tracker.observe(&unknown), News::Fresh);
+        assert_eq!(tracker.done(&unknown), None);
+        assert!(tracker.tasks.is_empty());
+    }
+
+    #[test]
+    fn what_was_told_of_an_earlier_run_is_taken_in_before_what_is_said_of_the_next() {
+        let mut tracker = Tracker::default();
+        let first = status(TaskState::Running, Some(1), 1);
+        let [second, ended] = [(TaskState::Running, 1), (TaskState::Finished, 2)]
+            .map(|(state, sequence)| status(state, Some(2), sequence));
+        assert_eq!(tracker.observe(&first), News::Fresh);
+        assert_eq!(tracker.observe(&second), News::Waits);
+        assert_eq!(tracker.done(&first), Some(second.clone()));
+        assert_eq!(tracker.observe(&second), News::Fresh, "not taken in yet");
+        assert_eq!(tracker.observe(&first), News::Again);
+        assert_eq!(tracker.observe(&ended), News::Waits);
+        assert_eq!(tracker.done(&second), Some(ended.clone()));
+        assert_eq!(tracker.done(&ended), None);
+        assert_eq!(tracker.alive().count(), 0);
     }
 
     #[test]

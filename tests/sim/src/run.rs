@@ -166,7 +166,8 @@ pub(crate) fn calm(world: &mut World) -> Result<u64, Broken> {
     }
     liveness::nothing_forgotten(world)?;
     for node in world.nodes().into_iter().filter(|node| matches!(node, Node::Framework(_))) {
-        world.checks.rescinds.rest(node, world.now, &world.checks.offers)?;
+        let ended_at = |offer| world.checks.offers.ended_at(offer);
+        world.checks.rescinds.rest(node, world.now, ended_at)?;
     }
     let registries = world.registries();
     if registries.iter().any(|registry| *registry != registries[0]) {

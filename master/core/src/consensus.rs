@@ -17,11 +17,11 @@ use proto_machine::{Instant, Machine, Now, Outbox};
 use crate::batch::Pending;
 use crate::committed::{Touched, second_half, show, show_everything};
 use crate::config::BATCHES_IN_FLIGHT;
-use crate::input::{OperatorCall, Ticket};
+use crate::input::{OperatorCall, SessionId, Ticket};
 use crate::leading::{Deadline, Leading};
 use crate::master::Master;
 use crate::output::{Note, Output, Saved};
-use crate::verbs::take_lead;
+use crate::verbs::{subscribe, take_lead};
 
 /// Who asked how far the log is committed.
 pub(crate) enum Question {
@@ -31,6 +31,13 @@ pub(crate) enum Question {
     Confirm(Ticket),
     /// An order would be refused, as far as was known when it came.
     Order(Ticket, Caller, OperatorCall),
+    /// A framework's session is to begin.
+    Subscribe(SessionId),
+}
+
+/// Nothing can be said for sure.
+pub(crate) fn unconfirmed() -> Refusal {
+    Refusal::new(Code::Unavailable, "no majority of the masters has confirmed that this one leads")
 }
 
 impl Master {
@@ -138,9 +145,10 @@ impl Master {
                 self.order(now, ticket, &caller, call, true, out);
             }
             Some(Question::Order(ticket, ..)) => {
-                let message = "no majority of the masters has confirmed that this one leads";
-                let kind = ReplyKind::Refused(Refusal::new(Code::Unavailable, message));
-                out.push(Output::Reply { ticket, kind });
+                out.push(Output::Reply { ticket, kind: ReplyKind::Refused(unconfirmed()) });
+            }
+            Some(Question::Subscribe(session)) => {
+                self.at_desk(now, out, |d| subscribe::confirmed(d, session, confirmed));
             }
             None => {}
         }
@@ -200,7 +208,7 @@ impl Master {
         let Some(l) = self.leading.take() else { return };
         self.settled = (0, Instant::default());
         let redirect = Redirect { leader_address: self.leader_address() };
-        for (session, _) in l.frameworks.sessions() {
+        for session in l.frameworks.sessions().map(|(session, _)| session).chain(l.frameworks.waiting()) {
             let kind = EventKind::Redirect(redirect.clone());
             out.push(Output::ToFramework { session, event: Event { sequence: 0, kind } });
             out.push(Output::CloseFramework { session });

@@ -36,6 +36,13 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// Carries out what a framework asked for earlier.
+    pub fn for_call<T>(&mut self, calling: Calling<'_>, verb: impl FnOnce(&mut Desk<'_>) -> T) -> T {
+        let Desk { config, registry, now, .. } = *self;
+        let (l, batch, out) = (&mut *self.l, &mut *self.batch, &mut *self.out);
+        verb(&mut Desk { config, registry, l, batch, now, out, calling: Some(calling) })
+    }
+
     /// The time of day, in milliseconds since 1970.
     pub fn at_ms(&self) -> u64 {
         self.now.wall.as_millis()

@@ -156,10 +156,14 @@ impl Master {
         }
         let Call { operation, kind } = call;
         let calling = Calling { session, caller, call: kind.word() };
-        self.at_desk_for(now, Some(calling), out, |d| {
-            if let CallKind::Subscribe(inner) = kind {
-                return subscribe::subscribe(d, session, caller, inner);
+        if let CallKind::Subscribe(inner) = kind {
+            let subscribe = |d: &mut Desk<'_>| subscribe::subscribe(d, session, caller, inner);
+            if self.at_desk_for(now, Some(calling), out, subscribe) == Some(true) {
+                self.ask(now, Question::Subscribe(session));
             }
+            return;
+        }
+        self.at_desk_for(now, Some(calling), out, |d| {
             let Some(id) = d.l.frameworks.on(session).cloned() else {
                 if d.l.frameworks.subscribing.contains_key(&session)
                     || d.l.frameworks.held.contains_key(&session)

@@ -393,30 +393,6 @@ fn a_second_session_replaces_the_first_and_keeps_the_tasks() {
 }
 
 #[test]
-fn a_session_that_ends_before_its_subscribe_is_committed_leaves_nobody_cut_off() {
-    let mut world = World::new();
-    world.register(1);
-    let short = |session: u64, subscribe: Subscribe| {
-        let call = Call { operation: None, kind: CallKind::Subscribe(subscribe) };
-        let (session, caller) = (SessionId(session), Caller::Framework("eng".into()));
-        vec![Input::Framework { session, caller, call }, Input::FrameworkClosed { session }]
-    };
-    // A framework that never had a session: it is on record, and waits for its own.
-    world.say_at_once(short(9, subscribe(None)));
-    let first = world.master.registry().frameworks().next().map(|f| f.record.info.name.clone());
-    assert_eq!(first.as_deref(), Some("jobs"));
-
-    let framework = world.subscribe(10, None);
-    assert_eq!(world.offers(10).len(), 1);
-    // Another instance of one that stands comes and goes.
-    let mut other = subscribe(Some(framework));
-    other.framework.name = "jobs-2".into();
-    world.say_at_once(short(11, other));
-    assert!(!world.events(10).iter().any(|event| matches!(event, EventKind::Rescind(_))));
-    assert!(!world.closed.contains(&SessionId(10)));
-}
-
-#[test]
 fn an_operator_is_answered_and_others_are_not_operators() {
     let mut world = World::new();
     let set = |weight| {

@@ -44,8 +44,17 @@ pub(crate) struct Table {
     by_session: BTreeMap<SessionId, FrameworkId>,
     /// Sessions whose Subscribe waits for the log, and as which framework.
     pub subscribing: BTreeMap<SessionId, FrameworkId>,
-    /// Sessions whose Subscribe waits for agents to come: until then nobody knows what runs.
-    pub held: BTreeMap<SessionId, (Caller, Subscribe)>,
+    /// Sessions whose Subscribe waits until what it is answered by is sure to be so as of now.
+    pub held: BTreeMap<SessionId, Held>,
+}
+
+/// A Subscribe that waits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub caller: Caller,
+    pub call: Subscribe,
+    /// A majority has confirmed since it came how far the log is.
+    pub confirmed: bool,
 }
 
 impl Standing {
@@ -149,5 +158,10 @@ impl Table {
     /// All sessions with their frameworks.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &FrameworkId)> {
         self.by_session.iter().map(|(session, id)| (*session, id))
+    }
+
+    /// The sessions to which it was not said yet whether they stand, and that are not in the log's hands.
+    pub fn waiting(&self) -> impl Iterator<Item = SessionId> {
+        self.held.keys().copied()
     }
 }

@@ -16,47 +16,63 @@ use proto::scheduler::{
 };
 use proto_machine::mutants::{self, Mutant};
 
+use crate::audited::Calling;
 use crate::batch::Pending;
 use crate::config::{FRAMEWORKS_MAX, HEARTBEAT_INTERVAL, SILENCE_LIMIT};
+use crate::consensus::unconfirmed;
 use crate::desk::Desk;
 use crate::input::SessionId;
 use crate::leading::Deadline;
 use crate::output::{Note, Output};
+use crate::tables::frameworks::Held;
 use crate::validate;
 use crate::verbs::rights;
 
-/// A session begins, as soon as it can be said which tasks there are. Behind a restoring that is when the agents have come:
-/// what a framework is not told of then, it takes for lost and starts anew.
-pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
-    let is_new = !d.l.frameworks.held.contains_key(&session);
-    if call.id.is_some() && is_new && d.registry.awaits_agents() {
-        d.l.frameworks.held.insert(session, (caller.clone(), call));
-        return;
-    }
-    begin(d, session, caller, call);
-}
-
-/// Whoever waited for agents to come is heard when none is awaited any more.
-pub(crate) fn hear_held(d: &mut Desk<'_>) {
-    if d.l.frameworks.held.is_empty() || d.registry.awaits_agents() {
-        return;
-    }
-    for (session, (caller, call)) in std::mem::take(&mut d.l.frameworks.held) {
-        begin(d, session, &caller, call);
-    }
-}
-
-/// The first half: who may, and what has to be logged for it.
-fn begin(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
-    let table = &d.l.frameworks;
+/// A session is to begin. Who leads as far as it knows may have slept while another one did: what such a master takes for unknown
+/// is none, and a framework that is turned away for that does not come again. So it is heard when a majority has confirmed how
+/// far the log is; true is returned if that has to be asked.
+pub(crate) fn subscribe(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) -> bool {
+    let table = &mut d.l.frameworks;
     if table.on(session).is_some()
         || table.subscribing.contains_key(&session)
         || table.held.contains_key(&session)
     {
         let refusal = Refusal::new(Code::Conflict, "this session is subscribed already")
             .with_help("send Subscribe once, as the first call of a session");
-        return fault(d, session, &caller.to_string(), refusal);
+        fault(d, session, &caller.to_string(), refusal);
+        return false;
     }
+    table.held.insert(session, Held { caller: caller.clone(), call, confirmed: false });
+    true
+}
+
+/// What the log says is as of now for this session, or nobody confirms that.
+pub(crate) fn confirmed(d: &mut Desk<'_>, session: SessionId, sure: bool) {
+    let Some(held) = d.l.frameworks.held.get_mut(&session) else { return };
+    held.confirmed = sure;
+    if sure {
+        return hear_held(d);
+    }
+    let caller = held.caller.clone();
+    let calling = Calling { session, caller: &caller, call: "subscribe" };
+    d.for_call(calling, |d| fault(d, session, &caller.to_string(), unconfirmed()));
+}
+
+/// Whoever waited is heard, as soon as it can be said which tasks there are. Behind a restoring that is when the agents have come:
+/// what a framework that takes up its tasks is not told of then, it takes for lost and starts anew.
+pub(crate) fn hear_held(d: &mut Desk<'_>) {
+    let awaits = d.registry.awaits_agents();
+    let heard = |held: &Held| held.confirmed && !(awaits && held.call.id.is_some());
+    let ready = d.l.frameworks.held.iter().filter(|(_, held)| heard(held));
+    for session in ready.map(|(session, _)| *session).collect::<Vec<_>>() {
+        let Some(Held { caller, call, .. }) = d.l.frameworks.held.remove(&session) else { continue };
+        let calling = Calling { session, caller: &caller, call: "subscribe" };
+        d.for_call(calling, |d| begin(d, session, &caller, call));
+    }
+}
+
+/// The first half: who may, and what has to be logged for it.
+fn begin(d: &mut Desk<'_>, session: SessionId, caller: &Caller, call: Subscribe) {
     let demands = call.demands.as_ref().map_or(&[][..], |said| &said.demands);
     let checked = authorize(caller, &Action::BeFramework)
         .and_then(|()| validate::framework(&call.framework))

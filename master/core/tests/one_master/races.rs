@@ -70,26 +70,6 @@ fn a_framework_that_is_back_before_the_log_knew_it_was_away_is_not_waited_for() 
 }
 
 #[test]
-fn a_framework_whose_session_ends_before_the_log_knows_it_is_waited_for_in_vain() {
-    let mut world = World::new();
-    let subscribe = Subscribe {
-        framework: info(),
-        id: None,
-        resume: None,
-        suppressed_roles: vec![],
-        demands: None,
-        fence: 0,
-    };
-    world.say_at_once([
-        jobs(10, None, CallKind::Subscribe(subscribe)),
-        Input::FrameworkClosed { session: SessionId(10) },
-    ]);
-    assert_eq!(world.master.registry().frameworks().count(), 1);
-    world.run(Duration::from_secs(61));
-    assert_eq!(world.master.registry().frameworks().count(), 0);
-}
-
-#[test]
 fn a_launch_on_an_agent_that_is_being_given_up_is_reported() {
     let mut world = World::new();
     world.register(1);

@@ -3,10 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use master_core::{Config, Input, Master, Output, SessionId};
+use master_core::{Config, Input, LinkId, Master, Output, SessionId};
+use proto::agent::AgentInfo;
+use proto::agent_link::{Register, ToMaster};
+use proto::attributes::Attributes;
 use proto::caller::Caller;
 use proto::framework::FrameworkInfo;
-use proto::id::{FrameworkId, MasterId};
+use proto::id::{AgentId, Epoch, FrameworkId, MasterId};
+use proto::quantities::Quantities;
+use proto::refusal::Code;
+use proto::resources::{Amount, Resources};
 use proto::role::Role;
 use proto::scheduler::{Call, CallKind, EventKind, Subscribe};
 use proto_machine::{Instant, Machine, Now, Outbox, WallTime};
@@ -16,8 +22,8 @@ struct Group {
     now: Instant,
     /// What masters say to each other and has not arrived: to whom, and what.
     wires: VecDeque<(usize, Input)>,
-    /// One that sleeps takes nothing in.
-    asleep: Option<usize>,
+    /// Those that sleep take nothing in.
+    asleep: Vec<usize>,
     told: Vec<(SessionId, EventKind)>,
     closed: Vec<SessionId>,
 }
@@ -33,7 +39,7 @@ impl Group {
             masters: members.keys().map(master).collect(),
             now: Instant::default(),
             wires: VecDeque::new(),
-            asleep: None,
+            asleep: vec![],
             told: vec![],
             closed: vec![],
         }
@@ -79,7 +85,7 @@ impl Group {
 
     /// The next of what masters say to each other arrives, if it is not for one that sleeps.
     fn deliver(&mut self) -> bool {
-        let next = self.wires.iter().position(|(to, _)| self.asleep != Some(*to));
+        let next = self.wires.iter().position(|(to, _)| !self.asleep.contains(to));
         let Some((to, said)) = next.and_then(|next| self.wires.remove(next)) else { return false };
         self.turn(to, [said]);
         true
@@ -93,7 +99,7 @@ impl Group {
             if self.deliver() {
                 continue;
             }
-            let awake = (0..3).filter(|at| self.asleep != Some(*at));
+            let awake = (0..3).filter(|at| !self.asleep.contains(at));
             let (at, due) = awake
                 .filter_map(|at| Some((at, self.masters[at].wake_at()?)))
                 .min_by_key(|(_, due)| *due)
@@ -108,7 +114,7 @@ impl Group {
     }
 
     fn leader(&self) -> Option<usize> {
-        let mut leaders = (0..3).filter(|at| self.asleep != Some(*at) && self.masters[*at].leads());
+        let mut leaders = (0..3).filter(|at| !self.asleep.contains(at) && self.masters[*at].leads());
         leaders.next().filter(|_| leaders.next().is_none())
     }
 
@@ -128,8 +134,12 @@ impl Group {
 }
 
 fn subscribe(session: u64, id: Option<FrameworkId>) -> Input {
+    subscribe_as(session, id, "jobs")
+}
+
+fn subscribe_as(session: u64, id: Option<FrameworkId>, name: &str) -> Input {
     let framework = FrameworkInfo {
-        name: "jobs".into(),
+        name: name.into(),
         roles: vec![Role::new("eng").unwrap()],
         failover_timeout: Duration::from_secs(60),
         address: String::new(),
@@ -145,6 +155,20 @@ fn subscribe(session: u64, id: Option<FrameworkId>) -> Input {
     });
     let (session, caller) = (SessionId(session), Caller::Framework("eng".into()));
     Input::Framework { session, caller, call: Call { operation: None, kind } }
+}
+
+/// An agent comes in.
+fn register() -> Input {
+    let agent = AgentInfo {
+        id: AgentId::new("a1").unwrap(),
+        hostname: "a1".into(),
+        address: String::new(),
+        resources: Resources::unreserved(Amount::scalars(Quantities::of(4000, 8 << 30))),
+        attributes: Attributes::default(),
+        version: String::new(),
+    };
+    let register = Register { agent: agent.clone(), epoch: Epoch(0), runs: vec![] };
+    Input::Agent { link: LinkId(1), agent: agent.id, message: ToMaster::Register(register) }
 }
 
 fn close(session: u64) -> Input {
@@ -164,10 +188,10 @@ fn stand(group: &mut Group, at: usize, session: u64, id: Option<FrameworkId>) ->
     said(group).expect("it stands")
 }
 
-/// A subscribe is in the log of the leader and of nobody else, and its session ends.
-fn begin_and_close(group: &mut Group, at: usize, session: u64, id: Option<FrameworkId>) {
+/// A subscribe is in the log of the leader and of nobody else, and its session ends; then it is committed.
+fn begin_and_close(group: &mut Group, at: usize, session: u64, subscribe: Input) {
     let before = group.masters[at].raft_status().last_index;
-    group.turn(at, [subscribe(session, id)]);
+    group.turn(at, [subscribe]);
     group.until("it is in the leader's log", |group| group.masters[at].raft_status().last_index > before);
     let last = group.masters[at].raft_status().last_index;
     assert!(group.masters[at].applied() < last, "it waits for a majority");
@@ -179,11 +203,11 @@ fn begin_and_close(group: &mut Group, at: usize, session: u64, id: Option<Framew
 fn a_leader_that_slept_turns_nobody_away_for_what_it_does_not_know() {
     let mut group = Group::new();
     let old = group.lead();
-    group.asleep = Some(old);
+    group.asleep = vec![old];
     let new = group.lead();
     let framework = stand(&mut group, new, 1, None);
 
-    group.asleep = None;
+    group.asleep.clear();
     assert!(group.masters[old].leads(), "it has not heard of the new one");
     // What frameworks say has come before what the masters say.
     group.turn(old, [subscribe(2, Some(framework.clone())), subscribe(3, None)]);
@@ -201,9 +225,15 @@ fn a_leader_that_no_majority_answers_leaves_it_to_the_framework_to_ask_another()
     let mut group = Group::new();
     let old = group.lead();
     let framework = stand(&mut group, old, 1, None);
+    group.asleep = (0..3).filter(|at| *at != old).collect();
     group.turn(old, [close(1), subscribe(2, Some(framework))]);
     assert!(group.events(2).is_empty(), "nobody has confirmed yet that it leads");
-    assert!(!group.closed.contains(&SessionId(2)));
+    group.until("it is told something", |group| group.closed.contains(&SessionId(2)));
+    match group.events(2)[..] {
+        [EventKind::Redirect(_)] => {}
+        [EventKind::Fault(fault)] => assert_eq!(fault.refusal.code, Code::Unavailable),
+        ref told => panic!("{told:?}"),
+    }
 }
 
 #[test]
@@ -211,34 +241,31 @@ fn a_session_that_ends_before_its_subscribe_is_committed_leaves_nobody_cut_off()
     let mut group = Group::new();
     let leader = group.lead();
     // A framework that never had a session: it is on record, and waits for its own.
-    begin_and_close(&mut group, leader, 9, None);
+    begin_and_close(&mut group, leader, 9, subscribe(9, None));
     assert_eq!(group.on_record(leader).len(), 1);
 
+    group.turn(leader, [register()]);
     let framework = stand(&mut group, leader, 10, None);
+    let offered = |group: &Group| group.events(10).iter().any(|kind| matches!(kind, EventKind::Offers(_)));
+    group.until("it is offered the agent", offered);
     // Another instance of one that stands comes and goes.
-    let Input::Framework { session, caller, mut call } = subscribe(11, Some(framework.clone())) else {
-        unreachable!("it is what a framework says")
-    };
-    if let CallKind::Subscribe(subscribe) = &mut call.kind {
-        subscribe.framework.name = "jobs-2".into();
-    }
-    let before = group.masters[leader].raft_status().last_index;
-    group.turn(leader, [Input::Framework { session, caller, call }]);
-    group.until("it is in the log", |group| group.masters[leader].raft_status().last_index > before);
-    group.turn(leader, [close(11)]);
-    let renamed = |group: &Group| {
-        let record = group.masters[leader].registry().framework(&framework).map(|known| &known.record);
-        record.is_some_and(|record| record.info.name == "jobs-2")
-    };
-    group.until("it is committed", renamed);
+    begin_and_close(&mut group, leader, 11, subscribe_as(11, Some(framework.clone()), "jobs-2"));
+    let end = group.now + Duration::from_secs(1);
+    group.until("time passes", |group| group.now >= end);
+    let record = &group.masters[leader].registry().framework(&framework).expect("it is on record").record;
+    assert_eq!((&*record.info.name, record.deadline_ms), ("jobs-2", 0), "it is not waited for");
     assert!(!group.closed.contains(&SessionId(10)));
+    assert!(
+        !group.events(10).iter().any(|kind| matches!(kind, EventKind::Rescind(_))),
+        "it keeps its offers"
+    );
 }
 
 #[test]
 fn a_framework_whose_session_ends_before_the_log_knows_it_is_waited_for_in_vain() {
     let mut group = Group::new();
     let leader = group.lead();
-    begin_and_close(&mut group, leader, 10, None);
+    begin_and_close(&mut group, leader, 10, subscribe(10, None));
     assert_eq!(group.on_record(leader).len(), 1);
     let began = group.now;
     group.until("its failover timeout ends it", |group| group.on_record(leader).is_empty());

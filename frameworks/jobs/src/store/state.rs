@@ -137,7 +137,8 @@ pub struct Job {
     pub met: BTreeSet<String>,
     /// Why it has failed without having begun.
     pub failed: Option<String>,
-    /// Of a cron job: what was due until then was started, or left out; in milliseconds since 1970.
+    /// Of a cron job: what was due until then was started, or left out; in milliseconds since 1970. Never before
+    /// `created_ms`.
     pub handled_ms: u64,
     /// By number. An instance that was never stored waits for its first attempt.
     pub instances: BTreeMap<u32, Instance>,
@@ -297,7 +298,8 @@ impl State {
                     instances: BTreeMap::new(),
                 };
                 if let Some(old) = old {
-                    (job.instances, job.handled_ms) = (old.instances, old.handled_ms);
+                    job.instances = old.instances;
+                    job.handled_ms = old.handled_ms.max(created_ms);
                     if old.revision == revision {
                         (job.settled, job.met, job.failed) = (old.settled, old.met, old.failed);
                     }
@@ -442,7 +444,8 @@ impl State {
             if let Some(why) = &job.failed {
                 records.push(Record::JobFailed { name: name.clone(), why: why.clone() });
             }
-            if job.spec.kind == Kind::Cron {
+            // Whatever it is now: it may have been a cron job before.
+            if job.handled_ms > job.created_ms {
                 records.push(Record::CronHandled { name: name.clone(), until_ms: job.handled_ms });
             }
             records.extend(

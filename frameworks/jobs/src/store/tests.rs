@@ -357,3 +357,25 @@ fn two_jobs_of_one_request_are_the_same_after_their_journal_was_rewritten() {
     state.image(FORMAT).into_iter().for_each(|record| again.apply(record));
     assert_eq!(again, state);
 }
+
+#[test]
+fn a_journal_that_is_rewritten_keeps_until_when_a_job_was_dealt_with() {
+    // Found by the fuzzer: the second of two jobs of one name was created later than the first.
+    let mut state = State::default();
+    let store = |state: &mut State, name: &str, created: u64| {
+        let mut record = state.store_job(spec(name), &request(1), 9, false);
+        if let Record::JobStored { created_ms, .. } = &mut record {
+            *created_ms = created;
+        }
+        state.apply(record);
+    };
+    store(&mut state, "web", 1);
+    store(&mut state, "web", 5);
+    assert_eq!(state.jobs["web"].handled_ms, 5);
+    // A service by now, and what it has dealt with is from the time when it was a cron job.
+    store(&mut state, "api", 5);
+    state.apply(Record::CronHandled { name: "api".into(), until_ms: 7 });
+    let mut again = State::default();
+    state.image(FORMAT).into_iter().for_each(|record| again.apply(record));
+    assert_eq!(again, state);
+}

@@ -34,6 +34,15 @@ fn corpora_and_targets_are_the_same() {
     assert_eq!(files, names);
 }
 
+#[test]
+fn an_input_is_one_line_that_a_shell_takes_between_quotes_and_reads_back() {
+    for input in [&b"it's"[..], b"\\'", b"\\\\x27'", b"# no remark", b"\n\t\r\"\0\xff", b""] {
+        let line = corpus::escape(input);
+        assert!(!line.contains(['\'', '\n']) && !line.starts_with('#'), "{line}");
+        assert_eq!(corpus::unescape(&line).as_deref(), Some(input), "{line}");
+    }
+}
+
 /// Breaks a promise for one input in many millions, which looking at what it is compared with gives away.
 const BROKEN: Target = Target::new("broken", "it is not", Kind::Bytes, |input| -> Verdict {
     ensure(!input.windows(3).any(|three| three == b"\xff\xff\xff"), || "three of them".to_owned())?;

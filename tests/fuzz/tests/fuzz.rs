@@ -169,10 +169,7 @@ fn print(target: &Target, Outcome { report, time }: &Outcome) -> bool {
     );
     for found in &report.found {
         println!("  FOUND by {name}: {}", found.why);
-        println!(
-            "    echo '{}' | tests/fuzz/run try {name}",
-            corpus::escape(&found.input).replace('\'', "\\x27")
-        );
+        println!("    echo '{}' | tests/fuzz/run try {name}", corpus::escape(&found.input));
     }
     // A target that takes nothing tries a refusal only.
     let idle = report.taken == 0 && report.found.is_empty();

@@ -24,9 +24,9 @@ pub fn read(name: &str) -> io::Result<Vec<Vec<u8>>> {
     lines.map(|(at, line)| unescape(line).ok_or_else(|| bad(at))).collect()
 }
 
-/// An input as a line.
+/// An input as a line, that stands between single quotes in a shell too.
 pub fn escape(input: &[u8]) -> String {
-    let line = input.escape_ascii().to_string();
+    let line = input.escape_ascii().to_string().replace("\\'", "\\x27");
     // A line that begins like a remark would be read as one.
     line.strip_prefix('#').map(|rest| format!("\\x23{rest}")).unwrap_or(line)
 }

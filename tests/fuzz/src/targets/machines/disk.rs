@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use master_raft::{NodeId, Persist, Recovered};
+use master_raft::{EntryKind, NodeId, Persist, Recovered};
 
 use crate::target::ensure;
 
@@ -21,6 +21,12 @@ impl Disk {
     pub(super) fn restarted(&mut self) -> Recovered {
         self.sequence = 0;
         self.holds.clone()
+    }
+
+    /// Whether the entry there is one of consensus itself, which no state machine is given.
+    pub(super) fn is_of_consensus(&self, index: u64) -> bool {
+        let entry = self.holds.entries.iter().find(|entry| entry.index == index);
+        entry.is_some_and(|entry| entry.kind != EntryKind::Normal || entry.data.is_empty())
     }
 
     /// Writes a step down. The number of it.

@@ -42,9 +42,8 @@ impl Surroundings<Raft> for Around {
                 raft.step(now, Input::Stored { sequence }, out);
             }
             Output::Commit { index, .. } => {
-                ensure(index == self.committed + 1, || {
-                    format!("{index} is committed after {}", self.committed)
-                })?;
+                ensure(index > self.committed, || format!("{index} is committed after {}", self.committed))?;
+                self.leave_out(index - 1)?;
                 self.committed = index;
             }
             Output::InstallSnapshot { index, .. } => {
@@ -52,6 +51,8 @@ impl Surroundings<Raft> for Around {
                 self.committed = index;
             }
             Output::SnapshotWanted { index } => {
+                // What it covers is soon nowhere else.
+                self.leave_out(index)?;
                 let image = Image::Bytes(Bytes::from_static(b"image"));
                 raft.step(now, Input::SnapshotTaken { index, image }, out);
             }
@@ -65,6 +66,17 @@ impl Surroundings<Raft> for Around {
             | Output::Members { .. }
             | Output::MembersChanged { .. } => {}
         }
+        Ok(())
+    }
+}
+
+impl Around {
+    /// Up to this entry, what was not handed out is of consensus itself.
+    fn leave_out(&mut self, index: u64) -> Result<(), String> {
+        for at in self.committed + 1..=index {
+            ensure(self.disk.is_of_consensus(at), || format!("{at} is left out after {}", self.committed))?;
+        }
+        self.committed = self.committed.max(index);
         Ok(())
     }
 }

@@ -67,6 +67,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct Watching {
     changes: mpsc::Receiver<Result<WatchReply, StateError>>,
+    next_revision: u64,
 }
 
 // === impl StateError ===
@@ -309,7 +310,7 @@ impl State {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Watching { changes }
+        Watching { changes, next_revision: from }
     }
 
     async fn watch_on(
@@ -355,10 +356,10 @@ impl State {
             match stream.message().await {
                 Ok(Some(WatchReply { refused: Some(refusal), .. })) => return Err(Broken::Refused(refusal)),
                 Ok(Some(reply)) => {
-                    ask.start_revision = reply.revision + 1;
+                    ask.start_revision = reply.revision.saturating_add(1);
                     // Something came: from now on a break is a first break again.
                     tries.restart();
-                    if !reply.events.is_empty() && sender.send(Ok(reply)).await.is_err() {
+                    if sender.send(Ok(reply)).await.is_err() {
                         return Ok("nobody listens".to_owned());
                     }
                 }
@@ -374,7 +375,23 @@ impl State {
 impl Watching {
     /// The next changes, of whole revisions. An error is the end: `Compacted`, or nobody answers any more.
     pub async fn next(&mut self) -> Option<Result<WatchReply, StateError>> {
-        self.changes.recv().await
+        loop {
+            let reply = match self.changes.recv().await? {
+                Ok(reply) => reply,
+                Err(error) => return Some(Err(error)),
+            };
+            self.next_revision = reply.revision.saturating_add(1);
+            if !reply.events.is_empty() {
+                return Some(Ok(reply));
+            }
+        }
+    }
+
+    /// Where a watch that takes up this one begins: everything wanted before has been given by `next`. It moves on with
+    /// what is compacted though none of the keys changes, as the last change's own revision does not. 0 as long as a
+    /// watch from now on has heard nothing.
+    pub fn next_revision(&self) -> u64 {
+        self.next_revision
     }
 }
 
@@ -394,4 +411,26 @@ fn repeats(kind: &CallKind) -> bool {
 
 fn unfitting(asked: &'static str) -> StateError {
     StateError::Ask(AskError::Unfitting { asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_ends_is_taken_up_behind_what_its_masters_looked_through() {
+        let (sender, changes) = mpsc::channel(CHANGES_WAITING_MAX);
+        let mut watching = Watching { changes, next_revision: 2 };
+        let changed = WatchReply { revision: 5, events: vec![Event::default()], refused: None };
+        let compacted = WatchReply { revision: 9, ..WatchReply::default() };
+        for reply in [Ok(changed.clone()), Ok(compacted), Err(unfitting("a watch"))] {
+            sender.send(reply).await.expect("somebody listens");
+        }
+        assert_eq!(watching.next_revision(), 2);
+        assert_eq!(watching.next().await.expect("a reply").expect("changes"), changed);
+        assert_eq!(watching.next_revision(), 6, "what waits behind it is not given yet");
+        let ended = watching.next().await.expect("the end, and no reply without a change");
+        assert!(matches!(ended, Err(StateError::Ask(_))), "{ended:?}");
+        assert_eq!(watching.next_revision(), 10);
+    }
 }

@@ -124,7 +124,7 @@ async fn listen(
         let mut watching = state.watch(keys.clone(), next);
         loop {
             let until = *last.borrow_and_update();
-            if until.is_some_and(|until| next > until) {
+            if until.is_some_and(|until| watching.next_revision() > until) {
                 return Ok(told);
             }
             let reply = tokio::select! {
@@ -141,12 +141,13 @@ async fn listen(
                         let key = words::number_of(&event.kv.key)?;
                         told.changes.push(Change { revision: event.kv.mod_revision, key, held });
                     }
-                    next = reply.revision + 1;
                 }
                 // All masters were away for longer than it tries: it is taken up where it stands.
                 Some(Err(StateError::Ask(_) | StateError::Unknown { .. })) | None => break,
                 Some(Err(StateError::Refused(refusal))) => return Err(format!("{}: {refusal}", told.name)),
             }
         }
+        // Not behind the last change that was told: if none of its keys changes for long, that is compacted.
+        next = watching.next_revision();
     }
 }

@@ -25,7 +25,7 @@ mod reads;
 mod restore;
 mod watches;
 
-pub use config::{Config, WATCHES_MAX};
+pub use config::{Config, WATCH_TOLD_REVISIONS, WATCHES_MAX};
 pub use input::{Input, Ticket, WatchId};
 pub use master_raft::Unfit;
 pub use member::Member;

@@ -7,7 +7,7 @@ use proto::store::{Keys, WatchReply};
 use proto_machine::Outbox;
 use proto_machine::mutants::{self, Mutant};
 
-use crate::config::WATCH_BYTES;
+use crate::config::{WATCH_BYTES, WATCH_TOLD_REVISIONS};
 use crate::input::WatchId;
 use crate::output::Output;
 
@@ -94,8 +94,10 @@ impl Watches {
                 }
             }
         }
-        // It missed nothing, but could not go on from what it was told last: that is compacted.
-        if watcher.told + 1 < space.compacted() && watcher.next > space.revision() {
+        // It missed nothing, but what it was told last is compacted, or will be while it is away: it could not go on.
+        let behind = watcher.next.saturating_sub(watcher.told + 1);
+        let compacted = watcher.told + 1 < space.compacted();
+        if compacted || behind >= WATCH_TOLD_REVISIONS {
             watcher.told = watcher.next - 1;
             let reply = WatchReply { revision: watcher.told, ..WatchReply::default() };
             out.push(Output::ToWatch { watch: id, reply });

@@ -1,5 +1,6 @@
 //! What is written, read and watched, at a leader, at followers, and over the change of a leader.
 
+use master_store_core::WATCH_TOLD_REVISIONS;
 use proto::caller::Caller;
 use proto::id::AgentId;
 use proto::refusal::Code;
@@ -287,4 +288,23 @@ fn a_watch_of_what_does_not_change_can_go_on_after_a_compaction() {
     );
     world.asks(leader, put("quiet", "1"));
     world.until("a change", |world| !world.events(on).is_empty());
+}
+
+#[test]
+fn a_watch_of_what_does_not_change_is_told_now_and_then_how_far_it_is() {
+    let mut world = World::new(12);
+    let leader = world.elect();
+    let watch = world.watch(leader, Watch { key: "quiet".to_owned().into(), ..Watch::default() });
+    let first = world.asks(leader, put("busy", "0")).revision;
+    let last = first + 2 * WATCH_TOLD_REVISIONS;
+    for n in first..last {
+        world.ask(leader, jobs(), call(put("busy", n.to_be_bytes().to_vec())));
+    }
+    world.until("it is told how far it is", |world| {
+        let told = world.told.get(&watch).and_then(|words| words.last());
+        told.is_some_and(|word| word.revision + WATCH_TOLD_REVISIONS > last)
+    });
+    let words = &world.told[&watch];
+    assert!(words.iter().all(|word| word.events.is_empty() && word.refused.is_none()));
+    assert!(words.len() <= 3, "now and then, not at each change: {}", words.len());
 }

@@ -62,7 +62,7 @@ pub struct Ledger {
     given_up: bool,
     /// Kept for its memory only.
     buffer: Vec<u8>,
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug)]
@@ -346,7 +346,19 @@ fn scan(path: &Path, file: &[u8]) -> Result<Scanned, Error> {
     Ok(Scanned { salt, boot_id, records, end: at as u64 })
 }
 
-fn lock(path: &Path) -> Result<File, Error> {
+/// Held until it is dropped; a process that dies lets go of it.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread has just forked has it open until it executes its
+        // program. Where it fails, nothing but that is lost.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, Error> {
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -370,7 +382,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     file.write_all_at(text.as_bytes(), 0)
         .and_then(|()| file.set_len(text.len() as u64))
         .map_err(io_error("write", path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn check_size(dir: &Path, record: &[u8]) -> Result<(), Error> {

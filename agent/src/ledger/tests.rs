@@ -66,6 +66,16 @@ fn written(dir: &Path, records: &[Record]) -> (u64, Vec<u64>) {
 }
 
 #[test]
+fn a_ledger_that_is_let_go_of_is_free_though_a_child_that_was_just_forked_has_its_lock_open() {
+    let scratch = Scratch::new("ledger-forked");
+    let ledger = open(scratch.path()).ledger;
+    // As fork does it.
+    let _of_the_child = ledger._lock.0.try_clone().unwrap();
+    drop(ledger);
+    drop(open(scratch.path()));
+}
+
+#[test]
 fn what_was_appended_is_there_at_the_next_start() {
     let scratch = Scratch::new("ledger-reopen");
     let records = some(7);

@@ -86,7 +86,7 @@ pub struct Journal<M> {
     bytes: u64,
     broken: bool,
     /// Held until dropped.
-    _lock: File,
+    _lock: Lock,
     kind: PhantomData<fn(M)>,
 }
 
@@ -175,12 +175,24 @@ impl<M: Message + Default> Journal<M> {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, JournalError> {
+/// Held until it is dropped; a process that dies lets go of it.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread has just forked has it open until it executes its
+        // program. Where it fails, nothing but that is lost.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, JournalError> {
     let path = dir.join(LOCK_FILE);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(failed("open", &path))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
     }
@@ -287,4 +299,21 @@ fn frame_at(content: &[u8], at: usize) -> Option<&[u8]> {
     let length = u32::from_le_bytes(*length);
     let payload = rest.get(..usize::try_from(length).ok().filter(|bytes| *bytes <= FRAME_BYTES_MAX)?)?;
     (checksum(at as u64, length, payload) == u32::from_le_bytes(*sum)).then_some(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_let_go_of_is_free_though_a_child_that_was_just_forked_has_it_open() {
+        let dir = std::env::temp_dir().join(format!("stoa-jobs-{}-forked", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let held = lock(&dir).unwrap();
+        // As fork does it.
+        let _of_the_child = held.0.try_clone().unwrap();
+        drop(held);
+        assert!(lock(&dir).is_ok());
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

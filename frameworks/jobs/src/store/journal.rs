@@ -304,16 +304,15 @@ fn frame_at(content: &[u8], at: usize) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::tests::Dir;
 
     #[test]
     fn a_lock_that_is_let_go_of_is_free_though_a_child_that_was_just_forked_has_it_open() {
-        let dir = std::env::temp_dir().join(format!("stoa-jobs-{}-forked", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let held = lock(&dir).unwrap();
+        let dir = Dir::new();
+        let held = lock(&dir.0).unwrap();
         // As fork does it.
         let _of_the_child = held.0.try_clone().unwrap();
         drop(held);
-        assert!(lock(&dir).is_ok());
-        fs::remove_dir_all(&dir).unwrap();
+        assert!(lock(&dir.0).is_ok());
     }
 }

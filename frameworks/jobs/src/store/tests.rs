@@ -11,10 +11,10 @@ use framework_sdk::id::{AgentId, FrameworkId, TaskId};
 use framework_sdk::task::Exit;
 
 /// A directory of its own, gone afterwards.
-struct Dir(PathBuf);
+pub(super) struct Dir(pub(super) PathBuf);
 
 impl Dir {
-    fn new() -> Dir {
+    pub(super) fn new() -> Dir {
         let dir = std::env::temp_dir().join(format!("stoa-jobs-{}", random_hex(8).unwrap()));
         fs::create_dir_all(&dir).unwrap();
         Dir(dir)

@@ -17,8 +17,8 @@ pub(crate) const WAITING_BYTES_MAX: usize = 32 << 20;
 /// Bytes of changes told to a watch at once.
 pub(crate) const WATCH_BYTES: u64 = 1 << 20;
 
-/// A watch that nothing was told of for so many revisions is told how far it is. Far fewer than the past holds, so that
-/// who has to begin anew can.
+/// A watch that nothing was told of for so many revisions is told how far it is. The past holds far more changes of usual
+/// size, so that who has to begin anew can; large ones are compacted sooner, and then it is told at once.
 pub const WATCH_TOLD_REVISIONS: u64 = 1_000;
 
 /// Watches of one principal at one member.

@@ -1,4 +1,6 @@
 //! Two instances of one framework: start it twice. One works through the items, each once; when it dies the other goes on.
+use std::pin::pin;
+
 use framework_sdk::prelude::*;
 
 const ITEM: &str = "echo $ITEM begins >> $LEDGER; sleep 0.05; echo $ITEM ends >> $LEDGER";
@@ -30,12 +32,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("it has its turn");
     let first = pair.kept().get("next").map_or(Ok(0), |next| next.parse())?;
     pair.exactly(vec![item(first, &ledger)?]).await?;
+    // One for all items: a Ctrl-C between two waits of their own would be heard by neither.
+    let mut leaves = pin!(tokio::signal::ctrl_c());
     for number in first.. {
         let mut run = pair.submit(item(number, &ledger)?).await?;
         let mut is_over = false;
         tokio::select! {
             () = async { while let Some(event) = run.next().await { is_over = matches!(event, Event::Over(_)); } } => {}
-            _ = tokio::signal::ctrl_c() => return Ok(pair.leave().await?),
+            _ = &mut leaves => return Ok(pair.leave().await?),
         }
         if !is_over {
             return Ok(pair.ended().await?);

@@ -1,10 +1,15 @@
 //! A cluster for a test: `stoa up` in a directory of its own, and the CLI against it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Nothing that is told to end or to start, and no command, has reason to take so long. One that hangs fails its test by name: it
+/// does not keep all tests waiting.
+const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// What a command said.
 #[derive(Debug)]
@@ -24,10 +29,10 @@ pub struct Staying {
 pub struct Cluster {
     dir: PathBuf,
     args: Vec<String>,
-    up: Option<(Child, BufReader<ChildStdout>)>,
+    up: Option<Staying>,
 }
 
-/// Waits until something is so; looks again a few times a second, as a person would.
+/// Waits until something is so; looks again soon at first, then a few times a second, as a person would.
 pub fn eventually<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T>) -> T {
     within(limit, look).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
 }
@@ -35,6 +40,7 @@ pub fn eventually<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T
 /// The same for whoever says more when it is not so in time.
 pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(1);
     loop {
         if let Some(found) = look() {
             return Some(found);
@@ -42,8 +48,41 @@ pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option
         if begun.elapsed() >= limit {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(50)); // eventually
+        std::thread::sleep(pause); // eventually
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// Waits until a process has ended; `None` if it hung, and it is killed.
+fn end_in_time(child: &mut Child) -> Option<ExitStatus> {
+    let ended = within(HANGS_AFTER, || child.try_wait().unwrap());
+    if ended.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    ended
+}
+
+/// Waits until a process has ended.
+pub fn end_of(child: &mut Child, what: &str) -> ExitStatus {
+    end_in_time(child).unwrap_or_else(|| panic!("not within {HANGS_AFTER:?}: the end of {what}"))
+}
+
+/// Ends processes as Ctrl-C does, well or not: what runs when its test may have failed already.
+pub fn end<'a>(children: impl IntoIterator<Item = &'a mut Child>) {
+    let mut left: Vec<&mut Child> = children.into_iter().collect();
+    left.retain_mut(|child| child.try_wait().is_ok_and(|ended| ended.is_none()));
+    // All are told before any is waited for.
+    for child in &left {
+        signal(child.id(), "-INT");
+    }
+    for child in left {
+        end_in_time(child);
+    }
+}
+
+pub fn signal(pid: u32, signal: &str) {
+    let _ = Command::new("kill").args([signal, &pid.to_string()]).status();
 }
 
 /// Whether a process is there and not merely waiting to be reaped.
@@ -68,6 +107,33 @@ pub fn examples() -> PathBuf {
         );
     }
     built
+}
+
+// === impl Said ===
+
+impl Said {
+    /// Runs a command to its end.
+    pub fn by(mut command: Command) -> Said {
+        let what = format!("{command:?}");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) = (whole(child.stdout.take().unwrap()), whole(child.stderr.take().unwrap()));
+        let status = end_in_time(&mut child);
+        let said = Said {
+            code: status.and_then(|status| status.code()).unwrap_or(-1),
+            out: out.join().unwrap(),
+            err: err.join().unwrap(),
+        };
+        assert!(status.is_some(), "not over within {HANGS_AFTER:?}: {what} said {said:?}");
+        said
+    }
+}
+
+fn whole(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 // === impl Staying ===
@@ -96,20 +162,19 @@ impl Staying {
 
     /// Ends it as Ctrl-C does, and well.
     pub fn interrupt(mut self) {
-        Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        let status = self.child.wait().unwrap();
+        signal(self.child.id(), "-INT");
+        let status = end_of(&mut self.child, "what Ctrl-C ends");
         assert!(status.success(), "it ends well: {status}");
     }
 
     /// Stops it where it is, or lets it go on.
     pub fn halt(&self, halt: bool) {
-        let signal = if halt { "-STOP" } else { "-CONT" };
-        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        signal(self.child.id(), if halt { "-STOP" } else { "-CONT" });
     }
 
     /// Waits until it has ended; how.
     pub fn ended(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        end_of(&mut self.child, "a command").code()
     }
 
     /// The next line; `None` when the command ended.
@@ -124,12 +189,14 @@ impl Staying {
     /// Reads on until a line is as wanted.
     pub fn until(&self, what: &str, limit: Duration, mut wanted: impl FnMut(&str) -> bool) {
         let begun = Instant::now();
+        let mut said = Vec::new();
         loop {
             let line = self.line(what, limit.saturating_sub(begun.elapsed()));
-            let line = line.unwrap_or_else(|| panic!("the command ended without: {what}"));
+            let line = line.unwrap_or_else(|| panic!("the command ended without: {what}; it said {said:#?}"));
             if wanted(&line) {
                 return;
             }
+            said.push(line);
         }
     }
 }
@@ -178,15 +245,10 @@ impl Cluster {
     }
 
     /// The same by a command that becomes `stoa up`.
-    pub fn up_by(&mut self, mut command: Command) {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("ready in") {
-            let more = out.read_line(&mut said).unwrap();
-            assert!(more > 0, "`stoa up` ended before it was ready: {said}");
-        }
-        self.up = Some((child, out));
+    pub fn up_by(&mut self, command: Command) {
+        let up = Staying::begin(command);
+        up.until("`stoa up` is ready", HANGS_AFTER, |line| line.contains("ready in"));
+        self.up = Some(up);
     }
 
     /// A program that sees this cluster and no other.
@@ -203,12 +265,9 @@ impl Cluster {
 
     /// Runs a command of the CLI.
     pub fn stoa(&self, args: &[&str]) -> Said {
-        let output = self.command(env!("CARGO_BIN_EXE_stoa")).args(args).output().unwrap();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let mut command = self.command(env!("CARGO_BIN_EXE_stoa"));
+        command.args(args);
+        Said::by(command)
     }
 
     /// Starts a command of the CLI that stays.
@@ -287,7 +346,7 @@ impl Cluster {
 
     /// Every process of the cluster with its command line.
     pub fn children(&self) -> Vec<(u32, String)> {
-        let up = self.up.as_ref().unwrap().0.id();
+        let up = self.up.as_ref().unwrap().child.id();
         let path = format!("/proc/{up}/task/{up}/children");
         std::fs::read_to_string(path)
             .unwrap_or_default()
@@ -315,10 +374,7 @@ impl Cluster {
 
     /// Ends it as Ctrl-C does.
     pub fn down(&mut self) {
-        let (mut child, _) = self.up.take().unwrap();
-        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        let status = child.wait().unwrap();
-        assert!(status.success(), "`stoa up` ends well: {status}");
+        self.up.take().unwrap().interrupt();
     }
 
     /// Ends it, and nothing is left: no process, no directory.
@@ -338,9 +394,8 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // A failed test must not leave a cluster behind.
-        if let Some((mut child, _)) = self.up.take() {
-            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-            let _ = child.wait();
+        if let Some(mut up) = self.up.take() {
+            end([&mut up.child]);
         }
         // With `--data-dir` they stay: the next `stoa up` would go on with them, but there is none.
         end_keepers(&self.dir);

@@ -1,13 +1,12 @@
 //! A cluster without `stoa up`: a master that founds it, others that join with tokens.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::cluster::{Said, end_keepers, eventually};
+use crate::cluster::{Said, end, end_keepers, end_of, eventually, signal};
 
 /// Processes started by hand, ended with the test.
 pub(crate) struct ByHand {
@@ -74,14 +73,19 @@ impl ByHand {
     /// Starts a founder; what it prints, up to the line that holds `until`.
     pub(crate) fn found(&mut self, args: &[&str], until: &str) -> String {
         let log = std::fs::File::create(self.dir.join("founder.log")).unwrap();
-        let mut child = self.command(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        self.running.push(child);
-        let mut said = String::new();
-        while !said.lines().any(|line| line.contains(until)) {
-            assert!(out.read_line(&mut said).unwrap() > 0, "it ended: {said}{}", self.log("founder"));
-        }
-        said
+        let out = self.dir.join("founder.out");
+        let child = self.command(args).stdout(std::fs::File::create(&out).unwrap()).stderr(log).spawn();
+        self.running.push(child.unwrap());
+        let founder = self.running.len() - 1;
+        eventually(&format!("the founder says {until}"), Duration::from_secs(60), || {
+            let ended = self.running[founder].try_wait().unwrap();
+            let said = std::fs::read_to_string(&out).unwrap();
+            // Up to the last line that is whole.
+            let whole = said.rfind('\n').map_or("", |end| &said[..=end]);
+            let is_said = whole.lines().any(|line| line.contains(until));
+            assert!(is_said || ended.is_none(), "it ended: {said}{}", self.log("founder"));
+            is_said.then(|| whole.to_owned())
+        })
     }
 
     pub(crate) fn log(&self, name: &str) -> String {
@@ -89,12 +93,7 @@ impl ByHand {
     }
 
     pub(crate) fn stoa(&self, args: &[&str]) -> Said {
-        let output = self.command(args).output().unwrap();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Said::by(self.command(args))
     }
 
     /// Waits until a command ends well.
@@ -105,14 +104,7 @@ impl ByHand {
 
 impl Drop for ByHand {
     fn drop(&mut self) {
-        for child in &mut self.running {
-            if child.try_wait().is_ok_and(|ended| ended.is_none()) {
-                let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-            }
-        }
-        for child in &mut self.running {
-            let _ = child.wait();
-        }
+        end(&mut self.running);
         // Those of agents that were killed are left.
         end_keepers(&self.dir);
     }
@@ -177,8 +169,8 @@ fn one_master_founds_a_cluster_and_others_join_with_tokens() {
 
     // Started again it goes on: no second founding.
     let mut founder = hand.running.remove(0);
-    Command::new("kill").args(["-INT", &founder.id().to_string()]).status().unwrap();
-    assert!(founder.wait().unwrap().success(), "{}", hand.log("founder"));
+    signal(founder.id(), "-INT");
+    assert!(end_of(&mut founder, "the founder").success(), "{}", hand.log("founder"));
     hand.start("again", &master);
     hand.well("the same cluster", &["get", "agents", "--context", &hers]);
     assert!(!hand.log("again").contains("founded"), "{}", hand.log("again"));

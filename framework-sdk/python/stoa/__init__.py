@@ -8,7 +8,7 @@ from stoa.beside import Command, Ran, Wrote
 from stoa.framework import Framework, Refused, Scheduler, run
 from stoa.place import Room, ports, shape
 from stoa.profile import Profile
-from stoa.state import State, Turn, Unavailable, Unknown, turn
+from stoa.state import State, Turn, Unavailable, Unknown, Watching, turn
 from stoa.states import is_ready, is_terminal, word
 from stoa.v1.types_pb2 import Check, Demand, FrameworkInfo, Offer, TaskInfo, TaskState, TaskStatus
 
@@ -31,6 +31,7 @@ __all__ = [
     "Turn",
     "Unavailable",
     "Unknown",
+    "Watching",
     "Wrote",
     "check",
     "is_ready",

@@ -54,5 +54,11 @@ class Profile:
             ("grpc.ssl_target_name_override", name),
             ("grpc.enable_http_proxy", 0),
             ("grpc.max_receive_message_length", 256 << 20),
+            # A process that is stopped, or a host that is cut off, closes nothing: whoever listens to it must learn it.
+            ("grpc.keepalive_time_ms", 5_000),
+            # Which of the two holds depends on gRPC's version.
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.ping_timeout_ms", 5_000),
+            ("grpc.http2.max_pings_without_data", 0),
         ]
         return grpc.aio.secure_channel(address, credentials, options=options)

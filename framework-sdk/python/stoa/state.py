@@ -115,27 +115,9 @@ class State:
         reply = await State(self.profile, self.space).ask(claim=st.Claim(lease=lease))
         return self.at(reply.claimed.epoch)
 
-    async def watch(self, prefix: str | bytes, start: int = 0) -> AsyncIterator[st.WatchReply]:
+    def watch(self, prefix: str | bytes, start: int = 0) -> Watching:
         """The changes below a prefix from a revision on (0: from now on), without a gap over breaks and elections."""
-        key, begun = _bytes(prefix), time.monotonic()
-        while True:
-            for master in self._masters:
-                ask = st.Watch(space=self.space, key=key, range_end=_behind(key), start_revision=start)
-                stream = rpc.StoreStub(self._channel(master)).Watch(ask)
-                try:
-                    async for reply in stream:
-                        if reply.HasField("refused"):
-                            raise Refused(reply.refused)
-                        start, begun = reply.revision + 1, time.monotonic()
-                        if reply.events:
-                            yield reply
-                except grpc.aio.AioRpcError as error:
-                    _raise_if_final(error)
-                finally:
-                    stream.cancel()
-            if time.monotonic() - begun > _ASK_LIMIT:
-                raise Unavailable("no master tells of changes")
-            await asyncio.sleep(_PAUSE)
+        return Watching(self, _bytes(prefix), start)
 
     async def ask(self, **kind: object) -> st.Reply:
         """Asks; follows redirects and tries other masters until one answers."""
@@ -191,6 +173,50 @@ class State:
     async def _forget(self, master: str) -> None:
         if channel := self._channels.pop(master, None):
             await channel.close()
+
+
+class Watching:
+    """The changes below a prefix, for `async for`: whole revisions in their order. It ends with `Refused` (`compacted`: read anew
+    and watch from there) or, when no master told of any for 10 s, with `Unavailable`."""
+
+    def __init__(self, state: State, key: bytes, start: int) -> None:
+        self._state, self._key = state, key
+        #: Where a watch that takes up this one begins: everything before has been given. It moves on with what is compacted though
+        #: no key below the prefix changes. 0 as long as a watch from now on has heard nothing.
+        self.next_revision = start
+
+    async def __aiter__(self) -> AsyncIterator[st.WatchReply]:
+        broken_at = time.monotonic()
+        while True:
+            for master in list(self._state._masters):
+                ask = st.Watch(space=self._state.space, key=self._key, range_end=_behind(self._key))
+                ask.start_revision = self.next_revision
+                stream = rpc.StoreStub(self._state._channel(master)).Watch(ask)
+                # The first word comes at once; a connection that is open tells of its end by itself.
+                limit: float | None = _MASTER_LIMIT
+                try:
+                    while (reply := await asyncio.wait_for(stream.read(), limit)) is not grpc.aio.EOF:
+                        if reply.HasField("refused"):
+                            raise Refused(reply.refused)
+                        self.next_revision, limit = reply.revision + 1, None
+                        if reply.events:
+                            yield reply
+                except grpc.aio.AioRpcError as error:
+                    _raise_if_final(error)
+                except asyncio.TimeoutError:
+                    pass
+                except asyncio.CancelledError:
+                    # A question that this master did not answer has closed the connection; nobody ended who listens.
+                    if (task := asyncio.current_task()) and task.cancelling():
+                        raise
+                finally:
+                    stream.cancel()
+                if limit is None:
+                    broken_at = time.monotonic()
+            if time.monotonic() - broken_at > _ASK_LIMIT:
+                raise Unavailable("no master tells of changes")
+            await asyncio.sleep(_PAUSE)
+
 
 
 @dataclass

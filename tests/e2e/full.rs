@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::broken::lab::SmallDisk;
-use super::cluster::eventually;
+use super::cluster::{Cluster, eventually};
 use super::founding::{ByHand, doors};
 use super::members::Group;
 
@@ -104,4 +105,28 @@ fn a_lone_master_whose_disk_is_full_says_so_and_goes_on() {
     assert!(there.elapsed() < COMES_BACK, "{:?}", there.elapsed());
     drop(hand);
     drop(disk);
+}
+
+#[test]
+fn logs_that_cannot_be_written_end_nobody() {
+    let mut cluster = Cluster::prepared("full-logs", &[]);
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    // Every write to it fails as on a full disk. (`stoa up` reads what agents log, and this never ends.)
+    std::fs::create_dir_all(cluster.path("data/logs")).unwrap();
+    for name in ["master-1", "master-2", "master-3", "jobs"] {
+        symlink("/dev/full", cluster.path(&format!("data/logs/{name}.log"))).unwrap();
+    }
+    let mut up = cluster.command(env!("CARGO_BIN_EXE_stoa"));
+    up.args(["up", "--data-dir"]).arg(cluster.path("data")).stderr(full()).env("STOA_LOG", "debug");
+    cluster.up_by(up);
+    let before: Vec<u32> = cluster.children().into_iter().map(|(pid, _)| pid).collect();
+    assert_eq!(before.len(), 7, "masters, agents, jobs");
+    let (_, leader) = cluster.leader();
+    cluster.kill_9(leader);
+    let said = cluster.stoa(&["run", "--", "echo", "hello"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "hello\n"), "{said:?}");
+    cluster.is_healthy();
+    let stay = cluster.children().into_iter().filter(|(pid, _)| before.contains(pid)).count();
+    assert_eq!(stay, 6, "all but the leader that was killed");
+    cluster.down();
 }

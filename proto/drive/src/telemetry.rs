@@ -91,7 +91,10 @@ pub fn init_logs(format: Option<LogFormat>, default_level: &str) -> Result<(), T
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = io::stderr().is_terminal() && !no_colour;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written (a full disk, a reader that is gone) is lost: told on stderr, as is the default, it would be a
+    // panic, and nobody who holds data dies of what he cannot say.
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(io::stderr);
     match format {
         LogFormat::Human => logs.with_ansi(colours).with_target(false).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),

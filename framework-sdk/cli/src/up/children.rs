@@ -4,6 +4,7 @@
 //! this process is killed, however that happens.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -169,7 +170,11 @@ impl Keeping {
                 self.restart = RESTART;
             }
             let ended = how.map_or_else(|error| error.to_string(), |status| status.to_string());
-            eprintln!("{} ended ({ended}); starting it again, its log is {}", self.name, self.log.display());
+            say(format_args!(
+                "{} ended ({ended}); starting it again, its log is {}",
+                self.name,
+                self.log.display()
+            ));
             tokio::time::sleep(self.restart).await;
             self.restart = (self.restart * 2).min(RESTART_MAX);
             match spawn(&self.args, &self.log) {
@@ -179,7 +184,7 @@ impl Keeping {
                     self.child = child;
                     self.begun = std::time::Instant::now();
                 }
-                Err(error) => eprintln!("{} cannot be started: {error}", self.name),
+                Err(error) => say(format_args!("{} cannot be started: {error}", self.name)),
             }
         }
     }
@@ -187,10 +192,19 @@ impl Keeping {
     async fn end(mut self) {
         drop(self.leash.take());
         if tokio::time::timeout(END_LIMIT, self.child.wait()).await.is_err() {
-            eprintln!("{} did not end by itself within {} s; killing it", self.name, END_LIMIT.as_secs());
+            say(format_args!(
+                "{} did not end by itself within {} s; killing it",
+                self.name,
+                END_LIMIT.as_secs()
+            ));
             let _ = self.child.kill().await;
         }
     }
+}
+
+/// Tells whoever looks; with nobody there the cluster goes on.
+pub(super) fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 fn spawn(args: &[String], log: &PathBuf) -> std::io::Result<Child> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use proto::id::{AgentId, MasterId};
 use proto_pki::{Authority, Credentials, Identity, LEAF_VALIDITY};
 
+use super::children::say;
 use super::{UpArgs, UpError};
 
 /// The principal of the jobs framework, and the name of its directory.
@@ -134,7 +135,7 @@ impl Layout {
         if self.temporary
             && let Err(error) = fs::remove_dir_all(&self.root)
         {
-            eprintln!("{} could not be removed: {error}", self.root.display());
+            say(format_args!("{} could not be removed: {error}", self.root.display()));
         }
     }
 

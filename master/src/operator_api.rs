@@ -488,7 +488,12 @@ impl Operator for OperatorDoor {
                         return;
                     }
                 }
-                match watching.news.recv().await {
+                let news = tokio::select! {
+                    news = watching.news.recv() => news,
+                    // Nothing may change for long: whoever has gone is not kept until then.
+                    () = sender.closed() => return,
+                };
+                match news {
                     Ok(event) => watching.first.push(event),
                     // Too slow for the changes: everything anew.
                     Err(broadcast::error::RecvError::Lagged(_)) => watching = model.watch(Watch::default()),

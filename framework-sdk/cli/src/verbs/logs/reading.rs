@@ -118,8 +118,12 @@ impl<'a> Reading<'a> {
 
     async fn open(&self) -> Result<(AgentView, Streaming<LogsChunk>), Broken> {
         let at = List { agent: self.task.agent.to_string(), ..List::default() };
-        let agent =
-            find::<AgentView>(self.client, at, self.task.agent.as_str()).await.map_err(Broken::Stop)?;
+        let agent = match find::<AgentView>(self.client, at, self.task.agent.as_str()).await {
+            Ok(agent) => agent,
+            // The masters are away, too.
+            Err(Stop::Failed(failure)) if failure.retryable => return Err(Broken::Agent(*failure, None)),
+            Err(stop) => return Err(Broken::Stop(stop)),
+        };
         let mut door = match self.client.agent(&agent.info.address).await {
             Ok(door) => door,
             Err(AskError::Connect(error)) => {

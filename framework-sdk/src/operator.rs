@@ -168,32 +168,33 @@ impl Operator {
         from: &mut Watch,
         sender: &mpsc::Sender<Result<Event, AskError>>,
     ) -> Option<Problem> {
-        let client = match timeout_at(tries.deadline(), self.client(tries)).await {
-            Ok(Ok(client)) => client,
+        let deadline = tries.deadline();
+        let opening = async {
+            let client = self.client(tries).await?;
+            let response = client.max_decoding_message_size(REPLY_BYTES_MAX).watch(*from).await?;
+            self.doors.learn(response.metadata());
+            Ok::<_, Problem>(response.into_inner())
+        };
+        let mut stream = match timeout_at(deadline, opening).await {
+            Ok(Ok(stream)) => stream,
             Ok(Err(problem)) => return Some(problem),
             Err(_) => return None,
         };
-        let mut stream = match client.max_decoding_message_size(REPLY_BYTES_MAX).watch(*from).await {
-            Ok(response) => {
-                self.doors.learn(response.metadata());
-                response.into_inner()
-            }
-            Err(status) => return Some(status.into()),
-        };
-        loop {
+        let ended = loop {
             match stream.message().await {
                 Ok(Some(event)) => {
                     *from = Watch { epoch: event.epoch, sequence: event.sequence };
-                    // Something came: from now on a break is a first break again.
                     tries.restart();
                     if sender.send(Ok(event)).await.is_err() {
                         return None;
                     }
                 }
-                Ok(None) => return None,
-                Err(status) => return Some(status.into()),
+                Ok(None) => break None,
+                Err(status) => break Some(status.into()),
             }
-        }
+        };
+        tries.broken();
+        ended
     }
 }
 

@@ -54,7 +54,7 @@ pub enum End {
     Panicked,
 }
 
-/// A framework that runs.
+/// A framework that runs. Dropped, it is stopped; its tasks run on.
 #[derive(Debug)]
 pub struct Running<I> {
     machine: Handle<Input<I>>,
@@ -78,6 +78,13 @@ impl<I> Running<I> {
     pub async fn ended(&mut self) -> End {
         // The sender is dropped unsent only if the thread died before it could say so.
         (&mut self.end).await.unwrap_or(End::Panicked)
+    }
+}
+
+impl<I> Drop for Running<I> {
+    /// Its links hold handles to the machine, which would live on with nobody to hear of it.
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -352,21 +352,22 @@ impl State {
             Ok(opened) => opened.map_err(Broken::Problem)?,
             Err(_) => return Ok(tries.silence()),
         };
-        loop {
+        let ended = loop {
             match stream.message().await {
                 Ok(Some(WatchReply { refused: Some(refusal), .. })) => return Err(Broken::Refused(refusal)),
                 Ok(Some(reply)) => {
                     ask.start_revision = reply.revision.saturating_add(1);
-                    // Something came: from now on a break is a first break again.
                     tries.restart();
                     if sender.send(Ok(reply)).await.is_err() {
                         return Ok("nobody listens".to_owned());
                     }
                 }
-                Ok(None) => return Ok("the stream ended".to_owned()),
-                Err(status) => return Err(Broken::Problem(status.into())),
+                Ok(None) => break Ok("the stream ended".to_owned()),
+                Err(status) => break Err(Broken::Problem(status.into())),
             }
-        }
+        };
+        tries.broken();
+        ended
     }
 }
 

@@ -71,9 +71,14 @@ impl Tries {
         }
     }
 
+    /// Something came: a break from now on is a first break again.
     pub fn restart(&mut self) {
         self.redirects = 0;
         self.wait = BACKOFF.0;
+    }
+
+    /// What was open broke: however long that was quiet, the time to find another begins now.
+    pub fn broken(&mut self) {
         self.until = Instant::now() + ASK_LIMIT;
     }
 

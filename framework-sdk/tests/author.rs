@@ -7,10 +7,13 @@ use framework_sdk::author::{Builder, Framework, FrameworkError, Run};
 use framework_sdk::desired::{Group, TaskSpec};
 use framework_sdk::door::Identity;
 use framework_sdk::harness::{Fake, agent, resources};
-use framework_sdk::reconciler::Event;
+use framework_sdk::reconciler::{Change, Event};
+use framework_sdk::store::{Loaded, StateStore, StoreError};
 use framework_sdk::task::TaskState;
 use framework_sdk::testing::FakeCluster;
 use framework_sdk::{Profile, id::TaskId};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 async fn cluster() -> FakeCluster {
     let cluster = FakeCluster::start().await.expect("a cluster");
@@ -154,4 +157,35 @@ fn hello_world_has_at_most_thirty_lines() {
     let code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
     let lines = source.lines().filter(code).count();
     assert!((10..=30).contains(&lines), "{lines}");
+}
+
+/// Keeps nothing; it ends with the framework's thread.
+struct Witness {
+    _alive: oneshot::Sender<()>,
+}
+
+impl StateStore for Witness {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        Ok(Loaded::default())
+    }
+
+    fn commit(&mut self, _changes: &[Change], _fence: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_wait_for_the_session_leaves_no_framework_behind() {
+    let cluster = cluster().await;
+    // A master that is connected to and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let masters = vec![silent.local_addr().expect("an address").to_string()];
+    let (alive, over) = oneshot::channel();
+    let builder = Framework::builder("hello").store(Witness { _alive: alive });
+    tokio::select! {
+        end = builder.connect(Profile { masters, ..profile(&cluster) }) => panic!("{end:?}"),
+        came = soon("it tries to connect", silent.accept()) => drop(came.expect("a connection")),
+    }
+    // It would have its session, and acknowledge what nobody is told, as soon as the master answered.
+    assert!(soon("the end of its thread", over).await.is_err());
 }

@@ -16,7 +16,9 @@ use framework_sdk::state::{
 use proto::store::{Claimed, PutReply, RangeReply};
 use proto_grpc::services::store::store_server;
 use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -29,6 +31,8 @@ struct Script {
     watched_from: Vec<u64>,
     /// From this revision on everything is compacted.
     compacted_from: u64,
+    /// A watch stays open, and quiet, until it is told to break.
+    breaks: Option<Arc<Notify>>,
 }
 
 struct Master(Arc<Mutex<Script>>);
@@ -61,7 +65,17 @@ impl store_server::Store for Master {
                 Ok(told(from + 1)),
             ]
         };
-        Ok(Response::new(Box::pin(tokio_stream::iter(replies))))
+        let breaks = script.breaks.clone();
+        let (sender, stream) = mpsc::channel(replies.len());
+        tokio::spawn(async move {
+            for reply in replies {
+                let _ = sender.send(reply).await;
+            }
+            if let Some(breaks) = breaks {
+                breaks.notified().await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
 
@@ -91,6 +105,11 @@ impl Cluster {
         let credentials = self.0.issue(&Identity::Framework("jobs".into()), LEAF_VALIDITY).unwrap();
         State::new(&Profile { credentials, masters: masters.iter().map(ToString::to_string).collect() })
     }
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.and_then(|listener| listener.local_addr()).unwrap()
 }
 
 fn script(replies: Vec<Result<ReplyKind, Status>>) -> Script {
@@ -171,6 +190,25 @@ async fn a_broken_watch_goes_on_with_the_next_revision_until_that_is_gone() {
     assert_eq!(end.code(), Some(Code::Compacted));
     assert!(watching.next().await.is_none());
     assert_eq!(said.lock().unwrap().watched_from, [4, 6, 8]);
+}
+
+#[tokio::test]
+async fn a_watch_that_was_quiet_for_long_still_finds_another_master_when_it_breaks() {
+    let cluster = Cluster::new();
+    let breaks = Arc::new(Notify::new());
+    let script = Script { compacted_from: 100, breaks: Some(breaks.clone()), ..Script::default() };
+    let (address, said) = cluster.master(script).await;
+    let mut watching = cluster.state(&[nobody().await, address]).watch(Keys::one("a"), 4);
+    for revision in [4, 5] {
+        assert_eq!(watching.next().await.unwrap().unwrap().revision, revision);
+    }
+    // Longer than a search may take.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    breaks.notify_one();
+    assert_eq!(watching.next().await.unwrap().unwrap().revision, 6);
+    assert_eq!(said.lock().unwrap().watched_from, [4, 6]);
 }
 
 #[tokio::test]

@@ -164,7 +164,8 @@ async fn again(error: StateError, given_up: &watch::Receiver<bool>) -> Result<()
     if !error.passes() {
         return Err(StoreError::Failed(error.into()));
     }
-    if *given_up.borrow() {
+    // Also when whoever began this is no more.
+    if *given_up.borrow() || given_up.has_changed().is_err() {
         return Err(StoreError::Unknown(error.to_string()));
     }
     warn!(%error, "the masters do not keep the framework's state; trying again");

@@ -122,7 +122,7 @@ async fn master() -> (Master, State) {
 
 /// One life: it loads, and saves these changes. How that ended, and what it had found.
 async fn lives(space: &State, given_up: bool, changes: Vec<Change>) -> (Loaded, Result<(), StoreError>) {
-    let (_, given_up) = watch::channel(given_up);
+    let (_waits, given_up) = watch::channel(given_up);
     let mut store = MasterStore::new(space.clone(), 0, given_up);
     let life = spawn_blocking(move || {
         let loaded = store.load().unwrap();
@@ -217,7 +217,7 @@ async fn a_life_that_ends_within_many_changes_has_saved_all_of_them_or_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_is_fenced_once_the_next_one_has_loaded() {
     let (_master, space) = master().await;
-    let (_, given_up) = watch::channel(false);
+    let (_waits, given_up) = watch::channel(false);
     let mut store = MasterStore::new(space.clone(), 0, given_up);
     let (mut store, loaded) = spawn_blocking(move || {
         let loaded = store.load().unwrap();

@@ -39,6 +39,12 @@ _WEEK_MS = 7 * 24 * 3600 * 1000
 _SILENCE_MIN = 2.0
 
 
+def is_ended_by_caller() -> bool:
+    """Whether a CancelledError is somebody's wish that this task ends. gRPC raises one for a call whose connection is closed, too."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class Refused(Exception):
     """What the master answered when it did not do what was asked."""
 
@@ -395,6 +401,11 @@ class Framework:
                 await self._scheduler.draining(self, what)
             elif isinstance(what, str):
                 await self._scheduler.resumed(self, what)
+        except asyncio.CancelledError:
+            # One that a call brought along must not end all that comes after it.
+            if is_ended_by_caller():
+                raise
+            log.exception("the scheduler failed at %s", kind)
         except Exception:
             log.exception("the scheduler failed at %s", kind)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from stoa.framework import Refused
+from stoa.framework import Refused, is_ended_by_caller
 from stoa.profile import Profile
 from stoa.v1 import store_pb2 as st
 from stoa.v1 import store_pb2_grpc as rpc
@@ -135,6 +135,13 @@ class State:
                 if not repeatable and "failed to connect" not in last:
                     raise Unknown(last) from error
                 await self._forget(master)
+            except asyncio.CancelledError:
+                # Another question that this master did not answer has closed the connection.
+                if is_ended_by_caller():
+                    raise
+                last = f"{master}: the connection was closed"
+                if not repeatable:
+                    raise Unknown(last) from None
             else:
                 said = reply.WhichOneof("kind")
                 if said == "redirect":
@@ -207,7 +214,7 @@ class Watching:
                     pass
                 except asyncio.CancelledError:
                     # A question that this master did not answer has closed the connection; nobody ended who listens.
-                    if (task := asyncio.current_task()) and task.cancelling():
+                    if is_ended_by_caller():
                         raise
                 finally:
                     stream.cancel()

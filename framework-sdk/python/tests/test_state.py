@@ -114,8 +114,12 @@ class OnACluster(unittest.TestCase):
                 self.assertEqual((await anext(each)).events[0].kv.value, b"0")
             os.kill(hung["pid"], signal.SIGSTOP)
             try:
-                # Not answered, it closes the connection on which the watch is, too.
-                await asks.get("a")
+                # Not answered, it closes the connection on which the watch is, and a change that was begun a little later.
+                question = asyncio.create_task(asks.get("a"))
+                await asyncio.sleep(0.1)
+                with self.assertRaises(stoa.Unknown):
+                    await asks.put("b", "1")
+                await question
                 # Whether a try was carried out is not known while the one that hangs leads the store.
                 while (kept := await state.get("a")) is None or kept.value != b"1":
                     with contextlib.suppress(stoa.Unknown):

@@ -203,17 +203,26 @@ impl Work {
                 return Err(format!("{name} has not finished with all {instances}: {last}"));
             }
         }
+        let all = pool.json(&["get", "tasks", "--all"]).ok_or("nobody lists the tasks")?;
+        let items = all["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // A task runs a moment before its first command has written that it does; one that never does is told below.
+        let running = |task: &&Value| {
+            task["state"] == "running" && self.services.contains_key(text(&task["labels"]["job"]))
+        };
+        let _ = eventually("all that run have said so", Duration::from_secs(20), || {
+            let started = self.started();
+            items.iter().filter(running).all(|task| started.contains_key(text(&task["id"]))).then_some(())
+        });
         let started = self.started();
         if let Some((task, times)) = started.iter().find(|(_, times)| **times != 1) {
             return Err(format!("{task} started {times} times"));
         }
-        let all = pool.json(&["get", "tasks", "--all"]).ok_or("nobody lists the tasks")?;
         let mine = |task: &&Value| {
             let job = text(&task["labels"]["job"]);
             self.batches.contains_key(job) || self.services.contains_key(job)
         };
         let mut finished = BTreeSet::new();
-        for task in all["items"].as_array().into_iter().flatten().filter(mine) {
+        for task in items.iter().filter(mine) {
             let (id, state) = (text(&task["id"]), text(&task["state"]));
             match state {
                 "finished" => {

@@ -4,7 +4,6 @@
 //! this process is killed, however that happens.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use proto::caller::Caller;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::layout::{JOBS, Layout};
-use super::{UpArgs, UpError};
+use super::{UpArgs, UpError, say};
 
 /// A child that dies is started again after this, doubling up to the limit as long as it keeps dying.
 const RESTART: Duration = Duration::from_millis(500);
@@ -200,11 +199,6 @@ impl Keeping {
             let _ = self.child.kill().await;
         }
     }
-}
-
-/// Tells whoever looks; with nobody there the cluster goes on.
-pub(super) fn say(what: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 fn spawn(args: &[String], log: &PathBuf) -> std::io::Result<Child> {

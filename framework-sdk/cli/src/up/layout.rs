@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use proto::id::{AgentId, MasterId};
 use proto_pki::{Authority, Credentials, Identity, LEAF_VALIDITY};
 
-use super::children::say;
-use super::{UpArgs, UpError};
+use super::{UpArgs, UpError, say};
 
 /// The principal of the jobs framework, and the name of its directory.
 pub(super) const JOBS: &str = "jobs";

@@ -118,7 +118,7 @@ pub async fn run(args: &UpArgs, stop: impl Future<Output = ()>) -> Result<(), Up
         () = &mut stop => {}
         () = children.keep_alive() => {}
     }
-    let _ = writeln!(std::io::stderr(), "stopping");
+    say(format_args!("stopping"));
     children.end().await;
     layout.finish();
     Ok(())
@@ -152,4 +152,9 @@ fn say_ready(layout: &Layout, args: &UpArgs, took: Duration, less_isolation: Opt
     // Whoever closed our output does not want to read it.
     let _ = writeln!(out, "{}", lines.join("\n"));
     let _ = out.flush();
+}
+
+/// Tells whoever looks; with nobody there the cluster goes on.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
